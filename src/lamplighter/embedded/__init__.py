@@ -1,0 +1,1 @@
+"""A small Xen host in one process: XenStore, domains and simulated guest kernels."""

@@ -1,0 +1,1 @@
+"""Everything that touches the world: clock, files, processes, sockets, systemd, journal."""

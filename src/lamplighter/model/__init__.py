@@ -1,0 +1,1 @@
+"""Pure data: domains, policies, plans, outcomes and the one transition table."""

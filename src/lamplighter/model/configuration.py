@@ -1,0 +1,40 @@
+"""What ``lamplighter.toml`` says about the host itself; every key has a default."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from lamplighter.model.policy import Setting
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True, slots=True)
+class HostSettings:
+    """The ``[host]`` table. Paths are absolute: relative ones were taken from the file's folder.
+
+    ``parallel_starts`` bounds how many domains are being created or booted at one time.
+    """
+
+    toolstack: Setting[str] = Setting("auto")
+    definitions: Setting[tuple[str, ...]] = Setting(("/etc/xen/*.cfg",))
+    state: Setting[str] = Setting("/var/lib/lamplighter")
+    run: Setting[str] = Setting("/run/lamplighter")
+    parallel_starts: Setting[int] = Setting(4)
+    call_timeout: Setting[float] = Setting(120.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """The whole file, typed but not yet merged.
+
+    ``defaults`` and each table of ``domains`` map a policy key (``start``, ``stop``,
+    ``stop_timeout``, ...) to its already validated value and place.
+    """
+
+    file: str = ""
+    host: HostSettings = field(default_factory=HostSettings)
+    defaults: Mapping[str, Setting[object]] = field(default_factory=dict)
+    domains: Mapping[str, Mapping[str, Setting[object]]] = field(default_factory=dict)

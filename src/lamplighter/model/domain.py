@@ -1,0 +1,82 @@
+"""A domain as its definition describes it, and as the toolstack sees it.
+
+A domain is its UUID; its name is a label and its domid names one *incarnation*. A definition
+that states no UUID gets a new one from the toolstack at every start, so such a domain is known
+by its name: ``Definition.matches`` is the one place that decides whether a sighting is it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from uuid import UUID
+
+    from lamplighter.model.location import Location
+
+#: A value of an xl.cfg: a string, a number, or a list of values.
+Value = str | int | list["Value"]
+
+
+class Kind(Enum):
+    """How a domain is virtualised; it decides how the domain can be asked to stop."""
+
+    PV = "pv"
+    PVH = "pvh"
+    HVM = "hvm"
+
+
+class ShutdownReason(Enum):
+    """Why a domain shut down, with the hypervisor's own number (xen/include/public/sched.h)."""
+
+    POWEROFF = 0
+    REBOOT = 1
+    SUSPEND = 2
+    CRASH = 3
+    WATCHDOG = 4
+    SOFT_RESET = 5
+    UNKNOWN = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """One domain in one listing of the toolstack.
+
+    ``shutdown`` is None while the domain runs, blocks or is paused. ``dying`` says that the
+    hypervisor is taking it apart. ``name`` is empty when the toolstack no longer knows it
+    (``(null)`` in xl's output). ``kind`` is None when the toolstack does not tell.
+    """
+
+    domid: int
+    uuid: UUID
+    name: str
+    kind: Kind | None = None
+    shutdown: ShutdownReason | None = None
+    dying: bool = False
+    paused: bool = False
+
+    @property
+    def running(self) -> bool:
+        """True while the domain can still execute: neither shut down nor dying."""
+        return self.shutdown is None and not self.dying
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """One domain's definition file, parsed. ``values`` holds all its keys, known or not."""
+
+    name: str
+    uuid: UUID | None
+    kind: Kind
+    path: str
+    values: Mapping[str, Value] = field(default_factory=dict)
+    locations: Mapping[str, Location] = field(default_factory=dict)
+
+    def matches(self, sighting: Sighting) -> bool:
+        """Say whether a sighting is this domain: by UUID when one is stated, else by name."""
+        if self.uuid is not None:
+            return sighting.uuid == self.uuid
+        return sighting.name == self.name

@@ -1,0 +1,27 @@
+"""Where something was said: a file and, as far as known, line, column and key."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """A place an administrator can open in an editor. Lines and columns count from 1."""
+
+    file: str
+    line: int | None = None
+    column: int | None = None
+    key: str | None = None
+
+    def __str__(self) -> str:
+        place = self.file
+        if self.line is not None:
+            place += f":{self.line}"
+            if self.column is not None:
+                place += f":{self.column}"
+        return f"{place} ({self.key})" if self.key else place
+
+
+#: Where a setting comes from when no file says anything.
+BUILT_IN = Location("built-in default")

@@ -1,0 +1,56 @@
+"""A plan: the actions that lead from what is seen to what is wanted, each with its reason."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lamplighter.model.domain import Definition, Sighting
+    from lamplighter.model.outcome import Outcome
+    from lamplighter.model.policy import Policy
+
+
+class Direction(Enum):
+    """Which way a run goes."""
+
+    UP = "up"
+    DOWN = "down"
+
+
+class Verb(Enum):
+    """What a plan does with one domain."""
+
+    START = "start"
+    STOP = "stop"
+    DESTROY = "destroy"
+    NOTHING = "nothing"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What happens to one domain and why.
+
+    ``outcome`` is set exactly when the verb is NOTHING: how the domain's part ends without
+    acting. ``good`` is then what ``Result.good`` will be. ``notes`` are further sentences for a
+    person, such as a refused suspend.
+    """
+
+    name: str
+    verb: Verb
+    reason: str
+    policy: Policy
+    definition: Definition | None = None
+    sighting: Sighting | None = None
+    outcome: Outcome | None = None
+    good: bool = True
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All steps of one direction, in the order in which they begin."""
+
+    direction: Direction
+    steps: tuple[Step, ...]

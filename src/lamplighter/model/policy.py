@@ -1,0 +1,111 @@
+"""Policy: what administrators wrote in files about a domain, each setting with its place.
+
+Precedence is ``[domain.NAME]`` over the domain's own definition over ``[defaults]`` over what is
+built in. It is settled when the files are read; from then on a ``Setting`` carries its value and
+the one place that won.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from lamplighter.model.location import BUILT_IN, Location
+
+if TYPE_CHECKING:
+    from lamplighter.model.domain import Definition
+
+T = TypeVar("T")
+
+
+class Start(Enum):
+    """What the host's start does with a domain."""
+
+    ALWAYS = "always"
+    NEVER = "never"
+
+
+class Stop(Enum):
+    """What the host's stop does with a domain."""
+
+    SHUTDOWN = "shutdown"
+    LEAVE = "leave"
+    DESTROY = "destroy"
+
+
+@dataclass(frozen=True, slots=True)
+class Setting(Generic[T]):
+    """A value, where it was said, and what must be told about it (such as a refused suspend)."""
+
+    value: T
+    origin: Location = BUILT_IN
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """Every setting of one domain. Durations are seconds.
+
+    ``start_timeout``: how long a start may take before it counts as started without a word.
+    ``ack_timeout``: how long one request to stop may stay unacknowledged before the next rung.
+    ``stop_timeout``: how long the whole stop may take before the domain is destroyed.
+    """
+
+    start: Setting[Start] = Setting(Start.NEVER)
+    stop: Setting[Stop] = Setting(Stop.SHUTDOWN)
+    start_timeout: Setting[float] = Setting(120.0)
+    ack_timeout: Setting[float] = Setting(60.0)
+    stop_timeout: Setting[float] = Setting(180.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something wrong with the configuration or a definition, as ``check`` tells it.
+
+    ``domain`` is the name of the domain that suffers from it, or None. A problem with ``fatal``
+    keeps that domain from being started; one without it is a warning.
+    """
+
+    code: str
+    message: str
+    where: Location | None = None
+    domain: str | None = None
+    hint: str = ""
+    fatal: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Managed:
+    """A domain that files know: its definition and what policy says about it."""
+
+    definition: Definition
+    policy: Policy
+
+    @property
+    def name(self) -> str:
+        """The domain's label."""
+        return self.definition.name
+
+
+@dataclass(frozen=True, slots=True)
+class Roster:
+    """All that files say: the domains by name, what applies to the unknown, what is wrong.
+
+    ``defaults`` is the policy of a domain that runs and that no file knows. ``barred`` maps the
+    name of a domain that must not be started to the problem that bars it; such a domain may
+    still be in ``domains`` when enough of it could be read to stop it as its policy says.
+    """
+
+    domains: dict[str, Managed] = field(default_factory=dict)
+    defaults: Policy = field(default_factory=Policy)
+    problems: tuple[Problem, ...] = ()
+
+    @property
+    def barred(self) -> dict[str, Problem]:
+        """Domains that must not be started, each with the first problem that says why."""
+        barred: dict[str, Problem] = {}
+        for problem in self.problems:
+            if problem.fatal and problem.domain is not None:
+                barred.setdefault(problem.domain, problem)
+        return barred

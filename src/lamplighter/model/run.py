@@ -1,0 +1,40 @@
+"""Runs and transitions, as the journal keeps them and ``history`` shows them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from datetime import datetime
+    from uuid import UUID
+
+    from lamplighter.model.lifecycle import Phase
+    from lamplighter.model.outcome import Result
+    from lamplighter.model.plan import Direction
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """One domain moved from one phase to another; on disk before the action it announces."""
+
+    name: str
+    uuid: UUID | None
+    domid: int | None
+    before: Phase
+    after: Phase
+    detail: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One execution of a plan. ``ended`` and ``exit`` are None while it runs or if it died."""
+
+    id: int
+    direction: Direction
+    boot_id: str
+    started: datetime
+    ended: datetime | None
+    exit: int | None
+    results: tuple[Result, ...] = ()

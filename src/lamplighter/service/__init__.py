@@ -1,0 +1,1 @@
+"""Composition: journal, then act; one worker a domain."""

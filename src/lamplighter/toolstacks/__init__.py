@@ -1,0 +1,1 @@
+"""What creates, destroys and lists domains: xl and embedded."""

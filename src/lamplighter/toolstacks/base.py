@@ -1,0 +1,45 @@
+"""The interface of a toolstack: what creates, destroys and lists domains.
+
+Every method is one call to the toolstack with a deadline. A call that fails raises
+``CallFailed`` (or ``CallTimedOut``), and a toolstack that cannot be reached at all raises
+``ToolstackUnreachable``: neither ever means that a domain is off.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from lamplighter.model.domain import Definition, ShutdownReason, Sighting
+
+
+class Toolstack(Protocol):
+    """What the service needs from a toolstack."""
+
+    @property
+    def name(self) -> str:
+        """``xl`` or ``embedded``."""
+
+    @property
+    def xenstore_path(self) -> str:
+        """The XenStore socket (or device) of the host this toolstack manages."""
+
+    async def list(self) -> Sequence[Sighting]:
+        """Every domain the hypervisor has, dom0 among them, in the order of domids."""
+
+    async def create(self, definition: Definition) -> int:
+        """Create and start the domain from its file; return its domid."""
+
+    async def destroy(self, domid: int) -> None:
+        """Take this incarnation away at once; one that is gone already is no error."""
+
+    async def press_power(self, domid: int) -> None:
+        """Press the ACPI power button of an HVM domain."""
+
+    async def epitaph(self, sighting: Sighting) -> ShutdownReason | None:
+        """Why an incarnation that vanished had shut down, if the toolstack kept a record."""
+
+    async def close(self) -> None:
+        """Let go of what the toolstack holds open."""

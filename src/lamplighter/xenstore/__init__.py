@@ -1,0 +1,1 @@
+"""The XenStore wire protocol without input or output: both ends of it."""
