@@ -3,8 +3,8 @@
     absent -> creating -> booting -> up
     up -> asked -> acknowledged -> ended -> absent
     asked -> given-up -> asked | forcing          (the request is cleared before the next rung)
-    ended -> rebooting -> up                      (it asked for a reboot: look for its UUID again)
-    forcing -> ended
+    acknowledged -> rebooting -> up -> asked      (it rebooted instead: look for its UUID again)
+    forcing -> ended -> absent
 
 ``TRANSITIONS`` is the truth; everything that moves a domain goes through ``check_transition``,
 and the table in ``docs/lifecycle.md`` is generated from it.
@@ -32,8 +32,8 @@ class Phase(Enum):
 
 TRANSITIONS: dict[Phase, frozenset[Phase]] = {
     Phase.ABSENT: frozenset({Phase.CREATING}),
-    Phase.CREATING: frozenset({Phase.BOOTING, Phase.UP, Phase.ENDED, Phase.ABSENT}),
-    Phase.BOOTING: frozenset({Phase.UP, Phase.ENDED, Phase.ABSENT}),
+    Phase.CREATING: frozenset({Phase.BOOTING, Phase.ABSENT}),
+    Phase.BOOTING: frozenset({Phase.UP, Phase.REBOOTING, Phase.ENDED, Phase.ABSENT}),
     Phase.UP: frozenset(
         {Phase.ASKED, Phase.FORCING, Phase.ENDED, Phase.REBOOTING, Phase.ABSENT},
     ),
@@ -51,11 +51,18 @@ TRANSITIONS: dict[Phase, frozenset[Phase]] = {
         {Phase.FORCING, Phase.ENDED, Phase.REBOOTING, Phase.ABSENT},
     ),
     Phase.GIVEN_UP: frozenset(
-        {Phase.ASKED, Phase.FORCING, Phase.ENDED, Phase.REBOOTING, Phase.ABSENT},
+        {
+            Phase.ASKED,
+            Phase.ACKNOWLEDGED,
+            Phase.FORCING,
+            Phase.ENDED,
+            Phase.REBOOTING,
+            Phase.ABSENT,
+        },
     ),
     Phase.FORCING: frozenset({Phase.ENDED, Phase.ABSENT}),
-    Phase.REBOOTING: frozenset({Phase.UP, Phase.ABSENT}),
-    Phase.ENDED: frozenset({Phase.ABSENT}),
+    Phase.REBOOTING: frozenset({Phase.UP, Phase.BOOTING, Phase.FORCING, Phase.ENDED, Phase.ABSENT}),
+    Phase.ENDED: frozenset({Phase.FORCING, Phase.REBOOTING, Phase.UP, Phase.ABSENT}),
 }
 
 

@@ -1,0 +1,155 @@
+"""One domain's start: create it, then wait until its kernel says that it is there.
+
+A domain has come up when its kernel advertised itself in XenStore, or when it has run for
+``start_timeout`` without that (an HVM guest without drivers never will). A call to create that
+did not return in time may have worked all the same: only a listing tells.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from lamplighter.engine import patience
+from lamplighter.engine.events import (
+    Action,
+    Attend,
+    Blind,
+    Create,
+    Created,
+    Event,
+    Finish,
+    Interrupted,
+    LookAgain,
+    Move,
+    NotListed,
+    Ready,
+    Seen,
+    Tick,
+)
+from lamplighter.model.domain import ShutdownReason, Sighting
+from lamplighter.model.lifecycle import Phase, check_transition
+from lamplighter.model.outcome import Outcome
+
+if TYPE_CHECKING:
+    from lamplighter.model.policy import Policy
+
+#: An incarnation that ended like this while booting may be followed by another one.
+COMES_BACK = frozenset({ShutdownReason.REBOOT, ShutdownReason.SOFT_RESET})
+
+
+@dataclass(frozen=True, slots=True)
+class Ascent:
+    """Where one domain's start stands. Moments are host seconds on the events' clock."""
+
+    start_timeout: float
+    begun: float
+    phase: Phase = Phase.ABSENT
+    domid: int | None = None
+    gone_at: float | None = None
+    trouble: str = ""
+
+    @property
+    def wake(self) -> float:
+        """When a ``Tick`` is wanted at the latest."""
+        if self.gone_at is not None:
+            return self.gone_at + patience.REBOOT_GAP
+        return self.begun + self.start_timeout
+
+
+Stepped = tuple[Ascent, tuple[Action, ...]]
+
+
+def begin(policy: Policy, now: float) -> Stepped:
+    """Start a domain's start."""
+    ascent = Ascent(start_timeout=policy.start_timeout.value, begun=now)
+    moved, move = _move(ascent, Phase.CREATING, "")
+    return moved, (*move, Create())
+
+
+def step(ascent: Ascent, event: Event) -> Stepped:
+    """Take one event into account."""
+    match event:
+        case Created(now, domid, error):
+            return _created(ascent, domid, error, now)
+        case Ready(_, domid, able) if domid == ascent.domid and able is not None:
+            moved, move = _move(ascent, Phase.UP, "its kernel is up")
+            return moved, (*move, Finish(Outcome.STARTED))
+        case Seen(now, sighting):
+            return _seen(ascent, sighting, now)
+        case NotListed(now):
+            return _not_listed(ascent, now)
+        case Blind(now, error):
+            return _tick(replace(ascent, trouble=error), now)
+        case Interrupted(_, why):
+            return ascent, (_interrupted(ascent, why),)
+        case Tick(now):
+            return _tick(ascent, now)
+    return ascent, ()
+
+
+def _created(ascent: Ascent, domid: int | None, error: str, now: float) -> Stepped:
+    """``begun`` is set anew: waiting for a place in the queue is not the guest's time."""
+    ascent = replace(ascent, begun=now, trouble=error)
+    if domid is None:
+        return ascent, (LookAgain(),)
+    moved, move = _move(replace(ascent, domid=domid), Phase.BOOTING, f"domid {domid}")
+    return moved, (*move, Attend(domid))
+
+
+def _seen(ascent: Ascent, sighting: Sighting, now: float) -> Stepped:
+    if not sighting.running:
+        return _ended(ascent, sighting, now)
+    if sighting.domid == ascent.domid:
+        return _tick(replace(ascent, gone_at=None), now)
+    if ascent.phase is Phase.CREATING:
+        detail = f"domid {sighting.domid}, although the call failed: {ascent.trouble}"
+    else:
+        detail = f"it came back as domid {sighting.domid}"
+    came = replace(ascent, domid=sighting.domid, gone_at=None)
+    moved, move = _move(came, Phase.BOOTING, detail)
+    return moved, (*move, Attend(sighting.domid))
+
+
+def _ended(ascent: Ascent, sighting: Sighting, now: float) -> Stepped:
+    if sighting.domid != ascent.domid:
+        return _tick(ascent, now)
+    if sighting.shutdown in COMES_BACK:
+        return _tick(replace(ascent, gone_at=ascent.gone_at or now), now)
+    told = sighting.shutdown.name.lower() if sighting.shutdown else "it was destroyed"
+    moved, move = _move(ascent, Phase.ENDED, told)
+    note = f"it ended while it was starting: {told}"
+    return moved, (*move, Finish(Outcome.FAILED, note, good=False))
+
+
+def _not_listed(ascent: Ascent, now: float) -> Stepped:
+    if ascent.domid is None:
+        moved, move = _move(ascent, Phase.ABSENT, ascent.trouble)
+        return moved, (*move, Finish(Outcome.FAILED, ascent.trouble, good=False))
+    return _tick(replace(ascent, gone_at=ascent.gone_at or now), now)
+
+
+def _tick(ascent: Ascent, now: float) -> Stepped:
+    if now < ascent.wake:
+        return ascent, ()
+    if ascent.gone_at is not None:
+        moved, move = _move(ascent, Phase.ABSENT, "it vanished while it was starting")
+        note = "it vanished while it was starting and did not come back"
+        return moved, (*move, Finish(Outcome.FAILED, note, good=False))
+    if ascent.domid is None:
+        note = f"whether it was created could not be seen: {ascent.trouble}"
+        return ascent, (Finish(Outcome.UNKNOWN, note, good=False),)
+    note = f"its kernel said nothing in XenStore within {ascent.start_timeout:g} s"
+    moved, move = _move(ascent, Phase.UP, note)
+    return moved, (*move, Finish(Outcome.STARTED, note))
+
+
+def _interrupted(ascent: Ascent, why: str) -> Finish:
+    if ascent.domid is None:
+        return Finish(Outcome.SKIPPED, f"not started: {why}", good=False)
+    return Finish(Outcome.STARTED, f"its boot was not waited for: {why}")
+
+
+def _move(ascent: Ascent, phase: Phase, detail: str) -> Stepped:
+    check_transition(ascent.phase, phase)
+    return replace(ascent, phase=phase), (Move(phase, detail),)

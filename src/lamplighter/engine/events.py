@@ -1,0 +1,194 @@
+"""What happens to one domain, and what is to be done about it.
+
+The ladder (a stop) and the ascent (a start) are state machines of one shape:
+``step(state, event) -> (state, actions)``. Time reaches them only as the ``now`` of an event, in
+host seconds; the state's ``wake`` says when a ``Tick`` is wanted at the latest.
+
+Actions are carried out in their order, one after another, and each result comes back as an event
+before anything else is told. A ``Move`` is on disk before the action behind it is begun.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lamplighter.model.domain import ShutdownReason, Sighting
+    from lamplighter.model.lifecycle import Phase
+    from lamplighter.model.outcome import Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that was seen or that ended, at ``now``."""
+
+    now: float
+
+
+@dataclass(frozen=True, slots=True)
+class Tick(Event):
+    """Time passed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen(Event):
+    """A listing holds the domain."""
+
+    sighting: Sighting
+
+
+@dataclass(frozen=True, slots=True)
+class NotListed(Event):
+    """A listing that worked does not hold the domain: gone, or between two incarnations."""
+
+
+@dataclass(frozen=True, slots=True)
+class Blind(Event):
+    """The toolstack could not be asked. It says nothing about the domain."""
+
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class Request(Event):
+    """What stands in ``control/shutdown`` of this incarnation; None: the node is not there."""
+
+    domid: int
+    value: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Ready(Event):
+    """The kernel of this incarnation says whether it takes requests to power off.
+
+    True: it does (``1``). False: it says that it does not (``0``). None: nothing yet.
+    """
+
+    domid: int
+    able: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class Asked(Event):
+    """The request was written, or the error says why it could not be."""
+
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Cleared(Event):
+    """The request was taken back; ``taken`` when the guest had acknowledged it before that."""
+
+    taken: bool
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Pressed(Event):
+    """The power button was pressed, or the error says why not."""
+
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Destroyed(Event):
+    """The call to destroy returned, or failed."""
+
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Created(Event):
+    """The call to create returned with a domid, or failed."""
+
+    domid: int | None
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Epitaph(Event):
+    """What the toolstack's own record says about why a vanished incarnation ended."""
+
+    reason: ShutdownReason | None
+
+
+@dataclass(frozen=True, slots=True)
+class Interrupted(Event):
+    """Someone wants the run to end now; nothing new is begun."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """Something the runner does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Move(Action):
+    """The domain is now in this phase; ``detail`` says why, for a person."""
+
+    phase: Phase
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Attend(Action):
+    """Listen to the XenStore nodes of this incarnation from now on."""
+
+    domid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ask(Action):
+    """Write ``poweroff`` into ``control/shutdown``; answered by ``Asked``."""
+
+    domid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Clear(Action):
+    """Take the request back if it still stands; answered by ``Cleared``."""
+
+    domid: int
+
+
+@dataclass(frozen=True, slots=True)
+class PressPower(Action):
+    """Press the ACPI power button; answered by ``Pressed``."""
+
+    domid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Destroy(Action):
+    """Take the incarnation away; answered by ``Destroyed``."""
+
+    domid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Create(Action):
+    """Create the domain from its definition; answered by ``Created``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Inquire(Action):
+    """Ask the toolstack why this incarnation ended; answered by ``Epitaph``."""
+
+    sighting: Sighting
+
+
+@dataclass(frozen=True, slots=True)
+class LookAgain(Action):
+    """Make a new listing; what was listed before this moment does not count any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finish(Action):
+    """The domain's part of the run has ended."""
+
+    outcome: Outcome
+    note: str = ""
+    good: bool = True

@@ -1,0 +1,395 @@
+"""One domain's stop, rung by rung.
+
+    ask through control/shutdown
+      | not acknowledged in time: take the request back, press the button (HVM), ask again
+      | acknowledged: wait
+      | rebooted instead: wait for the next incarnation and ask that one
+    stop_timeout: destroy
+
+Invariants: nothing is destroyed before its ``stop_timeout`` unless policy says ``destroy`` or the
+domain has already shut down; a listing that failed never counts as an end; every stop ends.
+
+A request is only ever taken back in a transaction that looks whether the guest took it first, and
+the node is never read between that and the next asking: so an empty ``control/shutdown`` is always
+the guest's word.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from lamplighter.engine import patience
+from lamplighter.engine.events import (
+    Action,
+    Ask,
+    Asked,
+    Attend,
+    Blind,
+    Clear,
+    Cleared,
+    Destroy,
+    Destroyed,
+    Epitaph,
+    Event,
+    Finish,
+    Inquire,
+    Interrupted,
+    LookAgain,
+    Move,
+    NotListed,
+    Pressed,
+    PressPower,
+    Ready,
+    Request,
+    Seen,
+    Tick,
+)
+from lamplighter.engine.verdict import verdict
+from lamplighter.model.domain import Kind, ShutdownReason, Sighting
+from lamplighter.model.lifecycle import Phase, check_transition
+from lamplighter.model.outcome import Outcome
+
+if TYPE_CHECKING:
+    from lamplighter.model.policy import Policy
+
+#: What ``control/shutdown`` holds while our request stands.
+POWEROFF = b"poweroff"
+
+#: An incarnation that ended like this may be followed by another one.
+COMES_BACK = frozenset(
+    {
+        ShutdownReason.REBOOT,
+        ShutdownReason.CRASH,
+        ShutdownReason.WATCHDOG,
+        ShutdownReason.SOFT_RESET,
+    },
+)
+
+#: Phases in which the domain still executes and its time may run out.
+ALIVE = frozenset({Phase.UP, Phase.ASKED, Phase.GIVEN_UP, Phase.ACKNOWLEDGED})
+
+
+@dataclass(frozen=True, slots=True)
+class Ladder:
+    """Where one domain's stop stands. Moments are host seconds on the events' clock.
+
+    ``since`` is when the phase began, ``listed`` whether the last listing that worked held the
+    domain, ``retry_at`` when a call that failed is tried again, ``reason`` why the current
+    incarnation shut down, as far as it was seen.
+    """
+
+    sighting: Sighting
+    stop_timeout: float
+    rung_timeout: float
+    begun: float
+    since: float
+    destroy_wanted: bool = False
+    phase: Phase = Phase.UP
+    able: bool | None = None
+    listed: bool = True
+    reason: ShutdownReason | None = None
+    acknowledged: bool = False
+    forced: bool = False
+    begun_ended: bool = False
+    seen_dying: bool = False
+    requests: int = 0
+    destroys: int = 0
+    retry_at: float | None = None
+    blind: str = ""
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def deadline(self) -> float:
+        """When the whole stop's time is up."""
+        return self.begun + self.stop_timeout
+
+    @property
+    def patience(self) -> float:
+        """How long the present phase may last; infinite when only the deadline ends it."""
+        match self.phase:
+            case Phase.ASKED if self.sighting.kind is Kind.HVM and self.able is not True:
+                return min(self.rung_timeout, patience.HVM_SILENCE)
+            case Phase.ASKED:
+                return self.rung_timeout
+            case Phase.REBOOTING if not self.listed:
+                return patience.REBOOT_GAP
+            case Phase.REBOOTING | Phase.ENDED if not self.sighting.dying and not self.destroys:
+                return patience.REAP_GRACE
+            case Phase.REBOOTING | Phase.ENDED | Phase.FORCING:
+                return patience.ZOMBIE_GRACE
+        return float("inf")
+
+    @property
+    def wake(self) -> float:
+        """When a ``Tick`` is wanted at the latest."""
+        moments = [self.since + self.patience]
+        if self.phase in ALIVE:
+            moments.append(self.deadline)
+        if self.retry_at is not None:
+            moments.append(self.retry_at)
+        return min(moments)
+
+
+Stepped = tuple[Ladder, tuple[Action, ...]]
+
+
+def begin(sighting: Sighting, policy: Policy, now: float, *, destroy: bool = False) -> Stepped:
+    """Start a domain's stop. ``destroy``: without asking, because policy says so."""
+    limit = policy.stop_timeout.value
+    ladder = Ladder(
+        sighting=sighting,
+        stop_timeout=limit,
+        rung_timeout=min(policy.ack_timeout.value, limit / patience.RUNGS),
+        begun=now,
+        since=now,
+        destroy_wanted=destroy,
+    )
+    if not sighting.running:
+        return _shut_down(replace(ladder, begun_ended=True), sighting, now)
+    if destroy:
+        return _force(ladder, now, "its policy is to destroy it")
+    return ladder, (Attend(sighting.domid),)
+
+
+def step(ladder: Ladder, event: Event) -> Stepped:
+    """Take one event into account."""
+    match event:
+        case Seen(now, sighting):
+            return _seen(replace(ladder, blind="", listed=True), sighting, now)
+        case NotListed(now):
+            return _not_listed(replace(ladder, blind=""), now)
+        case Blind(now, error):
+            return _tick(replace(ladder, blind=error), now)
+        case Epitaph(now, reason):
+            return _epitaph(ladder, reason, now)
+        case Destroyed(now, error):
+            return _destroyed(ladder, error, now)
+        case Interrupted(_, why):
+            return ladder, (_interrupted(ladder, why),)
+        case Tick(now):
+            return _tick(ladder, now)
+    return _conversation(ladder, event)
+
+
+# --- the conversation with the guest ---------------------------------------------------------
+
+
+def _conversation(ladder: Ladder, event: Event) -> Stepped:
+    match event:
+        case Ready(now, domid, able) if domid == ladder.sighting.domid:
+            return _ready(ladder, able, now)
+        case Request(now, domid, value) if domid == ladder.sighting.domid:
+            return _request(ladder, value, now)
+        case Asked(now, error) if error:
+            return _retry(ladder, f"could not be asked: {error}", now), ()
+        case Cleared(now, taken, error):
+            return _cleared(ladder, taken=taken, error=error, now=now)
+        case Pressed(_, error) if error:
+            return _remark(ladder, f"its power button could not be pressed: {error}"), ()
+    return ladder, ()
+
+
+def _ready(ladder: Ladder, able: bool | None, now: float) -> Stepped:
+    """The first word is the answer to ``Attend``; a later True means that it has just booted."""
+    before, ladder = ladder.able, replace(ladder, able=able)
+    if ladder.phase is Phase.UP:
+        return _ask(ladder, now, "asked to power off")
+    if ladder.phase is Phase.ASKED and able and before is not True:
+        return _ask(ladder, now, "asked again: its kernel is up now")
+    return ladder, ()
+
+
+def _ask(ladder: Ladder, now: float, detail: str) -> Stepped:
+    moved, move = _move(ladder, Phase.ASKED, now, detail)
+    asked = replace(moved, since=now, requests=ladder.requests + 1, retry_at=None)
+    return asked, (*move, Ask(ladder.sighting.domid))
+
+
+def _request(ladder: Ladder, value: bytes | None, now: float) -> Stepped:
+    if ladder.phase is not Phase.ASKED or ladder.retry_at is not None or value:
+        return ladder, ()
+    return _move(replace(ladder, acknowledged=True), Phase.ACKNOWLEDGED, now, "the guest took it")
+
+
+def _give_up(ladder: Ladder, now: float) -> Stepped:
+    waited = f"{now - ladder.since:.0f} s without an answer"
+    moved, move = _move(ladder, Phase.GIVEN_UP, now, f"{waited}: the request is taken back")
+    return moved, (*move, Clear(ladder.sighting.domid))
+
+
+def _cleared(ladder: Ladder, *, taken: bool, error: str, now: float) -> Stepped:
+    if ladder.phase is not Phase.GIVEN_UP:
+        return ladder, ()
+    if error:
+        return _retry(ladder, f"its request could not be taken back: {error}", now), ()
+    if taken:
+        return _move(
+            replace(ladder, acknowledged=True), Phase.ACKNOWLEDGED, now, "the guest took it"
+        )
+    button: tuple[Action, ...] = ()
+    if ladder.sighting.kind is Kind.HVM and ladder.able is not True:
+        button = (PressPower(ladder.sighting.domid),)
+    asked, actions = _ask(
+        ladder, now, "power button pressed, asked again" if button else "asked again"
+    )
+    return asked, (*actions[:-1], *button, actions[-1])
+
+
+# --- what listings tell ----------------------------------------------------------------------
+
+
+def _seen(ladder: Ladder, sighting: Sighting, now: float) -> Stepped:
+    if sighting.domid != ladder.sighting.domid:
+        return _came_back(ladder, sighting, now)
+    ladder = replace(ladder, sighting=sighting, seen_dying=ladder.seen_dying or sighting.dying)
+    if not sighting.running and ladder.phase in ALIVE:
+        return _shut_down(ladder, sighting, now)
+    if ladder.reason is None and sighting.shutdown is not None:
+        ladder = replace(ladder, reason=sighting.shutdown)
+    return _tick(ladder, now)
+
+
+def _shut_down(ladder: Ladder, sighting: Sighting, now: float) -> Stepped:
+    """The incarnation executes no more; someone has to reap it."""
+    reason = sighting.shutdown
+    phase = Phase.REBOOTING if reason in COMES_BACK else Phase.ENDED
+    detail = f"shut down: {reason.name.lower()}" if reason else "it is being destroyed"
+    ended = replace(ladder, reason=reason, seen_dying=sighting.dying, destroys=0, retry_at=None)
+    return _move(ended, phase, now, detail)
+
+
+def _came_back(ladder: Ladder, sighting: Sighting, now: float) -> Stepped:
+    ladder = replace(
+        ladder,
+        sighting=sighting,
+        able=None,
+        reason=None,
+        acknowledged=False,
+        begun_ended=False,
+        seen_dying=False,
+        destroys=0,
+        retry_at=None,
+        listed=True,
+    )
+    if not sighting.running:
+        return _shut_down(ladder, sighting, now)
+    moved = replace(ladder, phase=Phase.UP, since=now, forced=False)
+    came: tuple[Action, ...] = (Move(Phase.UP, f"it came back as domid {sighting.domid}"),)
+    if now >= ladder.deadline or ladder.destroy_wanted:
+        forced, actions = _force(moved, now, "its time is up")
+        return forced, (*came, *actions)
+    remarked = _remark(moved, "it rebooted while it was to stop, and was asked again")
+    return remarked, (*came, Attend(sighting.domid))
+
+
+def _not_listed(ladder: Ladder, now: float) -> Stepped:
+    if ladder.phase is Phase.FORCING or ladder.phase is Phase.ENDED:
+        return ladder, (verdict(ladder),)
+    if ladder.phase is not Phase.REBOOTING:
+        return ladder, (Inquire(ladder.sighting),)
+    if ladder.listed:
+        return replace(ladder, listed=False, since=now, retry_at=None), ()
+    return _tick(ladder, now)
+
+
+def _epitaph(ladder: Ladder, reason: ShutdownReason | None, now: float) -> Stepped:
+    """It vanished between two listings; between two incarnations it looks the same."""
+    if ladder.phase not in ALIVE:
+        return ladder, ()
+    ladder = replace(ladder, reason=reason, listed=False, retry_at=None)
+    if reason is ShutdownReason.POWEROFF:
+        return ladder, (verdict(ladder),)
+    if reason is None:
+        return _move(ladder, Phase.REBOOTING, now, "it is gone, and may be rebooting")
+    return _move(ladder, Phase.REBOOTING, now, f"shut down: {reason.name.lower()}")
+
+
+# --- time and force --------------------------------------------------------------------------
+
+
+def _tick(ladder: Ladder, now: float) -> Stepped:
+    if ladder.phase in ALIVE and now >= ladder.deadline:
+        return _force(ladder, now, f"not down after {ladder.stop_timeout:g} s")
+    if ladder.retry_at is not None and now >= ladder.retry_at:
+        return _try_again(replace(ladder, retry_at=None), now)
+    if ladder.retry_at is not None or now < ladder.since + ladder.patience:
+        return ladder, ()
+    match ladder.phase:
+        case Phase.ASKED:
+            return _give_up(ladder, now)
+        case Phase.REBOOTING if not ladder.listed:
+            return ladder, (verdict(ladder),)
+        case Phase.REBOOTING | Phase.ENDED if not ladder.sighting.dying and not ladder.destroys:
+            remarked = _remark(ladder, "nobody reaped it, so this run did")
+            return _destroy(remarked, now)
+    return ladder, (_still_listed(ladder),)
+
+
+def _try_again(ladder: Ladder, now: float) -> Stepped:
+    match ladder.phase:
+        case Phase.ASKED:
+            return _ask(ladder, now, "asked again")
+        case Phase.GIVEN_UP:
+            return ladder, (Clear(ladder.sighting.domid),)
+        case Phase.FORCING | Phase.ENDED | Phase.REBOOTING:
+            return _destroy(ladder, now)
+    return ladder, ()
+
+
+def _force(ladder: Ladder, now: float, why: str) -> Stepped:
+    moved, move = _move(replace(ladder, forced=True), Phase.FORCING, now, why)
+    forced, destroy = _destroy(replace(moved, destroys=0, retry_at=None), now)
+    return forced, (*move, *destroy)
+
+
+def _destroy(ladder: Ladder, now: float) -> Stepped:
+    tried = replace(ladder, destroys=ladder.destroys + 1, since=now)
+    return tried, (Destroy(ladder.sighting.domid),)
+
+
+def _destroyed(ladder: Ladder, error: str, now: float) -> Stepped:
+    if not error:
+        return replace(ladder, since=now), (LookAgain(),)
+    if ladder.destroys < patience.DESTROY_TRIES:
+        return _retry(ladder, f"could not be destroyed: {error}", now), (LookAgain(),)
+    outcome = Outcome.UNKNOWN if ladder.blind else Outcome.FAILED
+    note = f"it could not be destroyed in {ladder.destroys} tries: {error}"
+    return ladder, (Finish(outcome, note, good=False),)
+
+
+def _still_listed(ladder: Ladder) -> Finish:
+    """Time is up for a domain that executes no more, or that cannot be seen."""
+    if ladder.sighting.dying:
+        remark = "the hypervisor still lists it as dying: another domain maps its memory"
+        return verdict(_remark(ladder, remark))
+    if ladder.phase is Phase.FORCING:
+        seen = f" ({ladder.blind})" if ladder.blind else ""
+        note = f"it was destroyed but could not be seen gone{seen}"
+        return Finish(Outcome.UNKNOWN, note, good=False)
+    return verdict(_remark(ladder, "it could not be seen gone"))
+
+
+def _interrupted(ladder: Ladder, why: str) -> Finish:
+    if ladder.phase is Phase.ENDED:
+        return verdict(_remark(ladder, f"not waited for: {why}"))
+    stands = "; the request to power off stands" if ladder.phase is Phase.ASKED else ""
+    return Finish(Outcome.UNKNOWN, f"not waited for: {why}{stands}", good=False)
+
+
+# --- small moves -----------------------------------------------------------------------------
+
+
+def _move(ladder: Ladder, phase: Phase, now: float, detail: str) -> Stepped:
+    check_transition(ladder.phase, phase)
+    return replace(ladder, phase=phase, since=now), (Move(phase, detail),)
+
+
+def _retry(ladder: Ladder, remark: str, now: float) -> Ladder:
+    return replace(_remark(ladder, remark), retry_at=now + patience.RETRY_PAUSE)
+
+
+def _remark(ladder: Ladder, remark: str) -> Ladder:
+    if remark in ladder.remarks:
+        return ladder
+    return replace(ladder, remarks=(*ladder.remarks, remark))

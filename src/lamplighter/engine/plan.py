@@ -1,0 +1,216 @@
+"""What a run would do with each domain, and why.
+
+A plan is made from one listing that worked. ``up`` looks at the domains that files know, ``down``
+at the domains that are there. Names an administrator gave by hand win over ``start`` and ``leave``,
+never over a problem that bars a domain.
+"""
+
+from __future__ import annotations
+
+import difflib
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from lamplighter.errors import UsageError
+from lamplighter.model.outcome import Outcome
+from lamplighter.model.plan import Direction, Plan, Step, Verb
+from lamplighter.model.policy import Managed, Policy, Problem, Start, Stop
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Sequence
+
+    from lamplighter.model.domain import Sighting
+    from lamplighter.model.policy import Roster
+
+#: The control domain: never a guest.
+DOM0 = 0
+
+
+def plan_up(roster: Roster, sightings: Sequence[Sighting], names: Collection[str] = ()) -> Plan:
+    """Plan the start of what is wanted, or of the named domains."""
+    barred = roster.barred
+    candidates = {**dict.fromkeys(barred), **roster.domains}
+    if names:
+        _all_known(names, candidates, ())
+        candidates = {name: m for name, m in candidates.items() if _named(name, m, names)}
+    steps = [
+        _step_up(name, managed, barred.get(name), sightings, by_hand=bool(names))
+        for name, managed in sorted(candidates.items())
+    ]
+    return Plan(Direction.UP, tuple(steps))
+
+
+def plan_down(
+    roster: Roster,
+    sightings: Sequence[Sighting],
+    names: Collection[str] = (),
+    *,
+    spared: Collection[int] = (),
+) -> Plan:
+    """Plan the stop of everything that runs, or of the named domains.
+
+    ``spared`` are domids of domains that the host itself needs, such as one that provides
+    XenStore; dom0 is always among them.
+    """
+    guests = [seen for seen in sightings if seen.domid != DOM0 and seen.domid not in spared]
+    steps = [_step_down(roster, seen, by_hand=bool(names)) for seen in guests]
+    if names:
+        known = {**dict.fromkeys(roster.barred), **roster.domains}
+        _all_known(names, known, guests)
+        steps = [step for step in steps if _step_named(step, names)]
+        steps += [
+            _not_running(name, managed, roster.defaults)
+            for name, managed in known.items()
+            if _named(name, managed, names) and not any(step.name == name for step in steps)
+        ]
+    return Plan(Direction.DOWN, tuple(sorted(steps, key=lambda step: step.name)))
+
+
+# --- up --------------------------------------------------------------------------------------
+
+
+def _step_up(
+    name: str,
+    managed: Managed | None,
+    problem: Problem | None,
+    sightings: Sequence[Sighting],
+    *,
+    by_hand: bool,
+) -> Step:
+    if managed is None:
+        return _nothing(name, Policy(), _why_barred(problem), Outcome.FAILED, good=False)
+    policy = managed.policy
+    seen = _find(managed, sightings)
+    if seen is not None and seen.running:
+        return _nothing(name, policy, f"runs already as domid {seen.domid}", Outcome.ALREADY, seen)
+    if policy.start.value is Start.NEVER and not by_hand:
+        reason = f'start = "never" ({policy.start.origin})'
+        return _nothing(name, policy, reason, Outcome.SKIPPED, seen)
+    if obstacle := _obstacle(managed, problem, seen, sightings):
+        return _nothing(name, policy, obstacle, Outcome.FAILED, seen, good=False)
+    reason = "asked for by name" if by_hand else f'start = "always" ({policy.start.origin})'
+    return Step(
+        name,
+        Verb.START,
+        reason,
+        policy,
+        definition=managed.definition,
+        sighting=seen,
+        notes=_notes(policy),
+    )
+
+
+def _obstacle(
+    managed: Managed,
+    problem: Problem | None,
+    seen: Sighting | None,
+    sightings: Iterable[Sighting],
+) -> str:
+    """Why a domain that is wanted must not be created now; empty when it may be."""
+    if problem is not None:
+        return _why_barred(problem)
+    if seen is not None and seen.shutdown is not None and not seen.dying:
+        told = seen.shutdown.name.lower()
+        return (
+            f"domid {seen.domid} of it has shut down ({told}) and is kept; "
+            f"lamplighter down {managed.name} takes it away"
+        )
+    for other in sightings:
+        if other.name == managed.name and not managed.definition.matches(other):
+            return f"another domain of this name is there (domid {other.domid}, {other.uuid})"
+    return ""
+
+
+def _why_barred(problem: Problem | None) -> str:
+    if problem is None:
+        return "its definition cannot be used"
+    place = f"{problem.where}: " if problem.where else ""
+    return f"{place}{problem.message}"
+
+
+# --- down ------------------------------------------------------------------------------------
+
+
+def _step_down(roster: Roster, seen: Sighting, *, by_hand: bool) -> Step:
+    managed = next((m for m in roster.domains.values() if m.definition.matches(seen)), None)
+    policy = managed.policy if managed else roster.defaults
+    name = seen.name or (managed.name if managed else f"domid {seen.domid}")
+    definition = managed.definition if managed else None
+    said = f'stop = "{policy.stop.value.value}" ({policy.stop.origin})'
+    if managed is None:
+        said += ", no file knows this domain"
+    if policy.stop.value is Stop.LEAVE and not by_hand:
+        return _nothing(name, policy, said, Outcome.SKIPPED, seen)
+    verb = Verb.DESTROY if policy.stop.value is Stop.DESTROY else Verb.STOP
+    reason = "asked for by name" if by_hand and verb is Verb.STOP else said
+    return Step(name, verb, reason, policy, definition, seen, notes=_notes(policy))
+
+
+def _not_running(name: str, managed: Managed | None, defaults: Policy) -> Step:
+    policy = managed.policy if managed else defaults
+    return _nothing(name, policy, "does not run", Outcome.ALREADY)
+
+
+# --- both ------------------------------------------------------------------------------------
+
+
+def _nothing(
+    name: str,
+    policy: Policy,
+    reason: str,
+    outcome: Outcome,
+    seen: Sighting | None = None,
+    *,
+    good: bool = True,
+) -> Step:
+    return Step(
+        name,
+        Verb.NOTHING,
+        reason,
+        policy,
+        sighting=seen,
+        outcome=outcome,
+        good=good,
+        notes=_notes(policy) if outcome is not Outcome.SKIPPED else (),
+    )
+
+
+def _notes(policy: Policy) -> tuple[str, ...]:
+    return tuple(note for note in (policy.start.note, policy.stop.note) if note)
+
+
+def _find(managed: Managed, sightings: Iterable[Sighting]) -> Sighting | None:
+    """The domain's newest incarnation that is listed: a dying one may stand beside a new one."""
+    found = [seen for seen in sightings if managed.definition.matches(seen)]
+    return max(found, key=lambda seen: (seen.running, seen.domid), default=None)
+
+
+def _named(name: str, managed: Managed | None, names: Collection[str]) -> bool:
+    uuid = managed.definition.uuid if managed else None
+    return name in names or (uuid is not None and _uuid_among(uuid, names))
+
+
+def _step_named(step: Step, names: Collection[str]) -> bool:
+    return step.name in names or (
+        step.sighting is not None and _uuid_among(step.sighting.uuid, names)
+    )
+
+
+def _uuid_among(uuid: UUID, names: Collection[str]) -> bool:
+    return str(uuid) in {name.lower() for name in names}
+
+
+def _all_known(
+    names: Collection[str],
+    known: dict[str, Managed | None],
+    sightings: Iterable[Sighting],
+) -> None:
+    """Raise ``UsageError`` for a name that neither a file nor the toolstack knows."""
+    labels = set(known) | {seen.name for seen in sightings if seen.name}
+    uuids = {str(seen.uuid) for seen in sightings}
+    uuids |= {str(m.definition.uuid) for m in known.values() if m and m.definition.uuid}
+    for name in names:
+        if name not in labels and name.lower() not in uuids:
+            near = difflib.get_close_matches(name, sorted(labels), n=1)
+            hint = f"did you mean {near[0]}?" if near else "lamplighter status lists them all"
+            raise UsageError(f"there is no domain {name!r}", hint=hint)
