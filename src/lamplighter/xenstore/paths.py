@@ -1,0 +1,90 @@
+"""The nodes this project reads and writes, and what XenStore takes for a path.
+
+A path that begins with ``/`` is absolute. One that begins with ``@`` names a special watch. Any
+other is relative to the connection's own domain: ``/local/domain/<domid>``.
+"""
+
+from __future__ import annotations
+
+#: The most bytes of an absolute and of a relative path (``XENSTORE_ABS_PATH_MAX``, ``..REL..``).
+ABSOLUTE_MAX = 3072
+RELATIVE_MAX = 2048
+
+#: Fires when a domain came, or may have come; and once when the watch is set.
+INTRODUCE_DOMAIN = "@introduceDomain"
+#: Fires when a domain shut down or went, or may have; and once when the watch is set.
+RELEASE_DOMAIN = "@releaseDomain"
+
+#: Where the nodes of all domains are.
+DOMAINS = "/local/domain"
+
+_ALLOWED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-/_@")
+
+
+def domain(domid: int) -> str:
+    """Return a domain's own node."""
+    return f"{DOMAINS}/{domid}"
+
+
+def control_shutdown(domid: int) -> str:
+    """Return the node a request to shut down is written to; the guest clears it to acknowledge."""
+    return f"{DOMAINS}/{domid}/control/shutdown"
+
+
+def feature(domid: int, request: str) -> str:
+    """Return the node that says whether the guest can do a request: ``poweroff``, ``reboot``..."""
+    return f"{DOMAINS}/{domid}/control/feature-{request}"
+
+
+def feature_poweroff(domid: int) -> str:
+    """Return the node that says whether the guest can be asked to power off: 1, 0, or empty."""
+    return feature(domid, "poweroff")
+
+
+def name(domid: int) -> str:
+    """Return the node with the domain's name."""
+    return f"{DOMAINS}/{domid}/name"
+
+
+def vm(domid: int) -> str:
+    """Return the node with the path of the domain's part under ``/vm``."""
+    return f"{DOMAINS}/{domid}/vm"
+
+
+def is_special(path: str) -> bool:
+    """Say whether a path names a special watch instead of a node."""
+    return path.startswith("@")
+
+
+def is_absolute(path: str) -> bool:
+    """Say whether a path begins at the root."""
+    return path.startswith("/")
+
+
+def absolute(path: str, domid: int) -> str:
+    """Return a path as the store sees it that comes from the connection of a domain."""
+    return path if path.startswith(("/", "@")) else f"{DOMAINS}/{domid}/{path}"
+
+
+def is_below(path: str, ancestor: str) -> bool:
+    """Say whether an absolute path is the ancestor or below it."""
+    return path == ancestor or ancestor == "/" or path.startswith(ancestor + "/")
+
+
+def fault(path: str, *, special: bool = False) -> str | None:
+    """Return what is wrong with a path, or None. ``special``: names of watches are allowed."""
+    if not path:
+        return "it is empty"
+    if not _ALLOWED.issuperset(path):
+        odd = next(character for character in path if character not in _ALLOWED)
+        return f"{odd!r} is not allowed (letters, digits and -/_@ are)"
+    if path.startswith("@") and not special:
+        return "a special watch is no node"
+    limit = ABSOLUTE_MAX if path.startswith("/") else RELATIVE_MAX
+    if len(path) > limit:
+        return f"it has {len(path)} bytes, the limit is {limit}"
+    if "//" in path:
+        return "it has two slashes in a row"
+    if path.endswith("/") and path != "/":
+        return "it ends in a slash"
+    return None

@@ -1,0 +1,59 @@
+"""Permissions of a node, as text: ``n0``, ``r3``, ``w5``, ``b1``.
+
+The first of a node's permissions names its owner, who may do all; the letter of the first is
+what every domain may do that no later permission names.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import NamedTuple
+
+#: The largest domid there is (``DOMID_MASK``): a domid is a 16-bit number.
+DOMID_MAX = 0x7FFF
+
+
+class Access(Enum):
+    """What a domain may do with a node."""
+
+    NONE = "n"
+    READ = "r"
+    WRITE = "w"
+    BOTH = "b"
+
+    @property
+    def readable(self) -> bool:
+        """It may be read."""
+        return self in (Access.READ, Access.BOTH)
+
+    @property
+    def writable(self) -> bool:
+        """It may be written."""
+        return self in (Access.WRITE, Access.BOTH)
+
+
+class Permission(NamedTuple):
+    """What one domain may do with a node."""
+
+    access: Access
+    domid: int
+
+    def __str__(self) -> str:
+        return f"{self.access.value}{self.domid}"
+
+
+def parse(text: str) -> Permission:
+    """Read one permission; ``ValueError`` says what is wrong with it."""
+    letter, digits = text[:1], text[1:]
+    try:
+        access = Access(letter)
+    except ValueError:
+        raise ValueError(f"permission {text!r} does not begin with n, r, w or b") from None
+    return Permission(access, parse_domid(digits))
+
+
+def parse_domid(text: str) -> int:
+    """Read a domid in decimal; ``ValueError`` says what is wrong with it."""
+    if not (text.isascii() and text.isdigit()) or len(text) > 5 or int(text) > DOMID_MAX:
+        raise ValueError(f"{text!r} is no domid (0 to {DOMID_MAX})")
+    return int(text)
