@@ -1,0 +1,58 @@
+"""What every command is given: where the configuration is, and where and how to answer."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from lamplighter.model.configuration import Configuration
+
+#: Where the configuration is when neither option nor environment names another place.
+DEFAULT_CONFIG = Path("/etc/lamplighter/lamplighter.toml")
+
+#: The environment variable that names the configuration.
+CONFIG_VARIABLE = "LAMPLIGHTER_CONFIG"
+
+
+@dataclass
+class Context:
+    """The world of one command.
+
+    ``explicit`` says that option or environment named ``config_path``: then it must exist, while
+    the default file may be missing and then counts as empty. What a script reads goes to
+    ``out``; progress, warnings and errors go to ``err``.
+    """
+
+    config_path: Path
+    explicit: bool
+    as_json: bool
+    out: TextIO
+    err: TextIO
+    environ: Mapping[str, str] = field(default_factory=dict)
+
+    def configuration(self) -> Configuration:
+        """Read and parse the configuration; raise ``ConfigurationError``."""
+        from lamplighter.host.files import read_configuration
+
+        return read_configuration(self.config_path, required=self.explicit)
+
+    def print(self, text: str = "") -> None:
+        """Print a line of the answer."""
+        self.out.write(f"{text}\n")
+
+    def print_json(self, document: object) -> None:
+        """Print the one JSON document of this command."""
+        self.out.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+
+    def warn(self, text: str) -> None:
+        """Say something beside the answer; a standard error that is gone stops nothing."""
+        try:
+            self.err.write(f"lamplighter: {text}\n")
+            self.err.flush()
+        except (OSError, ValueError):
+            return

@@ -1,0 +1,220 @@
+"""The command: find the subcommand, give it its context, turn its end into an exit status.
+
+Only the module of the one command that was asked for is imported, so that ``status`` starts fast.
+The command line is therefore read twice: once up to the command's name, once by that command's
+own parser. ``--config`` and ``--json`` are understood on both sides of the name.
+
+Whatever a command raises on purpose is a ``LamplighterError``; it becomes a message and a hint on
+standard error (or, with ``--json``, a document on standard output) and the exit status of its
+class. Anything else is a defect of ours and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import importlib
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn, Protocol, TextIO, cast
+
+from lamplighter import __version__
+from lamplighter.cli.context import CONFIG_VARIABLE, DEFAULT_CONFIG, Context
+from lamplighter.errors import LamplighterError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+#: Each command and the module that holds it, in the order of the help.
+COMMANDS = {
+    "up": "lamplighter.cli.up",
+    "down": "lamplighter.cli.down",
+    "status": "lamplighter.cli.status",
+    "plan": "lamplighter.cli.plan",
+    "explain": "lamplighter.cli.explain",
+    "check": "lamplighter.cli.check",
+    "history": "lamplighter.cli.history",
+    "host": "lamplighter.cli.host",
+    "install": "lamplighter.cli.install",
+    "demo": "lamplighter.cli.demo",
+}
+
+#: What a shell reports for a program that a signal ended: 128 and the signal's number.
+INTERRUPTED = 130
+PIPE_CLOSED = 141
+
+
+class Command(Protocol):
+    """What the module of a command offers."""
+
+    HELP: str
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Add the command's own arguments."""
+
+    def run(self, args: argparse.Namespace, context: Context) -> int:
+        """Do it; return the exit status."""
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are ``UsageError``s that name the nearest option."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise the error instead of leaving the process."""
+        raise UsageError(message, hint=self._hint(message))
+
+    def _hint(self, message: str) -> str:
+        if message.startswith("unrecognized arguments: "):
+            given = message.removeprefix("unrecognized arguments: ").split()[0].split("=")[0]
+            if near := _nearest(given, self._option_string_actions):
+                return f"did you mean {near}?"
+        return f"{self.prog} --help shows what there is"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run ``lamplighter`` with the process's own streams; return its exit status."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            # A name that the locale cannot print must not cost the rest of the answer.
+            stream.reconfigure(errors="backslashreplace")
+    arguments = sys.argv[1:] if argv is None else argv
+    try:
+        status = execute(arguments, os.environ, sys.stdout, sys.stderr)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _discard_stdout()
+        return PIPE_CLOSED
+    return status
+
+
+def execute(
+    argv: Sequence[str],
+    environ: Mapping[str, str],
+    out: TextIO,
+    err: TextIO,
+) -> int:
+    """Run one command line against these streams and return its exit status.
+
+    A reader of ``out`` that went away raises ``BrokenPipeError``.
+    """
+    context = Context(
+        DEFAULT_CONFIG, explicit=False, as_json=False, out=out, err=err, environ=environ
+    )
+    try:
+        return _dispatch(argv, context)
+    except LamplighterError as error:
+        context.as_json = context.as_json or "--json" in argv
+        tell_error(error, context)
+        return error.exit_status
+    except SystemExit as end:
+        # argparse printed a help text and is done.
+        return int(end.code or 0)
+    except KeyboardInterrupt:
+        context.warn(
+            "interrupted; a domain that was asked to stop or told to start goes on by itself\n"
+            "  lamplighter status shows where each one is",
+        )
+        return INTERRUPTED
+
+
+def tell_error(error: LamplighterError, context: Context) -> None:
+    """Tell the error that ended the command: to a person, or as the command's document."""
+    if context.as_json:
+        told = {"code": error.code, "message": error.message, "hint": error.hint}
+        context.print_json({"error": told, "exit": error.exit_status})
+    else:
+        context.warn(error.message + (f"\n  {error.hint}" if error.hint else ""))
+
+
+def _dispatch(argv: Sequence[str], context: Context) -> int:
+    front = _front_parser()
+    first = front.parse_args(argv)
+    if first.help or first.command == "help":
+        context.print(_overview(front))
+        return 0
+    if first.version:
+        context.print(f"lamplighter {__version__}")
+        return 0
+    if first.command is None:
+        raise UsageError("which command?", hint=f"one of {', '.join(COMMANDS)}; --help tells more")
+    if first.command not in COMMANDS:
+        near = _nearest(first.command, COMMANDS)
+        hint = f"did you mean {near}?" if near else f"there are {', '.join(COMMANDS)}"
+        raise UsageError(f"there is no command {first.command!r}", hint=hint)
+    command = _load(first.command)
+    parser = Parser(
+        prog=f"lamplighter {first.command}",
+        description=command.HELP,
+        parents=[_global_options()],
+        allow_abbrev=False,
+    )
+    command.add_arguments(parser)
+    given = argparse.Namespace(config=first.config, json=first.json)
+    args = parser.parse_args(first.arguments, given)
+    _settle(context, args)
+    return command.run(args, context)
+
+
+def _settle(context: Context, args: argparse.Namespace) -> None:
+    """Put the global options into the context."""
+    context.as_json = args.json
+    named = args.config if args.config is not None else context.environ.get(CONFIG_VARIABLE)
+    if args.config == "":
+        raise UsageError("--config needs the name of a file")
+    if named:
+        context.config_path, context.explicit = Path(named), True
+
+
+def _load(name: str) -> Command:
+    return cast("Command", importlib.import_module(COMMANDS[name]))
+
+
+# --- parsers ---------------------------------------------------------------------------------
+
+
+def _front_parser() -> Parser:
+    """Read the command line up to the command's name."""
+    parser = Parser(
+        prog="lamplighter",
+        description="Brings the domains of a Xen host up with the host and down with it, cleanly.",
+        parents=[_global_options()],
+        add_help=False,
+        allow_abbrev=False,
+        usage="lamplighter [--config FILE] [--json] COMMAND ...",
+    )
+    parser.set_defaults(config=None, json=False)
+    parser.add_argument("-h", "--help", action="store_true", help="show this and leave")
+    parser.add_argument("--version", action="store_true", help="show the version and leave")
+    parser.add_argument("command", nargs="?", help=argparse.SUPPRESS)
+    parser.add_argument("arguments", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+    return parser
+
+
+def _global_options() -> argparse.ArgumentParser:
+    """The options that every command takes, before its name or after it."""
+    parent = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+    parent.add_argument(
+        "--config",
+        metavar="FILE",
+        help=f"the configuration (else ${CONFIG_VARIABLE}, else {DEFAULT_CONFIG})",
+    )
+    parent.add_argument("--json", action="store_true", help="answer with one JSON document")
+    return parent
+
+
+def _overview(front: Parser) -> str:
+    commands = "\n".join(f"  {name:<9} {_load(name).HELP}" for name in COMMANDS)
+    return f"{front.format_help()}\ncommands:\n{commands}"
+
+
+def _nearest(given: str, known: Iterable[str]) -> str | None:
+    near = difflib.get_close_matches(given, list(known), n=1)
+    return near[0] if near else None
+
+
+def _discard_stdout() -> None:
+    """Let the interpreter's last flush go nowhere: nobody reads any more."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
