@@ -1,0 +1,94 @@
+"""A worker's inbox: the newest word of each kind, never a queue.
+
+What a worker has not read yet is replaced by what is newer, so a guest that rewrites its nodes two
+thousand times a second costs its worker one reading, and memory stays bounded whatever happens.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from lamplighter.engine.events import Blind, Event, Interrupted, NotListed, Seen, Tick
+
+if TYPE_CHECKING:
+    from lamplighter.model.clock import Clock
+    from lamplighter.model.domain import Sighting
+
+
+class Inbox:
+    """What has come for one worker since it last looked."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._come = asyncio.Event()
+        self._listed: Sighting | str | None = None
+        self._has_listed = False
+        self._interrupted = ""
+        self._nodes_stirred = False
+
+    # --- for those who tell ---
+
+    def listed(self, sighting: Sighting | None) -> None:
+        """A listing worked; None: it does not hold the domain."""
+        self._listed, self._has_listed = sighting, True
+        self._come.set()
+
+    def blind(self, error: str) -> None:
+        """A listing failed."""
+        self._listed, self._has_listed = error, True
+        self._come.set()
+
+    def stir(self, path: str) -> None:
+        """A node of the domain may have changed."""
+        self._nodes_stirred = True
+        self._come.set()
+
+    def interrupt(self, why: str) -> None:
+        """The run is to end now."""
+        self._interrupted = why
+        self._come.set()
+
+    # --- for the worker ---
+
+    @property
+    def interrupted(self) -> str:
+        """Why the run is to end now; empty while it is not."""
+        return self._interrupted
+
+    def drop_listing(self) -> None:
+        """Forget a listing that the worker's own action has made old."""
+        self._has_listed = False
+
+    def take_stir(self) -> bool:
+        """Say, once, whether a node may have changed."""
+        stirred, self._nodes_stirred = self._nodes_stirred, False
+        return stirred
+
+    async def wait(self, until: float) -> list[Event]:
+        """Wait until something came or the moment is reached; the events, a ``Tick`` at last."""
+        if not self._come.is_set():
+            try:
+                async with self._clock.timeout(max(0.0, until - self._clock.monotonic())):
+                    await self._come.wait()
+            except TimeoutError:
+                pass
+        self._come.clear()
+        return self._events()
+
+    def _events(self) -> list[Event]:
+        now = self._clock.monotonic()
+        events: list[Event] = []
+        if self._interrupted:
+            events.append(Interrupted(now, self._interrupted))
+        if self._has_listed:
+            self._has_listed = False
+            match self._listed:
+                case None:
+                    events.append(NotListed(now))
+                case str(error):
+                    events.append(Blind(now, error))
+                case sighting:
+                    events.append(Seen(now, sighting))
+        events.append(Tick(now))
+        return events

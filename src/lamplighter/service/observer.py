@@ -1,0 +1,176 @@
+"""The observer: listings of the toolstack, made when XenStore says that something happened.
+
+``@introduceDomain`` and ``@releaseDomain`` say *look again*, not what happened; they may come for
+any domain, or late, or never. So every hint only marks the picture as old, one listing is made at
+a time, and hints that come meanwhile cause one more. Without any hint the picture is made anew
+every ``SAFETY`` seconds.
+
+Each subscriber is told only what is new to it, and from which listing: a worker that has just
+acted does not believe a listing that began before its action ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from lamplighter.errors import CallFailed, LamplighterError, Unreachable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from uuid import UUID
+
+    from lamplighter.host.xenstore import Watch, XenStore
+    from lamplighter.model.clock import Clock
+    from lamplighter.model.domain import Sighting
+    from lamplighter.toolstacks.base import Toolstack
+
+#: Host seconds after which the picture is made anew although nobody said that it changed.
+SAFETY = 5.0
+
+#: What a subscriber has been told before the first picture: equal to no sighting or error.
+NOTHING_YET = ""
+
+#: The watches that say that a domain came, shut down or went.
+HINTS = ("@introduceDomain", "@releaseDomain")
+
+
+class Picture:
+    """One listing that worked, and its number.
+
+    It is indexed, because with a thousand domains a thousand workers look at every picture.
+    """
+
+    def __init__(self, number: int, sightings: Sequence[Sighting]) -> None:
+        self.number = number
+        self._found: dict[UUID | str, Sighting] = {}
+        # The newest incarnation comes last: a dying one may stand beside its successor.
+        for seen in sorted(sightings, key=lambda seen: (seen.running, seen.domid)):
+            self._found[seen.uuid] = seen
+            self._found[seen.name] = seen
+
+    def find(self, domain: UUID | str) -> Sighting | None:
+        """The newest incarnation of the domain with this UUID, or of this name."""
+        return self._found.get(domain)
+
+
+class Subscriber:
+    """One worker's window on the pictures of one domain, known by its UUID or else its name.
+
+    ``tell`` is called with a sighting, or None where a picture has none; ``tell_blind`` with an
+    error's text where there is no picture; both only with something new, and from the event loop.
+    """
+
+    def __init__(
+        self,
+        domain: UUID | str,
+        tell: Callable[[Sighting | None], None],
+        tell_blind: Callable[[str], None],
+    ) -> None:
+        self._domain = domain
+        self._tell = tell
+        self._tell_blind = tell_blind
+        self._told: Sighting | str | None = NOTHING_YET
+        self._believes_from = 0
+
+    def look(self, picture: Picture) -> None:
+        """Take in a picture, if it is not too old to be believed."""
+        if picture.number < self._believes_from:
+            return
+        found = picture.find(self._domain)
+        if self._told != found:
+            self._told = found
+            self._tell(found)
+
+    def look_in_vain(self, error: str) -> None:
+        """Take in that no picture could be made."""
+        if self._told != error:
+            self._told = error
+            self._tell_blind(error)
+
+    def forget(self, believes_from: int) -> None:
+        """Believe no picture older than this number, and be told of the next one in any case."""
+        self._believes_from = believes_from
+        self._told = NOTHING_YET
+
+
+class Observer:
+    """Makes listings and tells the subscribers. Run ``watch()`` as a task beside the workers."""
+
+    def __init__(self, toolstack: Toolstack, xenstore: XenStore, clock: Clock) -> None:
+        self._toolstack = toolstack
+        self._xenstore = xenstore
+        self._clock = clock
+        self._subscribers: set[Subscriber] = set()
+        self._old = asyncio.Event()
+        self._number = 0
+        self._hints: list[Watch] = []
+
+    def subscribe(self, subscriber: Subscriber) -> None:
+        """Tell this subscriber from the next listing on."""
+        subscriber.forget(self._number + 1)
+        self._subscribers.add(subscriber)
+        self.look_again()
+
+    def unsubscribe(self, subscriber: Subscriber) -> None:
+        """Tell this subscriber no more."""
+        self._subscribers.discard(subscriber)
+
+    def look_again(self) -> None:
+        """Mark the picture as old."""
+        self._old.set()
+
+    def disbelieve(self, subscriber: Subscriber) -> None:
+        """Tell this subscriber nothing from listings that have begun before this moment."""
+        subscriber.forget(self._number + 1)
+
+    async def watch(self) -> None:
+        """Make listings for as long as the task lives."""
+        self._xenstore.on_connection(self._connection)
+        await self._register()
+        while True:
+            await self._wait_for_a_reason()
+            self._old.clear()
+            await self._list()
+
+    async def close(self) -> None:
+        """Take back the watches."""
+        for hint in self._hints:
+            try:
+                await self._xenstore.unwatch(hint)
+            except LamplighterError:
+                return  # no connection, so no watch either
+
+    async def _register(self) -> None:
+        try:
+            for path in HINTS:
+                self._hints.append(await self._xenstore.watch(path, lambda _: self.look_again()))
+        except Unreachable:
+            self.look_again()  # the safety listing goes on without hints
+
+    def _connection(self, connected: bool) -> None:
+        if connected:
+            self.look_again()
+
+    async def _wait_for_a_reason(self) -> None:
+        try:
+            async with self._clock.timeout(SAFETY):
+                await self._old.wait()
+        except TimeoutError:
+            pass
+
+    async def _list(self) -> None:
+        self._number += 1
+        number = self._number
+        try:
+            sightings = await self._toolstack.list()
+        except (CallFailed, Unreachable) as error:
+            told = error.message
+            self._each(lambda subscriber: subscriber.look_in_vain(told))
+            return
+        picture = Picture(number, sightings)
+        self._each(lambda subscriber: subscriber.look(picture))
+
+    def _each(self, visit: Callable[[Subscriber], None]) -> None:
+        for subscriber in tuple(self._subscribers):
+            visit(subscriber)

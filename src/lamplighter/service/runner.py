@@ -1,0 +1,158 @@
+"""The runner: journal, then act; one worker a domain, and none of them can stop the others.
+
+Everything that moves a domain is on disk before it is done. When the journal itself fails the run
+goes on, because the domains matter more than the record of them, and the loss is told.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import traceback
+from typing import TYPE_CHECKING
+
+from lamplighter.errors import JournalError
+from lamplighter.model.outcome import Outcome, Result
+from lamplighter.model.plan import Plan, Step, Verb
+from lamplighter.model.run import Run, Transition
+from lamplighter.service.observer import Observer
+from lamplighter.service.worker import Means, Worker
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+    from lamplighter.service.host import Host
+    from lamplighter.service.progress import Listener
+
+
+class Runner:
+    """Carries out one plan."""
+
+    def __init__(self, host: Host, listener: Listener) -> None:
+        self._host = host
+        self._listener = listener
+        self._workers: list[Worker] = []
+        self._tasks: list[asyncio.Task[Result]] = []
+        self._interrupted = ""
+        self._id = 0
+        self._journal_lost = False
+
+    async def run(self, plan: Plan) -> Run:
+        """Return when every domain's part of the plan has ended."""
+        clock = self._host.clock
+        started = clock.wall()
+        self._listener.began(plan)
+        await self._begin(plan)
+        results = await self._all(plan)
+        ended, status = clock.wall(), int(not all(result.good for result in results))
+        if self._host.journal is not None and self._id:
+            await self._keep(self._host.journal.finish(self._id, ended, status))
+        boot_id = self._host.boot_id
+        return Run(self._id, plan.direction, boot_id, started, ended, status, tuple(results))
+
+    def interrupt(self, why: str) -> None:
+        """Begin nothing new and wait for nothing more; a second time: drop what is under way."""
+        if self._interrupted:
+            for task in self._tasks:
+                task.cancel()
+            return
+        self._interrupted = why
+        self._listener.said(f"{why}: nothing new is begun; once more to drop what is under way")
+        for worker in self._workers:
+            worker.inbox.interrupt(why)
+
+    async def _all(self, plan: Plan) -> list[Result]:
+        observer = Observer(self._host.toolstack, self._host.xenstore, self._host.clock)
+        means = Means(
+            self._host.clock,
+            self._host.toolstack,
+            self._host.xenstore,
+            observer,
+            asyncio.Semaphore(self._host.configuration.host.parallel_starts.value),
+            self._record,
+        )
+        watching = asyncio.create_task(observer.watch())
+        try:
+            self._tasks = [asyncio.create_task(self._one(step, means)) for step in plan.steps]
+            ends = await asyncio.gather(*self._tasks, return_exceptions=True)
+        finally:
+            watching.cancel()
+            await asyncio.gather(watching, return_exceptions=True)
+            await observer.close()
+        return [self._end(step, end) for step, end in zip(plan.steps, ends, strict=True)]
+
+    def _end(self, step: Step, end: Result | BaseException) -> Result:
+        """A defect of ours in one domain's part is that domain's failure, and is told in full."""
+        if isinstance(end, Result):
+            return end
+        if not isinstance(end, Exception):
+            raise end
+        self._listener.said("".join(traceback.format_exception(end)))
+        seen = step.sighting
+        result = Result(
+            step.name,
+            seen.uuid if seen else None,
+            seen.domid if seen else None,
+            Outcome.FAILED,
+            note=f"a defect of Lamplighter's: {end!r}",
+            good=False,
+        )
+        self._listener.settled(result)
+        return result
+
+    async def _one(self, step: Step, means: Means) -> Result:
+        """One domain's part; whatever happens in it ends in a result of its own."""
+        if step.verb is Verb.NOTHING:
+            result = _settled_already(step)
+        else:
+            worker = Worker(step, means)
+            self._workers.append(worker)
+            try:
+                result = await worker.run()
+            except asyncio.CancelledError:
+                if not self._interrupted:
+                    raise
+                result = worker.abandoned(f"dropped: {self._interrupted}")
+        await self._settle(result)
+        return result
+
+    async def _begin(self, plan: Plan) -> None:
+        journal = self._host.journal
+        if journal is None:
+            self._listener.said(self._host.journal_trouble)
+            return
+        try:
+            self._id = await journal.begin(
+                plan.direction, self._host.boot_id, self._host.clock.wall()
+            )
+        except JournalError as error:
+            self._tell_loss(error)
+
+    async def _record(self, transition: Transition) -> None:
+        if self._host.journal is not None and self._id:
+            await self._keep(self._host.journal.record(self._id, transition))
+        self._listener.moved(transition)
+
+    async def _settle(self, result: Result) -> None:
+        if self._host.journal is not None and self._id:
+            at = self._host.clock.wall()
+            await self._keep(self._host.journal.settle(self._id, result, at))
+        self._listener.settled(result)
+
+    async def _keep(self, record: Awaitable[None]) -> None:
+        try:
+            await record
+        except JournalError as error:
+            self._tell_loss(error)
+
+    def _tell_loss(self, error: JournalError) -> None:
+        if not self._journal_lost:
+            self._journal_lost = True
+            self._listener.said(f"the record of this run is lost, the run goes on: {error}")
+
+
+def _settled_already(step: Step) -> Result:
+    assert step.outcome is not None, "a step without an action has its outcome from the plan"
+    seen = step.sighting
+    uuid = seen.uuid if seen else step.definition.uuid if step.definition else None
+    note = "; ".join((step.reason, *step.notes))
+    return Result(step.name, uuid, seen.domid if seen else None, step.outcome, 0.0, note, step.good)

@@ -1,0 +1,288 @@
+"""One worker a domain: it feeds the domain's machine with events and carries out its actions.
+
+The machine (``engine/ladder`` or ``engine/ascent``) decides; this is the loop around it. Actions
+are carried out one after another, each answer is an event before anything else is looked at, and
+after an action that changes the domain no listing is believed that had begun before it ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+from lamplighter.engine import ascent, ladder, patience
+from lamplighter.engine.events import (
+    Action,
+    Ask,
+    Asked,
+    Attend,
+    Clear,
+    Cleared,
+    Create,
+    Created,
+    Destroy,
+    Destroyed,
+    Epitaph,
+    Event,
+    Finish,
+    Inquire,
+    Interrupted,
+    LookAgain,
+    Move,
+    Pressed,
+    PressPower,
+    Ready,
+    Request,
+    Seen,
+)
+from lamplighter.errors import CallFailed, Unreachable, XenStoreError
+from lamplighter.model.lifecycle import Phase
+from lamplighter.model.outcome import Outcome, Result
+from lamplighter.model.plan import Step, Verb
+from lamplighter.model.run import Transition
+from lamplighter.service.conversation import Conversation
+from lamplighter.service.inbox import Inbox
+from lamplighter.service.observer import Observer, Subscriber
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from uuid import UUID
+
+    from lamplighter.host.xenstore import XenStore
+    from lamplighter.model.clock import Clock
+    from lamplighter.model.domain import Sighting
+    from lamplighter.toolstacks.base import Toolstack
+
+#: Between two readings of a guest's nodes, in host seconds: however fast it rewrites them.
+READING_PAUSE = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What every worker of a run shares."""
+
+    clock: Clock
+    toolstack: Toolstack
+    xenstore: XenStore
+    observer: Observer
+    creating: asyncio.Semaphore
+    record: Callable[[Transition], Awaitable[None]]
+
+
+class _State(Protocol):
+    @property
+    def wake(self) -> float: ...
+
+    @property
+    def phase(self) -> Phase: ...
+
+
+S = TypeVar("S", bound=_State)
+
+
+class Worker:
+    """Carries one step of a plan to its end."""
+
+    def __init__(self, step: Step, means: Means) -> None:
+        self._step = step
+        self._means = means
+        self.inbox = Inbox(means.clock)
+        self._subscriber = Subscriber(_known_by(step), self.inbox.listed, self.inbox.blind)
+        self._conversation: Conversation | None = None
+        self._read_after = 0.0
+        self._stirred = False
+        self._phase = Phase.ABSENT if step.verb is Verb.START else Phase.UP
+        self._domid = step.sighting.domid if step.sighting and step.verb is not Verb.START else None
+        self._uuid = _uuid(step)
+        self._begun = 0.0
+
+    async def run(self) -> Result:
+        """Return how the domain's part ended, once it has."""
+        self._begun = self._means.clock.monotonic()
+        self._means.observer.subscribe(self._subscriber)
+        try:
+            if self._step.verb is Verb.START:
+                finish = await self._climb(
+                    ascent.begin(self._step.policy, self._begun), ascent.step
+                )
+            else:
+                finish = await self._climb(self._descend(), ladder.step)
+        finally:
+            self._means.observer.unsubscribe(self._subscriber)
+        await self._leave()
+        return self._result(finish)
+
+    def abandoned(self, why: str) -> Result:
+        """Return the result of a part that was dropped where it stood."""
+        return self._result(Finish(Outcome.UNKNOWN, why, good=False))
+
+    def _descend(self) -> ladder.Stepped:
+        step = self._step
+        assert step.sighting is not None, "a plan stops only what was seen"
+        destroy = step.verb is Verb.DESTROY
+        return ladder.begin(step.sighting, step.policy, self._begun, destroy=destroy)
+
+    async def _climb(
+        self,
+        begun: tuple[S, tuple[Action, ...]],
+        step: Callable[[S, Event], tuple[S, tuple[Action, ...]]],
+    ) -> Finish:
+        state, actions = begun
+        events: deque[Event] = deque()
+        while True:
+            for action in actions:
+                if isinstance(action, Finish):
+                    return action
+                events.extend(await self._carry_out(action))
+            if not events:
+                events.extend(await self._next_events(state.wake))
+            state, actions = step(state, events.popleft())
+
+    async def _next_events(self, wake: float) -> list[Event]:
+        until = min(wake, self._read_after) if self._stirred else wake
+        events = await self.inbox.wait(until)
+        for event in events:
+            if isinstance(event, Seen):
+                self._domid, self._uuid = event.sighting.domid, event.sighting.uuid
+        self._stirred = self.inbox.take_stir() or self._stirred
+        now = self._means.clock.monotonic()
+        if self._stirred and self._conversation is not None and now >= self._read_after:
+            events[:0] = await self._read(self._conversation)
+        return events
+
+    async def _read(self, conversation: Conversation) -> list[Event]:
+        """Read the guest's nodes; a reading that fails is tried again."""
+        clock = self._means.clock
+        try:
+            if not conversation.listening:
+                await conversation.listen(self.inbox.stir)
+            able, request = await asyncio.gather(conversation.able(), conversation.request())
+        except (Unreachable, XenStoreError):
+            self._stirred, self._read_after = True, clock.monotonic() + patience.RETRY_PAUSE
+            return []
+        now = clock.monotonic()
+        self._stirred, self._read_after = False, now + READING_PAUSE
+        return [Ready(now, conversation.domid, able), Request(now, conversation.domid, request)]
+
+    # --- actions ---
+
+    async def _carry_out(self, action: Action) -> list[Event]:
+        match action:
+            case Move(phase, detail):
+                await self._move(phase, detail)
+            case LookAgain():
+                self._look_again()
+            case Attend(domid):
+                return await self._attend(domid)
+            case Create():
+                return await self._create()
+            case Destroy(domid):
+                error = await self._call(self._means.toolstack.destroy(domid))
+                self._look_again()
+                return [Destroyed(self._now, error)]
+            case PressPower(domid):
+                return [
+                    Pressed(self._now, await self._call(self._means.toolstack.press_power(domid)))
+                ]
+            case Ask():
+                return [Asked(self._now, await self._call(self._partner.ask()))]
+            case Clear():
+                return await self._clear()
+            case Inquire(sighting):
+                return await self._inquire(sighting)
+        return []
+
+    async def _move(self, phase: Phase, detail: str) -> None:
+        before, self._phase = self._phase, phase
+        at = self._means.clock.wall()
+        name = self._step.name
+        transition = Transition(name, self._uuid, self._domid, before, phase, detail, at)
+        await self._means.record(transition)
+
+    async def _attend(self, domid: int) -> list[Event]:
+        await self._leave()
+        self._domid = domid
+        self._conversation = Conversation(self._means.xenstore, domid)
+        events = await self._read(self._conversation)
+        return events[:1] or [Ready(self._now, domid, None)]
+
+    async def _create(self) -> list[Event]:
+        assert self._step.definition is not None, "a plan starts only what a file defines"
+        async with self._means.creating:
+            if self.inbox.interrupted:
+                return [Interrupted(self._now, self.inbox.interrupted)]
+            try:
+                domid = await self._means.toolstack.create(self._step.definition)
+            except (CallFailed, Unreachable) as error:
+                return [Created(self._now, None, error.message)]
+        self._look_again()
+        return [Created(self._now, domid)]
+
+    async def _clear(self) -> list[Event]:
+        try:
+            taken = await self._partner.take_back()
+        except (Unreachable, XenStoreError) as error:
+            return [Cleared(self._now, taken=False, error=error.message)]
+        return [Cleared(self._now, taken)]
+
+    async def _inquire(self, sighting: Sighting) -> list[Event]:
+        try:
+            reason = await self._means.toolstack.epitaph(sighting)
+        except (CallFailed, Unreachable):
+            reason = None
+        return [Epitaph(self._now, reason)]
+
+    async def _call(self, call: Awaitable[None]) -> str:
+        """Return what went wrong with a call, or nothing."""
+        try:
+            await call
+        except (CallFailed, Unreachable, XenStoreError) as error:
+            return error.message
+        return ""
+
+    # --- small things ---
+
+    @property
+    def _now(self) -> float:
+        return self._means.clock.monotonic()
+
+    @property
+    def _partner(self) -> Conversation:
+        assert self._conversation is not None, "the machine attends before it speaks"
+        return self._conversation
+
+    def _look_again(self) -> None:
+        """What was listed before this moment does not count any more."""
+        self._means.observer.disbelieve(self._subscriber)
+        self.inbox.drop_listing()
+        self._means.observer.look_again()
+
+    async def _leave(self) -> None:
+        if self._conversation is None:
+            return
+        with suppress(Unreachable, XenStoreError):  # no connection, so no watch either
+            await self._conversation.leave()
+
+    def _result(self, finish: Finish) -> Result:
+        note = "; ".join(part for part in (finish.note, *self._step.notes) if part)
+        seconds = self._now - self._begun
+        return Result(
+            self._step.name, self._uuid, self._domid, finish.outcome, seconds, note, finish.good
+        )
+
+
+def _known_by(step: Step) -> UUID | str:
+    """A stop follows the UUID that was seen; a start follows what the definition states."""
+    if step.verb is not Verb.START and step.sighting is not None:
+        return step.sighting.uuid
+    if step.definition is not None and step.definition.uuid is not None:
+        return step.definition.uuid
+    return step.name
+
+
+def _uuid(step: Step) -> UUID | None:
+    known = _known_by(step)
+    return None if isinstance(known, str) else known
