@@ -52,7 +52,7 @@ class Blind(Event):
 
 @dataclass(frozen=True, slots=True)
 class Request(Event):
-    """What stands in ``control/shutdown`` of this incarnation; None: the node is not there."""
+    """What stands in ``control/shutdown`` of this incarnation; None: it has gone with its nodes."""
 
     domid: int
     value: bytes | None

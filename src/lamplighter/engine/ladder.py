@@ -207,7 +207,7 @@ def _ask(ladder: Ladder, now: float, detail: str) -> Stepped:
 
 
 def _request(ladder: Ladder, value: bytes | None, now: float) -> Stepped:
-    if ladder.phase is not Phase.ASKED or ladder.retry_at is not None or value:
+    if ladder.phase is not Phase.ASKED or ladder.retry_at is not None or value != b"":
         return ladder, ()
     return _move(replace(ladder, acknowledged=True), Phase.ACKNOWLEDGED, now, "the guest took it")
 
@@ -245,9 +245,18 @@ def _seen(ladder: Ladder, sighting: Sighting, now: float) -> Stepped:
     ladder = replace(ladder, sighting=sighting, seen_dying=ladder.seen_dying or sighting.dying)
     if not sighting.running and ladder.phase in ALIVE:
         return _shut_down(ladder, sighting, now)
+    if sighting.running and ladder.phase in {Phase.ENDED, Phase.REBOOTING}:
+        return _lives_on(ladder, now)
     if ladder.reason is None and sighting.shutdown is not None:
         ladder = replace(ladder, reason=sighting.shutdown)
     return _tick(ladder, now)
+
+
+def _lives_on(ladder: Ladder, now: float) -> Stepped:
+    """A saved domain was resumed in place, or a listing had left the domain out."""
+    ladder = replace(ladder, reason=None, begun_ended=False, seen_dying=False, destroys=0)
+    moved, move = _move(replace(ladder, retry_at=None), Phase.UP, now, "it runs again")
+    return moved, (*move, Attend(ladder.sighting.domid))
 
 
 def _shut_down(ladder: Ladder, sighting: Sighting, now: float) -> Stepped:
@@ -260,27 +269,32 @@ def _shut_down(ladder: Ladder, sighting: Sighting, now: float) -> Stepped:
 
 
 def _came_back(ladder: Ladder, sighting: Sighting, now: float) -> Stepped:
+    """Another incarnation of the domain is there, whether the end of the last was seen or not."""
+    last, came = ladder, f"it came back as domid {sighting.domid}"
     ladder = replace(
         ladder,
         sighting=sighting,
         able=None,
         reason=None,
         acknowledged=False,
+        forced=False,
         begun_ended=False,
         seen_dying=False,
         destroys=0,
         retry_at=None,
-        listed=True,
     )
+    gap: tuple[Action, ...] = ()
+    if last.phase is not Phase.REBOOTING:
+        ladder, gap = _move(ladder, Phase.REBOOTING, now, f"domid {last.sighting.domid} has ended")
     if not sighting.running:
-        return _shut_down(ladder, sighting, now)
-    moved = replace(ladder, phase=Phase.UP, since=now, forced=False)
-    came: tuple[Action, ...] = (Move(Phase.UP, f"it came back as domid {sighting.domid}"),)
+        ended, actions = _shut_down(ladder, sighting, now)
+        return ended, (*gap, *actions)
+    ladder, up = _move(ladder, Phase.UP, now, came)
     if now >= ladder.deadline or ladder.destroy_wanted:
-        forced, actions = _force(moved, now, "its time is up")
-        return forced, (*came, *actions)
-    remarked = _remark(moved, "it rebooted while it was to stop, and was asked again")
-    return remarked, (*came, Attend(sighting.domid))
+        forced, actions = _force(ladder, now, "its time is up")
+        return forced, (*gap, *up, *actions)
+    remarked = _remark(ladder, "it rebooted while it was to stop, and was asked again")
+    return remarked, (*gap, *up, Attend(sighting.domid))
 
 
 def _not_listed(ladder: Ladder, now: float) -> Stepped:

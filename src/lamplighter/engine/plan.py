@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import difflib
 from typing import TYPE_CHECKING
-from uuid import UUID
 
 from lamplighter.errors import UsageError
 from lamplighter.model.outcome import Outcome
@@ -18,6 +17,7 @@ from lamplighter.model.policy import Managed, Policy, Problem, Start, Stop
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
+    from uuid import UUID
 
     from lamplighter.model.domain import Sighting
     from lamplighter.model.policy import Roster

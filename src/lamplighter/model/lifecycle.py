@@ -60,9 +60,9 @@ TRANSITIONS: dict[Phase, frozenset[Phase]] = {
             Phase.ABSENT,
         },
     ),
-    Phase.FORCING: frozenset({Phase.ENDED, Phase.ABSENT}),
-    Phase.REBOOTING: frozenset({Phase.UP, Phase.BOOTING, Phase.FORCING, Phase.ENDED, Phase.ABSENT}),
-    Phase.ENDED: frozenset({Phase.FORCING, Phase.REBOOTING, Phase.UP, Phase.ABSENT}),
+    Phase.FORCING: frozenset({Phase.ENDED, Phase.REBOOTING, Phase.ABSENT}),
+    Phase.REBOOTING: frozenset({Phase.UP, Phase.BOOTING, Phase.ENDED, Phase.ABSENT}),
+    Phase.ENDED: frozenset({Phase.REBOOTING, Phase.UP, Phase.ABSENT}),
 }
 
 

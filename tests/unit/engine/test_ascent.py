@@ -1,0 +1,118 @@
+"""One domain's start, event by event."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from uuid import UUID
+
+from lamplighter.engine import ascent, patience
+from lamplighter.engine.events import (
+    Action,
+    Attend,
+    Blind,
+    Create,
+    Created,
+    Event,
+    Finish,
+    Interrupted,
+    LookAgain,
+    NotListed,
+    Ready,
+    Seen,
+    Tick,
+)
+from lamplighter.model.domain import ShutdownReason, Sighting
+from lamplighter.model.outcome import Outcome
+from lamplighter.model.policy import Policy, Setting
+
+WEB = Sighting(7, UUID(int=1), "web")
+POLICY = Policy(start_timeout=Setting(120.0))
+
+
+class Climb:
+    """Feeds an ascent and keeps what it wants done."""
+
+    def __init__(self) -> None:
+        self.state, actions = ascent.begin(POLICY, 0.0)
+        self.actions: list[Action] = list(actions)
+
+    def feed(self, *events: Event) -> Climb:
+        for event in events:
+            self.state, actions = ascent.step(self.state, event)
+            self.actions.extend(actions)
+        return self
+
+    @property
+    def finish(self) -> Finish | None:
+        ends = [action for action in self.actions if isinstance(action, Finish)]
+        return ends[0] if ends else None
+
+
+def test_a_start_ends_when_the_kernel_advertises_itself() -> None:
+    climb = Climb().feed(Created(1.0, 7))
+    assert isinstance(climb.actions[1], Create)
+    assert climb.actions[-1] == Attend(7)
+    climb.feed(Ready(1.1, 7, None), Seen(2.0, WEB))
+    assert climb.finish is None
+    climb.feed(Ready(4.0, 7, able=True))
+    assert climb.finish == Finish(Outcome.STARTED)
+
+
+def test_a_guest_that_says_nothing_counts_as_started_with_a_note() -> None:
+    climb = Climb().feed(Created(50.0, 7), Tick(169.0))
+    assert climb.finish is None
+    climb.feed(Tick(170.0))
+    assert climb.finish is not None
+    assert climb.finish.outcome is Outcome.STARTED
+    assert climb.finish.good
+    assert "said nothing in XenStore within 120 s" in climb.finish.note
+
+
+def test_a_call_that_failed_and_left_nothing_is_a_failure() -> None:
+    climb = Climb().feed(Created(1.0, None, "no memory"))
+    assert climb.actions[-1] == LookAgain()
+    climb.feed(NotListed(1.5))
+    assert climb.finish == Finish(Outcome.FAILED, "no memory", good=False)
+
+
+def test_a_call_that_failed_may_have_worked() -> None:
+    climb = Climb().feed(Created(1.0, None, "timed out"), Seen(1.5, WEB))
+    assert climb.actions[-1] == Attend(7)
+    climb.feed(Ready(3.0, 7, able=False))
+    assert climb.finish == Finish(Outcome.STARTED)
+
+
+def test_a_call_that_failed_and_cannot_be_checked_is_unknown() -> None:
+    climb = Climb().feed(Created(1.0, None, "timed out"), Blind(2.0, "xl hangs"), Tick(121.0))
+    assert climb.finish is not None
+    assert climb.finish.outcome is Outcome.UNKNOWN
+
+
+def test_a_crash_while_booting_is_a_failure() -> None:
+    crashed = replace(WEB, shutdown=ShutdownReason.CRASH)
+    climb = Climb().feed(Created(1.0, 7), Seen(2.0, crashed))
+    assert climb.finish == Finish(
+        Outcome.FAILED, "it ended while it was starting: crash", good=False
+    )
+
+
+def test_a_reboot_while_booting_is_followed() -> None:
+    rebooting = replace(WEB, shutdown=ShutdownReason.REBOOT)
+    climb = Climb().feed(Created(1.0, 7), Seen(2.0, rebooting), NotListed(2.5))
+    assert climb.finish is None
+    climb.feed(Seen(5.0, replace(WEB, domid=8)), Ready(7.0, 8, able=True))
+    assert climb.finish == Finish(Outcome.STARTED)
+
+
+def test_what_vanishes_while_booting_has_failed_once_the_gap_is_over() -> None:
+    climb = Climb().feed(Created(1.0, 7), NotListed(2.0), Tick(2.0 + patience.REBOOT_GAP))
+    assert climb.finish is not None
+    assert (climb.finish.outcome, climb.finish.good) == (Outcome.FAILED, False)
+
+
+def test_an_interrupted_start_tells_what_was_done() -> None:
+    before = Climb().feed(Interrupted(0.0, "SIGTERM"))
+    after = Climb().feed(Created(1.0, 7), Interrupted(2.0, "SIGTERM"))
+    assert before.finish == Finish(Outcome.SKIPPED, "not started: SIGTERM", good=False)
+    assert after.finish is not None
+    assert after.finish.outcome is Outcome.STARTED

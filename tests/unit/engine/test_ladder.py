@@ -1,0 +1,277 @@
+"""One domain's stop, event by event."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from lamplighter.engine import ladder, patience
+from lamplighter.engine.events import (
+    Action,
+    Ask,
+    Asked,
+    Attend,
+    Blind,
+    Clear,
+    Cleared,
+    Destroy,
+    Destroyed,
+    Epitaph,
+    Event,
+    Finish,
+    Inquire,
+    Interrupted,
+    Move,
+    NotListed,
+    PressPower,
+    Ready,
+    Request,
+    Seen,
+    Tick,
+)
+from lamplighter.model.domain import Kind, ShutdownReason, Sighting
+from lamplighter.model.lifecycle import Phase
+from lamplighter.model.outcome import Outcome
+from lamplighter.model.policy import Policy, Setting
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+WEB = Sighting(7, UUID(int=1), "web", Kind.PV)
+POLICY = Policy(stop_timeout=Setting(180.0), ack_timeout=Setting(60.0))
+
+
+class Climb:
+    """Feeds a ladder and keeps what it wants done."""
+
+    def __init__(
+        self, sighting: Sighting = WEB, policy: Policy = POLICY, *, destroy: bool = False
+    ) -> None:
+        self.state, actions = ladder.begin(sighting, policy, 0.0, destroy=destroy)
+        self.actions: list[Action] = list(actions)
+
+    def feed(self, *events: Event) -> list[Action]:
+        """Feed events; return the actions of the last one that are no moves."""
+        actions: Iterable[Action] = ()
+        for event in events:
+            self.state, actions = ladder.step(self.state, event)
+            self.actions.extend(actions)
+        return [action for action in actions if not isinstance(action, Move)]
+
+    def asked(self, *, able: bool | None = True) -> Climb:
+        self.feed(Ready(0.0, self.state.sighting.domid, able), Asked(0.0))
+        return self
+
+    @property
+    def finish(self) -> Finish:
+        ends = [action for action in self.actions if isinstance(action, Finish)]
+        assert len(ends) == 1
+        return ends[0]
+
+
+def ended(reason: ShutdownReason, domid: int = 7, *, dying: bool = False) -> Sighting:
+    return replace(WEB, domid=domid, shutdown=reason, dying=dying)
+
+
+def test_a_prompt_guest_is_asked_acknowledges_and_ends_clean() -> None:
+    climb = Climb()
+    assert climb.actions == [Attend(7)]
+    assert climb.feed(Ready(0.1, 7, able=True)) == [Ask(7)]
+    climb.feed(Asked(0.1), Request(0.2, 7, b"poweroff"))
+    assert climb.state.phase is Phase.ASKED
+    climb.feed(Request(0.3, 7, b""))
+    assert climb.state.phase is Phase.ACKNOWLEDGED
+    climb.feed(Seen(3.0, ended(ShutdownReason.POWEROFF)), NotListed(3.5))
+    assert climb.finish == Finish(Outcome.CLEAN)
+
+
+def test_silence_is_answered_with_taking_back_asking_again_and_at_last_force() -> None:
+    climb = Climb().asked()
+    assert climb.state.wake == 60.0
+    assert climb.feed(Tick(59.9)) == []
+    assert climb.feed(Tick(60.0)) == [Clear(7)]
+    assert climb.feed(Cleared(60.1, taken=False)) == [Ask(7)]
+    assert climb.feed(Tick(120.1)) == [Clear(7)]
+    assert climb.feed(Cleared(120.2, taken=False)) == [Ask(7)]
+    assert climb.feed(Tick(180.0)) == [Destroy(7)]
+    climb.feed(Destroyed(181.0), NotListed(181.5))
+    assert climb.finish.outcome is Outcome.FORCED
+    assert not climb.finish.good
+    assert climb.finish.note == "it did not acknowledge any of 3 requests within 180 s: destroyed"
+
+
+def test_what_is_acknowledged_is_not_asked_again_and_forced_only_at_the_deadline() -> None:
+    climb = Climb().asked()
+    climb.feed(Request(1.0, 7, b""))
+    assert climb.state.wake == 180.0
+    assert climb.feed(Tick(179.9)) == []
+    assert climb.feed(Tick(180.0)) == [Destroy(7)]
+    climb.feed(Destroyed(180.5), NotListed(180.6))
+    assert "acknowledged the request but did not end" in climb.finish.note
+
+
+def test_an_acknowledgement_that_crosses_the_taking_back_counts() -> None:
+    climb = Climb().asked()
+    climb.feed(Tick(60.0))
+    assert climb.feed(Cleared(60.1, taken=True)) == []
+    assert climb.state.phase is Phase.ACKNOWLEDGED
+
+
+def test_what_a_guest_scribbles_is_no_answer() -> None:
+    climb = Climb().asked()
+    climb.feed(Request(1.0, 7, b"\xff" * 4096), Request(1.1, 7, None))
+    assert climb.state.phase is Phase.ASKED
+
+
+def test_a_guest_that_comes_up_after_the_request_is_asked_again_at_once() -> None:
+    climb = Climb().asked(able=None)
+    assert climb.feed(Ready(20.0, 7, able=True)) == [Ask(7)]
+    assert climb.feed(Ready(20.1, 7, able=True)) == []
+
+
+def test_an_hvm_guest_without_drivers_gets_the_button_early_and_is_asked_again() -> None:
+    climb = Climb(replace(WEB, kind=Kind.HVM)).asked(able=None)
+    assert climb.state.wake == patience.HVM_SILENCE
+    climb.feed(Tick(patience.HVM_SILENCE))
+    assert climb.feed(Cleared(10.1, taken=False)) == [PressPower(7), Ask(7)]
+
+
+def test_three_requests_fit_into_a_short_stop() -> None:
+    climb = Climb(policy=replace(POLICY, stop_timeout=Setting(9.0))).asked()
+    assert climb.state.wake == 3.0
+
+
+def test_nobody_reaps_so_we_do_after_a_grace() -> None:
+    climb = Climb().asked()
+    climb.feed(Request(1.0, 7, b""), Seen(2.0, ended(ShutdownReason.POWEROFF)))
+    assert climb.state.wake == 2.0 + patience.REAP_GRACE
+    assert climb.feed(Tick(2.0 + patience.REAP_GRACE)) == [Destroy(7)]
+    climb.feed(Destroyed(7.5), NotListed(8.0))
+    assert climb.finish.outcome is Outcome.CLEAN
+    assert climb.finish.note == "nobody reaped it, so this run did"
+
+
+def test_a_reboot_is_followed_to_the_next_incarnation_which_is_asked_again() -> None:
+    climb = Climb().asked()
+    climb.feed(Request(1.0, 7, b""), Seen(2.0, ended(ShutdownReason.REBOOT)), NotListed(2.5))
+    assert climb.state.phase is Phase.REBOOTING
+    assert climb.feed(Seen(5.0, replace(WEB, domid=8))) == [Attend(8)]
+    assert climb.feed(Ready(5.1, 8, able=True)) == [Ask(8)]
+    climb.feed(Request(5.2, 8, b""), Seen(6.0, ended(ShutdownReason.POWEROFF, 8)), NotListed(6.5))
+    assert climb.finish.outcome is Outcome.CLEAN
+    assert "asked again" in climb.finish.note
+
+
+def test_a_reboot_that_nobody_completes_is_an_end() -> None:
+    climb = Climb().asked()
+    climb.feed(Seen(2.0, ended(ShutdownReason.REBOOT)), NotListed(3.0))
+    assert climb.state.wake == 3.0 + patience.REBOOT_GAP
+    climb.feed(NotListed(10.0), Tick(3.0 + patience.REBOOT_GAP))
+    assert climb.finish.outcome is Outcome.CLEAN
+
+
+def test_a_domain_that_reboots_for_ever_is_destroyed_at_its_deadline() -> None:
+    climb = Climb().asked()
+    climb.feed(Seen(100.0, ended(ShutdownReason.REBOOT)), NotListed(101.0))
+    climb.feed(Tick(110.0))
+    assert climb.feed(Seen(181.0, replace(WEB, domid=8))) == [Destroy(8)]
+
+
+def test_not_listed_without_a_reason_may_be_a_reboot_and_is_never_called_clean() -> None:
+    climb = Climb().asked()
+    climb.feed(Request(1.0, 7, b""))
+    assert climb.feed(NotListed(2.0)) == [Inquire(WEB)]
+    climb.feed(Epitaph(2.1, None))
+    assert climb.state.phase is Phase.REBOOTING
+    climb.feed(Tick(2.1 + patience.REBOOT_GAP))
+    assert climb.finish.outcome is Outcome.UNKNOWN
+    assert not climb.finish.good
+
+
+def test_a_domain_that_one_listing_left_out_is_asked_again_and_not_destroyed() -> None:
+    climb = Climb().asked()
+    climb.feed(NotListed(2.0), Epitaph(2.1, None))
+    assert climb.feed(Seen(20.0, WEB)) == [Attend(7)]
+    assert climb.feed(Ready(20.1, 7, able=True)) == [Ask(7)]
+
+
+def test_a_saved_domain_that_is_resumed_in_place_is_asked_again() -> None:
+    climb = Climb().asked()
+    climb.feed(Seen(2.0, ended(ShutdownReason.SUSPEND)))
+    assert climb.feed(Seen(3.0, WEB)) == [Attend(7)]
+
+
+def test_the_toolstacks_record_of_a_power_off_is_believed() -> None:
+    climb = Climb().asked()
+    climb.feed(Request(1.0, 7, b""), NotListed(2.0), Epitaph(2.1, ShutdownReason.POWEROFF))
+    assert climb.finish == Finish(Outcome.CLEAN)
+
+
+def test_a_listing_that_failed_says_nothing() -> None:
+    climb = Climb().asked()
+    assert climb.feed(Blind(3.0, "xl hangs")) == []
+    assert climb.state.phase is Phase.ASKED
+    assert climb.feed(Blind(180.0, "xl hangs")) == [Destroy(7)]
+
+
+def test_a_destroy_that_fails_is_tried_again_and_then_told() -> None:
+    climb = Climb().asked()
+    climb.feed(Tick(180.0))
+    now = 180.0
+    for _ in range(patience.DESTROY_TRIES - 1):
+        climb.feed(Destroyed(now, "no"))
+        now += patience.RETRY_PAUSE
+        assert climb.feed(Tick(now)) == [Destroy(7)]
+    climb.feed(Destroyed(now, "no"))
+    assert (climb.finish.outcome, climb.finish.good) == (Outcome.FAILED, False)
+
+
+def test_another_tools_destroy_is_not_called_clean() -> None:
+    climb = Climb().asked()
+    climb.feed(Request(1.0, 7, b""), Seen(2.0, replace(WEB, dying=True)), NotListed(2.5))
+    assert climb.finish.outcome is Outcome.FORCED
+    assert climb.finish.note == "another tool destroyed it"
+
+
+def test_a_crash_on_the_way_down_is_a_failure() -> None:
+    climb = Climb().asked()
+    climb.feed(Seen(2.0, ended(ShutdownReason.CRASH)), NotListed(2.5))
+    climb.feed(Tick(2.5 + patience.REBOOT_GAP))
+    assert (climb.finish.outcome, climb.finish.good) == (Outcome.FAILED, False)
+
+
+def test_a_zombie_that_executes_nothing_does_not_hold_the_run() -> None:
+    climb = Climb().asked()
+    climb.feed(Request(1.0, 7, b""), Seen(2.0, ended(ShutdownReason.POWEROFF, dying=True)))
+    climb.feed(Tick(2.0 + patience.ZOMBIE_GRACE))
+    assert climb.finish.outcome is Outcome.CLEAN
+    assert "still lists it as dying" in climb.finish.note
+
+
+def test_a_domain_that_had_ended_before_is_reaped_and_told_so() -> None:
+    climb = Climb(ended(ShutdownReason.CRASH))
+    climb.feed(Tick(patience.REAP_GRACE), Destroyed(6.0), NotListed(6.1))
+    climb.feed(Tick(6.1 + patience.REBOOT_GAP))
+    assert (climb.finish.outcome, climb.finish.good) == (Outcome.ALREADY, True)
+
+
+def test_policy_destroy_does_not_ask() -> None:
+    climb = Climb(destroy=True)
+    assert climb.actions == [Move(Phase.FORCING, "its policy is to destroy it"), Destroy(7)]
+    climb.feed(Destroyed(1.0), NotListed(1.1))
+    assert (climb.finish.outcome, climb.finish.good) == (Outcome.FORCED, True)
+
+
+def test_a_request_that_cannot_be_written_is_tried_again() -> None:
+    climb = Climb()
+    climb.feed(Ready(0.0, 7, able=None), Asked(0.1, "XenStore is away"))
+    assert climb.feed(Request(0.2, 7, b"")) == []
+    assert climb.feed(Tick(0.1 + patience.RETRY_PAUSE)) == [Ask(7)]
+
+
+def test_an_interrupted_stop_says_that_the_request_stands() -> None:
+    climb = Climb().asked()
+    climb.feed(Interrupted(5.0, "SIGTERM"))
+    assert climb.finish.outcome is Outcome.UNKNOWN
+    assert "the request to power off stands" in climb.finish.note
