@@ -38,3 +38,18 @@ class Run:
     ended: datetime | None
     exit: int | None
     results: tuple[Result, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """What the journal last wrote of one domain since the host booted; None: nothing yet.
+
+    ``direction`` and ``settled`` belong to ``result``: which way its run went, and when the
+    domain's part of it ended.
+    """
+
+    name: str
+    moved: Transition | None = None
+    result: Result | None = None
+    direction: Direction | None = None
+    settled: datetime | None = None

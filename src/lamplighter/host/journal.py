@@ -1,0 +1,216 @@
+"""The journal: what runs did and how they ended, on disk before the action it announces.
+
+When a coroutine of ``Journal`` returns, what it was given survives a power cut. An fsync takes as
+long as a disk takes, and a thousand domains that go down together write thousands of
+transitions, so writes are *grouped*: whatever was asked for while one commit was under way goes
+into the next, as one transaction with one fsync. A commit runs in a thread of its own, so the
+event loop never waits for a disk; ``threaded=False`` commits in the loop's thread, for simulations
+on virtual time.
+
+A write that SQLite refuses for what it says (such as a run that does not exist) fails alone; a
+database that cannot be written fails the whole group with ``JournalError``, and a later write
+tries again, so a disk that was full for a while loses only what was written meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from lamplighter.errors import JournalError
+from lamplighter.host.journal_reader import JournalReader
+from lamplighter.host.journal_schema import FILE_NAME, journal_error, open_writer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+    from pathlib import Path
+
+    from lamplighter.model.outcome import Result
+    from lamplighter.model.plan import Direction
+    from lamplighter.model.run import Run, Trace, Transition
+
+
+@dataclass(frozen=True, slots=True)
+class _Write:
+    """One statement that waits for the next commit, and who waits for it."""
+
+    statement: str
+    values: tuple[object, ...]
+    done: asyncio.Future[int]
+
+
+class Journal:
+    """The journal of one host. One process writes it at a time (``host/lock``); many may read."""
+
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        directory: Path,
+        executor: ThreadPoolExecutor | None,
+    ) -> None:
+        """Take over an open connection; ``Journal.open`` makes one."""
+        self._connection = connection
+        self._path = directory / FILE_NAME
+        self._executor = executor
+        self._reader = JournalReader(directory)
+        self._waiting: list[_Write] = []
+        self._writer: asyncio.Task[None] | None = None
+
+    @classmethod
+    def open(cls, directory: Path, *, threaded: bool = True) -> Journal:
+        """Open ``state.db`` in this directory, creating both; raise ``JournalError``."""
+        connection = open_writer(directory)
+        executor = ThreadPoolExecutor(1, thread_name_prefix="journal") if threaded else None
+        return cls(connection, directory, executor)
+
+    async def begin(self, direction: Direction, boot_id: str, started: datetime) -> int:
+        """Write that a run begins; return its number. Raise ``JournalError``."""
+        return await self._write(
+            "INSERT INTO run (direction, boot_id, started) VALUES (?, ?, ?)",
+            (direction.value, boot_id, started.isoformat()),
+        )
+
+    async def record(self, run: int, transition: Transition) -> None:
+        """Write that a domain moves, before it is moved. Raise ``JournalError``."""
+        await self._write(
+            "INSERT INTO transition (run, name, uuid, domid, before, after, detail, at) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                run,
+                _storable(transition.name),
+                None if transition.uuid is None else str(transition.uuid),
+                transition.domid,
+                transition.before.value,
+                transition.after.value,
+                _storable(transition.detail),
+                transition.at.isoformat(),
+            ),
+        )
+
+    async def settle(self, run: int, result: Result, at: datetime) -> None:
+        """Write how a domain's part ended. Raise ``JournalError``."""
+        await self._write(
+            "INSERT INTO result (run, name, uuid, domid, outcome, seconds, note, good, at) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                run,
+                _storable(result.name),
+                None if result.uuid is None else str(result.uuid),
+                result.domid,
+                result.outcome.value,
+                result.seconds,
+                _storable(result.note),
+                int(result.good),
+                at.isoformat(),
+            ),
+        )
+
+    async def finish(self, run: int, ended: datetime, exit_status: int) -> None:
+        """Write that a run has ended. Raise ``JournalError``."""
+        await self._write(
+            "UPDATE run SET ended = ?, exit = ? WHERE id = ?",
+            (ended.isoformat(), exit_status, run),
+        )
+
+    def runs(self, *, limit: int = 20, name: str | None = None) -> list[Run]:
+        """Return the newest runs first; see ``JournalReader.runs``."""
+        return self._reader.runs(limit=limit, name=name)
+
+    def transitions(self, run: int, name: str | None = None) -> list[Transition]:
+        """Return a run's transitions; see ``JournalReader.transitions``."""
+        return self._reader.transitions(run, name)
+
+    def traces(self, boot_id: str) -> dict[str, Trace]:
+        """Return what is known of each domain in this boot; see ``JournalReader.traces``."""
+        return self._reader.traces(boot_id)
+
+    async def close(self) -> None:
+        """Finish what waits and close the database; a write after this is a ``JournalError``."""
+        while self._writer is not None:
+            await self._writer
+        if self._executor is not None:
+            self._executor.shutdown()
+        self._reader.close()
+        self._connection.close()
+
+    async def _write(self, statement: str, values: tuple[object, ...]) -> int:
+        """Have one statement committed; return the number of the row it inserted."""
+        loop = asyncio.get_running_loop()
+        write = _Write(statement, values, loop.create_future())
+        self._waiting.append(write)
+        if self._writer is None:
+            # The task's first step comes after everything that is ready now has had its turn:
+            # all of that shares the first commit.
+            self._writer = loop.create_task(self._write_all())
+        return await write.done
+
+    async def _write_all(self) -> None:
+        group: list[_Write] = []
+        try:
+            while self._waiting:
+                group, self._waiting = self._waiting, []
+                for write, answer in zip(group, await self._answers(group), strict=True):
+                    _tell(write.done, answer)
+        finally:
+            self._writer = None
+            for write in (*group, *self._waiting):
+                write.done.cancel()  # no effect unless the loop is being torn down
+
+    async def _answers(self, group: Sequence[_Write]) -> list[int | JournalError]:
+        if self._executor is None:
+            return self._commit(group)
+        try:
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._executor, self._commit, group)
+        except RuntimeError:  # the executor was shut down
+            return [self._closed()] * len(group)
+
+    def _commit(self, group: Sequence[_Write]) -> list[int | JournalError]:
+        """Write a group in one transaction; return each one's row number or error."""
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+            answers = [self._execute(write) for write in group]
+            self._connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            if isinstance(error, sqlite3.ProgrammingError):
+                return [self._closed()] * len(group)
+            self._roll_back()
+            failure = journal_error(error, self._path, "written")
+            return [failure] * len(group)
+        return answers
+
+    def _execute(self, write: _Write) -> int | JournalError:
+        try:
+            return self._connection.execute(write.statement, write.values).lastrowid or 0
+        except sqlite3.IntegrityError as error:
+            # SQLite has undone this statement alone; the others of the group are as good as ever.
+            return journal_error(error, self._path, "written")
+
+    def _roll_back(self) -> None:
+        try:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+        except sqlite3.Error:
+            return  # a full disk may have rolled it back already; the next BEGIN will tell
+
+    def _closed(self) -> JournalError:
+        return JournalError(f"the journal {self._path} is closed")
+
+
+def _tell(done: asyncio.Future[int], answer: int | JournalError) -> None:
+    if done.done():  # whoever waited was cancelled; what it asked for is written all the same
+        return
+    if isinstance(answer, JournalError):
+        # One error may answer many; each gets its own traceback.
+        done.set_exception(JournalError(answer.message, hint=answer.hint))
+    else:
+        done.set_result(answer)
+
+
+def _storable(text: str) -> str:
+    """Make lone surrogates, which no database takes, readable escapes."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -1,0 +1,181 @@
+"""Reading the journal, beside whoever writes it.
+
+Each question is one read transaction of its own, so a run that goes on meanwhile is never held up
+and every answer is whole.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import replace
+from datetime import datetime
+from typing import TYPE_CHECKING, TypeVar
+from uuid import UUID
+
+from lamplighter.errors import JournalError
+from lamplighter.host.journal_schema import FILE_NAME, journal_error, open_reader
+from lamplighter.model.lifecycle import Phase
+from lamplighter.model.outcome import Outcome, Result
+from lamplighter.model.plan import Direction
+from lamplighter.model.run import Run, Trace, Transition
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+T = TypeVar("T")
+Row = tuple[object, ...]
+
+_TRANSITION = "t.name, t.uuid, t.domid, t.before, t.after, t.detail, t.at"
+_RESULT = "s.name, s.uuid, s.domid, s.outcome, s.seconds, s.note, s.good"
+
+
+class JournalReader:
+    """The past, for ``history`` and ``status``. A journal nobody wrote yet has no past."""
+
+    def __init__(self, directory: Path) -> None:
+        """Open the journal in this directory; raise ``JournalError`` when it cannot be read."""
+        self._path = directory / FILE_NAME
+        self._connection = open_reader(directory)
+
+    def runs(self, *, limit: int = 20, name: str | None = None) -> list[Run]:
+        """Return the newest runs first, each with its results.
+
+        With a domain's name or UUID: only runs it had a part in, with its own results alone.
+        """
+        mine = "" if name is None else "(s.name = :name OR s.uuid = lower(:name))"
+        chosen = "" if name is None else (
+            f"WHERE id IN (SELECT run FROM result s WHERE {mine} "
+            f"UNION SELECT run FROM transition s WHERE {mine})"
+        )  # fmt: skip
+        values = {"name": name, "limit": limit}
+        rows = self._ask(
+            "SELECT r.id, r.direction, r.boot_id, r.started, r.ended, r.exit, "
+            f"{_RESULT} FROM (SELECT * FROM run {chosen} ORDER BY id DESC LIMIT :limit) r "
+            f"LEFT JOIN result s ON s.run = r.id {mine and f'AND {mine}'} "
+            "ORDER BY r.id DESC, s.name, s.id",
+            values,
+        )
+        return self._parse(_runs, rows)
+
+    def transitions(self, run: int, name: str | None = None) -> list[Transition]:
+        """Return the transitions of a run in the order in which they were written."""
+        rows = self._ask(
+            f"SELECT {_TRANSITION} FROM transition t WHERE t.run = :run "
+            "AND (:name IS NULL OR t.name = :name) ORDER BY t.id",
+            {"run": run, "name": name},
+        )
+        return self._parse(lambda found: [_transition(row) for row in found], rows)
+
+    def traces(self, boot_id: str) -> dict[str, Trace]:
+        """Return by name what was last written of each domain since this boot of the host."""
+        newest = (
+            "IN (SELECT max(n.id) FROM {table} n JOIN run r ON r.id = n.run "
+            "WHERE r.boot_id = :boot GROUP BY n.name)"
+        )
+        moved = self._ask(
+            f"SELECT {_TRANSITION} FROM transition t "
+            f"WHERE t.id {newest.format(table='transition')}",
+            {"boot": boot_id},
+        )
+        settled = self._ask(
+            f"SELECT {_RESULT}, s.at, r.direction FROM result s JOIN run r ON r.id = s.run "
+            f"WHERE s.id {newest.format(table='result')}",
+            {"boot": boot_id},
+        )
+        return self._parse(lambda rows: _traces(rows, settled), moved)
+
+    def close(self) -> None:
+        """Close the connection."""
+        if self._connection is not None:
+            self._connection.close()
+
+    def _ask(self, question: str, values: Mapping[str, object]) -> list[Row]:
+        if self._connection is None:
+            # Nothing was written when this was opened; by now it may have been.
+            self._connection = open_reader(self._path.parent)
+        if self._connection is None:
+            return []
+        try:
+            return self._connection.execute(question, values).fetchall()
+        except sqlite3.Error as error:
+            raise journal_error(error, self._path, "read") from error
+
+    def _parse(self, parse: Callable[[list[Row]], T], rows: list[Row]) -> T:
+        try:
+            return parse(rows)
+        except ValueError as error:
+            raise JournalError(
+                f"the journal {self._path} holds something this version does not know: {error}",
+                hint="it was written by another version, or is damaged",
+            ) from error
+
+
+def _runs(rows: list[Row]) -> list[Run]:
+    runs: dict[int, Run] = {}
+    results: dict[int, list[Result]] = {}
+    for row in rows:
+        key = _int(row[0])
+        if key not in runs:
+            runs[key] = Run(
+                key,
+                Direction(row[1]),
+                str(row[2]),
+                _at(row[3]),
+                None if row[4] is None else _at(row[4]),
+                None if row[5] is None else _int(row[5]),
+            )
+        if row[6] is not None:
+            results.setdefault(key, []).append(_result(row[6:]))
+    return [replace(run, results=tuple(results.get(key, ()))) for key, run in runs.items()]
+
+
+def _traces(moved: list[Row], settled: list[Row]) -> dict[str, Trace]:
+    traces = {t.name: Trace(t.name, moved=t) for t in map(_transition, moved)}
+    for row in settled:
+        result = _result(row[:7])
+        traces[result.name] = replace(
+            traces.get(result.name, Trace(result.name)),
+            result=result,
+            direction=Direction(row[8]),
+            settled=_at(row[7]),
+        )
+    return traces
+
+
+def _transition(row: Row) -> Transition:
+    name, uuid, domid, before, after, detail, at = row
+    return Transition(
+        str(name),
+        _uuid(uuid),
+        None if domid is None else _int(domid),
+        Phase(before),
+        Phase(after),
+        str(detail),
+        _at(at),
+    )
+
+
+def _result(row: Row) -> Result:
+    name, uuid, domid, outcome, seconds, note, good = row
+    return Result(
+        str(name),
+        _uuid(uuid),
+        None if domid is None else _int(domid),
+        Outcome(outcome),
+        float(str(seconds)),
+        str(note),
+        good=bool(good),
+    )
+
+
+def _int(value: object) -> int:
+    return int(str(value))
+
+
+def _uuid(value: object) -> UUID | None:
+    return None if value is None else UUID(str(value))
+
+
+def _at(value: object) -> datetime:
+    return datetime.fromisoformat(str(value))
