@@ -1,4 +1,4 @@
-"""Write docs/lifecycle.md from the transition table: ``PYTHONPATH=src python tools/lifecycle.py``."""
+"""Write docs/lifecycle.md from the transition table: `PYTHONPATH=src python tools/lifecycle.py`."""
 
 from __future__ import annotations
 
