@@ -147,7 +147,8 @@ def open_reader(directory: Path) -> sqlite3.Connection | None:
             hint="run as a user who may read it, such as root",
         ) from error
     # Without -shm beside it, a reader of a WAL database would have to create one.
-    frozen = not os.access(directory, os.W_OK) and not path.with_name(f"{FILE_NAME}-wal").exists()
+    writable = os.access(directory, os.W_OK, effective_ids=True)
+    frozen = not writable and not path.with_name(f"{FILE_NAME}-wal").exists()
     connection = _connect(path, "ro", immutable=frozen)
     try:
         _check_owner(connection, path)
