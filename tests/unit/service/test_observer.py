@@ -1,0 +1,139 @@
+"""The observer: one listing at a time, only what is new, nothing that is too old."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, cast
+from uuid import UUID
+
+from lamplighter.errors import CallFailed
+from lamplighter.host.clock import LoopClock
+from lamplighter.model.domain import Sighting
+from lamplighter.service.observer import SAFETY, Observer, Subscriber
+from tests.virtual import run
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from lamplighter.host.xenstore import XenStore
+    from lamplighter.toolstacks.base import Toolstack
+
+WEB = Sighting(1, UUID(int=1), "web")
+
+
+class SlowToolstack:
+    """Answers after a second with what is there when it was asked."""
+
+    def __init__(self) -> None:
+        self.there: Sequence[Sighting] | str = [WEB]
+        self.listings = 0
+
+    async def list(self) -> Sequence[Sighting]:
+        self.listings += 1
+        there = self.there
+        await LoopClock().sleep(1.0)
+        if isinstance(there, str):
+            raise CallFailed(there)
+        return there
+
+
+class QuietStore:
+    """Keeps the watches' callbacks, so that a test can fire them."""
+
+    def __init__(self) -> None:
+        self.fired: list[Callable[[str], None]] = []
+
+    def on_connection(self, changed: Callable[[bool], None]) -> None:
+        """Never lost."""
+
+    async def watch(self, path: str, fired: Callable[[str], None]) -> object:
+        self.fired.append(fired)
+        fired(path)
+        return path
+
+    async def unwatch(self, watch: object) -> None:
+        """Nothing to take back."""
+
+
+class Told:
+    """What one subscriber heard, with the time."""
+
+    def __init__(self, domain: UUID | str) -> None:
+        self.heard: list[tuple[float, object]] = []
+        self.subscriber = Subscriber(domain, self._hear, self._hear)
+
+    def _hear(self, word: object) -> None:
+        self.heard.append((LoopClock().monotonic(), word))
+
+
+async def watching(
+    story: Callable[[Observer, SlowToolstack, QuietStore], object],
+) -> None:
+    toolstack, store = SlowToolstack(), QuietStore()
+    observer = Observer(cast("Toolstack", toolstack), cast("XenStore", store), LoopClock())
+    task = asyncio.create_task(observer.watch())
+    await cast("asyncio.Future[None]", story(observer, toolstack, store))
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+def test_a_picture_is_made_anew_only_every_five_seconds_when_nobody_says_anything() -> None:
+    async def story(observer: Observer, toolstack: SlowToolstack, _: QuietStore) -> None:
+        told = Told(WEB.uuid)
+        observer.subscribe(told.subscriber)
+        await LoopClock().sleep(3 * (SAFETY + 1.0))
+        assert toolstack.listings == 3
+        assert told.heard == [(1.0, WEB)], "the same again is no news"
+
+    run(watching(story))
+
+
+def test_hints_that_come_during_a_listing_cause_exactly_one_more() -> None:
+    async def story(observer: Observer, toolstack: SlowToolstack, store: QuietStore) -> None:
+        await LoopClock().sleep(0.5)
+        for _ in range(100):
+            store.fired[0]("@releaseDomain")
+        await LoopClock().sleep(3.0)
+        assert toolstack.listings == 2
+
+    run(watching(story))
+
+
+def test_a_listing_that_began_before_an_action_ended_is_not_believed() -> None:
+    async def story(observer: Observer, toolstack: SlowToolstack, _: QuietStore) -> None:
+        told = Told("web")
+        toolstack.there = []
+        observer.subscribe(told.subscriber)
+        await LoopClock().sleep(0.5)
+        toolstack.there = [WEB]
+        observer.disbelieve(told.subscriber)
+        observer.look_again()
+        await LoopClock().sleep(3.0)
+        assert told.heard == [(2.0, WEB)]
+
+    run(watching(story))
+
+
+def test_a_listing_that_fails_is_told_as_blindness_and_never_as_absence() -> None:
+    async def story(observer: Observer, toolstack: SlowToolstack, _: QuietStore) -> None:
+        told = Told(WEB.uuid)
+        toolstack.there = "xl hangs"
+        observer.subscribe(told.subscriber)
+        await LoopClock().sleep(SAFETY + 2.5)
+        toolstack.there = []
+        await LoopClock().sleep(SAFETY + 2.5)
+        assert [word for _, word in told.heard] == ["xl hangs", None]
+
+    run(watching(story))
+
+
+def test_the_newest_incarnation_is_told_when_a_dying_one_stands_beside_it() -> None:
+    async def story(observer: Observer, toolstack: SlowToolstack, _: QuietStore) -> None:
+        told = Told(WEB.uuid)
+        dying = Sighting(9, WEB.uuid, "", dying=True)
+        toolstack.there = [WEB, dying]
+        observer.subscribe(told.subscriber)
+        await LoopClock().sleep(1.5)
+        assert told.heard == [(1.0, WEB)]
+
+    run(watching(story))
