@@ -1,0 +1,235 @@
+"""xl.cfg: text to values with places, and an error where xl would refuse the file.
+
+    file    = { [ assignment ] ( newline | ";" ) } [ assignment ]
+    assignment = word ( "=" | "+=" ) value
+    value   = string | number | "[" { newline } [ items [ "," { newline } ] ] "]"
+    items   = value { newline } { "," { newline } value { newline } }
+
+``xltokens`` tells what the tokens are. Of two assignments to one key the last one wins; ``+=``
+joins strings or lists, and to a key that was not there it assigns. xl itself keeps every atom as
+text and makes numbers of it when it asks for one; here a number token that xl could read as a
+number is a ``Number``, which remembers how it was written, and anything else is a string.
+
+``salvage`` reads what it can of a broken file, for the sake of its domain's name.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from lamplighter.errors import DefinitionError
+from lamplighter.formats.xltokens import Scanner, Sort, Token
+from lamplighter.model.location import Location
+
+if TYPE_CHECKING:
+    from lamplighter.model.domain import Value
+
+#: xl's own keys need three levels. Deeper nesting is a mistake, and a danger to whoever recurses.
+DEEPEST = 64
+
+#: What C's strtol reads with base 0, and how far a long goes.
+_INTEGER = re.compile(r"[ \t\n\v\f\r]*([+-]?)(?:0[xX]([0-9a-fA-F]+)|(0[0-7]*)|([1-9][0-9]*))")
+_LONG = range(-(2**63), 2**63)
+
+
+class Number(int):
+    """A number as it stands in the file; ``text`` is how it was written, such as ``0x10``."""
+
+    text: str
+
+    def __new__(cls, value: int, text: str) -> Number:
+        number = super().__new__(cls, value)
+        number.text = text
+        return number
+
+
+@dataclass(frozen=True, slots=True)
+class XlConfig:
+    """The values of one file, and where the winning assignment to each key begins."""
+
+    file: str = ""
+    values: dict[str, Value] = field(default_factory=dict)
+    locations: dict[str, Location] = field(default_factory=dict)
+
+    def text(self, key: str) -> str | None:
+        """The value as xl sees it when it wants text; None when absent or a list."""
+        value = self.values.get(key)
+        return None if value is None or isinstance(value, list) else as_text(value)
+
+    def where(self, key: str) -> Location:
+        """Where the key is said; the file when it is not."""
+        return self.locations.get(key, Location(self.file))
+
+
+def parse(text: str, file: str) -> XlConfig:
+    """Parse a whole file; raise ``DefinitionError`` with file, line and column at its first fault.
+
+    Bytes that are no UTF-8 are welcome as surrogate escapes: xl does not look at them either.
+    """
+    config, faults = _Parser(text, file).run()
+    if faults:
+        raise faults[0]
+    return config
+
+
+def salvage(text: str, file: str) -> XlConfig:
+    """Read every assignment that can be read, going on behind each broken line."""
+    return _Parser(text, file).run()[0]
+
+
+def to_number(text: str) -> int | None:
+    """Return what C's strtol with base 0 makes of the whole text; None when it is no number."""
+    match = _INTEGER.fullmatch(text)
+    if match is None:
+        return None
+    sign, hexadecimal, octal, decimal = match.groups()
+    digits, base = next((d, b) for d, b in ((hexadecimal, 16), (octal, 8), (decimal, 10)) if d)
+    if len(digits) > 64:  # far beyond a long, and Python refuses to read very long ones at all
+        return None
+    value = int(digits, base) * (-1 if sign == "-" else 1)
+    return value if value in _LONG else None
+
+
+def as_text(value: str | int) -> str:
+    """Return an atom as xl keeps it."""
+    if isinstance(value, Number):
+        return value.text
+    return value if isinstance(value, str) else str(value)
+
+
+class _Fault(Exception):
+    """A token stands where it must not."""
+
+    def __init__(self, token: Token, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.token = token
+        self.message = message
+        self.hint = hint
+
+
+class _Parser:
+    """One pass over one file; on a fault it goes on behind the line, as libxlu's does."""
+
+    def __init__(self, text: str, file: str) -> None:
+        self._scanner = Scanner(text)
+        self._token = self._scanner.next()
+        self._config = XlConfig(file)
+
+    def run(self) -> tuple[XlConfig, list[DefinitionError]]:
+        faults: list[DefinitionError] = []
+        while not self._at(Sort.END):
+            try:
+                self._statement()
+            except _Fault as fault:
+                faults.append(self._error(fault))
+                if not self._at(Sort.NEWLINE):
+                    self._scanner.skip_line()
+                self._token = self._scanner.next()
+        return self._config, faults
+
+    def _statement(self) -> None:
+        if self._at(Sort.NEWLINE, Sort.SEMICOLON):
+            self._advance()
+            return
+        key = self._expect(Sort.WORD, expected="a key such as name")
+        adding = self._at(Sort.ADD)
+        if adding:
+            self._advance()
+        else:
+            self._expect(Sort.ASSIGN, expected=f"'=' or '+=' after {key.text}")
+        first = self._token
+        self._store(key, self._value(), first, adding=adding)
+        if not self._at(Sort.NEWLINE, Sort.SEMICOLON, Sort.END):
+            raise self._unexpected("the end of the line or ';'")
+
+    def _value(self) -> Value:
+        """Read one value. The open lists are a stack of our own, so that depth is bounded."""
+        if not self._at(Sort.OPEN):
+            return self._atom("a string, a number or '['")
+        opening = self._advance()
+        stack: list[list[Value]] = [[]]
+        wants_value = True  # a value may stand here; if not, a comma may
+        while True:
+            self._newlines()
+            if self._at(Sort.CLOSE):
+                self._advance()
+                done = stack.pop()
+                if not stack:
+                    return done
+                stack[-1].append(done)
+                wants_value = False
+            elif not wants_value:
+                self._expect(Sort.COMMA, expected="',' or ']'", since=opening)
+                wants_value = True
+            elif self._at(Sort.OPEN):
+                if len(stack) == DEEPEST:
+                    raise _Fault(self._token, f"lists are nested deeper than {DEEPEST}")
+                self._advance()
+                stack.append([])
+            else:
+                stack[-1].append(self._atom("a string, a number, '[' or ']'", since=opening))
+                wants_value = False
+
+    def _atom(self, expected: str, since: Token | None = None) -> str | int:
+        token = self._token
+        if token.sort not in (Sort.STRING, Sort.NUMBER):
+            raise self._unexpected(expected, since)
+        self._advance()
+        if token.sort is Sort.NUMBER and (value := to_number(token.text)) is not None:
+            return Number(value, token.text)
+        return token.text
+
+    def _store(self, key: Token, value: Value, first: Token, *, adding: bool) -> None:
+        before = self._config.values.get(key.text)
+        if adding:
+            value = self._joined(key.text, before, value, first)
+        self._config.values[key.text] = value
+        self._config.locations[key.text] = Location(self._config.file, key.line, key.column)
+
+    def _joined(self, key: str, before: Value | None, added: Value, first: Token) -> Value:
+        if isinstance(added, list):
+            if before is None or isinstance(before, list):
+                return [*(before or []), *added]
+            raise _Fault(first, f"+= adds a list to {key}, which is a string")
+        if isinstance(before, list):
+            raise _Fault(first, f"+= adds a string to {key}, which is a list")
+        # xl takes no number that was made with +=, so the result is text in any case.
+        return ("" if before is None else as_text(before)) + as_text(added)
+
+    def _newlines(self) -> None:
+        while self._at(Sort.NEWLINE):
+            self._advance()
+
+    def _at(self, *sorts: Sort) -> bool:
+        return self._token.sort in sorts
+
+    def _advance(self) -> Token:
+        token = self._token
+        self._token = self._scanner.next()
+        return token
+
+    def _expect(self, sort: Sort, *, expected: str, since: Token | None = None) -> Token:
+        if not self._at(sort):
+            raise self._unexpected(expected, since)
+        return self._advance()
+
+    def _unexpected(self, expected: str, since: Token | None = None) -> _Fault:
+        token = self._token
+        if token.sort is Sort.BAD:
+            return _Fault(token, token.text, token.hint)
+        found = token.sort.value
+        if token.sort is Sort.WORD:
+            found = f"the word {token.text}"
+        elif token.sort is Sort.NUMBER:
+            found = f"the number {token.text}"
+        message = f"expected {expected}, found {found}"
+        if since is not None:
+            message += f" (the list begins at line {since.line})"
+        hint = "text stands in quotes" if token.sort is Sort.WORD and "string" in expected else ""
+        return _Fault(token, message, hint)
+
+    def _error(self, fault: _Fault) -> DefinitionError:
+        place = Location(self._config.file, fault.token.line, fault.token.column)
+        return DefinitionError(fault.message, where=str(place), hint=fault.hint)

@@ -1,0 +1,217 @@
+r"""The lexical half of xl.cfg: characters to tokens, as libxlu's scanner makes them.
+
+libxlu's language is small and stubborn, and administrators' files are written for it, oddities
+included; each of these was compared with libxlutil 4.17 and 4.20:
+
+- A line ends with a newline and nothing else: a carriage return is an error, a backslash at the
+  end of a line continues nothing, and no string spans lines. Blanks are spaces and tabs.
+- A comment must end with a newline, so one on a last line that has none is an error.
+- A byte that can begin nothing is an error, except as the file's very last one.
+- Words begin with a lower-case letter and may hold dots; ``True`` is an error. A number is a digit
+  and then digits, ``a`` to ``f`` and ``x``, whatever that means as a number.
+- In strings ``\a \b \f \n \r \t \v \\ \' \"`` are what they are in C. A number after a
+  backslash is read as *decimal*, must have two digits or more behind its first one, and then
+  vanishes; ``\x`` is always an error.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Sort(Enum):
+    """What a token is; the values are what a message calls it."""
+
+    WORD = "a word"
+    NUMBER = "a number"
+    STRING = "a string"
+    ASSIGN = "'='"
+    ADD = "'+='"
+    COMMA = "','"
+    OPEN = "'['"
+    CLOSE = "']'"
+    SEMICOLON = "';'"
+    NEWLINE = "the end of the line"
+    END = "the end of the file"
+    BAD = "something that is not xl.cfg"
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """One token and its place, counted from 1.
+
+    ``text`` is a string's value, any other token's characters, and of a BAD one what is wrong;
+    ``hint`` then says what to write instead.
+    """
+
+    sort: Sort
+    text: str
+    line: int
+    column: int
+    hint: str = ""
+
+
+_PUNCTUATION = {
+    "=": Sort.ASSIGN,
+    "+=": Sort.ADD,
+    ",": Sort.COMMA,
+    "[": Sort.OPEN,
+    "]": Sort.CLOSE,
+    ";": Sort.SEMICOLON,
+    "\n": Sort.NEWLINE,
+}
+
+_TOKEN = re.compile(
+    r"""
+    (?P<word>[a-z][_.0-9a-z]*)
+  | (?P<number>[0-9][0-9a-fx]*)
+  | (?P<string>'(?:[^'\\\n]|\\[^\n])*+' | "(?:[^"\\\n]|\\[^\n])*+")
+  | (?P<comment>\#[^\n]*\n)
+  | (?P<punctuation>\+=|[=,;\[\]\n])
+    """,
+    re.VERBOSE,
+)
+_BLANKS = re.compile(r"[ \t]*+")
+_CHUNK = re.compile(r"[^ \t\n]*")
+_ESCAPE = re.compile(r"\\(.)", re.DOTALL)
+#: What strtoul reads of the at most three characters behind an octal-looking escape.
+_DROPPED = re.compile(r"[ \t\v\f\r]*[+-]?[0-9]+")
+_SIMPLE = {
+    "a": "\a",
+    "b": "\b",
+    "f": "\f",
+    "n": "\n",
+    "r": "\r",
+    "t": "\t",
+    "v": "\v",
+    "\\": "\\",
+    "'": "'",
+    '"': '"',
+}
+_SHOWN = 30
+
+
+class Scanner:
+    """Gives the tokens of one text, one at a time; after the last one, END for ever."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._at = 0
+        self._line = 1
+        self._line_start = 0
+
+    def next(self) -> Token:
+        """Return the next token and go behind it."""
+        match = _BLANKS.match(self._text, self._at)
+        self._at = match.end() if match else self._at
+        if self._at == len(self._text):
+            return self._token(Sort.END, "", self._at)
+        start = self._at
+        match = _TOKEN.match(self._text, start)
+        if match is None:
+            return self._unknown(start)
+        text = match.group()
+        if match.lastgroup == "string":
+            token = self._string(text, start)
+        elif match.lastgroup in ("punctuation", "comment"):
+            token = self._token(_PUNCTUATION.get(text, Sort.NEWLINE), text, start)
+        else:
+            sort = Sort.WORD if match.lastgroup == "word" else Sort.NUMBER
+            token = self._token(sort, text, start)
+        self._go(match.end())
+        return token
+
+    def skip_line(self) -> None:
+        """Go behind the end of the line: nothing sensible is to be had before it."""
+        end = self._text.find("\n", self._at)
+        self._go(len(self._text) if end < 0 else end + 1)
+
+    def _go(self, to: int) -> None:
+        if self._text[to - 1 : to] == "\n":
+            self._line += 1
+            self._line_start = to
+        self._at = to
+
+    def _token(self, sort: Sort, text: str, start: int, hint: str = "") -> Token:
+        return Token(sort, text, self._line, start - self._line_start + 1, hint)
+
+    def _unknown(self, start: int) -> Token:
+        """Nothing begins here: an error, unless the file ends with this byte."""
+        if start + 1 == len(self._text) and _one_byte(self._text[start]):
+            self._at = len(self._text)
+            return self._token(Sort.END, "", start)
+        match = _CHUNK.match(self._text, start)
+        chunk = match.group() if match else ""
+        self._at = start + max(1, len(chunk))
+        problem, hint = _diagnose(chunk or self._text[start])
+        return self._token(Sort.BAD, problem, start, hint)
+
+    def _string(self, quoted: str, start: int) -> Token:
+        if "\0" in quoted:
+            at = start + quoted.index("\0")
+            return self._token(Sort.BAD, "a string holds a NUL byte", at, "take the NUL byte out")
+        if "\\" not in quoted:
+            return self._token(Sort.STRING, quoted[1:-1], start)
+        return self._unescape(quoted, start)
+
+    def _unescape(self, quoted: str, start: int) -> Token:
+        parts: list[str] = []
+        at = 1
+        while match := _ESCAPE.search(quoted, at):
+            parts.append(quoted[at : match.start()])
+            at = match.end()
+            letter = match.group(1)
+            if letter in _SIMPLE:
+                parts.append(_SIMPLE[letter])
+            elif letter in "01234567" and (end := _dropped(quoted, at)):
+                at = end
+            else:
+                return self._bad_escape(letter, start + match.start())
+        parts.append(quoted[at:-1])
+        return self._token(Sort.STRING, "".join(parts), start)
+
+    def _bad_escape(self, letter: str, at: int) -> Token:
+        shown = letter if letter.isprintable() else ascii(letter)[1:-1]
+        if letter in "x01234567":
+            hint = "xl knows no characters by number: write the character itself"
+        else:
+            hint = (
+                "xl knows \\a \\b \\f \\n \\r \\t \\v \\\\ \\' and \\\"; write \\\\ for a backslash"
+            )
+        return self._token(Sort.BAD, f"the escape \\{shown} in a string is unknown to xl", at, hint)
+
+
+def _one_byte(character: str) -> bool:
+    """Whether it is one byte in the file: ASCII, or a surrogate escape."""
+    return character < "\x80" or "\udc80" <= character <= "\udcff"
+
+
+def _dropped(quoted: str, at: int) -> int:
+    """Where a numeric escape ends of which xl keeps nothing; 0 when xl refuses it."""
+    match = _DROPPED.match(quoted, at, at + 3)
+    return match.end() if match and match.end() - at > 1 else 0
+
+
+def _diagnose(chunk: str) -> tuple[str, str]:
+    """Say what is wrong with characters that begin no token, and what to write instead."""
+    first = chunk[0]
+    if first in "'\"":
+        return "a string is not closed on its line", f"close it with {first}; strings are one line"
+    if first == "#":
+        return "the last line is a comment without a newline", "end the file with a newline"
+    if first == "\r":
+        return "a carriage return (a line end of DOS)", "xl wants plain newlines: try dos2unix"
+    if first == "\ufeff":
+        return "a byte order mark", "save the file as UTF-8 without one"
+    if first == "\\":
+        return "a backslash outside a string", "lines are not continued, except inside [ ]"
+    shown = ascii(chunk[:_SHOWN])[1:-1] if not chunk.isprintable() else chunk[:_SHOWN]
+    if chunk.rstrip(",;]") in ("True", "False", "None"):
+        return f"{shown} is Python, not xl.cfg", "write 1 or 0"
+    if first.isupper():
+        return f"{shown} begins with a capital letter", "keys are lower case, text is in quotes"
+    if first in "+-.():":
+        return f"{shown} is not xl.cfg", "put text and negative numbers into quotes"
+    return f"{shown} is not xl.cfg", "put text into quotes"
