@@ -1,0 +1,245 @@
+"""What is wanted of each domain, what is seen, and why they differ.
+
+``wanted`` is what policy wants of the domain when the host starts; a domain that no file knows has
+nothing wanted of it. ``seen`` comes from one listing, and "could not be read" is a state of its
+own: then every domain that files know is ``unknown``, and none is ``absent``. What runs wrote into
+the journal since the host booted says since when, and why a wanted domain is not there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from lamplighter.engine.plan import DOM0
+from lamplighter.model.outcome import Outcome
+from lamplighter.model.plan import Direction
+from lamplighter.model.policy import Policy, Start, Stop
+from lamplighter.model.run import Trace
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+    from datetime import datetime
+    from uuid import UUID
+
+    from lamplighter.model.domain import Sighting
+    from lamplighter.model.policy import Managed, Problem, Roster
+
+
+class Wanted(Enum):
+    """What policy wants of a domain."""
+
+    UP = "up"
+    DOWN = "down"  # nothing starts it with the host, and the host's stop stops it
+    LEAVE = "leave"  # nothing starts it, nothing stops it
+    NOTHING = "-"  # no file knows it
+
+
+class Seen(Enum):
+    """What one listing, and the guest's own word in XenStore, say of a domain."""
+
+    RUNNING = "running"
+    BOOTING = "booting"  # it runs; its kernel has not advertised itself
+    PAUSED = "paused"
+    SHUT_DOWN = "shut down"  # it has ended, and nobody took it away yet
+    DYING = "dying"
+    ABSENT = "absent"
+    UNKNOWN = "unknown"  # it could not be read
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One domain in ``status``. ``why`` is empty when nothing is to be said."""
+
+    name: str
+    uuid: UUID | None
+    domid: int | None
+    wanted: Wanted
+    seen: Seen
+    since: datetime | None
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What is seen of the host now.
+
+    ``sightings`` is None when the listing failed. ``silent`` are the domids whose kernel has not
+    advertised itself yet, ``spared`` those of domains the host itself needs.
+    """
+
+    sightings: Sequence[Sighting] | None
+    silent: Collection[int] = ()
+    spared: Collection[int] = ()
+
+
+def status_rows(roster: Roster, view: View, traces: Mapping[str, Trace]) -> list[Row]:
+    """Return a row for every domain that files know or that is there, dom0 aside, by name."""
+    barred = roster.barred
+    rows: list[Row] = []
+    told: set[int] = {DOM0}
+    for managed in roster.domains.values():
+        seen = _find(managed, view)
+        told |= {s.domid for s in view.sightings or () if managed.definition.matches(s)}
+        trace = traces.get(managed.name, Trace(managed.name))
+        rows.append(_known(managed, seen, view, barred.get(managed.name), trace))
+    for name, problem in barred.items():
+        if name not in roster.domains:
+            found = [s for s in view.sightings or () if s.name == name and s.domid not in told]
+            told |= {s.domid for s in found}
+            rows.append(_unusable(name, found[-1] if found else None, view, problem))
+    for seen in view.sightings or ():
+        if seen.domid not in told:
+            trace = traces.get(seen.name, Trace(seen.name))
+            rows.append(_stranger(seen, view, roster.defaults, trace))
+    return sorted(rows, key=lambda row: (row.name, row.domid or 0))
+
+
+# --- one row ---------------------------------------------------------------------------------
+
+
+def _known(
+    managed: Managed,
+    seen: Sighting | None,
+    view: View,
+    problem: Problem | None,
+    trace: Trace,
+) -> Row:
+    state = _state(seen, view)
+    wanted = _wanted(managed.policy)
+    uuid = seen.uuid if seen else managed.definition.uuid
+    domid = seen.domid if seen else None
+    why = _why(managed, wanted, state, view, problem, trace)
+    return Row(managed.name, uuid, domid, wanted, state, _since(state, domid, trace), why)
+
+
+def _unusable(name: str, seen: Sighting | None, view: View, problem: Problem) -> Row:
+    uuid, domid = (seen.uuid, seen.domid) if seen else (None, None)
+    why = f"its definition cannot be used: {_told(problem)}"
+    return Row(name, uuid, domid, Wanted.NOTHING, _state(seen, view), None, why)
+
+
+def _stranger(seen: Sighting, view: View, defaults: Policy, trace: Trace) -> Row:
+    state = _state(seen, view)
+    if seen.domid in view.spared:
+        why = "the host needs it: no stop touches it"
+    elif seen.running:
+        why = f"runs, but no file knows it; {_what_down_does(defaults)}"
+    else:
+        why = _why_ended(seen.name, state, seen)
+    name = seen.name or f"domid {seen.domid}"
+    since = _since(state, seen.domid, trace)
+    return Row(name, seen.uuid, seen.domid, Wanted.NOTHING, state, since, why)
+
+
+def _wanted(policy: Policy) -> Wanted:
+    if policy.start.value is Start.ALWAYS:
+        return Wanted.UP
+    return Wanted.LEAVE if policy.stop.value is Stop.LEAVE else Wanted.DOWN
+
+
+def _find(managed: Managed, view: View) -> Sighting | None:
+    """The domain's newest incarnation: a dying one may stand beside its successor."""
+    found = [seen for seen in view.sightings or () if managed.definition.matches(seen)]
+    return max(found, key=lambda seen: (seen.running, seen.domid), default=None)
+
+
+def _state(seen: Sighting | None, view: View) -> Seen:
+    if view.sightings is None:
+        return Seen.UNKNOWN
+    if seen is None:
+        return Seen.ABSENT
+    if seen.dying:
+        return Seen.DYING
+    if seen.shutdown is not None:
+        return Seen.SHUT_DOWN
+    if seen.paused:
+        return Seen.PAUSED
+    return Seen.BOOTING if seen.domid in view.silent else Seen.RUNNING
+
+
+def _since(state: Seen, domid: int | None, trace: Trace) -> datetime | None:
+    """When the journal says that this began; None where it says nothing of this incarnation."""
+    moved = trace.moved
+    if moved is None or state is Seen.UNKNOWN:
+        return None
+    if state is Seen.ABSENT or moved.domid == domid:
+        return moved.at
+    return None
+
+
+# --- why -------------------------------------------------------------------------------------
+
+
+def _why(
+    managed: Managed,
+    wanted: Wanted,
+    state: Seen,
+    view: View,
+    problem: Problem | None,
+    trace: Trace,
+) -> str:
+    name = managed.name
+    if state is Seen.UNKNOWN:
+        return "the domains could not be read"
+    seen = _find(managed, view)
+    if seen is not None and not seen.running:
+        return _why_ended(name, state, seen)
+    if state is Seen.PAUSED:
+        return f"is paused and answers nothing; xl unpause {name} lets it go on"
+    if state is Seen.BOOTING:
+        return "its kernel has not advertised itself yet"
+    if state is Seen.RUNNING:
+        return "" if wanted is Wanted.UP else _why_it_runs(managed)
+    return _why_absent(managed, view, problem, trace) if wanted is Wanted.UP else ""
+
+
+def _why_it_runs(managed: Managed) -> str:
+    return f"runs, although nothing starts it with the host; {_what_down_does(managed.policy)}"
+
+
+def _why_absent(managed: Managed, view: View, problem: Problem | None, trace: Trace) -> str:
+    if problem is not None:
+        return f"should be up and must not be started: {_told(problem)}"
+    for other in view.sightings or ():
+        if other.name == managed.name:
+            return (
+                "should be up and is not: another domain of this name is there "
+                f"(domid {other.domid}, {other.uuid})"
+            )
+    start_it = f"lamplighter up {managed.name} starts it"
+    if trace.moved is not None and (trace.settled is None or trace.moved.at > trace.settled):
+        return f"should be up and is not: a run has been moving it ({trace.moved.after.value})"
+    if trace.result is None or trace.settled is None:
+        return f"should be up and has not been started since the host booted; {start_it}"
+    when = f"{trace.settled:%Y-%m-%d %H:%M:%S}"
+    outcome = trace.result.outcome
+    if trace.direction is Direction.UP and outcome in (Outcome.FAILED, Outcome.UNKNOWN):
+        return f"should be up and is not: its start failed at {when}: {trace.result.note}"
+    if trace.direction is Direction.DOWN and outcome in (Outcome.CLEAN, Outcome.FORCED):
+        return (
+            f"should be up and is not: a run took it down at {when} ({outcome.value}); {start_it}"
+        )
+    return f"should be up and is not: it ended by itself after {when}; {start_it}"
+
+
+def _why_ended(name: str, state: Seen, seen: Sighting) -> str:
+    if state is Seen.DYING or seen.shutdown is None:
+        return "the hypervisor is taking it apart"
+    reason = seen.shutdown.name.lower().replace("_", " ")
+    return f"has shut down ({reason}) and is kept; lamplighter down {name} takes it away"
+
+
+def _what_down_does(policy: Policy) -> str:
+    match policy.stop.value:
+        case Stop.SHUTDOWN:
+            return "down will shut it down cleanly"
+        case Stop.LEAVE:
+            return "down will leave it"
+        case Stop.DESTROY:
+            return "down will destroy it"
+
+
+def _told(problem: Problem) -> str:
+    return f"{problem.where}: {problem.message}" if problem.where else problem.message

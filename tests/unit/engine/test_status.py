@@ -1,0 +1,212 @@
+"""Status: wanted against seen, and why they differ."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import pytest
+
+from lamplighter.engine.status import Row, Seen, View, Wanted, status_rows
+from lamplighter.model.domain import Definition, Kind, ShutdownReason, Sighting
+from lamplighter.model.lifecycle import Phase
+from lamplighter.model.location import Location
+from lamplighter.model.outcome import Outcome, Result
+from lamplighter.model.plan import Direction
+from lamplighter.model.policy import Managed, Policy, Problem, Roster, Setting, Start, Stop
+from lamplighter.model.run import Trace, Transition
+
+AT = datetime(2025, 3, 1, 12, 0, tzinfo=UTC)
+LATER = AT + timedelta(seconds=30)
+DB = UUID(int=7)
+DOM0 = Sighting(0, UUID(int=0), "Domain-0")
+ALWAYS = Policy(start=Setting(Start.ALWAYS))
+LEFT = Policy(stop=Setting(Stop.LEAVE))
+START_IT = "lamplighter up db starts it"
+
+
+def managed(name: str = "db", policy: Policy = ALWAYS) -> Managed:
+    return Managed(Definition(name, DB, Kind.PV, f"/etc/xen/{name}.cfg"), policy)
+
+
+def roster(
+    *members: Managed, problems: tuple[Problem, ...] = (), stop: Stop = Stop.SHUTDOWN
+) -> Roster:
+    defaults = Policy(stop=Setting(stop))
+    return Roster({m.name: m for m in members}, defaults, problems)
+
+
+def seen(
+    domid: int = 3,
+    *,
+    name: str = "db",
+    uuid: UUID = DB,
+    shutdown: ShutdownReason | None = None,
+    dying: bool = False,
+    paused: bool = False,
+) -> Sighting:
+    return Sighting(domid, uuid, name, shutdown=shutdown, dying=dying, paused=paused)
+
+
+def moved(after: Phase, at: datetime = AT, domid: int | None = 3) -> Transition:
+    return Transition("db", DB, domid, Phase.UP, after, "", at)
+
+
+def trace(direction: Direction, outcome: Outcome, note: str = "") -> Trace:
+    result = Result("db", DB, 3, outcome, note=note)
+    return Trace("db", moved(Phase.ABSENT), result, direction, LATER)
+
+
+def only(rows: list[Row]) -> Row:
+    (row,) = rows
+    return row
+
+
+def row_of(
+    *sightings: Sighting,
+    policy: Policy = ALWAYS,
+    silent: tuple[int, ...] = (),
+    past: Trace | None = None,
+    problems: tuple[Problem, ...] = (),
+) -> Row:
+    files = roster(managed(policy=policy), problems=problems)
+    view = View((DOM0, *sightings), silent)
+    return next(
+        row
+        for row in status_rows(files, view, {"db": past} if past else {})
+        if row.wanted is not Wanted.NOTHING
+    )
+
+
+def test_a_wanted_domain_that_runs_needs_no_words() -> None:
+    row = row_of(seen(), past=Trace("db", moved(Phase.UP)))
+    assert row == Row("db", DB, 3, Wanted.UP, Seen.RUNNING, AT, "")
+
+
+@pytest.mark.parametrize(
+    ("sighting", "state", "why"),
+    [
+        (
+            seen(paused=True),
+            Seen.PAUSED,
+            "is paused and answers nothing; xl unpause db lets it go on",
+        ),
+        (seen(dying=True), Seen.DYING, "the hypervisor is taking it apart"),
+        (
+            seen(shutdown=ShutdownReason.SOFT_RESET),
+            Seen.SHUT_DOWN,
+            "has shut down (soft reset) and is kept; lamplighter down db takes it away",
+        ),
+    ],
+)
+def test_states_of_a_domain_that_is_there(sighting: Sighting, state: Seen, why: str) -> None:
+    row = row_of(sighting)
+    assert (row.seen, row.why) == (state, why)
+
+
+def test_booting_is_told_by_the_guest_alone() -> None:
+    row = row_of(seen(3), silent=(3,))
+    assert (row.seen, row.why) == (Seen.BOOTING, "its kernel has not advertised itself yet")
+
+
+@pytest.mark.parametrize(
+    ("past", "why"),
+    [
+        (None, f"should be up and has not been started since the host booted; {START_IT}"),
+        (
+            trace(Direction.UP, Outcome.FAILED, "no memory"),
+            "should be up and is not: its start failed at 2025-03-01 12:00:30: no memory",
+        ),
+        (
+            trace(Direction.DOWN, Outcome.FORCED),
+            "should be up and is not: a run took it down at 2025-03-01 12:00:30 (forced); "
+            + START_IT,
+        ),
+        (
+            trace(Direction.UP, Outcome.STARTED),
+            f"should be up and is not: it ended by itself after 2025-03-01 12:00:30; {START_IT}",
+        ),
+        (
+            Trace("db", moved(Phase.CREATING, domid=None)),
+            "should be up and is not: a run has been moving it (creating)",
+        ),
+    ],
+)
+def test_why_a_wanted_domain_is_absent(past: Trace | None, why: str) -> None:
+    row = row_of(past=past)
+    assert (row.seen, row.domid, row.why) == (Seen.ABSENT, None, why)
+    assert row.since == (AT if past else None)
+
+
+def test_a_barred_domain_says_what_bars_it() -> None:
+    problem = Problem("unsafe", "writable by everyone", Location("/etc/xen/db.cfg"), "db")
+    row = row_of(problems=(problem,))
+    assert row.why == (
+        "should be up and must not be started: /etc/xen/db.cfg: writable by everyone"
+    )
+
+
+def test_an_impostor_of_the_same_name_is_named() -> None:
+    row = row_of(seen(9, uuid=UUID(int=99)))
+    assert row.why == (
+        f"should be up and is not: another domain of this name is there (domid 9, {UUID(int=99)})"
+    )
+
+
+@pytest.mark.parametrize(
+    ("policy", "wanted", "why"),
+    [
+        (Policy(), Wanted.DOWN, "down will shut it down cleanly"),
+        (LEFT, Wanted.LEAVE, "down will leave it"),
+        (Policy(stop=Setting(Stop.DESTROY)), Wanted.DOWN, "down will destroy it"),
+    ],
+)
+def test_a_domain_nothing_starts(policy: Policy, wanted: Wanted, why: str) -> None:
+    assert row_of(policy=policy) == Row("db", DB, None, wanted, Seen.ABSENT, None, "")
+    running = row_of(seen(), policy=policy)
+    assert running.wanted is wanted
+    assert running.why == f"runs, although nothing starts it with the host; {why}"
+
+
+def test_what_could_not_be_read_is_unknown_and_never_absent() -> None:
+    files = roster(managed(), managed("web", Policy()))
+    rows = status_rows(files, View(None), {"db": trace(Direction.UP, Outcome.STARTED)})
+    assert [(row.name, row.seen, row.since) for row in rows] == [
+        ("db", Seen.UNKNOWN, None),
+        ("web", Seen.UNKNOWN, None),
+    ]
+
+
+def test_strangers_have_rows_and_dom0_has_none() -> None:
+    view = View((DOM0, seen(4, name="byhand"), seen(5, name="", uuid=UUID(int=5))))
+    byhand, nameless = sorted(status_rows(roster(), view, {}), key=lambda row: row.domid or 0)
+    assert byhand == Row(
+        "byhand",
+        DB,
+        4,
+        Wanted.NOTHING,
+        Seen.RUNNING,
+        None,
+        "runs, but no file knows it; down will shut it down cleanly",
+    )
+    assert nameless.name == "domid 5"
+
+
+def test_a_stranger_under_a_leaving_default_and_a_spared_one() -> None:
+    view = View((seen(4, name="a"), seen(5, name="b")), spared={5})
+    first, second = status_rows(roster(stop=Stop.LEAVE), view, {})
+    assert first.why == "runs, but no file knows it; down will leave it"
+    assert second.why == "the host needs it: no stop touches it"
+
+
+def test_a_domain_of_an_unusable_definition_is_one_row() -> None:
+    problem = Problem("syntax", "a string has no end", Location("/etc/xen/db.cfg", 3), "db")
+    row = only(status_rows(roster(problems=(problem,)), View((seen(4),)), {}))
+    assert (row.wanted, row.seen, row.domid) == (Wanted.NOTHING, Seen.RUNNING, 4)
+    assert row.why == "its definition cannot be used: /etc/xen/db.cfg:3: a string has no end"
+
+
+def test_the_newest_incarnation_is_shown_and_since_belongs_to_it() -> None:
+    old, new = seen(3, dying=True), seen(8)
+    row = row_of(old, new, past=Trace("db", moved(Phase.UP, domid=3)))
+    assert (row.domid, row.seen, row.since) == (8, Seen.RUNNING, None)
