@@ -7,7 +7,10 @@ what every domain may do that no later permission names.
 from __future__ import annotations
 
 from enum import Enum
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 #: The largest domid there is (``DOMID_MASK``): a domid is a 16-bit number.
 DOMID_MAX = 0x7FFF
@@ -57,3 +60,8 @@ def parse_domid(text: str) -> int:
     if not (text.isascii() and text.isdigit()) or len(text) > 5 or int(text) > DOMID_MAX:
         raise ValueError(f"{text!r} is no domid (0 to {DOMID_MAX})")
     return int(text)
+
+
+def encode(granted: Iterable[Permission]) -> bytes:
+    """Return permissions as they stand in a packet: each ended by a zero byte."""
+    return "".join(f"{permission}\0" for permission in granted).encode("ascii")

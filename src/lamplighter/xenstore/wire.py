@@ -118,6 +118,7 @@ class PacketReader:
     def __init__(self) -> None:
         self._data = b""
         self._at = 0
+        self._failure: ProtocolError | None = None
 
     @property
     def pending(self) -> int:
@@ -128,8 +129,11 @@ class PacketReader:
         """Take bytes and return an iterator over the packets they complete, in order.
 
         Packets not taken from it are given by the next one. It raises ``ProtocolError`` where
-        the first bad packet begins, after it gave those before; no later byte means anything.
+        the first bad packet begins, after it gave those before; no later byte means anything,
+        and every further call raises the same.
         """
+        if self._failure is not None:
+            raise self._failure
         self._data = self._data[self._at :] + data if self.pending else data
         self._at = 0
         return self._packets()
@@ -138,10 +142,12 @@ class PacketReader:
         while len(self._data) - self._at >= HEADER_SIZE:
             op, req_id, tx_id, length = _unpack_header(self._data, self._at)
             if length > PAYLOAD_MAX:
-                raise ProtocolError(
-                    f"XenStore packet {op_name(op)} (request id {req_id}) announces "
+                self._failure = ProtocolError(
+                    f"a XenStore packet ({op_name(op)}, request id {req_id}) announces "
                     f"{length} bytes, the limit is {PAYLOAD_MAX}"
                 )
+                self._data, self._at = b"", 0
+                raise self._failure
             start = self._at + HEADER_SIZE
             if len(self._data) < start + length:
                 return

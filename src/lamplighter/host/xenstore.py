@@ -1,0 +1,265 @@
+"""XenStore for the rest of Lamplighter: requests, transactions, watches, over one connection.
+
+The connection is to xenstored's socket, or to ``/dev/xen/xenbus`` where there is no socket. When
+it is lost, every request under way and every new one raises ``XenStoreUnreachable`` (or the
+``ProtocolError`` that ended it): nothing is queued for better times, because what was wanted
+then may be wrong by then. In the background it is opened again, with growing pauses, and all
+watches are registered again. XenStore fires a watch when it is registered, so whatever happened
+meanwhile is noticed; after that ``on_connection`` says True.
+
+There are no deadlines here but the reconnect's own: callers put ``clock.timeout`` around a
+request and may be cancelled at any moment.
+
+Transactions belong to a connection. The numbers given to a transaction's body are this object's
+own and never used twice, so one from before a reconnect can't be taken for one after it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+from typing import TYPE_CHECKING, TypeVar
+
+from lamplighter.errors import LamplighterError, StoreConflict, Unreachable, XenStoreError
+from lamplighter.host.xenstore_link import Watch, open_link
+from lamplighter.xenstore import permissions
+from lamplighter.xenstore.client import (
+    parse_flag,
+    parse_names,
+    parse_part,
+    parse_permissions,
+    parse_text,
+    path_field,
+)
+from lamplighter.xenstore.wire import Op
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from lamplighter.host.xenstore_link import Link
+    from lamplighter.model.clock import Clock
+    from lamplighter.xenstore.permissions import Permission
+
+T = TypeVar("T")
+
+#: Host seconds before the first attempt to connect again, and the most between two attempts.
+FIRST_PAUSE = 0.1
+LONGEST_PAUSE = 5.0
+#: Host seconds one attempt may take, with the registration of all watches.
+ATTEMPT_TIMEOUT = 30.0
+#: Host seconds a connection must have lasted for the pauses to begin small again.
+STEADY = 30.0
+#: How often a transaction is tried. A guest that writes without pause could win for ever.
+TRANSACTION_ATTEMPTS = 64
+#: The most bytes of names one directory may have, and how often its listing begins anew when
+#: the directory changes between two parts.
+DIRECTORY_MAX = 4 * 1024 * 1024
+DIRECTORY_ATTEMPTS = 16
+
+
+class XenStore:
+    """A client of XenStore that outlives its connections."""
+
+    def __init__(self, path: str, clock: Clock) -> None:
+        """Use ``connect``."""
+        self._path = path
+        self._clock = clock
+        self._link: Link
+        self._connected = True
+        self._closed = False
+        self._since = clock.monotonic()
+        self._pause = FIRST_PAUSE
+        self._reconnecting: asyncio.Task[None] | None = None
+        self._watches: dict[Watch, None] = {}  # in the order of their registration
+        self._listeners: list[Callable[[bool], None]] = []
+        self._numbers = itertools.count(1)
+        self._transactions: dict[int, tuple[Link, int]] = {}
+
+    @classmethod
+    async def connect(cls, path: str, clock: Clock) -> XenStore:
+        """Connect to the socket or device at ``path``; ``XenStoreUnreachable``."""
+        store = cls(path, clock)
+        store._link = await open_link(path, store._lost)
+        return store
+
+    async def read(self, path: str, tx: int = 0) -> bytes:
+        """Return a node's value."""
+        link, tx_id = self._within(tx)
+        return await link.call(Op.READ, path_field(path), tx_id)
+
+    async def read_or_none(self, path: str, tx: int = 0) -> bytes | None:
+        """Return a node's value, or None when there is no such node."""
+        try:
+            return await self.read(path, tx)
+        except XenStoreError as error:
+            if error.name == "ENOENT":
+                return None
+            raise
+
+    async def write(self, path: str, value: bytes, tx: int = 0) -> None:
+        """Write a node's value; the node and those above it are made if they are not there."""
+        link, tx_id = self._within(tx)
+        await link.call(Op.WRITE, path_field(path) + value, tx_id)
+
+    async def mkdir(self, path: str, tx: int = 0) -> None:
+        """Make an empty node; one that is there is left as it is."""
+        link, tx_id = self._within(tx)
+        await link.call(Op.MKDIR, path_field(path), tx_id)
+
+    async def rm(self, path: str, tx: int = 0) -> None:
+        """Remove a node and all below it; one that is not there is no error."""
+        link, tx_id = self._within(tx)
+        await link.call(Op.RM, path_field(path), tx_id)
+
+    async def directory(self, path: str, tx: int = 0) -> list[str]:
+        """Return the names of the nodes right below a node."""
+        link, tx_id = self._within(tx)
+        try:
+            return await link.ask(Op.DIRECTORY, path_field(path), tx_id, parse_names)
+        except XenStoreError as error:
+            if error.name != "E2BIG":
+                raise
+        return await self._directory_in_parts(path, link, tx_id)
+
+    async def _directory_in_parts(self, path: str, link: Link, tx_id: int) -> list[str]:
+        for _ in range(DIRECTORY_ATTEMPTS):
+            names, expected = b"", None
+            while len(names) <= DIRECTORY_MAX:
+                payload = path_field(path) + b"%d\0" % len(names)
+                part = await link.ask(Op.DIRECTORY_PART, payload, tx_id, parse_part)
+                generation, more, last = part
+                if expected not in (None, generation):
+                    break
+                names, expected = names + more, generation
+                if last:
+                    return parse_names(names)
+        raise XenStoreError("EAGAIN", f"{path} changes too often to be listed, or is too large")
+
+    async def get_permissions(self, path: str, tx: int = 0) -> list[Permission]:
+        """Return a node's permissions; the first is its owner's and everybody's."""
+        link, tx_id = self._within(tx)
+        return await link.ask(Op.GET_PERMS, path_field(path), tx_id, parse_permissions)
+
+    async def set_permissions(self, path: str, granted: Sequence[Permission], tx: int = 0) -> None:
+        """Replace a node's permissions; there must be at least one."""
+        link, tx_id = self._within(tx)
+        await link.call(Op.SET_PERMS, path_field(path) + permissions.encode(granted), tx_id)
+
+    async def get_domain_path(self, domid: int) -> str:
+        """Return a domain's own node, whether the domain exists or not."""
+        return await self._link.ask(Op.GET_DOMAIN_PATH, b"%d\0" % domid, 0, parse_text)
+
+    async def is_domain_introduced(self, domid: int) -> bool:
+        """Say whether XenStore knows the domain: from its creation to its end."""
+        return await self._link.ask(Op.IS_DOMAIN_INTRODUCED, b"%d\0" % domid, 0, parse_flag)
+
+    async def transact(self, body: Callable[[int], Awaitable[T]]) -> T:
+        """Run ``body(tx)`` in a transaction and return what it returned once it is committed.
+
+        When another writer came between, all is done again from the start, so the body must
+        have no effects but through ``tx``; ``StoreConflict`` when that happens too often.
+        Whatever else the body raises aborts the transaction.
+        """
+        for _ in range(TRANSACTION_ATTEMPTS):
+            with contextlib.suppress(StoreConflict):
+                return await self._attempt(body)
+        raise StoreConflict(f"a transaction conflicted {TRANSACTION_ATTEMPTS} times in a row")
+
+    async def _attempt(self, body: Callable[[int], Awaitable[T]]) -> T:
+        link = self._link
+        tx_id = await link.start()
+        tx = next(self._numbers)
+        self._transactions[tx] = (link, tx_id)
+        ended = False
+        try:
+            result = await body(tx)
+            ended = True
+            await link.commit(tx_id)
+            return result
+        finally:
+            del self._transactions[tx]
+            if not ended:
+                link.abort(tx_id)
+
+    def _within(self, tx: int) -> tuple[Link, int]:
+        """Return the connection a transaction belongs to and its id there."""
+        if not tx:
+            return self._link, 0
+        try:
+            return self._transactions[tx]
+        except KeyError:
+            raise XenStoreError("ENOENT", f"transaction {tx} has ended") from None
+
+    async def watch(self, path: str, fired: Callable[[str], None]) -> Watch:
+        """Call ``fired(path)`` in the loop whenever a node, or one below it, may have changed.
+
+        It fires once at once, and once after each reconnect. Calls may come before this returns.
+        """
+        watch = Watch(path, fired)
+        try:
+            await self._link.register([watch])
+        except (LamplighterError, asyncio.CancelledError):
+            watch.active = False
+            raise
+        self._watches[watch] = None
+        return watch
+
+    async def unwatch(self, watch: Watch) -> None:
+        """Take a watch back; it fires no more from this moment. Does not mind a lost connection."""
+        watch.active = False
+        self._watches.pop(watch, None)
+        await self._link.unregister(watch)
+
+    async def reset_watches(self) -> None:
+        """Take all watches back, and abort all transactions."""
+        watches = tuple(self._watches)
+        self._watches.clear()
+        for watch in watches:
+            watch.active = False
+        self._link.forget_watches()
+        await self._link.call(Op.RESET_WATCHES, b"\0")
+
+    def on_connection(self, changed: Callable[[bool], None]) -> None:
+        """Call ``changed`` in the loop: False when the connection is lost, True when it is back."""
+        self._listeners.append(changed)
+
+    async def close(self) -> None:
+        """Close the connection; what is under way raises ``XenStoreUnreachable``."""
+        self._closed = True
+        if self._reconnecting is not None:
+            self._reconnecting.cancel()
+            await asyncio.wait([self._reconnecting])
+        await self._link.close()
+
+    def _lost(self) -> None:
+        if self._closed or not self._connected:
+            return
+        if self._clock.monotonic() - self._since >= STEADY:
+            self._pause = FIRST_PAUSE
+        self._tell(connected=False)
+        self._reconnecting = asyncio.get_running_loop().create_task(self._reconnect())
+
+    def _tell(self, *, connected: bool) -> None:
+        self._connected = connected
+        for changed in self._listeners:
+            # In turns of their own: what a callback raises is the loop's to report.
+            asyncio.get_running_loop().call_soon(changed, connected)
+
+    async def _reconnect(self) -> None:
+        back = False
+        while not back:
+            await self._clock.sleep(self._pause)
+            self._pause = min(2 * self._pause, LONGEST_PAUSE)
+            try:
+                async with self._clock.timeout(ATTEMPT_TIMEOUT):
+                    back = await self._open_again()
+            except (Unreachable, XenStoreError, TimeoutError):
+                await self._link.close()
+        self._since = self._clock.monotonic()
+        self._tell(connected=True)
+
+    async def _open_again(self) -> bool:
+        self._link = await open_link(self._path, self._lost)
+        await self._link.register(tuple(self._watches))
+        return self._link.alive

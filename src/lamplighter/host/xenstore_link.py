@@ -1,0 +1,335 @@
+"""One connection to XenStore, from its opening to its loss; ``host/xenstore`` holds one at a time.
+
+A request is *posted*: its bytes go out and a future for its reply is kept with it, so the two
+can be apart. Whoever is cancelled while it waits for the future leaves the request behind: its
+reply comes, finds the future cancelled and is dropped. Where the server would then hold
+something for nobody (a transaction, a watch), it is told to let go.
+
+Bytes go out at once when no reply is awaited, which is fastest for one request at a time, and
+otherwise together with everything else posted in the same turn of the loop, which is fastest
+for many.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import stat
+from collections import deque
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar, cast
+
+from lamplighter.errors import (
+    ProtocolError,
+    StoreConflict,
+    Unreachable,
+    XenStoreError,
+    XenStoreUnreachable,
+)
+from lamplighter.host.xenbus import XenbusTransport
+from lamplighter.xenstore.client import ClientConnection, Reply, WatchEvent, parse_number
+from lamplighter.xenstore.wire import Op, PacketReader, op_name
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+T = TypeVar("T")
+
+#: A request's future: its reply, or None when the connection ended before one came.
+Waiter = asyncio.Future[Reply | None]
+
+
+@dataclass(eq=False, slots=True)
+class Watch:
+    """A watch: ``fired`` is called in the loop with the path that may have changed."""
+
+    path: str
+    fired: Callable[[str], None]
+    active: bool = True
+    token: bytes = b""
+
+    def fire(self, path: str) -> None:
+        """Tell of an event, unless the watch was taken back since."""
+        if self.active:
+            self.fired(path)
+
+
+class Link(asyncio.Protocol):
+    """One connection. ``lost`` is called once when it has ended, unless by ``close``."""
+
+    def __init__(self, lost: Callable[[], None]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._lost = lost
+        self._client: ClientConnection[Waiter] = ClientConnection()
+        self._transport: asyncio.WriteTransport | None = None
+        self._outgoing: list[bytes] = []
+        self._queue: deque[asyncio.Future[None]] = deque()
+        self._watches: dict[bytes, Watch] = {}
+        self._failure: Unreachable | None = None
+        self._gone: asyncio.Future[None] = self._loop.create_future()
+
+    @property
+    def alive(self) -> bool:
+        """The connection has not ended."""
+        return self._failure is None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Send through this transport from now on."""
+        self._transport = cast("asyncio.WriteTransport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        """Hand replies to who waits for them and events to their watches."""
+        try:
+            for answer in self._client.receive(data):
+                if isinstance(answer, WatchEvent):
+                    # Each in a turn of its own: what a callback raises is the loop's to report.
+                    self._loop.call_soon(self._watches[answer.token].fire, answer.path)
+                else:
+                    waiter, reply = answer
+                    if not waiter.done():
+                        waiter.set_result(reply)
+        except ProtocolError as error:
+            self._end(error)
+        if self._queue:
+            self._admit()
+
+    def packet_refused(self, packet: bytes, error: str) -> None:
+        """Answer a request that the device did not take."""
+        (request,) = PacketReader().feed(packet)
+        waiter = self._client.withdraw(request.req_id)
+        if not waiter.done():
+            waiter.set_result(Reply(b"", error))
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Wake everybody who waits."""
+        why = f": {error}" if error else ""
+        self._end(XenStoreUnreachable(f"XenStore closed the connection{why}"))
+        self._gone.set_result(None)
+
+    def abandon(self) -> None:
+        """End the connection without waiting, or telling."""
+        self._lost = _nothing
+        self._end(XenStoreUnreachable("the connection to XenStore was closed"))
+
+    async def close(self) -> None:
+        """End the connection and wait until it is gone."""
+        self.abandon()
+        await asyncio.shield(self._gone)
+
+    async def call(self, op: int, payload: bytes, tx_id: int = 0) -> bytes:
+        """Make a request and return its reply's payload; ``XenStoreError``, ``Unreachable``."""
+        if self._client.room < 1:
+            await self._admission()
+        return self._payload(await self._post(op, payload, tx_id), op, payload)
+
+    async def ask(self, op: int, payload: bytes, tx_id: int, parse: Callable[[bytes], T]) -> T:
+        """Make a request whose reply must be well-formed; if it is not, the connection ends."""
+        return self._parsed(await self.call(op, payload, tx_id), parse)
+
+    async def start(self) -> int:
+        """Start a transaction and return its id."""
+        if self._client.room < 1:
+            await self._admission()
+        waiter = self._post(Op.TRANSACTION_START, b"\0")
+        try:
+            reply = await asyncio.shield(waiter)
+        except asyncio.CancelledError:
+            waiter.add_done_callback(self._abort_unwanted)
+            raise
+        return self._transaction(reply)
+
+    async def commit(self, tx_id: int) -> None:
+        """End a transaction; ``StoreConflict`` when another writer came between."""
+        waiter = self._post(Op.TRANSACTION_END, b"T\0", tx_id)
+        self._payload(await waiter, Op.TRANSACTION_END, b"T\0")
+
+    def abort(self, tx_id: int) -> None:
+        """Abort a transaction; nobody needs to wait for that."""
+        if self._failure is None:
+            self._post(Op.TRANSACTION_END, b"F\0", tx_id)
+
+    async def register(self, watches: Iterable[Watch]) -> None:
+        """Register watches; they may fire before this returns."""
+        posted: list[tuple[Watch, Waiter]] = []
+        try:
+            for watch in watches:
+                if self._client.room < 1:
+                    await self._admission()
+                if watch.active:
+                    posted.append((watch, self._post_watch(watch)))
+            for watch, waiter in posted:
+                self._watched(watch, await waiter)
+        except asyncio.CancelledError:
+            for watch, _ in posted:
+                self._post_unwatch(watch)
+            raise
+
+    async def unregister(self, watch: Watch) -> None:
+        """Take a watch back. Where the connection ends meanwhile, that has done it."""
+        waiter = self._post_unwatch(watch)
+        if waiter is not None:
+            reply = await waiter
+            if reply is not None and reply.error != "ENOENT":
+                self._payload(reply, Op.UNWATCH, watch.path.encode())
+
+    def forget_watches(self) -> None:
+        """Forget all watches: the server has."""
+        for token in self._watches:
+            self._client.forget(token)
+        self._watches.clear()
+
+    def _post(self, op: int, payload: bytes, tx_id: int = 0) -> Waiter:
+        self._check()
+        waiter: Waiter = self._loop.create_future()
+        idle = self._client.idle
+        self._send(self._client.request(op, payload, tx_id, waiter), idle=idle)
+        return waiter
+
+    def _post_watch(self, watch: Watch) -> Waiter:
+        self._check()
+        waiter: Waiter = self._loop.create_future()
+        idle = self._client.idle
+        watch.token, data = self._client.watch(watch.path, waiter)
+        self._watches[watch.token] = watch
+        self._send(data, idle=idle)
+        return waiter
+
+    def _post_unwatch(self, watch: Watch) -> Waiter | None:
+        if self._failure is not None or self._watches.pop(watch.token, None) is not watch:
+            return None
+        waiter: Waiter = self._loop.create_future()
+        idle = self._client.idle
+        self._send(self._client.unwatch(watch.token, waiter), idle=idle)
+        return waiter
+
+    def _send(self, data: bytes, *, idle: bool) -> None:
+        assert self._transport is not None
+        if idle:
+            self._transport.write(data)
+            return
+        if not self._outgoing:
+            self._loop.call_soon(self._flush)
+        self._outgoing.append(data)
+
+    def _flush(self) -> None:
+        if self._outgoing and self._transport is not None:
+            packets, self._outgoing = self._outgoing, []
+            self._transport.writelines(packets)
+
+    async def _admission(self) -> None:
+        """Wait until fewer requests are pending than may be."""
+        while self._client.room < 1:
+            self._check()
+            turn = self._loop.create_future()
+            self._queue.append(turn)
+            try:
+                await turn
+            except asyncio.CancelledError:
+                self._admit()  # the turn was maybe given already: pass it on
+                raise
+
+    def _admit(self) -> None:
+        room = self._client.room
+        while self._queue and room > 0:
+            turn = self._queue.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                room -= 1
+
+    def _check(self) -> None:
+        if self._failure is not None:
+            raise type(self._failure)(self._failure.message, hint=self._failure.hint)
+
+    def _payload(self, reply: Reply | None, op: int, payload: bytes) -> bytes:
+        """Return a reply's payload, or raise what it says; ``payload`` is the request's."""
+        if reply is None:
+            self._check()
+            raise AssertionError("a reply is None only after the connection has ended")
+        if not reply.error:
+            return reply.payload
+        if op == Op.TRANSACTION_END and reply.error == "EAGAIN":
+            raise StoreConflict
+        path = payload.partition(b"\0")[0].decode("ascii")
+        raise XenStoreError(reply.error, f"XenStore answered {reply.error} to {op_name(op)} {path}")
+
+    def _parsed(self, payload: bytes, parse: Callable[[bytes], T]) -> T:
+        try:
+            return parse(payload)
+        except ProtocolError as error:
+            self._end(error)
+            raise
+
+    def _transaction(self, reply: Reply | None) -> int:
+        payload = self._payload(reply, Op.TRANSACTION_START, b"")
+        return self._parsed(payload, parse_number)
+
+    def _abort_unwanted(self, waiter: Waiter) -> None:
+        """Abort the transaction of a start that nobody waits for any more."""
+        try:
+            self.abort(self._transaction(waiter.result()))
+        except (XenStoreError, Unreachable):
+            return  # no transaction was started
+
+    def _watched(self, watch: Watch, reply: Reply | None) -> None:
+        try:
+            self._payload(reply, Op.WATCH, watch.path.encode())
+        except XenStoreError:
+            self._client.forget(watch.token)
+            self._watches.pop(watch.token, None)
+            raise
+
+    def _end(self, error: Unreachable) -> None:
+        """Wake everybody; no more is sent or received."""
+        if self._failure is not None:
+            return
+        self._failure = error
+        if self._transport is not None:
+            self._transport.abort()
+        self._outgoing.clear()
+        for waiter in self._client.waiters():
+            if not waiter.done():
+                waiter.set_result(None)
+        for turn in self._queue:
+            if not turn.done():
+                turn.set_result(None)
+        self._lost()
+
+
+async def open_link(path: str, lost: Callable[[], None]) -> Link:
+    """Connect to XenStore's socket or device at ``path``; ``XenStoreUnreachable``."""
+    link = Link(lost)
+    loop = asyncio.get_running_loop()
+    try:
+        mode = _mode(path)
+        if stat.S_ISCHR(mode):
+            link.connection_made(XenbusTransport(loop, path, link))
+        elif stat.S_ISSOCK(mode):
+            await loop.create_unix_connection(lambda: link, path)
+        else:
+            raise XenStoreUnreachable(
+                f"{path} is neither a socket nor a character device",
+                hint="XenStore's socket is /run/xenstored/socket, its device /dev/xen/xenbus",
+            )
+    except asyncio.CancelledError:
+        link.abandon()
+        raise
+    except OSError as error:
+        raise XenStoreUnreachable(
+            f"XenStore cannot be reached at {path}: {error.strerror or error}",
+            hint=_hint(error),
+        ) from error
+    return link
+
+
+def _nothing() -> None:
+    return
+
+
+def _mode(path: str) -> int:
+    return Path(path).stat().st_mode
+
+
+def _hint(error: OSError) -> str:
+    if isinstance(error, PermissionError):
+        return "only root may speak to XenStore"
+    return "is xenstored running? It is started by xenstored.service, or is the embedded host up?"

@@ -1,0 +1,249 @@
+"""The client's end of the XenStore protocol: requests out, replies and watch events in.
+
+Requests are pipelined and their replies matched by request id, so ``request`` is given a
+*waiter*, anything the caller likes, which comes back with the reply. A waiter that lost interest
+is the caller's business: its request stays pending here until the reply has come, because the
+server will send one in any case and the request id is not free before.
+
+Any of these ends the connection with a ``ProtocolError`` that names it: a packet longer than
+allowed, a reply nobody asked for, a reply of another type than its request, an error or an event
+that is not put as the protocol says, an event of a watch that never was. One thing looks wrong
+and is not: an event of a watch that is no more, which was on its way when the watch was taken
+back. Tokens are never used twice, so it is known as such, and dropped.
+
+Memory is bounded: whoever makes requests waits while there is no ``room``, and of what comes in
+nothing is kept but the beginning of one packet.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
+
+from lamplighter.errors import ProtocolError, XenStoreError
+from lamplighter.xenstore import paths, permissions
+from lamplighter.xenstore.wire import ID_MAX, PAYLOAD_MAX, Op, PacketReader, encode, op_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from lamplighter.xenstore.permissions import Permission
+    from lamplighter.xenstore.wire import Packet
+
+W = TypeVar("W")
+
+#: The most requests that may wait for their replies on one connection.
+PENDING_MAX = 4096
+
+_ERROR_NAME = re.compile(rb"(E[A-Z0-9]{1,30})\0")
+_WATCH_EVENT = int(Op.WATCH_EVENT)
+_ERROR = int(Op.ERROR)
+
+
+class Reply(NamedTuple):
+    """The answer to a request.
+
+    ``error`` is the error's name, or empty when the request was done; then ``payload`` is the
+    reply's. An error's name need not be one of ``wire.ERRORS``: oxenstored has others.
+    """
+
+    payload: bytes
+    error: str = ""
+
+
+class WatchEvent(NamedTuple):
+    """A watch fired: the path that may have changed and the token of the watch."""
+
+    path: str
+    token: bytes
+
+
+class ClientConnection(Generic[W]):
+    """One connection, seen from the client."""
+
+    def __init__(self, first_request_id: int = 1) -> None:
+        self._reader = PacketReader()
+        self._pending: dict[int, tuple[int, W]] = {}
+        self._next_id = first_request_id
+        self._watched: dict[bytes, str] = {}
+        self._tokens = 0
+        self._failure: ProtocolError | None = None
+
+    @property
+    def idle(self) -> bool:
+        """No request waits for its reply."""
+        return not self._pending
+
+    @property
+    def room(self) -> int:
+        """How many more requests may be made before a reply has come."""
+        return PENDING_MAX - len(self._pending)
+
+    def request(self, op: int, payload: bytes, tx_id: int, waiter: W) -> bytes:
+        """Return the bytes of a request; ``XenStoreError`` E2BIG when they are too many."""
+        if len(payload) > PAYLOAD_MAX:
+            raise XenStoreError(
+                "E2BIG", f"{op_name(op)} with {len(payload)} bytes, XenStore takes {PAYLOAD_MAX}"
+            )
+        req_id = self._next_id
+        while req_id in self._pending:  # it wrapped around while an old one still waits
+            req_id = (req_id + 1) & ID_MAX
+        self._next_id = (req_id + 1) & ID_MAX
+        self._pending[req_id] = (op, waiter)
+        return encode(op, req_id, tx_id, payload)
+
+    def watch(self, path: str, waiter: W) -> tuple[bytes, bytes]:
+        """Return a new watch's token and the bytes of its request.
+
+        Events may come before the reply. Whoever is told that the request failed calls
+        ``forget``.
+        """
+        token = b"%d" % self._tokens
+        data = self.request(Op.WATCH, path_field(path) + token + b"\0", 0, waiter)
+        self._tokens += 1
+        self._watched[token] = path
+        return token, data
+
+    def unwatch(self, token: bytes, waiter: W) -> bytes:
+        """Return the bytes of the request that takes a watch back; its events are over now."""
+        path = self._watched.pop(token)
+        return self.request(Op.UNWATCH, path_field(path) + token + b"\0", 0, waiter)
+
+    def forget(self, token: bytes) -> None:
+        """Expect no more events of a watch the server does not have, or no longer has."""
+        self._watched.pop(token, None)
+
+    def waiters(self) -> list[W]:
+        """Return and forget the waiters of all pending requests: the connection has ended."""
+        waiters = [waiter for _, waiter in self._pending.values()]
+        self._pending.clear()
+        return waiters
+
+    def withdraw(self, req_id: int) -> W:
+        """Return the waiter of a request that could not be sent; no reply will come."""
+        return self._pending.pop(req_id)[1]
+
+    def receive(self, data: bytes) -> Iterator[tuple[W, Reply] | WatchEvent]:
+        """Take bytes; return an iterator over the replies (with waiters) and events they complete.
+
+        It raises ``ProtocolError`` where the first bad packet begins, and so does every call
+        after that.
+        """
+        if self._failure is not None:
+            raise self._failure
+        return self._answers(self._reader.feed(data))
+
+    def _answers(self, packets: Iterator[Packet]) -> Iterator[tuple[W, Reply] | WatchEvent]:
+        try:
+            for op, req_id, _, payload in packets:
+                if op == _WATCH_EVENT:
+                    event = parse_event(payload)
+                    if self._expected(event):
+                        yield event
+                    continue
+                asked, waiter = self._pending.get(req_id) or _nobody(op, req_id)
+                if op == asked:
+                    reply = Reply(payload)
+                elif op == _ERROR:
+                    reply = Reply(b"", parse_error(payload))
+                else:
+                    raise ProtocolError(
+                        f"XenStore answered a {op_name(asked)} (request id {req_id}) with "
+                        f"{op_name(op)}"
+                    )
+                del self._pending[req_id]
+                yield waiter, reply
+        except ProtocolError as error:
+            self._failure = error
+            raise
+
+    def _expected(self, event: WatchEvent) -> bool:
+        """Say whether a watch is there; False when it was there once."""
+        token = event.token
+        if token in self._watched:
+            return True
+        if len(token) <= 20 and token.isdigit() and int(token) < self._tokens:
+            return False
+        raise ProtocolError(f"XenStore sent an event of a watch that never was: token {token!r}")
+
+
+def _nobody(op: int, req_id: int) -> tuple[int, W]:
+    raise ProtocolError(f"XenStore sent a reply nobody asked for: {op_name(op)} to id {req_id}")
+
+
+def parse_event(payload: bytes) -> WatchEvent:
+    """Read an event's payload: path and token, each ended by a zero byte."""
+    path, *tokens = payload.split(b"\0")
+    if len(tokens) != 2 or tokens[1] or not path.isascii():
+        raise _malformed("watch event", payload)
+    return WatchEvent(path.decode("ascii"), tokens[0])
+
+
+def parse_error(payload: bytes) -> str:
+    """Read an error's name."""
+    match = _ERROR_NAME.fullmatch(payload)
+    if match is None:
+        raise _malformed("error", payload)
+    return match[1].decode("ascii")
+
+
+def parse_names(payload: bytes) -> list[str]:
+    """Read a list of names (or permissions): each ended by a zero byte."""
+    if not payload:
+        return []
+    if not (payload.endswith(b"\0") and payload.isascii()):
+        raise _malformed("list of names", payload)
+    return payload[:-1].decode("ascii").split("\0")
+
+
+def parse_text(payload: bytes) -> str:
+    """Read one text, such as a path, ended by a zero byte."""
+    names = parse_names(payload)
+    if len(names) != 1:
+        raise _malformed("text", payload)
+    return names[0]
+
+
+def parse_number(payload: bytes) -> int:
+    """Read a number in decimal, such as a transaction's id, ended by a zero byte."""
+    digits = payload[:-1]
+    if not (payload.endswith(b"\0") and digits.isdigit() and len(digits) <= 20):
+        raise _malformed("number", payload)
+    return int(digits)
+
+
+def parse_flag(payload: bytes) -> bool:
+    """Read ``T`` or ``F``."""
+    if payload not in (b"T\0", b"F\0"):
+        raise _malformed("T or F", payload)
+    return payload == b"T\0"
+
+
+def parse_part(payload: bytes) -> tuple[int, bytes, bool]:
+    """Read a part of a directory: the node's generation, the names' bytes, and "it is the last"."""
+    generation, found, names = payload.partition(b"\0")
+    if not found or not names.endswith(b"\0"):
+        raise _malformed("part of a directory", payload)
+    last = names == b"\0" or names.endswith(b"\0\0")
+    return parse_number(generation + b"\0"), names[:-1] if last else names, last
+
+
+def parse_permissions(payload: bytes) -> list[Permission]:
+    """Read a node's permissions."""
+    try:
+        return [permissions.parse(text) for text in parse_names(payload)]
+    except ValueError:
+        raise _malformed("list of permissions", payload) from None
+
+
+def path_field(path: str) -> bytes:
+    """Return a path as a request's field; ``XenStoreError`` EINVAL says what is wrong with it."""
+    if fault := paths.fault(path, special=True):
+        raise XenStoreError("EINVAL", f"{path[:80]!r} is no path in XenStore: {fault}")
+    return path.encode("ascii") + b"\0"
+
+
+def _malformed(what: str, payload: bytes) -> ProtocolError:
+    return ProtocolError(
+        f"XenStore sent a malformed {what}: {payload[:40]!r} ({len(payload)} bytes)"
+    )
