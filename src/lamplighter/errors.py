@@ -45,14 +45,26 @@ class UsageError(LamplighterError):
 
 
 class ConfigurationError(LamplighterError):
-    """A configuration file is wrong; ``where`` is the file, line or key as text."""
+    """A configuration file is wrong; ``where`` is the place as text: a file or a key.
+
+    With a ``line`` (and a ``column``), counted from 1, ``where`` is ``file`` and these.
+    """
 
     code = "configuration"
     exit_status = 78
 
-    def __init__(self, message: str, *, where: str = "", hint: str = "") -> None:
-        super().__init__(f"{where}: {message}" if where else message, hint=hint)
-        self.where = where
+    def __init__(
+        self,
+        message: str,
+        *,
+        where: str = "",
+        line: int | None = None,
+        column: int | None = None,
+        hint: str = "",
+    ) -> None:
+        self.file, self.line, self.column = where, line, column
+        self.where = ":".join(str(part) for part in (where, line, column) if part is not None)
+        super().__init__(f"{self.where}: {message}" if where else message, hint=hint)
         self.problem = message
 
 

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 #: xl's own keys need three levels. Deeper nesting is a mistake, and a danger to whoever recurses.
 DEEPEST = 64
 
+#: After so many broken lines a file is something else, and there is nothing to salvage.
+MOST_FAULTS = 100
+
 #: What C's strtol reads with base 0, and how far a long goes.
 _INTEGER = re.compile(r"[ \t\n\v\f\r]*([+-]?)(?:0[xX]([0-9a-fA-F]+)|(0[0-7]*)|([1-9][0-9]*))")
 _LONG = range(-(2**63), 2**63)
@@ -68,15 +71,15 @@ def parse(text: str, file: str) -> XlConfig:
 
     Bytes that are no UTF-8 are welcome as surrogate escapes: xl does not look at them either.
     """
-    config, faults = _Parser(text, file).run()
+    config, faults = _Parser(text, file).run(most=1)
     if faults:
         raise faults[0]
     return config
 
 
 def salvage(text: str, file: str) -> XlConfig:
-    """Read every assignment that can be read, going on behind each broken line."""
-    return _Parser(text, file).run()[0]
+    """Read the assignments that can be read, going on behind each broken line."""
+    return _Parser(text, file).run(most=MOST_FAULTS)[0]
 
 
 def to_number(text: str) -> int | None:
@@ -117,9 +120,10 @@ class _Parser:
         self._token = self._scanner.next()
         self._config = XlConfig(file)
 
-    def run(self) -> tuple[XlConfig, list[DefinitionError]]:
+    def run(self, *, most: int) -> tuple[XlConfig, list[DefinitionError]]:
+        """Parse until the end of the file or the given number of faults."""
         faults: list[DefinitionError] = []
-        while not self._at(Sort.END):
+        while len(faults) < most and not self._at(Sort.END):
             try:
                 self._statement()
             except _Fault as fault:
@@ -190,8 +194,11 @@ class _Parser:
 
     def _joined(self, key: str, before: Value | None, added: Value, first: Token) -> Value:
         if isinstance(added, list):
-            if before is None or isinstance(before, list):
-                return [*(before or []), *added]
+            if before is None:
+                return added
+            if isinstance(before, list):
+                before.extend(added)
+                return before
             raise _Fault(first, f"+= adds a list to {key}, which is a string")
         if isinstance(before, list):
             raise _Fault(first, f"+= adds a string to {key}, which is a list")
@@ -231,5 +238,11 @@ class _Parser:
         return _Fault(token, message, hint)
 
     def _error(self, fault: _Fault) -> DefinitionError:
-        place = Location(self._config.file, fault.token.line, fault.token.column)
-        return DefinitionError(fault.message, where=str(place), hint=fault.hint)
+        token = fault.token
+        return DefinitionError(
+            fault.message,
+            where=self._config.file,
+            line=token.line,
+            column=token.column,
+            hint=fault.hint,
+        )

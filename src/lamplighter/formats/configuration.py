@@ -1,0 +1,212 @@
+"""lamplighter.toml: text to a typed ``Configuration`` in which each setting knows its line.
+
+Every key has a default and an empty text is valid. Unknown keys and wrong values are errors that
+say what was expected, or which known key is nearest. All are looked for; the first one of the
+file is raised and says how many more there are.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from lamplighter.errors import ConfigurationError
+from lamplighter.formats import settings
+from lamplighter.formats.settings import Unfit, described, listed, nearest
+from lamplighter.formats.toml_lines import Path, Place, locate
+from lamplighter.model.configuration import Configuration, HostSettings
+from lamplighter.model.location import Location
+from lamplighter.model.policy import Setting
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    Reader = Callable[[object, Location], Setting[Any]]
+
+#: More domains than this are never created at one time.
+MOST_PARALLEL_STARTS = 1000
+
+TOOLSTACKS = ("auto", "xl", "embedded")
+
+_TABLES = ("host", "defaults", "domain")
+_POLICY: dict[str, Reader] = {
+    "start": settings.start,
+    "stop": settings.stop,
+    "start_timeout": settings.duration,
+    "ack_timeout": settings.duration,
+    "stop_timeout": settings.duration,
+}
+_TOML_PLACE = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
+_MAGIC = re.compile(r"([*?[])")
+
+
+def parse(text: str, file: str) -> Configuration:
+    """Parse the text of ``file``, an absolute path; raise ``ConfigurationError`` with its line."""
+    try:
+        document = tomllib.loads(text)
+        places = locate(text)
+    except RecursionError as error:
+        raise ConfigurationError("values are nested too deeply", where=file) from error
+    except ValueError as error:
+        raise _not_toml(str(error), text, file) from error
+    reader = _Reader(file, places)
+    configuration = reader.read(document)
+    reader.raise_first()
+    return configuration
+
+
+def _not_toml(message: str, text: str, file: str) -> ConfigurationError:
+    hint = "the file must be TOML, see https://toml.io"
+    match = _TOML_PLACE.search(message)
+    if "integer string conversion" in message:
+        message = "a number has thousands of digits"
+    if match is None:
+        return ConfigurationError(message, where=file, hint=hint)
+    line, column = (int(number) for number in match.groups("0"))
+    if not line:
+        line, column = text.count("\n") + 1, len(text) - text.rfind("\n")
+    message = message[: match.start()]
+    return ConfigurationError(message, where=file, line=line, column=column, hint=hint)
+
+
+class _Reader:
+    """One pass over one document, gathering what is wrong instead of stopping at it."""
+
+    def __init__(self, file: str, places: Mapping[Path, Place]) -> None:
+        self._file = file
+        self._folder = PurePosixPath(file).parent
+        self._places = places
+        self._faults: list[ConfigurationError] = []
+        self._host: dict[str, Reader] = {
+            "toolstack": _toolstack,
+            "definitions": self._patterns,
+            "state": self._directory,
+            "run": self._directory,
+            "parallel_starts": _parallel_starts,
+            "call_timeout": settings.duration,
+        }
+
+    def read(self, document: Mapping[str, object]) -> Configuration:
+        for name in document:
+            if name not in _TABLES:
+                self._fault((name,), self._unknown((name,), _TABLES))
+        host = self._settings(("host",), document.get("host", {}), self._host)
+        domains = self._table(("domain",), document.get("domain", {}))
+        return Configuration(
+            self._file,
+            HostSettings(**host),
+            self._settings(("defaults",), document.get("defaults", {}), _POLICY),
+            {name: self._settings(("domain", name), domains[name], _POLICY) for name in domains},
+        )
+
+    def raise_first(self) -> None:
+        """Raise the error that stands first in the file, if there is any."""
+        if not self._faults:
+            return
+        first = min(self._faults, key=lambda fault: (fault.line or 0, fault.column or 0))
+        others = len(self._faults) - 1
+        hint = first.hint
+        if others:
+            more = f"and {others} more {'errors' if others > 1 else 'error'} in the file"
+            hint = f"{hint}; {more}" if hint else more
+        raise ConfigurationError(
+            first.problem, where=first.file, line=first.line, column=first.column, hint=hint
+        )
+
+    # --- tables ------------------------------------------------------------------------------
+
+    def _settings(
+        self,
+        path: Path,
+        value: object,
+        readers: Mapping[str, Reader],
+    ) -> dict[str, Setting[Any]]:
+        """Read a table of settings; what cannot be read is noted and left out."""
+        found: dict[str, Setting[Any]] = {}
+        for key, given in self._table(path, value).items():
+            key_path = (*path, key)
+            if key not in readers:
+                self._fault(key_path, self._unknown(key_path, readers))
+                continue
+            try:
+                found[key] = readers[key](given, self._location(key_path))
+            except Unfit as unfit:
+                self._fault(key_path, Unfit(f"{key}: {unfit.message}", unfit.hint))
+        return found
+
+    def _table(self, path: Path, value: object) -> dict[str, object]:
+        if isinstance(value, dict):
+            return value
+        named = ".".join(str(part) for part in path)
+        self._fault(path, Unfit(f"expected a table [{named}], not {described(value)}"))
+        return {}
+
+    def _unknown(self, path: Path, known: Iterable[str]) -> Unfit:
+        """An unknown key, with the nearest known one, or the table where it belongs."""
+        known = list(known)
+        key = str(path[-1])
+        where = f" in [{'.'.join(str(part) for part in path[:-1])}]" if path[:-1] else ""
+        if key in self._host:
+            hint = f"{key} belongs into [host]"
+        elif key in _POLICY:
+            hint = f"{key} belongs into [defaults] or [domain.NAME]"
+        else:
+            hint = nearest(str(key), known)
+        return Unfit(
+            f"there is no key {settings.shown(key)}{where}", hint or f"expected {listed(known)}"
+        )
+
+    def _fault(self, path: Path, unfit: Unfit) -> None:
+        place = self._location(path)
+        self._faults.append(
+            ConfigurationError(
+                unfit.message,
+                where=place.file,
+                line=place.line,
+                column=place.column,
+                hint=unfit.hint,
+            )
+        )
+
+    def _location(self, path: Path) -> Location:
+        line, column = self._places.get(path, (None, None))
+        return Location(self._file, line, column)
+
+    # --- values of [host] --------------------------------------------------------------------
+
+    def _directory(self, value: object, origin: Location) -> Setting[str]:
+        return Setting(self._absolute(value), origin)
+
+    def _patterns(self, value: object, origin: Location) -> Setting[tuple[str, ...]]:
+        if not isinstance(value, list):
+            raise Unfit(f'expected a list such as ["/etc/xen/*.cfg"], not {described(value)}')
+        return Setting(tuple(self._absolute(item, pattern=True) for item in value), origin)
+
+    def _absolute(self, value: object, *, pattern: bool = False) -> str:
+        """Take a relative path from the file's folder, whose own name is never a pattern."""
+        if not isinstance(value, str):
+            raise Unfit(f"expected a path in quotes, not {described(value)}")
+        if not value or "\0" in value:
+            raise Unfit(f"expected a path, not {settings.shown(value)}")
+        folder = str(self._folder)
+        return str(PurePosixPath(_MAGIC.sub(r"[\1]", folder) if pattern else folder, value))
+
+
+def _toolstack(value: object, origin: Location) -> Setting[str]:
+    if value == "libvirt":
+        raise Unfit("this version does not know libvirt yet", f"expected {listed(TOOLSTACKS)}")
+    if not isinstance(value, str) or value not in TOOLSTACKS:
+        hint = nearest(value, TOOLSTACKS) if isinstance(value, str) else ""
+        raise Unfit(f"expected {listed(TOOLSTACKS)}, not {described(value)}", hint)
+    return Setting(value, origin)
+
+
+def _parallel_starts(value: object, origin: Location) -> Setting[int]:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise Unfit(f"expected a whole number, not {described(value)}")
+    if not 1 <= value <= MOST_PARALLEL_STARTS:
+        given = settings.shown(value)
+        raise Unfit(f"expected a number from 1 to {MOST_PARALLEL_STARTS}, not {given}")
+    return Setting(value, origin)

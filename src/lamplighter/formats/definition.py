@@ -1,0 +1,154 @@
+"""What of an xl.cfg concerns us: name, UUID, kind, and what to do when the host starts and stops.
+
+Everything else stays xl's business. What is read here is read as xl 4.17 and 4.20 read it: a kind
+may be abbreviated, a UUID is exactly eight, four, four, four and twelve hexadecimal digits, and
+``uuid`` or ``type`` given as a list is ignored. Two things are refused that xl lets pass: a name
+that no listing can show, and the UUID of all zeros, which is the control domain's.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from lamplighter.errors import DefinitionError
+from lamplighter.formats import settings
+from lamplighter.formats.settings import Unfit
+from lamplighter.formats.xlcfg import XlConfig, as_text
+from lamplighter.model.domain import Definition, Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from lamplighter.model.domain import Value
+    from lamplighter.model.location import Location
+    from lamplighter.model.policy import Setting
+
+#: In xl's order: an abbreviation means the first kind that it begins.
+_TYPES = {"hvm": Kind.HVM, "pv": Kind.PV, "pvh": Kind.PVH}
+_BUILDERS = {"hvm": Kind.HVM, "generic": Kind.PV}
+
+_UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+
+#: Parameters of a definition and the policy keys they set.
+PARAMETERS = {"on_xend_start": "start", "on_xend_stop": "stop"}
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What could be read of one definition.
+
+    ``name`` is None when the file states none that can be used. ``definition`` is None when the
+    name is, or when what it says about start or stop cannot be understood: then policy is not
+    known. Any of ``errors`` forbids starting the domain.
+    """
+
+    name: str | None
+    definition: Definition | None = None
+    settings: Mapping[str, Setting[Any]] = field(default_factory=dict)
+    errors: tuple[DefinitionError, ...] = ()
+
+
+def read_definition(config: XlConfig) -> Reading:
+    """Read a parsed file; never raises, a bad value is among the errors."""
+    errors: list[DefinitionError] = []
+    name = uuid = None
+    kind = Kind.PV
+    try:
+        name = _name(config)
+    except DefinitionError as error:
+        errors.append(error)
+    try:
+        uuid = _uuid(config)
+    except DefinitionError as error:
+        errors.append(error)
+    try:
+        kind = _kind(config)
+    except DefinitionError as error:
+        errors.append(error)
+    stated, misread = policy_settings(config.values, config.locations)
+    definition = None
+    if name is not None and not misread:
+        definition = Definition(name, uuid, kind, config.file, config.values, config.locations)
+    return Reading(name, definition, stated, (*errors, *misread))
+
+
+def policy_settings(
+    values: Mapping[str, Value],
+    locations: Mapping[str, Location],
+) -> tuple[dict[str, Setting[Any]], list[DefinitionError]]:
+    """Return the policy that a definition states itself, by policy key, and what is wrong in it."""
+    stated: dict[str, Setting[Any]] = {}
+    errors: list[DefinitionError] = []
+    for parameter, key in PARAMETERS.items():
+        if parameter not in values:
+            continue
+        value, where = values[parameter], locations[parameter]
+        given = value if isinstance(value, list) else as_text(value)
+        try:
+            if key == "start":
+                stated[key] = settings.xend_start(given, where)
+            else:
+                stated[key] = settings.xend_stop(given, where)
+        except Unfit as unfit:
+            errors.append(_error(f"{parameter}: {unfit.message}", where, unfit.hint))
+    return stated, errors
+
+
+def _name(config: XlConfig) -> str:
+    name = config.text("name")
+    where = config.where("name")
+    if name is None:
+        if "name" in config.values:
+            raise _error("name: expected a string, not a list", where, 'write name = "..."')
+        raise _error("the definition states no name", where, 'add a line name = "..."')
+    if not name:
+        raise _error("name: expected a string that is not empty", where)
+    if not name.isprintable():
+        shown = settings.shown(name)
+        hint = "use letters, digits and punctuation, in UTF-8"
+        raise _error(f"name: {shown} holds characters that cannot be shown", where, hint)
+    return name
+
+
+def _uuid(config: XlConfig) -> UUID | None:
+    text = config.text("uuid")
+    if text is None:
+        return None
+    where = config.where("uuid")
+    if not _UUID.fullmatch(text):
+        message = f"uuid: expected 8-4-4-4-12 hexadecimal digits, not {settings.shown(text)}"
+        raise _error(message, where, "uuidgen prints a new one")
+    uuid = UUID(text)
+    if not uuid.int:
+        message = "uuid: all zeros is the control domain's UUID"
+        raise _error(message, where, "uuidgen prints a new one")
+    return uuid
+
+
+def _kind(config: XlConfig) -> Kind:
+    kind = _abbreviated(config, "type", _TYPES)
+    builder = _abbreviated(config, "builder", _BUILDERS)
+    if kind is not None and builder is not None and kind is not builder:
+        message = "type and builder contradict each other"
+        raise _error(message, config.where("builder"), "builder is xl's old word: leave it out")
+    return kind or builder or Kind.PV
+
+
+def _abbreviated(config: XlConfig, key: str, words: Mapping[str, Kind]) -> Kind | None:
+    text = config.text(key)
+    if text is None:
+        return None
+    for word, kind in words.items():
+        if word.startswith(text):
+            return kind
+    message = f"{key}: expected {settings.listed(words)}, not {settings.shown(text)}"
+    raise _error(message, config.where(key), settings.nearest(text, words))
+
+
+def _error(message: str, where: Location, hint: str = "") -> DefinitionError:
+    return DefinitionError(
+        message, where=where.file, line=where.line, column=where.column, hint=hint
+    )

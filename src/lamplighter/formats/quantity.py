@@ -1,0 +1,88 @@
+"""Durations and sizes: text to numbers and back.
+
+Durations are seconds. They are written as systemd writes them: ``180``, ``180s``, ``3min``,
+``1h 30min``; a number without a unit is seconds. Sizes are bytes, with binary units: ``512MiB``,
+``4 KiB``, ``65536``. What ``format_duration`` and ``format_size`` give is what the parsers read.
+"""
+
+from __future__ import annotations
+
+import re
+from math import isfinite
+
+_SECONDS = {
+    "ms": 0.001,
+    **dict.fromkeys(("s", "sec", "second", "seconds"), 1.0),
+    **dict.fromkeys(("m", "min", "minute", "minutes"), 60.0),
+    **dict.fromkeys(("h", "hr", "hour", "hours"), 3600.0),
+    **dict.fromkeys(("d", "day", "days"), 86400.0),
+}
+_BYTES = {"": 1, "B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
+
+_NUMBER = r"[0-9]{1,15}(?:\.[0-9]{1,9})?"
+_PLAIN = re.compile(rf"-?{_NUMBER}")
+_PART = re.compile(rf"({_NUMBER})\s*([a-z]+)\s*")
+_SIZE = re.compile(rf"({_NUMBER})\s*([A-Za-z]*)")
+
+DURATION_FORMS = 'a duration such as "180s", "3min" or "1h 30min", or a number of seconds'
+SIZE_FORMS = 'a size such as "512MiB" or "4KiB", or a number of bytes'
+
+
+def parse_duration(text: str) -> float:
+    """Return the seconds that a text says; raise ``ValueError`` saying what was expected.
+
+    A negative plain number is read as what it says: whether it makes sense is for the caller.
+    """
+    given = text.strip()
+    if _PLAIN.fullmatch(given):
+        return float(given)
+    total = 0.0
+    at = 0
+    while match := _PART.match(given, at):
+        number, unit = match.groups()
+        if unit not in _SECONDS:
+            raise ValueError(f"there is no unit {unit!r}: expected one of ms, s, min, h, d")
+        total += float(number) * _SECONDS[unit]
+        at = match.end()
+    if at == 0 or at < len(given):
+        raise ValueError(f"expected {DURATION_FORMS}")
+    return round(total, 6)
+
+
+def format_duration(seconds: float) -> str:
+    """Write seconds as a person would: ``90.0`` is ``1min 30s``, ``0.25`` is ``250ms``."""
+    if not isfinite(seconds):
+        raise ValueError("a duration is finite")
+    milliseconds = round(abs(seconds) * 1000)
+    parts: list[str] = []
+    for unit, length in (("d", 86_400_000), ("h", 3_600_000), ("min", 60_000)):
+        count, milliseconds = divmod(milliseconds, length)
+        if count:
+            parts.append(f"{count}{unit}")
+    if milliseconds >= 1000:
+        parts.append(f"{milliseconds / 1000:.3f}".rstrip("0").rstrip(".") + "s")
+    elif milliseconds:
+        parts.append(f"{milliseconds}ms")
+    return ("-" if seconds < 0 and parts else "") + (" ".join(parts) or "0s")
+
+
+def parse_size(text: str) -> int:
+    """Return the bytes that a text says; raise ``ValueError`` saying what was expected."""
+    match = _SIZE.fullmatch(text.strip())
+    if match is None:
+        raise ValueError(f"expected {SIZE_FORMS}")
+    number, unit = match.groups()
+    if unit not in _BYTES:
+        raise ValueError(f"there is no unit {unit!r}: expected one of KiB, MiB, GiB, TiB")
+    size = float(number) * _BYTES[unit] if "." in number else int(number) * _BYTES[unit]
+    if size != int(size):
+        raise ValueError(f"{text.strip()} is no whole number of bytes")
+    return int(size)
+
+
+def format_size(size: int) -> str:
+    """Write bytes with the largest binary unit that loses nothing: ``1048576`` is ``1MiB``."""
+    for unit in ("TiB", "GiB", "MiB", "KiB"):
+        if size and size % _BYTES[unit] == 0:
+            return f"{size // _BYTES[unit]}{unit}"
+    return f"{size}B"

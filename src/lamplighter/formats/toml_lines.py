@@ -1,0 +1,155 @@
+"""Where each key of a TOML text stands; ``tomllib`` gives the values but not their lines.
+
+The text must be one that ``tomllib`` has read, so this scanner checks nothing: it only has to
+tell keys from values, and to find where each value ends.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+
+#: A key as its path from the top; an element of an array of tables is its index.
+Path = tuple[str | int, ...]
+#: Line and column, counted from 1.
+Place = tuple[int, int]
+
+_SPACE = re.compile(r"(?:[ \t\r\n]|#[^\n]*)*")
+_BLANK = re.compile(r"[ \t]*")
+_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
+#: A string of any of the four sorts, the long ones first.
+_STRING = re.compile(
+    r'"""(?:[^"\\]|\\.|"(?!""))*+"{3,5}'
+    r"|'''(?:[^']|'(?!''))*+'{3,5}"
+    r'|"(?:[^"\\\n]|\\.)*+"'
+    r"|'[^'\n]*'",
+    re.DOTALL,
+)
+_SCALAR = re.compile(r"[^,\]}\r\n#]+")
+
+
+def locate(text: str) -> dict[Path, Place]:
+    """Return the place of every key and table of a valid TOML text."""
+    return _Locator(text).run()
+
+
+class _Locator:
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._at = 0
+        self._places: dict[Path, Place] = {}
+        self._counts: dict[Path, int] = {}
+        self._line = 1
+        self._line_start = 0
+        self._counted_to = 0
+
+    def run(self) -> dict[Path, Place]:
+        prefix: Path = ()
+        self._skip(_SPACE)
+        while self._at < len(self._text):
+            if self._text[self._at] == "[":
+                prefix = self._header()
+            else:
+                self._pair(prefix)
+            self._skip(_SPACE)
+        return self._places
+
+    def _header(self) -> Path:
+        """Read ``[table]`` or ``[[table]]``; return the path of what follows it."""
+        several = self._text.startswith("[[", self._at)
+        self._at += 2 if several else 1
+        path = self._resolve(self._key(()))
+        self._at += 2 if several else 1
+        if several:
+            index = self._counts.get(path, -1) + 1
+            self._counts[path] = index
+            path = (*path, index)
+        return path
+
+    def _resolve(self, path: Path) -> Path:
+        """Below an array of tables a header means the array's last element."""
+        resolved: Path = ()
+        for depth, part in enumerate(path):
+            resolved = (*resolved, part)
+            if depth < len(path) - 1 and resolved in self._counts:
+                resolved = (*resolved, self._counts[resolved])
+        return resolved
+
+    def _pair(self, prefix: Path) -> None:
+        path = self._key(prefix)
+        self._at += 1  # the equals sign
+        self._value(path)
+
+    def _key(self, prefix: Path) -> Path:
+        """Read a dotted key and the blanks around it, noting each of its parts."""
+        path = prefix
+        while True:
+            self._skip(_BLANK)
+            place = self._place()
+            path = (*path, self._part())
+            self._places.setdefault(path, place)
+            self._skip(_BLANK)
+            if self._text[self._at] != ".":
+                return path
+            self._at += 1
+
+    def _part(self) -> str:
+        if match := _BARE_KEY.match(self._text, self._at):
+            self._at = match.end()
+            return match.group()
+        quoted = self._skip(_STRING)
+        value = tomllib.loads(f"key = {quoted}")["key"]
+        return str(value)
+
+    def _value(self, path: Path) -> None:
+        self._skip(_SPACE)
+        match self._text[self._at]:
+            case "[":
+                self._array(path)
+            case "{":
+                self._inline_table(path)
+            case '"' | "'":
+                self._skip(_STRING)
+            case _:
+                self._skip(_SCALAR)
+
+    def _array(self, path: Path) -> None:
+        self._at += 1
+        self._skip(_SPACE)
+        index = 0
+        while self._text[self._at] != "]":
+            self._places[(*path, index)] = self._place()
+            self._value((*path, index))
+            index += 1
+            self._skip(_SPACE)
+            if self._text[self._at] == ",":
+                self._at += 1
+                self._skip(_SPACE)
+        self._at += 1
+
+    def _inline_table(self, path: Path) -> None:
+        self._at += 1
+        self._skip(_SPACE)
+        while self._text[self._at] != "}":
+            self._pair(path)
+            self._skip(_SPACE)
+            if self._text[self._at] == ",":
+                self._at += 1
+                self._skip(_SPACE)
+        self._at += 1
+
+    def _skip(self, pattern: re.Pattern[str]) -> str:
+        match = pattern.match(self._text, self._at)
+        if match is None:
+            return ""
+        self._at = match.end()
+        return match.group()
+
+    def _place(self) -> Place:
+        """Line and column of where we are; lines are counted once, because we never go back."""
+        newlines = self._text.count("\n", self._counted_to, self._at)
+        if newlines:
+            self._line += newlines
+            self._line_start = self._text.rfind("\n", self._counted_to, self._at) + 1
+        self._counted_to = self._at
+        return self._line, self._at - self._line_start + 1
