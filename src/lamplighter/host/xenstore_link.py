@@ -27,13 +27,22 @@ from lamplighter.errors import (
     XenStoreUnreachable,
 )
 from lamplighter.host.xenbus import XenbusTransport
-from lamplighter.xenstore.client import ClientConnection, Reply, WatchEvent, parse_number
+from lamplighter.xenstore.client import (
+    PENDING_MAX,
+    ClientConnection,
+    Reply,
+    WatchEvent,
+    parse_number,
+)
 from lamplighter.xenstore.wire import Op, PacketReader, op_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 T = TypeVar("T")
+
+#: The most bytes taken from the socket at once.
+RECEIVE_SIZE = 65536
 
 #: A request's future: its reply, or None when the connection ended before one came.
 Waiter = asyncio.Future[Reply | None]
@@ -54,7 +63,7 @@ class Watch:
             self.fired(path)
 
 
-class Link(asyncio.Protocol):
+class Link(asyncio.BufferedProtocol):
     """One connection. ``lost`` is called once when it has ended, unless by ``close``."""
 
     def __init__(self, lost: Callable[[], None]) -> None:
@@ -63,10 +72,12 @@ class Link(asyncio.Protocol):
         self._client: ClientConnection[Waiter] = ClientConnection()
         self._transport: asyncio.WriteTransport | None = None
         self._outgoing: list[bytes] = []
-        self._queue: deque[asyncio.Future[None]] = deque()
+        self._backlog: deque[tuple[int, bytes, int, Waiter]] = deque()
+        self._backlog_limit = PENDING_MAX
         self._watches: dict[bytes, Watch] = {}
         self._failure: Unreachable | None = None
         self._gone: asyncio.Future[None] = self._loop.create_future()
+        self._buffer = bytearray(RECEIVE_SIZE)  # one for all: a new one each time costs more
 
     @property
     def alive(self) -> bool:
@@ -76,6 +87,14 @@ class Link(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Send through this transport from now on."""
         self._transport = cast("asyncio.WriteTransport", transport)
+
+    def get_buffer(self, sizehint: int) -> bytearray:
+        """Return where the socket's transport puts what comes."""
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Take what came."""
+        self.data_received(bytes(memoryview(self._buffer)[:nbytes]))
 
     def data_received(self, data: bytes) -> None:
         """Hand replies to who waits for them and events to their watches."""
@@ -90,8 +109,8 @@ class Link(asyncio.Protocol):
                         waiter.set_result(reply)
         except ProtocolError as error:
             self._end(error)
-        if self._queue:
-            self._admit()
+        if self._backlog:
+            self._catch_up()
 
     def packet_refused(self, packet: bytes, error: str) -> None:
         """Answer a request that the device did not take."""
@@ -118,8 +137,6 @@ class Link(asyncio.Protocol):
 
     async def call(self, op: int, payload: bytes, tx_id: int = 0) -> bytes:
         """Make a request and return its reply's payload; ``XenStoreError``, ``Unreachable``."""
-        if self._client.room < 1:
-            await self._admission()
         return self._payload(await self._post(op, payload, tx_id), op, payload)
 
     async def ask(self, op: int, payload: bytes, tx_id: int, parse: Callable[[bytes], T]) -> T:
@@ -128,8 +145,6 @@ class Link(asyncio.Protocol):
 
     async def start(self) -> int:
         """Start a transaction and return its id."""
-        if self._client.room < 1:
-            await self._admission()
         waiter = self._post(Op.TRANSACTION_START, b"\0")
         try:
             reply = await asyncio.shield(waiter)
@@ -152,11 +167,7 @@ class Link(asyncio.Protocol):
         """Register watches; they may fire before this returns."""
         posted: list[tuple[Watch, Waiter]] = []
         try:
-            for watch in watches:
-                if self._client.room < 1:
-                    await self._admission()
-                if watch.active:
-                    posted.append((watch, self._post_watch(watch)))
+            posted.extend((watch, self._post_watch(watch)) for watch in watches if watch.active)
             for watch, waiter in posted:
                 self._watched(watch, await waiter)
         except asyncio.CancelledError:
@@ -179,62 +190,56 @@ class Link(asyncio.Protocol):
         self._watches.clear()
 
     def _post(self, op: int, payload: bytes, tx_id: int = 0) -> Waiter:
-        self._check()
+        if self._failure is not None:
+            self._check()
         waiter: Waiter = self._loop.create_future()
-        idle = self._client.idle
-        self._send(self._client.request(op, payload, tx_id, waiter), idle=idle)
+        if self._client.pending < PENDING_MAX:
+            self._send(op, payload, tx_id, waiter)
+        else:
+            self._backlog.append((op, payload, tx_id, waiter))
+            if len(self._backlog) > self._backlog_limit:
+                self._weed()
         return waiter
 
     def _post_watch(self, watch: Watch) -> Waiter:
         self._check()
-        waiter: Waiter = self._loop.create_future()
-        idle = self._client.idle
-        watch.token, data = self._client.watch(watch.path, waiter)
+        watch.token, payload = self._client.watch(watch.path)
         self._watches[watch.token] = watch
-        self._send(data, idle=idle)
-        return waiter
+        return self._post(Op.WATCH, payload)
 
     def _post_unwatch(self, watch: Watch) -> Waiter | None:
-        if self._failure is not None or self._watches.pop(watch.token, None) is not watch:
+        if self._failure is not None or self._watches.get(watch.token) is not watch:
             return None
-        waiter: Waiter = self._loop.create_future()
-        idle = self._client.idle
-        self._send(self._client.unwatch(watch.token, waiter), idle=idle)
-        return waiter
+        del self._watches[watch.token]
+        return self._post(Op.UNWATCH, self._client.unwatch(watch.token))
 
-    def _send(self, data: bytes, *, idle: bool) -> None:
-        assert self._transport is not None
-        if idle:
-            self._transport.write(data)
+    def _send(self, op: int, payload: bytes, tx_id: int, waiter: Waiter) -> None:
+        others = self._client.pending
+        packet = self._client.request(op, payload, tx_id, waiter)
+        if not others:
+            assert self._transport is not None
+            self._transport.write(packet)
             return
         if not self._outgoing:
             self._loop.call_soon(self._flush)
-        self._outgoing.append(data)
+        self._outgoing.append(packet)
 
     def _flush(self) -> None:
         if self._outgoing and self._transport is not None:
             packets, self._outgoing = self._outgoing, []
             self._transport.writelines(packets)
 
-    async def _admission(self) -> None:
-        """Wait until fewer requests are pending than may be."""
-        while self._client.room < 1:
-            self._check()
-            turn = self._loop.create_future()
-            self._queue.append(turn)
-            try:
-                await turn
-            except asyncio.CancelledError:
-                self._admit()  # the turn was maybe given already: pass it on
-                raise
+    def _catch_up(self) -> None:
+        """Send what found no room before."""
+        while self._backlog and self._client.pending < PENDING_MAX:
+            op, payload, tx_id, waiter = self._backlog.popleft()
+            if not waiter.done():
+                self._send(op, payload, tx_id, waiter)
 
-    def _admit(self) -> None:
-        room = self._client.room
-        while self._queue and room > 0:
-            turn = self._queue.popleft()
-            if not turn.done():
-                turn.set_result(None)
-                room -= 1
+    def _weed(self) -> None:
+        """Forget what nobody waits for any more, so that a server that hangs costs no memory."""
+        self._backlog = deque(request for request in self._backlog if not request[3].done())
+        self._backlog_limit = max(PENDING_MAX, 2 * len(self._backlog))
 
     def _check(self) -> None:
         if self._failure is not None:
@@ -286,12 +291,10 @@ class Link(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
         self._outgoing.clear()
-        for waiter in self._client.waiters():
+        for waiter in [*self._client.waiters(), *(request[3] for request in self._backlog)]:
             if not waiter.done():
                 waiter.set_result(None)
-        for turn in self._queue:
-            if not turn.done():
-                turn.set_result(None)
+        self._backlog.clear()
         self._lost()
 
 

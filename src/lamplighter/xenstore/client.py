@@ -11,8 +11,8 @@ that is not put as the protocol says, an event of a watch that never was. One th
 and is not: an event of a watch that is no more, which was on its way when the watch was taken
 back. Tokens are never used twice, so it is known as such, and dropped.
 
-Memory is bounded: whoever makes requests waits while there is no ``room``, and of what comes in
-nothing is kept but the beginning of one packet.
+Memory is bounded: whoever makes requests waits while ``PENDING_MAX`` are ``pending``, and of what
+comes in nothing is kept but the beginning of one packet.
 """
 
 from __future__ import annotations
@@ -70,14 +70,9 @@ class ClientConnection(Generic[W]):
         self._failure: ProtocolError | None = None
 
     @property
-    def idle(self) -> bool:
-        """No request waits for its reply."""
-        return not self._pending
-
-    @property
-    def room(self) -> int:
-        """How many more requests may be made before a reply has come."""
-        return PENDING_MAX - len(self._pending)
+    def pending(self) -> int:
+        """How many requests wait for their replies; see ``PENDING_MAX``."""
+        return len(self._pending)
 
     def request(self, op: int, payload: bytes, tx_id: int, waiter: W) -> bytes:
         """Return the bytes of a request; ``XenStoreError`` E2BIG when they are too many."""
@@ -92,22 +87,21 @@ class ClientConnection(Generic[W]):
         self._pending[req_id] = (op, waiter)
         return encode(op, req_id, tx_id, payload)
 
-    def watch(self, path: str, waiter: W) -> tuple[bytes, bytes]:
-        """Return a new watch's token and the bytes of its request.
+    def watch(self, path: str) -> tuple[bytes, bytes]:
+        """Return a new watch's token and the payload of the request for it.
 
-        Events may come before the reply. Whoever is told that the request failed calls
-        ``forget``.
+        Events may come before the reply, so they are expected from now on. Whoever is told that
+        the request failed calls ``forget``.
         """
         token = b"%d" % self._tokens
-        data = self.request(Op.WATCH, path_field(path) + token + b"\0", 0, waiter)
+        payload = path_field(path) + token + b"\0"
         self._tokens += 1
         self._watched[token] = path
-        return token, data
+        return token, payload
 
-    def unwatch(self, token: bytes, waiter: W) -> bytes:
-        """Return the bytes of the request that takes a watch back; its events are over now."""
-        path = self._watched.pop(token)
-        return self.request(Op.UNWATCH, path_field(path) + token + b"\0", 0, waiter)
+    def unwatch(self, token: bytes) -> bytes:
+        """Return the payload of the request that takes a watch back; its events are over now."""
+        return path_field(self._watched.pop(token)) + token + b"\0"
 
     def forget(self, token: bytes) -> None:
         """Expect no more events of a watch the server does not have, or no longer has."""
