@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 import pytest
-from tests import virtual
 
 from lamplighter.errors import JournalError
 from lamplighter.host.journal import Journal
@@ -24,6 +23,7 @@ from lamplighter.model.lifecycle import Phase
 from lamplighter.model.outcome import Outcome, Result
 from lamplighter.model.plan import Direction
 from lamplighter.model.run import Transition
+from tests import virtual
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
