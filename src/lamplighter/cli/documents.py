@@ -1,0 +1,151 @@
+"""The JSON documents of the commands: a contract that scripts rely on.
+
+Times are ISO 8601 with zone, durations seconds. Keys are only ever added.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import datetime
+
+    from lamplighter.engine.status import Row
+    from lamplighter.errors import LamplighterError
+    from lamplighter.model.outcome import Result
+    from lamplighter.model.plan import Plan, Step
+    from lamplighter.model.policy import Problem
+    from lamplighter.model.run import Run, Transition
+
+Document = dict[str, object]
+
+
+def run_document(run: Run, problems: Iterable[Problem], exit_status: int) -> Document:
+    """``up`` and ``down``."""
+    header = {
+        "id": run.id or None,  # a run that no journal knows has no number
+        "direction": run.direction.value,
+        "boot_id": run.boot_id,
+        "started": _iso(run.started),
+        "ended": _iso(run.ended),
+    }
+    return {
+        "run": header,
+        "domains": [result_document(result) for result in run.results],
+        "problems": [problem_document(problem) for problem in problems],
+        "exit": exit_status,
+    }
+
+
+def history_document(runs: Iterable[Run]) -> Document:
+    """``history``."""
+    return {
+        "runs": [
+            {
+                "id": run.id,
+                "direction": run.direction.value,
+                "boot_id": run.boot_id,
+                "started": _iso(run.started),
+                "ended": _iso(run.ended),
+                "exit": run.exit,
+                "domains": [result_document(result) for result in run.results],
+            }
+            for run in runs
+        ],
+    }
+
+
+def status_document(rows: Iterable[Row], problems: Iterable[Problem], exit_status: int) -> Document:
+    """``status``."""
+    return {
+        "domains": [
+            {
+                "name": row.name,
+                "uuid": _text(row.uuid),
+                "domid": row.domid,
+                "wanted": row.wanted.value,
+                "seen": row.seen.value,
+                "since": _iso(row.since),
+                "why": row.why,
+            }
+            for row in rows
+        ],
+        "problems": [problem_document(problem) for problem in problems],
+        "exit": exit_status,
+    }
+
+
+def plan_document(plan: Plan, problems: Iterable[Problem]) -> Document:
+    """``plan``."""
+    return {
+        "direction": plan.direction.value,
+        "steps": [_step_document(step) for step in plan.steps],
+        "problems": [problem_document(problem) for problem in problems],
+    }
+
+
+def problem_document(problem: Problem) -> Document:
+    """One problem of a file."""
+    return {
+        "code": problem.code,
+        "message": problem.message,
+        "where": _text(problem.where),
+        "domain": problem.domain,
+        "hint": problem.hint,
+        "fatal": problem.fatal,
+    }
+
+
+def error_document(error: LamplighterError) -> Document:
+    """What ended a command."""
+    told = {"code": error.code, "message": error.message, "hint": error.hint}
+    return {"error": told, "exit": error.exit_status}
+
+
+def result_document(result: Result) -> Document:
+    """One domain's outcome."""
+    return {
+        "name": result.name,
+        "uuid": _text(result.uuid),
+        "domid": result.domid,
+        "outcome": result.outcome.value,
+        "seconds": round(result.seconds, 3),
+        "note": result.note,
+        "good": result.good,
+    }
+
+
+def transition_document(transition: Transition) -> Document:
+    """One domain's move from one phase to another."""
+    return {
+        "name": transition.name,
+        "uuid": _text(transition.uuid),
+        "domid": transition.domid,
+        "before": transition.before.value,
+        "after": transition.after.value,
+        "detail": transition.detail,
+        "at": _iso(transition.at),
+    }
+
+
+def _step_document(step: Step) -> Document:
+    return {
+        "name": step.name,
+        "uuid": _text(step.sighting.uuid if step.sighting else None)
+        or _text(step.definition.uuid if step.definition else None),
+        "domid": step.sighting.domid if step.sighting else None,
+        "verb": step.verb.value,
+        "reason": step.reason,
+        "notes": list(step.notes),
+        "outcome": step.outcome.value if step.outcome else None,
+        "good": step.good,
+    }
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)
+
+
+def _iso(at: datetime | None) -> str | None:
+    return None if at is None else at.isoformat()

@@ -1,0 +1,192 @@
+"""The live picture of a run: a row a domain, with its phase, its seconds and how far they reach.
+
+A row's bar fills towards the time after which the run stops waiting for the domain: its
+``start_timeout`` or its ``stop_timeout``. When there are more domains than lines, those still
+under way are shown, the longest first, and the rest is in the counts. Hearing of something
+only changes a row's data; the picture is drawn a few times a second, whatever happens.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TextIO
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from lamplighter.cli.text import duration, outcome_colour, printable
+from lamplighter.host.clock import LoopClock
+from lamplighter.model.lifecycle import Phase
+from lamplighter.model.plan import Direction, Verb
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from lamplighter.model.clock import Clock
+    from lamplighter.model.outcome import Result
+    from lamplighter.model.plan import Plan, Step
+    from lamplighter.model.run import Transition
+
+#: Real seconds between two pictures.
+FRAME = 0.12
+
+#: Lines the picture leaves free: the counts, the prompt and what was said above it.
+MARGIN = 4
+
+BAR_WIDTH = 24
+WIDEST_NAME = 32
+PHASE_WIDTH = max(len(phase.value) for phase in Phase)
+SECONDS_WIDTH = len("99 min 59 s")
+
+COLOURS = {"good": "green", "bad": "red", "busy": "yellow", "quiet": "dim"}
+
+
+@dataclass(slots=True)
+class _Row:
+    """One domain's part, as far as it is known."""
+
+    name: str
+    phase: Phase
+    limit: float
+    began: float | None = None
+    result: Result | None = None
+
+
+class Picture:
+    """A ``Listener`` that keeps the picture's data and draws it when asked."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._began = clock.monotonic()
+        self._direction = Direction.UP
+        self._rows: dict[str, _Row] = {}
+        self._said: list[str] = []
+
+    def began(self, plan: Plan) -> None:
+        """Make the rows."""
+        self._began = self._clock.monotonic()
+        self._direction = plan.direction
+        self._rows = {step.name: _row(step) for step in plan.steps}
+
+    def moved(self, transition: Transition) -> None:
+        """Change a row's phase."""
+        row = self._rows.get(transition.name)
+        if row is not None:
+            row.phase = transition.after
+            if row.began is None:
+                row.began = self._clock.monotonic()
+
+    def settled(self, result: Result) -> None:
+        """End a row."""
+        row = self._rows.get(result.name)
+        if row is not None:
+            row.result = result
+
+    def said(self, message: str) -> None:
+        """Keep it until the next picture, which it is printed above."""
+        self._said.append(message)
+
+    def take_said(self) -> list[str]:
+        """Return what was said since the last time."""
+        said, self._said = self._said, []
+        return said
+
+    def draw(self, height: int) -> RenderableType:
+        """Draw the rows that fit, and the counts."""
+        now = self._clock.monotonic()
+        widest = max((len(printable(name)) for name in self._rows), default=0)
+        table = Table.grid(padding=(0, 2), expand=True)
+        for width in (min(widest, WIDEST_NAME), PHASE_WIDTH, SECONDS_WIDTH):
+            table.add_column(width=width, no_wrap=True)
+        table.add_column(ratio=1, no_wrap=True)
+        shown = self._chosen(max(1, height - MARGIN))
+        for row in shown:
+            table.add_row(*_cells(row, now))
+        return Group(table, self._counts(len(shown), now))
+
+    def _chosen(self, room: int) -> list[_Row]:
+        rows = list(self._rows.values())
+        if len(rows) <= room:
+            return rows
+        active = [row for row in rows if row.result is None and row.began is not None]
+        return sorted(active, key=lambda row: row.began or 0.0)[:room]
+
+    def _counts(self, shown: int, now: float) -> Text:
+        ends = Counter(row.result.outcome.value for row in self._rows.values() if row.result)
+        under_way = sum(row.result is None and row.began is not None for row in self._rows.values())
+        waiting = len(self._rows) - under_way - sum(ends.values())
+        told = [f"{number} {outcome}" for outcome, number in sorted(ends.items())]
+        told += [f"{under_way} under way"] if under_way else []
+        told += [f"{waiting} waiting"] if waiting else []
+        hidden = len(self._rows) - shown
+        told += [f"{hidden} not shown"] if hidden else []
+        line = f"{self._direction.value}  {duration(now - self._began)}  {', '.join(told)}"
+        return Text(line, style="bold", no_wrap=True, overflow="ellipsis")
+
+
+def _row(step: Step) -> _Row:
+    up = step.verb is Verb.START
+    limit = step.policy.start_timeout.value if up else step.policy.stop_timeout.value
+    return _Row(step.name, Phase.ABSENT if up else Phase.UP, limit)
+
+
+def _cells(row: _Row, now: float) -> tuple[RenderableType, ...]:
+    name = Text(printable(row.name), overflow="ellipsis")
+    if row.result is not None:
+        colour = COLOURS[outcome_colour(row.result.outcome, good=row.result.good)]
+        took = duration(row.result.seconds) if row.result.seconds else ""
+        note = Text(printable(row.result.note), style="dim", overflow="ellipsis")
+        return name, Text(row.result.outcome.value, style=colour), Text(took), note
+    if row.began is None:
+        return name, Text("waiting", style="dim"), Text(""), Text("")
+    elapsed = now - row.began
+    bar = ProgressBar(total=row.limit, completed=min(elapsed, row.limit), width=BAR_WIDTH)
+    limit = Text(f"of {duration(row.limit)}", style="dim")
+    line = Table.grid(padding=(0, 1))
+    line.add_row(bar, limit)
+    return name, Text(row.phase.value, style=COLOURS["busy"]), Text(duration(elapsed)), line
+
+
+@asynccontextmanager
+async def watch(stream: TextIO, clock: Clock) -> AsyncIterator[Picture]:
+    """Draw a run on this terminal while the block lasts; the picture is gone afterwards."""
+    picture = Picture(clock)
+    # highlight and markup would read meaning into names and notes.
+    console = Console(file=stream, highlight=False, markup=False, emoji=False)
+    live = Live(console=console, auto_refresh=False, transient=True, redirect_stderr=False,
+                redirect_stdout=False, vertical_overflow="crop")  # fmt: skip
+    drawing = asyncio.create_task(_draw_again_and_again(live, picture))
+    try:
+        yield picture
+    finally:
+        drawing.cancel()
+        with suppress(asyncio.CancelledError):
+            await drawing
+
+
+async def _draw_again_and_again(live: Live, picture: Picture) -> None:
+    """Draw until cancelled; a terminal that went away ends the drawing, not the run."""
+    real_time = LoopClock()
+    try:
+        with live:
+            try:
+                while True:
+                    _draw(live, picture)
+                    await real_time.sleep(FRAME)
+            finally:
+                _draw(live, picture)
+    except (OSError, ValueError):
+        return
+
+
+def _draw(live: Live, picture: Picture) -> None:
+    for message in picture.take_said():
+        for line in message.splitlines():
+            live.console.print(Text(f"lamplighter: {printable(line)}"))
+    live.update(picture.draw(live.console.height), refresh=True)

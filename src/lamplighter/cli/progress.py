@@ -1,0 +1,93 @@
+"""What a person sees of a run while it goes on: always on standard error, never in its way.
+
+On a terminal it is a live picture (``cli/live``, the only part that needs rich); elsewhere, such as
+in the journal of systemd, it is a line for each transition. A standard error that can no longer
+be written to ends the telling and nothing else.
+"""
+
+from __future__ import annotations
+
+import importlib
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Protocol, TextIO
+
+from lamplighter.cli.text import is_terminal, printable
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from contextlib import AbstractAsyncContextManager
+
+    from lamplighter.cli.context import Context
+    from lamplighter.model.clock import Clock
+    from lamplighter.model.outcome import Result
+    from lamplighter.model.plan import Plan
+    from lamplighter.model.run import Transition
+    from lamplighter.service.progress import Listener
+
+
+class Lines:
+    """A ``Listener`` that writes one line for each thing it hears.
+
+    Seconds are host seconds since the run began.
+    """
+
+    def __init__(self, stream: TextIO, clock: Clock) -> None:
+        self._stream: TextIO | None = stream
+        self._clock = clock
+        self._began = clock.monotonic()
+        self._width = 0
+
+    def began(self, plan: Plan) -> None:
+        """Remember when, and how wide names are."""
+        self._began = self._clock.monotonic()
+        self._width = max((len(printable(step.name)) for step in plan.steps), default=0)
+
+    def moved(self, transition: Transition) -> None:
+        """Tell from where to where, and why."""
+        arrow = f"{transition.before.value} -> {transition.after.value}"
+        self._line(transition.name, arrow, transition.detail)
+
+    def settled(self, result: Result) -> None:
+        """Tell the outcome."""
+        self._line(result.name, f"= {result.outcome.value}", result.note)
+
+    def said(self, message: str) -> None:
+        """Tell it as it is."""
+        for line in message.splitlines():
+            self._write(f"lamplighter: {printable(line)}")
+
+    def _line(self, name: str, what: str, detail: str) -> None:
+        seconds = self._clock.monotonic() - self._began
+        told = f"{seconds:7.1f}s  {printable(name):<{self._width}}  {what}"
+        self._write(f"{told}: {printable(detail)}" if detail else told)
+
+    def _write(self, line: str) -> None:
+        if self._stream is None:
+            return
+        try:
+            self._stream.write(f"{line}\n")
+            self._stream.flush()
+        except (OSError, ValueError):
+            self._stream = None
+
+
+class _Live(Protocol):
+    """What ``cli/live`` offers."""
+
+    def watch(self, stream: TextIO, clock: Clock) -> AbstractAsyncContextManager[Listener]: ...
+
+
+@asynccontextmanager
+async def show_progress(context: Context, clock: Clock) -> AsyncIterator[Listener]:
+    """Yield the listener that suits standard error, and tidy up after it."""
+    if is_terminal(context.err) and context.environ.get("TERM", "dumb") != "dumb":
+        async with _load_live().watch(context.err, clock) as live:
+            yield live
+    else:
+        yield Lines(context.err, clock)
+
+
+def _load_live() -> _Live:
+    # rich takes longer to import than everything else together; at boot nobody looks.
+    module: _Live = importlib.import_module("lamplighter.cli.live")
+    return module

@@ -1,0 +1,90 @@
+"""The end of a run, for a person: every domain's outcome, one sentence, and what to type next."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING
+
+from lamplighter.cli.text import counted, duration, outcome_colour, printable, table
+from lamplighter.model.outcome import Outcome
+from lamplighter.model.plan import Direction
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from lamplighter.cli.text import Style
+    from lamplighter.model.outcome import Result
+    from lamplighter.model.run import Run
+
+#: For so many domains it is told what to type next; the rest is the same again.
+ADVISED = 8
+
+HEADERS = ("DOMAIN", "OUTCOME", "TIME", "NOTE")
+
+
+def report(run: Run, seconds: float, style: Style, *, toolstack: str = "") -> str:
+    """Tell how a run ended; ``seconds`` is how long it took in host seconds."""
+    if not run.results:
+        return nothing_to_do(run.direction)
+    parts = [outcome_table(run.results, style), summary(run, seconds, style)]
+    if any(not result.good for result in run.results):
+        parts[-1] += f"\n{_advice(run, toolstack)}"
+    return "\n\n".join(parts)
+
+
+def nothing_to_do(direction: Direction) -> str:
+    """Say why a run had no domain at all."""
+    if direction is Direction.UP:
+        return "up: no definition says anything about any domain; nothing to do"
+    return "down: no domain runs; nothing to do"
+
+
+def outcome_table(results: Sequence[Result], style: Style) -> str:
+    """Lay out every domain's outcome, the ones that need attention last."""
+    ordered = sorted(results, key=lambda result: (not result.good, result.name))
+    rows = [(r.name, r.outcome.value, _took(r), r.note) for r in ordered]
+    colours = [{1: outcome_colour(r.outcome, good=r.good)} for r in ordered]
+    return table(HEADERS, rows, style, colours=colours)
+
+
+def summary(run: Run, seconds: float, style: Style) -> str:
+    """Sum a run up in one sentence."""
+    counts = {
+        outcome: sum(result.outcome is outcome for result in run.results) for outcome in Outcome
+    }
+    told = ", ".join(f"{number} {outcome.value}" for outcome, number in counts.items() if number)
+    bad = sum(not result.good for result in run.results)
+    domains = counted(len(run.results), "domain")
+    sentence = f"{run.direction.value}: {domains} in {duration(seconds)}: {told}"
+    if not bad:
+        return style.paint(f"{sentence}.", "good")
+    needs = "1 needs attention" if bad == 1 else f"{bad} need attention"
+    return style.paint(f"{sentence}. {needs}:", "bad")
+
+
+def _took(result: Result) -> str:
+    return duration(result.seconds) if result.seconds else ""
+
+
+def _advice(run: Run, toolstack: str) -> str:
+    """Say what to type next about the domains that need attention."""
+    bad = sorted((r for r in run.results if not r.good), key=lambda r: r.name)
+    rows = [row for result in bad[:ADVISED] for row in _commands(result, run.direction, toolstack)]
+    width = max(len(command) for command, _ in rows)
+    lines = [f"    {command:<{width}}  # {purpose}" for command, purpose in rows]
+    if len(bad) > ADVISED:
+        lines.append(f"    ... and so on for {len(bad) - ADVISED} more")
+    return "\n".join(lines)
+
+
+def _commands(result: Result, direction: Direction, toolstack: str) -> list[tuple[str, str]]:
+    name = shlex.quote(printable(result.name))
+    explain = (f"lamplighter explain {name}", "its settings and where they come from")
+    again = (f"lamplighter {direction.value} {name}", "try again")
+    if result.outcome is Outcome.FORCED:
+        return [explain]
+    if result.outcome is Outcome.UNKNOWN:
+        return [("lamplighter status", f"where {name} is now"), again]
+    if toolstack == "xl" and result.domid is not None:
+        return [explain, (f"xl console {name}", "what its guest says"), again]
+    return [explain, again]

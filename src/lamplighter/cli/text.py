@@ -1,0 +1,153 @@
+"""Plain text for terminals and logs: columns, durations, colours, and names that cannot harm.
+
+What is printed may come from a guest or from another tool's files, so control characters, which a
+terminal would obey, are shown as escapes.
+"""
+
+from __future__ import annotations
+
+import os
+import textwrap
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TextIO
+
+from lamplighter.model.outcome import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from datetime import datetime
+
+#: Between two columns.
+GAP = "  "
+
+#: A last column narrower than this is not wrapped: it would be unreadable.
+NARROWEST = 24
+
+RESET = "\x1b[0m"
+COLOURS = {
+    "good": "\x1b[32m",
+    "bad": "\x1b[31m",
+    "busy": "\x1b[33m",
+    "quiet": "\x1b[2m",
+    "strong": "\x1b[1m",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Style:
+    """How a stream wants its text: with colours or without, wrapped to a width or not."""
+
+    colours: bool = False
+    width: int | None = None
+
+    def paint(self, text: str, colour: str) -> str:
+        """Colour a text, where colours are wanted; ``colour`` is a key of ``COLOURS`` or empty."""
+        return f"{COLOURS[colour]}{text}{RESET}" if self.colours and colour else text
+
+
+def style_of(stream: TextIO, environ: Mapping[str, str]) -> Style:
+    """Find out what this stream wants: a terminal is coloured unless NO_COLOR is set."""
+    if not is_terminal(stream):
+        return Style()
+    dumb = bool(environ.get("NO_COLOR")) or environ.get("TERM", "dumb") == "dumb"
+    try:
+        columns = os.get_terminal_size(stream.fileno()).columns
+    except OSError:
+        columns = 0
+    return Style(colours=not dumb, width=columns or 80)
+
+
+def is_terminal(stream: TextIO) -> bool:
+    """Say whether a person watches this stream; a closed one is no terminal."""
+    try:
+        return stream.isatty()
+    except ValueError:
+        return False
+
+
+def printable(text: str) -> str:
+    """Show every character that is not plainly printable as an escape."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else _escape(c) for c in text)
+
+
+def _escape(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")
+
+
+def duration(seconds: float) -> str:
+    """Format a duration for a person: ``0.4 s``, ``12.3 s``, ``3 min 05 s``, ``2 h 05 min``."""
+    if seconds < 99.95:
+        return f"{max(0.0, seconds):.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02} s"
+    return f"{minutes // 60} h {minutes % 60:02} min"
+
+
+def moment(at: datetime | None) -> str:
+    """Format a date and time of day in the machine's zone; ``-`` for none."""
+    return "-" if at is None else f"{at.astimezone():%Y-%m-%d %H:%M:%S}"
+
+
+def counted(number: int, thing: str) -> str:
+    """``1 domain``, ``3 domains``."""
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+
+
+def outcome_colour(outcome: Outcome, *, good: bool) -> str:
+    """Choose a colour for an outcome."""
+    if not good:
+        return "bad"
+    return "quiet" if outcome in (Outcome.SKIPPED, Outcome.ALREADY, Outcome.HELD) else "good"
+
+
+def table(
+    headers: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    style: Style,
+    *,
+    colours: Sequence[Mapping[int, str]] = (),
+) -> str:
+    """Lay out rows under headers; the last column is wrapped to what is left of the width.
+
+    ``colours`` has for each row the colours of its columns, by their numbers.
+    """
+    cells = [[printable(cell) for cell in row] for row in rows]
+    widths = [
+        max([len(header), *(len(row[column]) for row in cells)])
+        for column, header in enumerate(headers[:-1])
+    ]
+    indent = sum(widths) + len(GAP) * len(widths)
+    room = style.width - indent if style.width else 0
+    lines = [style.paint(_line(headers, widths, style, {}), "strong")]
+    for number, row in enumerate(cells):
+        painted = colours[number] if number < len(colours) else {}
+        first, *others = _wrap(row[-1], room)
+        lines.append(_line([*row[:-1], first], widths, style, painted))
+        lines.extend(" " * indent + other for other in others)
+    return "\n".join(lines)
+
+
+def _wrap(text: str, room: int) -> list[str]:
+    if room < NARROWEST or not text:
+        return [text]
+    return textwrap.wrap(text, room)
+
+
+def _line(
+    cells: Sequence[str],
+    widths: Sequence[int],
+    style: Style,
+    painted: Mapping[int, str],
+) -> str:
+    padded = [cell.ljust(width) for cell, width in zip(cells, widths, strict=False)]
+    padded.append(cells[-1])
+    while len(padded) > 1 and not padded[-1].strip():
+        padded.pop()
+    padded[-1] = padded[-1].rstrip()
+    return GAP.join(
+        style.paint(cell, painted[column]) if column in painted else cell
+        for column, cell in enumerate(padded)
+    )
