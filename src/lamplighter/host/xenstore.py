@@ -22,7 +22,7 @@ import itertools
 from typing import TYPE_CHECKING, TypeVar
 
 from lamplighter.errors import LamplighterError, StoreConflict, Unreachable, XenStoreError
-from lamplighter.host.xenstore_link import Watch, open_link
+from lamplighter.host.xenstore_link import Link, Watch
 from lamplighter.xenstore import permissions
 from lamplighter.xenstore.client import (
     parse_flag,
@@ -37,7 +37,6 @@ from lamplighter.xenstore.wire import Op
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from lamplighter.host.xenstore_link import Link
     from lamplighter.model.clock import Clock
     from lamplighter.xenstore.permissions import Permission
 
@@ -65,7 +64,7 @@ class XenStore:
         """Use ``connect``."""
         self._path = path
         self._clock = clock
-        self._link: Link
+        self._link = Link(self._lost)
         self._connected = True
         self._closed = False
         self._since = clock.monotonic()
@@ -80,7 +79,7 @@ class XenStore:
     async def connect(cls, path: str, clock: Clock) -> XenStore:
         """Connect to the socket or device at ``path``; ``XenStoreUnreachable``."""
         store = cls(path, clock)
-        store._link = await open_link(path, store._lost)
+        await store._link.open(path)
         return store
 
     async def read(self, path: str, tx: int = 0) -> bytes:
@@ -260,6 +259,8 @@ class XenStore:
         self._tell(connected=True)
 
     async def _open_again(self) -> bool:
-        self._link = await open_link(self._path, self._lost)
-        await self._link.register(tuple(self._watches))
-        return self._link.alive
+        link = Link(self._lost)
+        await link.open(self._path)
+        self._link = link  # requests and new watches may go on; the old watches follow
+        await link.register(tuple(self._watches))
+        return link.alive

@@ -13,11 +13,9 @@ for many.
 from __future__ import annotations
 
 import asyncio
-import stat
 from collections import deque
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, TypeVar
 
 from lamplighter.errors import (
     ProtocolError,
@@ -26,7 +24,7 @@ from lamplighter.errors import (
     XenStoreError,
     XenStoreUnreachable,
 )
-from lamplighter.host.xenbus import XenbusTransport
+from lamplighter.host.xenstore_transport import open_transport
 from lamplighter.xenstore.client import (
     PENDING_MAX,
     ClientConnection,
@@ -39,10 +37,9 @@ from lamplighter.xenstore.wire import Op, PacketReader, op_name
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-T = TypeVar("T")
+    from lamplighter.host.xenstore_transport import Transport
 
-#: The most bytes taken from the socket at once.
-RECEIVE_SIZE = 65536
+T = TypeVar("T")
 
 #: A request's future: its reply, or None when the connection ended before one came.
 Waiter = asyncio.Future[Reply | None]
@@ -63,41 +60,47 @@ class Watch:
             self.fired(path)
 
 
-class Link(asyncio.BufferedProtocol):
+class Link:
     """One connection. ``lost`` is called once when it has ended, unless by ``close``."""
 
     def __init__(self, lost: Callable[[], None]) -> None:
         self._loop = asyncio.get_running_loop()
         self._lost = lost
         self._client: ClientConnection[Waiter] = ClientConnection()
-        self._transport: asyncio.WriteTransport | None = None
+        self._transport: Transport | None = None
         self._outgoing: list[bytes] = []
         self._backlog: deque[tuple[int, bytes, int, Waiter]] = deque()
         self._backlog_limit = PENDING_MAX
         self._watches: dict[bytes, Watch] = {}
         self._failure: Unreachable | None = None
         self._gone: asyncio.Future[None] = self._loop.create_future()
-        self._buffer = bytearray(RECEIVE_SIZE)  # one for all: a new one each time costs more
 
     @property
     def alive(self) -> bool:
         """The connection has not ended."""
         return self._failure is None
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Send through this transport from now on."""
-        self._transport = cast("asyncio.WriteTransport", transport)
-
-    def get_buffer(self, sizehint: int) -> bytearray:
-        """Return where the socket's transport puts what comes."""
-        return self._buffer
-
-    def buffer_updated(self, nbytes: int) -> None:
-        """Take what came."""
-        self.data_received(bytes(memoryview(self._buffer)[:nbytes]))
+    async def open(self, path: str) -> None:
+        """Connect to the socket or device at ``path``; ``XenStoreUnreachable``."""
+        try:
+            self._transport = await open_transport(path, self)
+        except OSError as error:
+            raise XenStoreUnreachable(
+                f"XenStore cannot be reached at {path}: {error.strerror or error}",
+                hint="only root may speak to XenStore"
+                if isinstance(error, PermissionError)
+                else "is xenstored (or the embedded host) running?",
+            ) from error
+        except ValueError as error:
+            raise XenStoreUnreachable(
+                f"XenStore cannot be reached at {path}: {error}",
+                hint="xenstored's socket is /run/xenstored/socket, the device /dev/xen/xenbus",
+            ) from error
 
     def data_received(self, data: bytes) -> None:
         """Hand replies to who waits for them and events to their watches."""
+        if self._failure is not None:
+            return
         try:
             for answer in self._client.receive(data):
                 if isinstance(answer, WatchEvent):
@@ -125,15 +128,12 @@ class Link(asyncio.BufferedProtocol):
         self._end(XenStoreUnreachable(f"XenStore closed the connection{why}"))
         self._gone.set_result(None)
 
-    def abandon(self) -> None:
-        """End the connection without waiting, or telling."""
-        self._lost = _nothing
-        self._end(XenStoreUnreachable("the connection to XenStore was closed"))
-
     async def close(self) -> None:
         """End the connection and wait until it is gone."""
-        self.abandon()
-        await asyncio.shield(self._gone)
+        self._lost = _nothing
+        self._end(XenStoreUnreachable("the connection to XenStore was closed"))
+        if self._transport is not None:
+            await asyncio.shield(self._gone)
 
     async def call(self, op: int, payload: bytes, tx_id: int = 0) -> bytes:
         """Make a request and return its reply's payload; ``XenStoreError``, ``Unreachable``."""
@@ -214,11 +214,12 @@ class Link(asyncio.BufferedProtocol):
         return self._post(Op.UNWATCH, self._client.unwatch(watch.token))
 
     def _send(self, op: int, payload: bytes, tx_id: int, waiter: Waiter) -> None:
+        assert self._transport is not None
         others = self._client.pending
         packet = self._client.request(op, payload, tx_id, waiter)
         if not others:
-            assert self._transport is not None
-            self._transport.write(packet)
+            self._transport.write([packet])
+            self._transport.look()
             return
         if not self._outgoing:
             self._loop.call_soon(self._flush)
@@ -227,7 +228,7 @@ class Link(asyncio.BufferedProtocol):
     def _flush(self) -> None:
         if self._outgoing and self._transport is not None:
             packets, self._outgoing = self._outgoing, []
-            self._transport.writelines(packets)
+            self._transport.write(packets)
 
     def _catch_up(self) -> None:
         """Send what found no room before."""
@@ -298,41 +299,5 @@ class Link(asyncio.BufferedProtocol):
         self._lost()
 
 
-async def open_link(path: str, lost: Callable[[], None]) -> Link:
-    """Connect to XenStore's socket or device at ``path``; ``XenStoreUnreachable``."""
-    link = Link(lost)
-    loop = asyncio.get_running_loop()
-    try:
-        mode = _mode(path)
-        if stat.S_ISCHR(mode):
-            link.connection_made(XenbusTransport(loop, path, link))
-        elif stat.S_ISSOCK(mode):
-            await loop.create_unix_connection(lambda: link, path)
-        else:
-            raise XenStoreUnreachable(
-                f"{path} is neither a socket nor a character device",
-                hint="XenStore's socket is /run/xenstored/socket, its device /dev/xen/xenbus",
-            )
-    except asyncio.CancelledError:
-        link.abandon()
-        raise
-    except OSError as error:
-        raise XenStoreUnreachable(
-            f"XenStore cannot be reached at {path}: {error.strerror or error}",
-            hint=_hint(error),
-        ) from error
-    return link
-
-
 def _nothing() -> None:
     return
-
-
-def _mode(path: str) -> int:
-    return Path(path).stat().st_mode
-
-
-def _hint(error: OSError) -> str:
-    if isinstance(error, PermissionError):
-        return "only root may speak to XenStore"
-    return "is xenstored running? It is started by xenstored.service, or is the embedded host up?"

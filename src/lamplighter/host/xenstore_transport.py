@@ -1,0 +1,165 @@
+"""Bytes to and from XenStore through a file descriptor: xenstored's socket or /dev/xen/xenbus.
+
+The device is the kernel's own connection, lent to programs. It speaks the same packets as the
+socket, with differences that matter (Linux, drivers/xen/xenbus/xenbus_dev_frontend.c):
+
+- one packet a write: what follows a whole packet in the same write is thrown away;
+- a packet and its header together fit in 4096 bytes;
+- WATCH and UNWATCH are done by the kernel while the write lasts, and a WATCH that fails makes
+  the write fail, with the errno of XenStore's answer, and gets no reply: it is given one here.
+
+Reads give any part of what is there, from the middle of one packet to the middle of another.
+
+This is not asyncio's transport because of ``look``: XenStore answers most requests in less time
+than it takes to fall asleep and be woken up again, so whoever has sent a single request does
+better to look for the answer a few times before the loop gets its turn. It gives the processor
+away between two looks, and an answer found is handled in the next turn of the loop, as any other
+is. Measured, it halves the time of a request made alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import stat
+from collections import deque
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from lamplighter.xenstore.wire import ERRORS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+#: The most bytes read at once.
+READ_SIZE = 65536
+#: How often to look for an answer: about 50 microseconds.
+LOOKS = 40
+
+_NAMES = {number: name for name, number in ERRORS.items()}
+
+
+class Receiver(Protocol):
+    """Whom the transport calls, in the loop."""
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes came."""
+
+    def packet_refused(self, packet: bytes, error: str) -> None:
+        """The kernel refused this packet with an error that XenStore has a name for."""
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Nothing comes any more; None after ``abort``. Called once, in a turn of its own."""
+
+
+class Transport:
+    """An open, non-blocking descriptor, in the running loop; it is closed with the transport."""
+
+    def __init__(self, descriptor: int, receiver: Receiver, *, is_device: bool) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._descriptor = descriptor
+        self._receiver = receiver
+        self._is_device = is_device
+        self._unsent: deque[bytes] = deque()
+        self._sent = 0  # bytes of the first one unsent that were written already
+        self._open = True
+        self._loop.add_reader(descriptor, self._read)
+
+    def write(self, packets: Sequence[bytes]) -> None:
+        """Send packets; what the descriptor does not take at once goes when it can."""
+        if self._open:
+            waiting = bool(self._unsent)
+            self._unsent.extend(packets if self._is_device else [b"".join(packets)])
+            if not waiting:
+                self._write()
+
+    def look(self) -> None:
+        """Look a few times whether an answer is there already."""
+        if not self._open or self._unsent:
+            return
+        for _ in range(LOOKS):
+            try:
+                data = os.read(self._descriptor, READ_SIZE)
+            except BlockingIOError:
+                os.sched_yield()
+                continue
+            except OSError:
+                return  # the loop will find the same
+            if data:
+                self._loop.call_soon(self._receiver.data_received, data)
+            return
+
+    def abort(self) -> None:
+        """Close at once."""
+        self._close(None)
+
+    def _write(self) -> None:
+        while self._unsent and self._open:
+            data = self._unsent[0]
+            try:
+                self._sent += os.write(self._descriptor, data[self._sent :])
+            except BlockingIOError:
+                self._loop.add_writer(self._descriptor, self._write)
+                return
+            except OSError as error:
+                self._refused(error)
+                continue
+            if self._sent == len(data):
+                self._unsent.popleft()
+                self._sent = 0
+        if self._open:
+            self._loop.remove_writer(self._descriptor)
+
+    def _refused(self, error: OSError) -> None:
+        if self._sent or not self._is_device or error.errno not in _NAMES:
+            self._close(error)
+        else:
+            self._receiver.packet_refused(self._unsent.popleft(), _NAMES[error.errno])
+
+    def _read(self) -> None:
+        try:
+            data = os.read(self._descriptor, READ_SIZE)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self._close(error)
+            return
+        if data:
+            self._receiver.data_received(data)
+        else:
+            self._close(EOFError("end of file"))
+
+    def _close(self, error: Exception | None) -> None:
+        if not self._open:
+            return
+        self._open = False
+        self._loop.remove_reader(self._descriptor)
+        self._loop.remove_writer(self._descriptor)
+        os.close(self._descriptor)
+        self._unsent.clear()
+        self._loop.call_soon(self._receiver.connection_lost, error)
+
+
+async def open_transport(path: str, receiver: Receiver) -> Transport:
+    """Open the socket or the device at ``path``; ``OSError``, or ``ValueError`` for neither."""
+    mode = _mode(path)
+    if stat.S_ISCHR(mode):
+        return Transport(_open_device(path), receiver, is_device=True)
+    if stat.S_ISSOCK(mode):
+        return Transport(await _connect(path), receiver, is_device=False)
+    raise ValueError("it is neither a socket nor a character device")
+
+
+async def _connect(path: str) -> int:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as connection:
+        await asyncio.get_running_loop().sock_connect(connection, path)
+        return connection.detach()
+
+
+def _open_device(path: str) -> int:
+    return os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+
+
+def _mode(path: str) -> int:
+    return Path(path).stat().st_mode
