@@ -92,14 +92,22 @@ class Managed:
 class Roster:
     """All that files say: the domains by name, what applies to the unknown, what is wrong.
 
-    ``defaults`` is the policy of a domain that runs and that no file knows. ``barred`` maps the
-    name of a domain that must not be started to the problem that bars it; such a domain may
-    still be in ``domains`` when enough of it could be read to stop it as its policy says.
+    ``defaults`` is the policy of a domain that runs and that no file knows; ``named`` that of one
+    of which only ``[domain.NAME]`` speaks. ``barred`` maps the name of a domain that must not be
+    started to the problem that bars it; such a domain may still be in ``domains`` when enough of
+    it could be read to stop it as its policy says.
     """
 
     domains: dict[str, Managed] = field(default_factory=dict)
     defaults: Policy = field(default_factory=Policy)
     problems: tuple[Problem, ...] = ()
+    named: dict[str, Policy] = field(default_factory=dict)
+
+    def policy_of(self, name: str) -> Policy:
+        """The policy of a domain that runs under this name."""
+        if name in self.domains:
+            return self.domains[name].policy
+        return self.named.get(name, self.defaults)
 
     @property
     def barred(self) -> dict[str, Problem]:

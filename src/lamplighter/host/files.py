@@ -1,0 +1,154 @@
+"""Reading the configuration and the definitions, without trusting the file system.
+
+Whatever a pattern names may be a folder, a pipe, a dangling link, a gigabyte: each such thing is a
+``Problem`` of its own and none of them waits or stops the others. A folder that cannot be listed is
+a problem, too: "could not be read" never means "there are none".
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from lamplighter.errors import ConfigurationError
+from lamplighter.formats import configuration as toml
+from lamplighter.formats.quantity import format_size
+from lamplighter.host.patterns import AS_ROOT, matches
+from lamplighter.host.trust import Walk
+from lamplighter.model.configuration import Configuration
+from lamplighter.model.location import Location
+from lamplighter.model.policy import Problem
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from lamplighter.host.trust import Distrust
+    from lamplighter.model.policy import Setting
+
+#: Bytes; a definition has two or three thousand.
+LARGEST = 1 << 20
+
+_SORTS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
+
+class Unreadable(Exception):
+    """A file that cannot be read: a stable code, what is wrong with it, and what to do."""
+
+    def __init__(self, code: str, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.code, self.message, self.hint = code, message, hint
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """What one file holds. Bytes that are no UTF-8 are surrogate escapes.
+
+    ``identity`` is the same for every path that leads to this file. ``distrust`` is why its
+    content must not be acted on, or None.
+    """
+
+    path: str
+    text: str
+    identity: tuple[int, int]
+    distrust: Distrust | None
+
+
+def read_configuration(path: Path, *, required: bool) -> Configuration:
+    """Read lamplighter.toml; raise ``ConfigurationError``.
+
+    A file that is not there counts as empty unless it is ``required``. One that others than root
+    and the user who runs this can write is refused.
+    """
+    path = path.absolute()
+    if not required and not os.path.lexists(path):
+        return Configuration(str(path))
+    try:
+        read = _read(path, {0, os.geteuid()})
+    except Unreadable as error:
+        raise ConfigurationError(error.message, where=str(path), hint=error.hint) from error
+    if read.distrust:
+        raise ConfigurationError(
+            f"refused: {read.distrust}", where=str(path), hint=read.distrust.hint
+        )
+    try:
+        text = read.text.encode(errors="surrogateescape").decode()
+    except UnicodeDecodeError as error:
+        line = bytes(error.object[: error.start]).count(b"\n") + 1
+        raise ConfigurationError(
+            "bytes that are no UTF-8", where=str(path), line=line, hint="save the file as UTF-8"
+        ) from error
+    return toml.parse(text, str(path))
+
+
+def read_definitions(
+    patterns: Setting[tuple[str, ...]],
+    owner: int,
+) -> tuple[list[Text], list[Problem]]:
+    """Read every file that the patterns name, each once, and say what could not be read.
+
+    ``owner`` is the user, besides root, who may own definitions.
+    """
+    texts: dict[tuple[int, int], Text] = {}
+    problems: list[Problem] = []
+    seen: set[str] = set()
+    for pattern in patterns.value:
+        paths, troubles = matches(pattern, patterns.origin)
+        problems += troubles
+        for path in paths:
+            if str(path) in seen:
+                continue
+            seen.add(str(path))
+            try:
+                text = _read(path, {0, owner})
+            except Unreadable as error:
+                where = Location(str(path))
+                problems.append(Problem(error.code, error.message, where, hint=error.hint))
+            else:
+                texts.setdefault(text.identity, text)
+    return list(texts.values()), problems
+
+
+# --- one file --------------------------------------------------------------------------------
+
+
+def _read(path: Path, owners: set[int]) -> Text:
+    try:
+        with Walk(path, owners) as way:
+            sort = stat.S_IFMT(way.status.st_mode)
+            if sort != stat.S_IFREG:
+                raise Unreadable("not-a-file", f"is {_SORTS.get(sort, 'no file')}, not a file")
+            content = _content(way.open())
+            identity = (way.status.st_dev, way.status.st_ino)
+            return Text(str(path), content, identity, way.distrust)
+    except OSError as error:
+        raise _explained(path, error) from error
+
+
+def _content(fd: int) -> str:
+    """Read an open file to its end, or to where it is too large; close it."""
+    with os.fdopen(fd, "rb") as file:
+        content = file.read(LARGEST + 1)
+    if len(content) > LARGEST:
+        raise Unreadable("too-large", f"is larger than {format_size(LARGEST)}")
+    return content.decode(errors="surrogateescape")
+
+
+def _explained(path: Path, error: OSError) -> Unreadable:
+    if isinstance(error, FileNotFoundError):
+        if path.is_symlink():
+            message = f"is a link to {path.readlink()}, which does not exist"
+            return Unreadable("missing", message, "take the link away or repair it")
+        return Unreadable("missing", "does not exist")
+    if error.errno == errno.ELOOP:
+        return Unreadable("missing", "is a link that leads back to itself")
+    hint = AS_ROOT if isinstance(error, PermissionError) else ""
+    return Unreadable("unreadable", f"cannot be read: {error.strerror}", hint)

@@ -1,0 +1,164 @@
+"""Who could have written a file: its owner and mode, and those of every folder on the way to it.
+
+What root starts must come from files that only root can write; on an embedded host the user who
+runs it counts as well. A file is as trustworthy as the folders that lead to it, so the path is
+walked from ``/`` on, one descriptor after the other: what is checked is what is opened, and nobody
+can swap a folder or a link in between. Symbolic links are followed by hand and both ways count:
+the folders that hold the link, and the folders that hold what it points to.
+
+A sticky folder such as ``/tmp`` may be writable by all, because nobody can replace an entry of
+another owner in it, and every entry on the way must belong to somebody trusted anyway. Writable by
+the group is harmless when the group is the owner's own and has no other member.
+"""
+
+from __future__ import annotations
+
+import errno
+import grp
+import os
+import pwd
+import stat
+from collections import deque
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+#: What the kernel itself follows before it calls a path a loop.
+MOST_LINKS = 40
+
+_ACL = "system.posix_acl_access"
+_PATH_ONLY = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+@dataclass(frozen=True, slots=True)
+class Distrust:
+    """One file or folder that somebody else could write: which one, why, and the way out."""
+
+    path: str
+    reason: str
+    hint: str
+
+    def __str__(self) -> str:
+        return f"{self.path} {self.reason}"
+
+
+class Walk:
+    """The way to a file or folder, holding a descriptor of its end; close it.
+
+    ``path`` is the end without links, ``status`` its ``fstat``, ``distrust`` the first reason on
+    the way not to trust it, or None. ``fd`` is an ``O_PATH`` descriptor: nothing was opened yet
+    that could wait or act. Raises the ``OSError`` of the step that failed.
+    """
+
+    def __init__(self, path: str | Path, owners: Collection[int]) -> None:
+        self._owners = frozenset(owners)
+        self._pending = deque(Path(path).absolute().parts[1:])
+        self._links = 0
+        self.distrust: Distrust | None = None
+        self.path = Path("/")
+        self.fd = os.open("/", _PATH_ONLY)
+        try:
+            self.status = self._examine(self.fd, self.path)
+            while self._pending:
+                self._step(self._pending.popleft())
+        except OSError:
+            os.close(self.fd)
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self.fd)
+
+    def open(self) -> int:
+        """Open the very file that was examined, for reading, without waiting for a writer."""
+        return os.open(f"/proc/self/fd/{self.fd}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+
+    def _step(self, name: str) -> None:
+        """Go down to the entry of the folder we stand in, up from it, or along a link."""
+        where = self.path.parent if name == ".." else self.path / name
+        entry = os.open(name, _PATH_ONLY, dir_fd=self.fd)
+        status = self._examine(entry, where)
+        if stat.S_ISLNK(status.st_mode):
+            self._follow(entry, where)
+        else:
+            self._stand_on(entry, where, status)
+
+    def _follow(self, link: int, where: Path) -> None:
+        target = Path(os.readlink("", dir_fd=link))
+        os.close(link)
+        self._links += 1
+        if self._links > MOST_LINKS:
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(where))
+        parts = target.parts
+        if target.is_absolute():
+            root = os.open("/", _PATH_ONLY)
+            self._stand_on(root, Path("/"), os.fstat(root))
+            parts = parts[1:]
+        self._pending.extendleft(reversed(parts))
+
+    def _stand_on(self, fd: int, where: Path, status: os.stat_result) -> None:
+        os.close(self.fd)
+        self.fd, self.path, self.status = fd, where, status
+
+    def _examine(self, fd: int, where: Path) -> os.stat_result:
+        status = os.fstat(fd)
+        if self.distrust is None:
+            self.distrust = judge(fd, status, where, self._owners)
+        return status
+
+
+def judge(
+    fd: int,
+    status: os.stat_result,
+    where: Path,
+    owners: Collection[int],
+) -> Distrust | None:
+    """Say why an entry could have been written by somebody else, if it could."""
+    path = str(where)
+    if status.st_uid not in owners:
+        reason = f"belongs to {_user(status.st_uid)}, not to {_users(owners)}"
+        return Distrust(path, reason, f"chown {_user(min(owners))} {path}")
+    sticky_folder = stat.S_ISDIR(status.st_mode) and status.st_mode & stat.S_ISVTX
+    if stat.S_ISLNK(status.st_mode) or sticky_folder:
+        return None
+    mode = f"mode {stat.S_IMODE(status.st_mode):04o}"
+    if status.st_mode & stat.S_IWOTH:
+        return Distrust(path, f"can be written by everybody ({mode})", f"chmod o-w {path}")
+    if status.st_mode & stat.S_IWGRP and not _private_group(fd, status):
+        group = _group(status.st_gid)
+        return Distrust(path, f"can be written by the group {group} ({mode})", f"chmod g-w {path}")
+    return None
+
+
+def _private_group(fd: int, status: os.stat_result) -> bool:
+    """Whether the group is its owner's own; with an ACL the group bits mean other people, too."""
+    if _ACL in os.listxattr(f"/proc/self/fd/{fd}"):
+        return False
+    try:
+        user, group = pwd.getpwuid(status.st_uid), grp.getgrgid(status.st_gid)
+    except KeyError:
+        return False
+    return group.gr_name == user.pw_name and not set(group.gr_mem) - {user.pw_name}
+
+
+def _users(uids: Collection[int]) -> str:
+    return " or ".join(_user(uid) for uid in sorted(uids))
+
+
+def _user(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"uid {uid}"
+
+
+def _group(gid: int) -> str:
+    try:
+        return grp.getgrgid(gid).gr_name
+    except KeyError:
+        return f"gid {gid}"
