@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
+from lamplighter.host.files import read_configuration
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -37,8 +39,6 @@ class Context:
 
     def configuration(self) -> Configuration:
         """Read and parse the configuration; raise ``ConfigurationError``."""
-        from lamplighter.host.files import read_configuration
-
         return read_configuration(self.config_path, required=self.explicit)
 
     def print(self, text: str = "") -> None:

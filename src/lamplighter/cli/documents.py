@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
     from lamplighter.engine.status import Row
@@ -38,22 +38,24 @@ def run_document(run: Run, problems: Iterable[Problem], exit_status: int) -> Doc
     }
 
 
-def history_document(runs: Iterable[Run]) -> Document:
-    """``history``."""
-    return {
-        "runs": [
-            {
-                "id": run.id,
-                "direction": run.direction.value,
-                "boot_id": run.boot_id,
-                "started": _iso(run.started),
-                "ended": _iso(run.ended),
-                "exit": run.exit,
-                "domains": [result_document(result) for result in run.results],
-            }
-            for run in runs
-        ],
+def history_document(runs: Iterable[Run], moves: Mapping[int, Sequence[Transition]]) -> Document:
+    """``history``; ``moves`` has the transitions of the runs that are to tell them."""
+    return {"runs": [_past_run_document(run, moves.get(run.id)) for run in runs]}
+
+
+def _past_run_document(run: Run, moves: Sequence[Transition] | None) -> Document:
+    document: Document = {
+        "id": run.id,
+        "direction": run.direction.value,
+        "boot_id": run.boot_id,
+        "started": _iso(run.started),
+        "ended": _iso(run.ended),
+        "exit": run.exit,
+        "domains": [result_document(result) for result in run.results],
     }
+    if moves is not None:
+        document["transitions"] = [_transition_document(transition) for transition in moves]
+    return document
 
 
 def status_document(rows: Iterable[Row], problems: Iterable[Problem], exit_status: int) -> Document:
@@ -116,7 +118,7 @@ def result_document(result: Result) -> Document:
     }
 
 
-def transition_document(transition: Transition) -> Document:
+def _transition_document(transition: Transition) -> Document:
     """One domain's move from one phase to another."""
     return {
         "name": transition.name,

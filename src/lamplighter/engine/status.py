@@ -13,6 +13,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from lamplighter.engine.plan import DOM0
+from lamplighter.model.lifecycle import Phase
 from lamplighter.model.outcome import Outcome
 from lamplighter.model.plan import Direction
 from lamplighter.model.policy import Policy, Start, Stop
@@ -106,7 +107,7 @@ def _known(
     problem: Problem | None,
     trace: Trace,
 ) -> Row:
-    state = _state(seen, view)
+    state = _state(seen, view, trace)
     wanted = _wanted(managed.policy)
     uuid = seen.uuid if seen else managed.definition.uuid
     domid = seen.domid if seen else None
@@ -117,11 +118,11 @@ def _known(
 def _unusable(name: str, seen: Sighting | None, view: View, problem: Problem) -> Row:
     uuid, domid = (seen.uuid, seen.domid) if seen else (None, None)
     why = f"its definition cannot be used: {_told(problem)}"
-    return Row(name, uuid, domid, Wanted.NOTHING, _state(seen, view), None, why)
+    return Row(name, uuid, domid, Wanted.NOTHING, _state(seen, view, Trace(name)), None, why)
 
 
 def _stranger(seen: Sighting, view: View, defaults: Policy, trace: Trace) -> Row:
-    state = _state(seen, view)
+    state = _state(seen, view, trace)
     if seen.domid in view.spared:
         why = "the host needs it: no stop touches it"
     elif seen.running:
@@ -145,7 +146,7 @@ def _find(managed: Managed, view: View) -> Sighting | None:
     return max(found, key=lambda seen: (seen.running, seen.domid), default=None)
 
 
-def _state(seen: Sighting | None, view: View) -> Seen:
+def _state(seen: Sighting | None, view: View, trace: Trace) -> Seen:
     if view.sightings is None:
         return Seen.UNKNOWN
     if seen is None:
@@ -156,7 +157,14 @@ def _state(seen: Sighting | None, view: View) -> Seen:
         return Seen.SHUT_DOWN
     if seen.paused:
         return Seen.PAUSED
-    return Seen.BOOTING if seen.domid in view.silent else Seen.RUNNING
+    booting = seen.domid in view.silent and not _waited_for(seen.domid, trace)
+    return Seen.BOOTING if booting else Seen.RUNNING
+
+
+def _waited_for(domid: int, trace: Trace) -> bool:
+    """Say whether a run took this incarnation for up, perhaps without a word of its kernel."""
+    moved = trace.moved
+    return moved is not None and moved.domid == domid and moved.after is Phase.UP
 
 
 def _since(state: Seen, domid: int | None, trace: Trace) -> datetime | None:
@@ -189,7 +197,7 @@ def _why(
     if state is Seen.PAUSED:
         return f"is paused and answers nothing; xl unpause {name} lets it go on"
     if state is Seen.BOOTING:
-        return "its kernel has not advertised itself yet"
+        return "its kernel has not advertised itself: it still boots, or has no PV drivers"
     if state is Seen.RUNNING:
         return "" if wanted is Wanted.UP else _why_it_runs(managed)
     return _why_absent(managed, view, problem, trace) if wanted is Wanted.UP else ""

@@ -104,9 +104,14 @@ def test_states_of_a_domain_that_is_there(sighting: Sighting, state: Seen, why: 
     assert (row.seen, row.why) == (state, why)
 
 
-def test_booting_is_told_by_the_guest_alone() -> None:
+def test_a_silent_kernel_boots_until_a_run_took_it_for_up() -> None:
     row = row_of(seen(3), silent=(3,))
-    assert (row.seen, row.why) == (Seen.BOOTING, "its kernel has not advertised itself yet")
+    assert row.seen is Seen.BOOTING
+    assert row.why == "its kernel has not advertised itself: it still boots, or has no PV drivers"
+    mute = row_of(seen(3), silent=(3,), past=Trace("db", moved(Phase.UP, domid=3)))
+    assert (mute.seen, mute.why) == (Seen.RUNNING, "")
+    reborn = row_of(seen(4), silent=(4,), past=Trace("db", moved(Phase.UP, domid=3)))
+    assert reborn.seen is Seen.BOOTING
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,122 @@
+"""``lamplighter history [DOMAIN]``: past runs and how each domain ended in them.
+
+It reads the journal alone, beside any run that writes it, and needs neither toolstack nor
+XenStore.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lamplighter.cli.documents import history_document
+from lamplighter.cli.text import duration, moment, outcome_colour, printable, style_of
+from lamplighter.errors import UsageError
+from lamplighter.host.journal_reader import JournalReader
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from lamplighter.cli.context import Context
+    from lamplighter.cli.text import Style
+    from lamplighter.model.outcome import Result
+    from lamplighter.model.run import Run, Transition
+
+HELP = "show past runs and how each domain ended in them"
+
+#: Runs that are shown when nothing else is asked for.
+LIMIT = 10
+
+#: What a person needs of a boot id: enough to tell two apart.
+BOOT_ID_SHOWN = 8
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's own arguments."""
+    parser.add_argument("name", metavar="DOMAIN", nargs="?", help="only this domain's part")
+    parser.add_argument(
+        "--limit",
+        metavar="N",
+        type=int,
+        default=LIMIT,
+        help=f"at most so many runs, the newest (default {LIMIT})",
+    )
+    parser.add_argument("--transitions", action="store_true", help="show each transition, too")
+
+
+def run(args: argparse.Namespace, context: Context) -> int:
+    """Do it; return the exit status."""
+    if args.limit < 1:
+        raise UsageError(f"--limit {args.limit}: at least one run must be asked for")
+    configuration = context.configuration()
+    reader = JournalReader(Path(configuration.host.state.value))
+    try:
+        runs = reader.runs(limit=args.limit, name=args.name)
+        moves = {one.id: reader.transitions(one.id, args.name) for one in runs if args.transitions}
+    finally:
+        reader.close()
+    if context.as_json:
+        context.print_json(history_document(runs, moves))
+    else:
+        style = style_of(context.out, context.environ)
+        context.print(history_text(runs, moves, style) if runs else _nothing(args.name))
+    return 0
+
+
+def history_text(
+    runs: Sequence[Run],
+    moves: Mapping[int, Sequence[Transition]],
+    style: Style,
+) -> str:
+    """Lay out runs, the newest first, with a line where the host booted between two."""
+    parts: list[str] = []
+    for number, one in enumerate(runs):
+        if number and one.boot_id != runs[number - 1].boot_id:
+            parts.append(style.paint("-- the host booted --", "quiet"))
+        lines = [_header(one, style), *_results(one.results, style)]
+        lines += [_move(transition) for transition in moves.get(one.id, ())]
+        parts.append("\n".join(lines))
+    return "\n\n".join(parts)
+
+
+def _header(one: Run, style: Style) -> str:
+    if one.ended is None:
+        end = style.paint("has not ended: it still goes on, or was killed", "busy")
+    else:
+        end = f"to {one.ended.astimezone():%H:%M:%S}, exit {one.exit}"
+    boot = printable(one.boot_id[:BOOT_ID_SHOWN])
+    title = style.paint(f"run {one.id}  {one.direction.value}", "strong")
+    return f"{title}  boot {boot}  {moment(one.started)} {end}"
+
+
+def _results(results: Sequence[Result], style: Style) -> Iterable[str]:
+    """Yield the good ones by outcome, then each that needs attention with its note."""
+    good: dict[str, list[Result]] = {}
+    for result in results:
+        if result.good:
+            good.setdefault(result.outcome.value, []).append(result)
+    for outcome, members in good.items():
+        colour = outcome_colour(members[0].outcome, good=True)
+        names = ", ".join(_named(member) for member in members)
+        yield f"    {style.paint(f'{outcome:<8}', colour)}  {names}"
+    for result in results:
+        if not result.good:
+            outcome = style.paint(f"{result.outcome.value:<8}", "bad")
+            yield f"    {outcome}  {_named(result)}: {printable(result.note)}"
+
+
+def _named(result: Result) -> str:
+    took = f" ({duration(result.seconds)})" if result.seconds else ""
+    return f"{printable(result.name)}{took}"
+
+
+def _move(transition: Transition) -> str:
+    domid = "-" if transition.domid is None else transition.domid
+    arrow = f"{transition.before.value} -> {transition.after.value}"
+    line = f"      {moment(transition.at)}  {printable(transition.name)} (domid {domid})  {arrow}"
+    return f"{line}: {printable(transition.detail)}" if transition.detail else line
+
+
+def _nothing(name: str | None) -> str:
+    return "no runs yet" if name is None else f"no run of {printable(name)} is in the journal"

@@ -1,0 +1,84 @@
+"""``lamplighter plan up|down``: what would happen, in which order and why. It changes nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from lamplighter.cli.documents import plan_document
+from lamplighter.cli.problems import tell_stray_problems
+from lamplighter.cli.report import nothing_to_do
+from lamplighter.cli.running import make_plan
+from lamplighter.cli.text import counted, outcome_colour, style_of, table
+from lamplighter.model.plan import Direction, Verb
+from lamplighter.service.host import open_host
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+
+    from lamplighter.cli.context import Context
+    from lamplighter.cli.text import Style
+    from lamplighter.model.configuration import Configuration
+    from lamplighter.model.plan import Plan, Step
+    from lamplighter.model.policy import Problem
+
+HELP = "show what up or down would do and why, without doing it"
+
+HEADERS = ("DOMAIN", "WOULD", "WHY")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's own arguments."""
+    parser.add_argument("direction", choices=[direction.value for direction in Direction])
+    parser.add_argument(
+        "names", metavar="DOMAIN", nargs="*", help="only these domains, by name or UUID"
+    )
+
+
+def run(args: argparse.Namespace, context: Context) -> int:
+    """Do it; return the exit status."""
+    configuration = context.configuration()
+    plan, problems = asyncio.run(_plan(Direction(args.direction), args.names, configuration))
+    if context.as_json:
+        context.print_json(plan_document(plan, problems))
+    else:
+        context.print(plan_text(plan, style_of(context.out, context.environ)))
+        tell_stray_problems(problems, {step.name for step in plan.steps}, context)
+    return 0
+
+
+async def _plan(
+    direction: Direction,
+    names: Sequence[str],
+    configuration: Configuration,
+) -> tuple[Plan, Sequence[Problem]]:
+    async with open_host(configuration) as host:
+        return await make_plan(host, direction, names), host.roster.problems
+
+
+def plan_text(plan: Plan, style: Style) -> str:
+    """Lay out a plan: what acts first, in the order in which it begins."""
+    if not plan.steps:
+        return nothing_to_do(plan.direction)
+    ordered = sorted(plan.steps, key=lambda step: step.verb is Verb.NOTHING)
+    rows = [(step.name, _would(step), _why(step)) for step in ordered]
+    text = table(HEADERS, rows, style, colours=[{1: _colour(step)} for step in ordered])
+    acting = sum(step.verb is not Verb.NOTHING for step in plan.steps)
+    return f"{text}\n\n{plan.direction.value} would act on {counted(acting, 'domain')}."
+
+
+def _would(step: Step) -> str:
+    if step.outcome is not None:
+        return f"nothing ({step.outcome.value})"
+    return step.verb.value
+
+
+def _why(step: Step) -> str:
+    return "; ".join((step.reason, *step.notes))
+
+
+def _colour(step: Step) -> str:
+    if step.outcome is not None:
+        return outcome_colour(step.outcome, good=step.good)
+    return "busy" if step.verb is Verb.DESTROY else "good"

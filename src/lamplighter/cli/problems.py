@@ -1,0 +1,27 @@
+"""Problems of files that no line of a command's answer would tell."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
+    from lamplighter.cli.context import Context
+    from lamplighter.model.policy import Problem
+
+
+def tell_stray_problems(
+    problems: Iterable[Problem],
+    told: Collection[str],
+    context: Context,
+) -> None:
+    """Warn of what is wrong with no domain in particular, or with one that is not told of.
+
+    ``told`` are the names of the domains whose own line says what is wrong with them.
+    """
+    for problem in problems:
+        if problem.domain is None or (problem.fatal and problem.domain not in told):
+            place = f"{problem.where}: " if problem.where else ""
+            hint = f"\n  {problem.hint}" if problem.hint else ""
+            context.warn(f"{place}{problem.message}{hint}")

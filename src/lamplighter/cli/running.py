@@ -1,0 +1,138 @@
+"""``up`` and ``down``: take the host's lock, look, plan, run, report.
+
+The lock is taken before the first look, so that a plan is never made from what another run is
+still changing. A first signal ends the run early but in order: nothing new is begun and what is
+known is recorded; a second one drops what is under way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lamplighter.cli.documents import run_document
+from lamplighter.cli.problems import tell_stray_problems
+from lamplighter.cli.progress import show_progress
+from lamplighter.cli.report import report
+from lamplighter.cli.text import style_of
+from lamplighter.engine.plan import plan_down, plan_up
+from lamplighter.errors import CallFailed, CallTimedOut, ToolstackUnreachable
+from lamplighter.host.clock import LoopClock
+from lamplighter.host.lock import hold_host
+from lamplighter.model.plan import Direction
+from lamplighter.service.host import open_host
+from lamplighter.service.runner import Runner
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator, Sequence
+
+    from lamplighter.cli.context import Context
+    from lamplighter.model.configuration import Configuration
+    from lamplighter.model.domain import Sighting
+    from lamplighter.model.plan import Plan
+    from lamplighter.model.policy import Problem
+    from lamplighter.model.run import Run
+    from lamplighter.service.host import Host
+
+#: What ends a run early: a key, systemd or a shutdown, a terminal that goes away.
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+#: How often the first look is tried, and how many host seconds lie between: without one there
+#: can be no run, and a toolstack that failed once may be about to answer.
+LOOKS = 3
+LOOK_PAUSE = 3.0
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what ``up`` and ``down`` have in common."""
+    parser.add_argument(
+        "names",
+        metavar="DOMAIN",
+        nargs="*",
+        help="only these domains, by name or UUID; whatever their policy says",
+    )
+
+
+def carry_out(direction: Direction, args: argparse.Namespace, context: Context) -> int:
+    """Carry out one run and return its exit status."""
+    configuration = context.configuration()
+    return asyncio.run(_carry_out(direction, args.names, configuration, context))
+
+
+async def _carry_out(
+    direction: Direction,
+    names: Sequence[str],
+    configuration: Configuration,
+    context: Context,
+) -> int:
+    run_directory = Path(configuration.host.run.value)
+    with hold_host(run_directory, command=direction.value, since=LoopClock().wall()):
+        async with open_host(configuration, writing=True) as host:
+            plan = await make_plan(host, direction, names)
+            tell_stray_problems(host.roster.problems, {s.name for s in plan.steps}, context)
+            began = host.clock.monotonic()
+            run = await _run(host, plan, context)
+            seconds = host.clock.monotonic() - began
+            toolstack, problems = host.toolstack.name, host.roster.problems
+    status = _exit_status(run, problems, everything=not names)
+    if context.as_json:
+        context.print_json(run_document(run, problems, status))
+    else:
+        style = style_of(context.out, context.environ)
+        context.print(report(run, seconds, style, toolstack=toolstack))
+    return status
+
+
+async def make_plan(host: Host, direction: Direction, names: Sequence[str]) -> Plan:
+    """Look at the host and plan; raise ``UsageError`` for a domain nobody knows."""
+    sightings = await look(host)
+    if direction is Direction.UP:
+        return plan_up(host.roster, sightings, names)
+    return plan_down(host.roster, sightings, names, spared=await host.spared())
+
+
+async def look(host: Host) -> Sequence[Sighting]:
+    """List the domains; a toolstack that fails again and again is ``ToolstackUnreachable``."""
+    for attempt in range(1, LOOKS + 1):
+        try:
+            return await host.toolstack.list()
+        except CallFailed as error:
+            if attempt == LOOKS or isinstance(error, CallTimedOut):
+                raise ToolstackUnreachable(
+                    f"the domains cannot be listed: {error.message}",
+                    hint=error.hint or "nothing was changed; try again when the toolstack answers",
+                ) from error
+        await host.clock.sleep(LOOK_PAUSE)
+    raise AssertionError("the last attempt returns or raises")
+
+
+async def _run(host: Host, plan: Plan, context: Context) -> Run:
+    async with show_progress(context, host.clock) as progress:
+        runner = Runner(host, progress)
+        with _interrupting(runner):
+            return await runner.run(plan)
+
+
+@contextmanager
+def _interrupting(runner: Runner) -> Iterator[None]:
+    """Let signals end the run early instead of ending the process."""
+    loop = asyncio.get_running_loop()
+    for number in SIGNALS:
+        loop.add_signal_handler(number, runner.interrupt, f"interrupted by {number.name}")
+    try:
+        yield
+    finally:
+        for number in SIGNALS:
+            loop.remove_signal_handler(number)
+
+
+def _exit_status(run: Run, problems: Sequence[Problem], *, everything: bool) -> int:
+    """A definition too broken to know whose it is may be of a domain that was wanted up."""
+    nameless = any(problem.fatal and problem.domain is None for problem in problems)
+    if run.direction is Direction.UP and everything and nameless:
+        return 1
+    return run.exit or 0

@@ -1,0 +1,159 @@
+"""``lamplighter status``: every domain, what is wanted of it and what is seen.
+
+A host that cannot be read is shown as such: every domain that files know is ``unknown``, the
+error is told, and the exit status is the error's. It takes no lock and waits for no run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lamplighter.cli.documents import error_document, status_document
+from lamplighter.cli.problems import tell_stray_problems
+from lamplighter.cli.text import counted, moment, style_of, table
+from lamplighter.engine.plan import DOM0
+from lamplighter.engine.status import Seen, View, Wanted, status_rows
+from lamplighter.errors import CallFailed, JournalError, LamplighterError, Unreachable
+from lamplighter.host.journal_reader import JournalReader
+from lamplighter.service.conversation import Conversation
+from lamplighter.service.host import open_host
+from lamplighter.service.roster import load_roster
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Mapping, Sequence
+
+    from lamplighter.cli.context import Context
+    from lamplighter.cli.text import Style
+    from lamplighter.engine.status import Row
+    from lamplighter.model.configuration import Configuration
+    from lamplighter.model.domain import Sighting
+    from lamplighter.model.policy import Roster
+    from lamplighter.model.run import Trace
+    from lamplighter.service.host import Host
+
+HELP = "show what is wanted and what is seen of every domain, and why they differ"
+
+HEADERS = ("DOMAIN", "DOMID", "WANTED", "SEEN", "SINCE", "WHY")
+
+COLOURS = {
+    Seen.RUNNING: "good",
+    Seen.BOOTING: "busy",
+    Seen.PAUSED: "busy",
+    Seen.SHUT_DOWN: "busy",
+    Seen.DYING: "busy",
+    Seen.UNKNOWN: "bad",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What could be seen; ``error`` is why the host could not be read, or None."""
+
+    roster: Roster
+    view: View
+    boot_id: str
+    error: LamplighterError | None = None
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's own arguments: none, it always shows everything."""
+
+
+def run(args: argparse.Namespace, context: Context) -> int:
+    """Do it; return the exit status."""
+    configuration = context.configuration()
+    look = asyncio.run(_look(configuration))
+    rows = status_rows(look.roster, look.view, _traces(configuration, look.boot_id, context))
+    status = look.error.exit_status if look.error else _exit_status(rows, look.roster)
+    if context.as_json:
+        document = status_document(rows, look.roster.problems, status)
+        if look.error is not None:
+            document |= error_document(look.error)
+        context.print_json(document)
+    else:
+        context.print(status_text(rows, style_of(context.out, context.environ)))
+        tell_stray_problems(look.roster.problems, {row.name for row in rows}, context)
+        if look.error is not None:
+            hint = f"\n  {look.error.hint}" if look.error.hint else ""
+            context.warn(f"{look.error.message}{hint}")
+    return status
+
+
+async def _look(configuration: Configuration) -> _Look:
+    try:
+        async with open_host(configuration) as host:
+            try:
+                sightings = await host.toolstack.list()
+                view = View(sightings, await _silent(host, sightings), await host.spared())
+            except (CallFailed, Unreachable) as error:
+                return _Look(host.roster, View(None), host.boot_id, error)
+            return _Look(host.roster, view, host.boot_id)
+    except Unreachable as error:
+        embedded = configuration.host.toolstack.value == "embedded"
+        roster = load_roster(configuration, owner=os.getuid() if embedded else 0)
+        return _Look(roster, View(None), "", error)
+
+
+async def _silent(host: Host, sightings: Sequence[Sighting]) -> set[int]:
+    """Return the domids of domains whose kernel has not advertised itself."""
+    domids = [seen.domid for seen in sightings if seen.domid != DOM0 and seen.running]
+    words = (Conversation(host.xenstore, domid).able() for domid in domids)
+    able = await asyncio.gather(*words)
+    return {domid for domid, word in zip(domids, able, strict=True) if word is None}
+
+
+def _traces(configuration: Configuration, boot_id: str, context: Context) -> Mapping[str, Trace]:
+    """Read what runs wrote since the host booted; status goes on without it."""
+    if not boot_id:
+        return {}
+    try:
+        reader = JournalReader(Path(configuration.host.state.value))
+        try:
+            return reader.traces(boot_id)
+        finally:
+            reader.close()
+    except JournalError as error:
+        context.warn(f"{error.message}\n  {error.hint}")
+        return {}
+
+
+def _exit_status(rows: Sequence[Row], roster: Roster) -> int:
+    """0 when everything that is wanted up is up, or on its way there."""
+    up = (Seen.RUNNING, Seen.BOOTING)
+    missing = any(row.wanted is Wanted.UP and row.seen not in up for row in rows)
+    return int(missing or any(problem.fatal for problem in roster.problems))
+
+
+def status_text(rows: Sequence[Row], style: Style) -> str:
+    """Lay out the rows, and count what is up."""
+    if not rows:
+        return "no domain is defined and none runs"
+    cells = [
+        (
+            row.name,
+            "-" if row.domid is None else str(row.domid),
+            row.wanted.value,
+            row.seen.value,
+            moment(row.since),
+            row.why,
+        )
+        for row in rows
+    ]
+    text = table(HEADERS, cells, style, colours=[{3: _colour(row)} for row in rows])
+    running = sum(row.seen in (Seen.RUNNING, Seen.BOOTING, Seen.PAUSED) for row in rows)
+    wanted = sum(row.wanted is Wanted.UP for row in rows)
+    counts = f"{counted(len(rows), 'domain')}: {wanted} wanted up, {running} running"
+    if any(row.seen is Seen.UNKNOWN for row in rows):
+        counts = f"{counted(len(rows), 'domain')}: what runs could not be read"
+    return f"{text}\n\n{counts}."
+
+
+def _colour(row: Row) -> str:
+    if row.seen is Seen.ABSENT:
+        return "bad" if row.wanted is Wanted.UP else "quiet"
+    return COLOURS[row.seen]

@@ -1,0 +1,25 @@
+"""``lamplighter up``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lamplighter.cli import running
+from lamplighter.model.plan import Direction
+
+if TYPE_CHECKING:
+    import argparse
+
+    from lamplighter.cli.context import Context
+
+HELP = "start what is wanted (or the named domains) and wait until all have settled"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's own arguments."""
+    running.add_arguments(parser)
+
+
+def run(args: argparse.Namespace, context: Context) -> int:
+    """Do it; return the exit status."""
+    return running.carry_out(Direction.UP, args, context)
