@@ -12,6 +12,7 @@
     |-- CallFailed              call-failed     1    one call to the toolstack failed
     |   `-- CallTimedOut        call-timed-out  1    ... or did not return in time
     |-- JournalError            journal         1    the record cannot be kept
+    |-- OutputError             output          1    the answer cannot be written
     `-- XenStoreError           xenstore        1    XenStore answered with an error's name
         `-- StoreConflict       xenstore        1    (EAGAIN) a transaction must be tried again
 
@@ -116,6 +117,12 @@ class JournalError(LamplighterError):
     """The journal cannot be read or written."""
 
     code = "journal"
+
+
+class OutputError(LamplighterError):
+    """Standard output cannot be written: what the command did is done, its answer is lost."""
+
+    code = "output"
 
 
 class XenStoreError(LamplighterError):

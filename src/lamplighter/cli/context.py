@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
+from lamplighter.errors import OutputError
 from lamplighter.host.files import read_configuration
 
 if TYPE_CHECKING:
@@ -42,12 +43,18 @@ class Context:
         return read_configuration(self.config_path, required=self.explicit)
 
     def print(self, text: str = "") -> None:
-        """Print a line of the answer."""
-        self.out.write(f"{text}\n")
+        """Print a line of the answer; raise ``BrokenPipeError`` or ``OutputError``."""
+        try:
+            self.out.write(f"{text}\n")
+            self.out.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise OutputError(f"the answer cannot be written: {error.strerror}") from error
 
     def print_json(self, document: object) -> None:
-        """Print the one JSON document of this command."""
-        self.out.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+        """Print the one JSON document of this command; raise as ``print`` does."""
+        self.print(json.dumps(document, indent=2, ensure_ascii=False))
 
     def warn(self, text: str) -> None:
         """Say something beside the answer; a standard error that is gone stops nothing."""

@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import importlib
+import io
 import os
 import sys
 from pathlib import Path
@@ -21,7 +22,8 @@ from typing import TYPE_CHECKING, NoReturn, Protocol, TextIO, cast
 
 from lamplighter import __version__
 from lamplighter.cli.context import CONFIG_VARIABLE, DEFAULT_CONFIG, Context
-from lamplighter.errors import LamplighterError, UsageError
+from lamplighter.cli.documents import error_document
+from lamplighter.errors import LamplighterError, OutputError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -74,18 +76,13 @@ class Parser(argparse.ArgumentParser):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run ``lamplighter`` with the process's own streams; return its exit status."""
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            # A name that the locale cannot print must not cost the rest of the answer.
-            stream.reconfigure(errors="backslashreplace")
+    out, err = _own_stream(1, sys.stdout), _own_stream(2, sys.stderr)
     arguments = sys.argv[1:] if argv is None else argv
     try:
-        status = execute(arguments, os.environ, sys.stdout, sys.stderr)
-        sys.stdout.flush()
+        status = execute(arguments, os.environ, out, err)
     except BrokenPipeError:
-        _discard_stdout()
-        return PIPE_CLOSED
-    return status
+        status = PIPE_CLOSED
+    return status if _let_go_of(out) else status or PIPE_CLOSED
 
 
 def execute(
@@ -120,9 +117,8 @@ def execute(
 
 def tell_error(error: LamplighterError, context: Context) -> None:
     """Tell the error that ended the command: to a person, or as the command's document."""
-    if context.as_json:
-        told = {"code": error.code, "message": error.message, "hint": error.hint}
-        context.print_json({"error": told, "exit": error.exit_status})
+    if context.as_json and not isinstance(error, OutputError):
+        context.print_json(error_document(error))
     else:
         context.warn(error.message + (f"\n  {error.hint}" if error.hint else ""))
 
@@ -213,8 +209,26 @@ def _nearest(given: str, known: Iterable[str]) -> str | None:
     return near[0] if near else None
 
 
-def _discard_stdout() -> None:
-    """Let the interpreter's last flush go nowhere: nobody reads any more."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
-    os.close(nowhere)
+def _own_stream(descriptor: int, stream: TextIO | None) -> TextIO:
+    """Return a stream that can be written, whatever the process was started with."""
+    if stream is None:
+        # It was closed. A file opened later must not get its number and be written into.
+        nowhere = os.open(os.devnull, os.O_RDWR)
+        os.dup2(nowhere, descriptor)
+        stream = os.fdopen(descriptor, "w")
+    if isinstance(stream, io.TextIOWrapper):
+        # A name that the locale cannot print must not cost the rest of the answer.
+        stream.reconfigure(errors="backslashreplace")
+    return stream
+
+
+def _let_go_of(stream: TextIO) -> bool:
+    """Flush a stream; one that nobody reads is sent nowhere, or the interpreter would complain."""
+    try:
+        stream.flush()
+    except OSError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
+        return False
+    return True
