@@ -1,0 +1,86 @@
+"""The end of a run: every outcome, one sentence, what to type next."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from lamplighter.cli.report import report
+from lamplighter.cli.text import Style
+from lamplighter.model.outcome import Outcome, Result
+from lamplighter.model.plan import Direction
+from lamplighter.model.run import Run
+
+AT = datetime(2025, 3, 1, tzinfo=UTC)
+
+
+def told(
+    direction: Direction, *results: Result, toolstack: str = "xl", seconds: float = 184.2
+) -> str:
+    run = Run(1, direction, "boot", AT, AT, 1, results)
+    return report(run, seconds, Style(), toolstack=toolstack)
+
+
+def bad(name: str, outcome: Outcome, note: str = "", domid: int | None = 4) -> Result:
+    return Result(name, None, domid, outcome, 3.0, note, good=False)
+
+
+def test_a_good_run_is_a_table_and_a_sentence() -> None:
+    text = told(
+        Direction.DOWN,
+        Result("web", None, 2, Outcome.CLEAN, 3.14),
+        Result("db", None, 1, Outcome.SKIPPED, 0.0, 'stop = "leave"'),
+        seconds=3.2,
+    )
+    assert text == (
+        "DOMAIN  OUTCOME  TIME   NOTE\n"
+        'db      skipped         stop = "leave"\n'
+        "web     clean    3.1 s\n"
+        "\n"
+        "down: 2 domains in 3.2 s: 1 clean, 1 skipped."
+    )
+
+
+def test_a_bad_run_ends_with_what_to_type() -> None:
+    text = told(
+        Direction.DOWN,
+        bad("stuck", Outcome.FORCED, "it did not acknowledge"),
+        Result("web", None, 2, Outcome.CLEAN, 3.14),
+        bad("gone", Outcome.UNKNOWN, "nobody saw how it ended"),
+    )
+    assert text.partition("\n\n")[2] == (
+        "down: 3 domains in 3 min 04 s: 1 clean, 1 forced, 1 unknown. 2 need attention:\n"
+        "    lamplighter status         # where gone is now\n"
+        "    lamplighter down gone      # try again\n"
+        "    lamplighter explain stuck  # its settings and where they come from"
+    )
+    assert text.splitlines()[1:4] == [
+        "web     clean    3.1 s",
+        "gone    unknown  3.0 s  nobody saw how it ended",
+        "stuck   forced   3.0 s  it did not acknowledge",
+    ]
+
+
+def test_a_failed_start_names_the_console_where_there_is_one() -> None:
+    failed = bad("db", Outcome.FAILED, "it crashed while it booted")
+    assert "    xl console db           # what its guest says\n" in told(Direction.UP, failed)
+    assert "xl console" not in told(Direction.UP, failed, toolstack="embedded")
+    never = bad("db", Outcome.FAILED, "no memory", domid=None)
+    assert "xl console" not in told(Direction.UP, never)
+    assert told(Direction.UP, failed).endswith("lamplighter up db       # try again")
+
+
+def test_names_are_safe_to_paste_and_to_print() -> None:
+    text = told(Direction.UP, bad("a b;\x1b[2J", Outcome.FAILED))
+    assert "\x1b" not in text
+    assert "lamplighter explain 'a b;\\x1b[2J'" in text
+
+
+def test_many_bad_ones_are_cut_short() -> None:
+    text = told(Direction.DOWN, *(bad(f"d{i:02}", Outcome.FORCED) for i in range(30)))
+    assert text.count("lamplighter explain") == 8
+    assert text.endswith("    ... and so on for 22 more")
+
+
+def test_a_run_with_nothing_to_do_says_why() -> None:
+    assert told(Direction.DOWN) == "down: no domain runs; nothing to do"
+    assert told(Direction.UP) == ("up: no definition says anything about any domain; nothing to do")
