@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lamplighter.errors import ProtocolError
@@ -18,10 +17,9 @@ from lamplighter.xenstore.wire import Op
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from lamplighter.xenstore.server import Request
-
-Rule = "Callable[[Connection, Request], bytes | None]"
 
 
 class SmallStore:
@@ -45,21 +43,20 @@ class SmallStore:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self.stop()
+        self.stop()
 
     async def listen(self) -> None:
         """Open the socket."""
         loop = asyncio.get_running_loop()
         self._server = await loop.create_unix_server(lambda: Connection(self), str(self.path))
 
-    async def stop(self) -> None:
+    def stop(self) -> None:
         """Close the socket and every connection, as a daemon that is killed."""
         if self._server is not None:
             self._server.close()
             self._server = None
         self.drop()
         self.path.unlink(missing_ok=True)
-        await asyncio.sleep(0)
 
     def drop(self) -> None:
         """Close every connection."""

@@ -51,9 +51,9 @@ ATTEMPT_TIMEOUT = 30.0
 STEADY = 30.0
 #: How often a transaction is tried. A guest that writes without pause could win for ever.
 TRANSACTION_ATTEMPTS = 64
-#: The most bytes of names one directory may have, and how often its listing begins anew when
-#: the directory changes between two parts.
-DIRECTORY_MAX = 4 * 1024 * 1024
+#: The most bytes of names one directory may have, and how often its listing is begun when the
+#: directory changes between two parts.
+DIRECTORY_MAX = 1024 * 1024
 DIRECTORY_ATTEMPTS = 16
 
 
@@ -123,17 +123,24 @@ class XenStore:
 
     async def _directory_in_parts(self, path: str, link: Link, tx_id: int) -> list[str]:
         for _ in range(DIRECTORY_ATTEMPTS):
-            names, expected = b"", None
-            while len(names) <= DIRECTORY_MAX:
-                payload = path_field(path) + b"%d\0" % len(names)
-                part = await link.ask(Op.DIRECTORY_PART, payload, tx_id, parse_part)
-                generation, more, last = part
-                if expected not in (None, generation):
-                    break
-                names, expected = names + more, generation
-                if last:
-                    return parse_names(names)
-        raise XenStoreError("EAGAIN", f"{path} changes too often to be listed, or is too large")
+            names = await self._parts(path, link, tx_id)
+            if names is not None:
+                return parse_names(names)
+        raise XenStoreError("EAGAIN", f"{path} changed {DIRECTORY_ATTEMPTS} times while listed")
+
+    async def _parts(self, path: str, link: Link, tx_id: int) -> bytes | None:
+        """Return all names of a directory; None when it changed between two parts."""
+        names, expected = bytearray(), None
+        while len(names) <= DIRECTORY_MAX:
+            payload = path_field(path) + b"%d\0" % len(names)
+            generation, more, last = await link.ask(Op.DIRECTORY_PART, payload, tx_id, parse_part)
+            if expected not in (None, generation):
+                return None
+            expected = generation
+            names += more
+            if last:
+                return bytes(names)
+        raise XenStoreError("E2BIG", f"{path} lists more than {DIRECTORY_MAX} bytes of names")
 
     async def get_permissions(self, path: str, tx: int = 0) -> list[Permission]:
         """Return a node's permissions; the first is its owner's and everybody's."""

@@ -37,7 +37,8 @@ READ_SIZE = 65536
 #: How often to look for an answer: about 50 microseconds.
 LOOKS = 40
 
-_NAMES = {number: name for name, number in ERRORS.items()}
+# The device's EIO is no answer of XenStore's: the device has gone.
+_ANSWERS = {number: name for name, number in ERRORS.items() if name != "EIO"}
 
 
 class Receiver(Protocol):
@@ -98,7 +99,7 @@ class Transport:
         while self._unsent and self._open:
             data = self._unsent[0]
             try:
-                self._sent += os.write(self._descriptor, data[self._sent :])
+                self._sent += os.write(self._descriptor, memoryview(data)[self._sent :])
             except BlockingIOError:
                 self._loop.add_writer(self._descriptor, self._write)
                 return
@@ -112,10 +113,10 @@ class Transport:
             self._loop.remove_writer(self._descriptor)
 
     def _refused(self, error: OSError) -> None:
-        if self._sent or not self._is_device or error.errno not in _NAMES:
+        if self._sent or not self._is_device or error.errno not in _ANSWERS:
             self._close(error)
         else:
-            self._receiver.packet_refused(self._unsent.popleft(), _NAMES[error.errno])
+            self._receiver.packet_refused(self._unsent.popleft(), _ANSWERS[error.errno])
 
     def _read(self) -> None:
         try:

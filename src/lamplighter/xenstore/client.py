@@ -216,7 +216,7 @@ def parse_flag(payload: bytes) -> bool:
 def parse_part(payload: bytes) -> tuple[int, bytes, bool]:
     """Read a part of a directory: the node's generation, the names' bytes, and "it is the last"."""
     generation, found, names = payload.partition(b"\0")
-    if not found or not names.endswith(b"\0"):
+    if not (found and names.endswith(b"\0") and names.isascii()):
         raise _malformed("part of a directory", payload)
     last = names == b"\0" or names.endswith(b"\0\0")
     return parse_number(generation + b"\0"), names[:-1] if last else names, last
