@@ -21,6 +21,9 @@ DEFAULT_CONFIG = Path("/etc/lamplighter/lamplighter.toml")
 #: The environment variable that names the configuration.
 CONFIG_VARIABLE = "LAMPLIGHTER_CONFIG"
 
+#: What a shell adds to the number of the signal that ended a program.
+SIGNALLED = 128
+
 
 @dataclass
 class Context:
@@ -63,3 +66,10 @@ class Context:
             self.err.flush()
         except (OSError, ValueError):
             return
+
+    def warn_interrupted(self) -> None:
+        """Say what an interruption leaves behind."""
+        self.warn(
+            "interrupted; a domain that was asked to stop or told to start goes on by itself\n"
+            "  lamplighter status shows where each one is",
+        )

@@ -16,12 +16,13 @@ import difflib
 import importlib
 import io
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, Protocol, TextIO, cast
 
 from lamplighter import __version__
-from lamplighter.cli.context import CONFIG_VARIABLE, DEFAULT_CONFIG, Context
+from lamplighter.cli.context import CONFIG_VARIABLE, DEFAULT_CONFIG, SIGNALLED, Context
 from lamplighter.cli.documents import error_document
 from lamplighter.errors import LamplighterError, OutputError, UsageError
 
@@ -42,9 +43,8 @@ COMMANDS = {
     "demo": "lamplighter.cli.demo",
 }
 
-#: What a shell reports for a program that a signal ended: 128 and the signal's number.
-INTERRUPTED = 130
-PIPE_CLOSED = 141
+INTERRUPTED = SIGNALLED + signal.SIGINT
+PIPE_CLOSED = SIGNALLED + signal.SIGPIPE
 
 
 class Command(Protocol):
@@ -108,10 +108,7 @@ def execute(
         # argparse printed a help text and is done.
         return int(end.code or 0)
     except KeyboardInterrupt:
-        context.warn(
-            "interrupted; a domain that was asked to stop or told to start goes on by itself\n"
-            "  lamplighter status shows where each one is",
-        )
+        context.warn_interrupted()
         return INTERRUPTED
 
 

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lamplighter.cli.context import SIGNALLED
 from lamplighter.cli.documents import run_document
 from lamplighter.cli.problems import tell_stray_problems
 from lamplighter.cli.progress import show_progress
@@ -75,15 +76,19 @@ async def _carry_out(
             plan = await make_plan(host, direction, names)
             tell_stray_problems(host.roster.problems, {s.name for s in plan.steps}, context)
             began = host.clock.monotonic()
-            run = await _run(host, plan, context)
+            run, interruption = await _run(host, plan, context)
             seconds = host.clock.monotonic() - began
             toolstack, problems = host.toolstack.name, host.roster.problems
     status = _exit_status(run, problems, everything=not names)
+    if interruption is not None:
+        status = SIGNALLED + interruption
     if context.as_json:
         context.print_json(run_document(run, problems, status))
     else:
         style = style_of(context.out, context.environ)
         context.print(report(run, seconds, style, toolstack=toolstack))
+    if interruption is not None:
+        context.warn_interrupted()
     return status
 
 
@@ -110,24 +115,35 @@ async def look(host: Host) -> Sequence[Sighting]:
     raise AssertionError("the last attempt returns or raises")
 
 
-async def _run(host: Host, plan: Plan, context: Context) -> Run:
+async def _run(host: Host, plan: Plan, context: Context) -> tuple[Run, int | None]:
+    """Carry the plan out; return the run, and the signal that ended it early, if one did."""
     async with show_progress(context, host.clock) as progress:
         runner = Runner(host, progress)
-        with _interrupting(runner):
-            return await runner.run(plan)
+        with _interrupting(runner) as caught:
+            run = await runner.run(plan)
+    return run, caught[0] if caught else None
 
 
 @contextmanager
-def _interrupting(runner: Runner) -> Iterator[None]:
-    """Let signals end the run early instead of ending the process."""
+def _interrupting(runner: Runner) -> Iterator[list[int]]:
+    """Let signals end the run early instead of the process; yield the list of those that came."""
     loop = asyncio.get_running_loop()
-    for number in SIGNALS:
-        loop.add_signal_handler(number, runner.interrupt, f"interrupted by {number.name}")
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    mine = [number for number in SIGNALS if before[number] is not signal.SIG_IGN]  # nohup, &
+    caught: list[int] = []
+
+    def interrupt(number: signal.Signals) -> None:
+        caught.append(number)
+        runner.interrupt(f"interrupted by {number.name}")
+
+    for number in mine:
+        loop.add_signal_handler(number, interrupt, number)
     try:
-        yield
+        yield caught
     finally:
-        for number in SIGNALS:
+        for number in mine:
             loop.remove_signal_handler(number)
+            signal.signal(number, before[number] or signal.SIG_DFL)
 
 
 def _exit_status(run: Run, problems: Sequence[Problem], *, everything: bool) -> int:
