@@ -1,0 +1,1 @@
+"""Speed as ratios against peers, measured in one run on one machine. ``python -m bench``."""

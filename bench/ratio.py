@@ -1,0 +1,61 @@
+"""A ratio against a peer, measured in rounds that take turns.
+
+Machines differ and change from minute to minute, ratios hardly: each round measures ours and the
+peer's right after one another, and the median of the rounds' ratios counts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from statistics import median
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Skipped(Exception):
+    """It can't be measured here; the message says why."""
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """One line of the output. ``aim`` is the least ratio, or the most where ``at_most`` is set."""
+
+    name: str
+    ours: float
+    peer: float
+    ratio: float
+    unit: str
+    aim: float
+    at_most: bool = False
+
+    @property
+    def reached(self) -> bool:
+        """The aim is reached."""
+        return self.ratio <= self.aim if self.at_most else self.ratio >= self.aim
+
+    def __str__(self) -> str:
+        sign = "<=" if self.at_most else ">="
+        verdict = "ok" if self.reached else "short"
+        return (
+            f"{self.name:<34} ours {figure(self.ours):>8} peer {figure(self.peer):>8} "
+            f"{self.unit:<8} ratio {self.ratio:6.2f}  aim {sign} {self.aim:g}  {verdict}"
+        )
+
+
+def figure(number: float) -> str:
+    """Return a number with three digits that mean something."""
+    return f"{number:.0f}" if number >= 100 else f"{number:.3g}"
+
+
+def in_turns(
+    ours: Callable[[], float], peer: Callable[[], float], rounds: int
+) -> tuple[float, float, float]:
+    """Measure both in turns; return the medians of ours, of the peer's, and of the ratios."""
+    pairs = [(ours(), peer()) for _ in range(rounds)]
+    return (
+        median(mine for mine, _ in pairs),
+        median(theirs for _, theirs in pairs),
+        median(mine / theirs for mine, theirs in pairs),
+    )
