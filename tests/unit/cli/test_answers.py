@@ -1,0 +1,177 @@
+"""The answers of ``status``, ``plan`` and ``demo`` as text, and the exit statuses behind them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from uuid import UUID
+
+import pytest
+
+from lamplighter.cli import demo, plan, running, status
+from lamplighter.cli.text import Style
+from lamplighter.engine.status import Row, Seen, Wanted
+from lamplighter.errors import CallFailed, CallTimedOut, LamplighterError, ToolstackUnreachable
+from lamplighter.model.domain import Definition, Kind, Sighting
+from lamplighter.model.outcome import Outcome, Result
+from lamplighter.model.plan import Direction, Plan, Step, Verb
+from lamplighter.model.policy import Policy, Problem, Roster
+from lamplighter.model.run import Run
+from tests import virtual
+
+AT = datetime(2025, 3, 1, 12, 0, tzinfo=UTC)
+LOCAL = f"{AT.astimezone():%Y-%m-%d %H:%M:%S}"
+FATAL = Problem("syntax", "a string has no end")
+WARNING = Problem("suspend-refused", "it is shut down instead", domain="db", fatal=False)
+
+
+def row(name: str, wanted: Wanted, seen: Seen, why: str = "", domid: int | None = None) -> Row:
+    return Row(name, UUID(int=1), domid, wanted, seen, AT if domid else None, why)
+
+
+def test_status_lines_up_and_counts() -> None:
+    rows = [
+        row("db", Wanted.UP, Seen.RUNNING, domid=3),
+        row("web", Wanted.UP, Seen.ABSENT, "should be up and is not"),
+        row("byhand", Wanted.NOTHING, Seen.PAUSED, "is paused", domid=12),
+    ]
+    assert status.status_text(rows, Style()).splitlines() == [
+        "DOMAIN  DOMID  WANTED  SEEN     " + "SINCE".ljust(len(LOCAL)) + "  WHY",
+        f"db      3      up      running  {LOCAL}",
+        "web     -      up      absent   " + "-".ljust(len(LOCAL)) + "  should be up and is not",
+        f"byhand  12     -       paused   {LOCAL}  is paused",
+        "",
+        "3 domains: 2 wanted up, 2 running.",
+    ]
+
+
+def test_status_never_counts_what_it_could_not_read() -> None:
+    text = status.status_text([row("db", Wanted.UP, Seen.UNKNOWN, "could not")], Style())
+    assert text.endswith("\n\n1 domain: what runs could not be read.")
+    assert status.status_text([], Style()) == "no domain is defined and none runs"
+
+
+@pytest.mark.parametrize(
+    ("rows", "problems", "exit_status"),
+    [
+        ([], (), 0),
+        ([row("db", Wanted.UP, Seen.RUNNING), row("w", Wanted.UP, Seen.BOOTING)], (), 0),
+        ([row("db", Wanted.DOWN, Seen.RUNNING), row("w", Wanted.DOWN, Seen.ABSENT)], (), 0),
+        ([row("db", Wanted.UP, Seen.ABSENT)], (), 1),
+        ([row("db", Wanted.UP, Seen.SHUT_DOWN)], (), 1),
+        ([row("db", Wanted.UP, Seen.PAUSED)], (), 1),
+        ([row("db", Wanted.UP, Seen.UNKNOWN)], (), 1),
+        ([], (WARNING,), 0),
+        ([], (FATAL,), 1),
+    ],
+)
+def test_status_is_0_when_what_is_wanted_holds(
+    rows: list[Row],
+    problems: tuple[Problem, ...],
+    exit_status: int,
+) -> None:
+    assert status._exit_status(rows, Roster(problems=problems)) == exit_status
+
+
+def step(name: str, verb: Verb, reason: str, outcome: Outcome | None = None, *notes: str) -> Step:
+    definition = Definition(name, None, Kind.PV, f"/etc/xen/{name}.cfg")
+    return Step(name, verb, reason, Policy(), definition, outcome=outcome, notes=notes)
+
+
+def test_a_plan_tells_what_acts_first_and_why() -> None:
+    steps = (
+        step("a", Verb.NOTHING, "runs already as domid 3", Outcome.ALREADY),
+        step("b", Verb.START, 'start = "always"', None, "suspend is refused"),
+    )
+    assert plan.plan_text(Plan(Direction.UP, steps), Style()).splitlines() == [
+        "DOMAIN  WOULD              WHY",
+        'b       start              start = "always"; suspend is refused',
+        "a       nothing (already)  runs already as domid 3",
+        "",
+        "up would act on 1 domain.",
+    ]
+
+
+def test_a_plan_without_steps_says_why() -> None:
+    assert "no domain runs" in plan.plan_text(Plan(Direction.DOWN, ()), Style())
+
+
+def ended(direction: Direction, *results: Result, exit_status: int = 0) -> Run:
+    return Run(1, direction, "boot", AT, AT, exit_status, results)
+
+
+@pytest.mark.parametrize(
+    ("direction", "problems", "everything", "exit_status"),
+    [
+        (Direction.UP, (), True, 0),
+        (Direction.UP, (FATAL,), True, 1),
+        (Direction.UP, (FATAL,), False, 0),
+        (Direction.DOWN, (FATAL,), True, 0),
+        (Direction.UP, (WARNING,), True, 0),
+    ],
+)
+def test_a_definition_nobody_can_name_spoils_a_whole_start(
+    direction: Direction,
+    problems: tuple[Problem, ...],
+    everything: bool,
+    exit_status: int,
+) -> None:
+    run = ended(direction)
+    assert running._exit_status(run, problems, everything=everything) == exit_status
+    bad = ended(direction, exit_status=1)
+    assert running._exit_status(bad, problems, everything=everything) == 1
+
+
+class Clumsy:
+    """A host whose toolstack fails for a while."""
+
+    def __init__(self, *failures: LamplighterError) -> None:
+        self.failures = list(failures)
+        self.slept = 0.0
+        self.toolstack = self.clock = self
+
+    async def list(self) -> list[Sighting]:
+        if self.failures:
+            raise self.failures.pop(0)
+        return []
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept += seconds
+
+
+def test_a_first_look_that_fails_is_tried_again() -> None:
+    host = Clumsy(CallFailed("xl died"), CallFailed("xl died"))
+    assert virtual.run(running.look(host)) == []
+    assert host.slept == 6.0
+
+
+@pytest.mark.parametrize(
+    "failures",
+    [(CallFailed("xl died"),) * 3, (CallTimedOut("xl hangs"),)],
+)
+def test_without_a_first_look_there_is_no_run(failures: tuple[LamplighterError, ...]) -> None:
+    host = Clumsy(*failures)
+    with pytest.raises(ToolstackUnreachable, match="cannot be listed: xl") as caught:
+        virtual.run(running.look(host))
+    assert caught.value.exit_status == 69
+    assert host.failures == []
+
+
+def test_the_demo_closes_with_both_ways_of_each_domain() -> None:
+    up = ended(
+        Direction.UP,
+        Result("db", None, 1, Outcome.STARTED, 3.0),
+        Result("never", None, None, Outcome.SKIPPED, 0.0, 'start = "never"'),
+    )
+    down = ended(
+        Direction.DOWN,
+        Result("db", None, 1, Outcome.FORCED, 9.0, "it hung", good=False),
+        Result("byhand", None, 2, Outcome.CLEAN, 1.0),
+    )
+    assert demo.closing_text([down, up], Style()).splitlines() == [
+        "DOMAIN  UP       DOWN    NOTE",
+        "byhand  -        clean",
+        "db      started  forced  it hung",
+        'never   skipped  -       start = "never"',
+        "",
+        "3 domains came up and went down with the host: 1 forced, 1 clean.",
+    ]
