@@ -19,7 +19,7 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn, Protocol, TextIO, cast
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TextIO, cast
 
 from lamplighter import __version__
 from lamplighter.cli.context import CONFIG_VARIABLE, DEFAULT_CONFIG, SIGNALLED, Context
@@ -59,8 +59,22 @@ class Command(Protocol):
         """Do it; return the exit status."""
 
 
+class Formatter(argparse.HelpFormatter):
+    """Help as wide as the terminal, without the import of shutil that argparse would need."""
+
+    def __init__(self, prog: str) -> None:
+        try:
+            columns = os.get_terminal_size(1).columns
+        except OSError:
+            columns = 80
+        super().__init__(prog, width=max(40, columns - 2))
+
+
 class Parser(argparse.ArgumentParser):
     """An argument parser whose errors are ``UsageError``s that name the nearest option."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**{"formatter_class": Formatter, "allow_abbrev": False, **settings})
 
     def error(self, message: str) -> NoReturn:
         """Raise the error instead of leaving the process."""
@@ -140,7 +154,6 @@ def _dispatch(argv: Sequence[str], context: Context) -> int:
         prog=f"lamplighter {first.command}",
         description=command.HELP,
         parents=[_global_options()],
-        allow_abbrev=False,
     )
     command.add_arguments(parser)
     given = argparse.Namespace(config=first.config, json=first.json)
@@ -173,7 +186,6 @@ def _front_parser() -> Parser:
         description="Brings the domains of a Xen host up with the host and down with it, cleanly.",
         parents=[_global_options()],
         add_help=False,
-        allow_abbrev=False,
         usage="lamplighter [--config FILE] [--json] COMMAND ...",
     )
     parser.set_defaults(config=None, json=False)
@@ -184,9 +196,9 @@ def _front_parser() -> Parser:
     return parser
 
 
-def _global_options() -> argparse.ArgumentParser:
+def _global_options() -> Parser:
     """The options that every command takes, before its name or after it."""
-    parent = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+    parent = Parser(add_help=False, argument_default=argparse.SUPPRESS)
     parent.add_argument(
         "--config",
         metavar="FILE",
