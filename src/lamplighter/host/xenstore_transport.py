@@ -77,19 +77,15 @@ class Transport:
 
     def look(self) -> None:
         """Look a few times whether an answer is there already."""
-        if not self._open or self._unsent:
+        if self._unsent:
             return
         for _ in range(LOOKS):
-            try:
-                data = os.read(self._descriptor, READ_SIZE)
-            except BlockingIOError:
-                os.sched_yield()
-                continue
-            except OSError:
-                return  # the loop will find the same
-            if data:
+            if not self._open:
+                return
+            if data := self._take():
                 self._loop.call_soon(self._receiver.data_received, data)
-            return
+                return
+            os.sched_yield()
 
     def abort(self) -> None:
         """Close at once."""
@@ -119,17 +115,21 @@ class Transport:
             self._receiver.packet_refused(self._unsent.popleft(), _ANSWERS[error.errno])
 
     def _read(self) -> None:
+        if data := self._take():
+            self._receiver.data_received(data)
+
+    def _take(self) -> bytes:
+        """Return what is there, or nothing; close where nothing will come any more."""
         try:
             data = os.read(self._descriptor, READ_SIZE)
         except BlockingIOError:
-            return
+            return b""
         except OSError as error:
             self._close(error)
-            return
-        if data:
-            self._receiver.data_received(data)
-        else:
+            return b""
+        if not data:
             self._close(EOFError("end of file"))
+        return data
 
     def _close(self, error: Exception | None) -> None:
         if not self._open:

@@ -1,63 +1,27 @@
-"""The XenStore client on a socket: requests, transactions, watches, and what cancels them."""
+"""The XenStore client on a socket: requests, their limits, and what is not the protocol."""
 
 from __future__ import annotations
 
 import asyncio
 import struct
-import tempfile
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
-from lamplighter.errors import (
-    ProtocolError,
-    StoreConflict,
-    XenStoreError,
-    XenStoreUnreachable,
-)
-from lamplighter.host import xenstore
-from lamplighter.host.clock import LoopClock
+from lamplighter.errors import ProtocolError, XenStoreError, XenStoreUnreachable
 from lamplighter.host.xenstore import XenStore
 from lamplighter.xenstore import permissions
 from lamplighter.xenstore.client import PENDING_MAX
 from lamplighter.xenstore.wire import Op, encode
 from tests import virtual
-from tests.small_store import SmallStore
+from tests.store_client import CLOCK, named, on_a_store
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
+    from pathlib import Path
 
     from lamplighter.xenstore.server import Request
-    from tests.small_store import Connection
-
-    Body = Callable[[SmallStore, XenStore], Awaitable[None]]
-
-CLOCK = LoopClock()
-
-
-def on_a_store(body: Body, seed: int | None = 1) -> None:
-    """Run the body with a store and a client of it."""
-
-    async def main() -> None:
-        with tempfile.TemporaryDirectory() as folder:
-            async with SmallStore(Path(folder) / "socket") as store:
-                store.values = {"/a": b"", "/a/b": b"value", "/local/domain/3": b""}
-                client = await XenStore.connect(str(store.path), CLOCK)
-                try:
-                    async with CLOCK.timeout(3600):
-                        await body(store, client)
-                finally:
-                    await client.close()
-
-    virtual.run(main(), seed=seed)
-
-
-async def named(request: Awaitable[Any]) -> str:
-    """Return the name of the error a request ends with."""
-    with pytest.raises(XenStoreError) as caught:
-        await request
-    return caught.value.name
+    from tests.small_store import Connection, SmallStore
 
 
 def test_reading_and_writing() -> None:
@@ -149,6 +113,16 @@ def test_a_directory_without_end_is_given_up() -> None:
     on_a_store(body)
 
 
+def test_a_directory_that_is_not_there() -> None:
+    async def body(store: SmallStore, client: XenStore) -> None:
+        store.rules[Op.DIRECTORY] = lambda connection, request: connection.wire.error(
+            request, "ENOENT"
+        )
+        assert await named(client.directory("/none")) == "ENOENT"
+
+    on_a_store(body)
+
+
 def test_requests_are_pipelined() -> None:
     async def body(store: SmallStore, client: XenStore) -> None:
         store.values |= {f"/n/{number}": b"%d" % number for number in range(500)}
@@ -225,223 +199,6 @@ def test_a_request_given_up_leaves_the_connection_sound() -> None:
         store.connections[0].release()
         assert await other == b"value"
         assert store.seen["READ"] == 3
-
-    on_a_store(body)
-
-
-def test_a_transaction_is_committed_once_with_all_its_requests() -> None:
-    async def body(store: SmallStore, client: XenStore) -> None:
-        async def change(tx: int) -> bytes:
-            await client.write("/a/x", b"1", tx)
-            return await client.read("/a/b", tx)
-
-        used: set[int] = set()
-        store.rules[Op.WRITE] = lambda _, request: used.add(request.tx_id)
-        assert await client.transact(change) == b"value"
-        assert store.values["/a/x"] == b"1"
-        assert used == {1}
-        assert store.connections[0].transactions == set()
-
-    on_a_store(body)
-
-
-def test_a_transaction_in_conflict_is_done_again_from_its_start() -> None:
-    async def body(store: SmallStore, client: XenStore) -> None:
-        store.conflicts = 3
-        seen: list[int] = []
-
-        async def change(tx: int) -> None:
-            seen.append(tx)
-            await client.write("/a/x", b"1", tx)
-
-        await client.transact(change)
-        assert len(set(seen)) == 4
-        assert store.seen["TRANSACTION_END"] == 4
-
-    on_a_store(body)
-
-
-def test_a_transaction_does_not_conflict_for_ever() -> None:
-    async def body(store: SmallStore, client: XenStore) -> None:
-        store.conflicts = 1000
-
-        async def nothing(_: int) -> None:
-            return
-
-        with pytest.raises(StoreConflict, match="64 times in a row"):
-            await client.transact(nothing)
-        assert store.seen["TRANSACTION_START"] == xenstore.TRANSACTION_ATTEMPTS
-
-    on_a_store(body)
-
-
-def test_an_error_in_a_transaction_aborts_it() -> None:
-    async def body(store: SmallStore, client: XenStore) -> None:
-        async def change(tx: int) -> None:
-            await client.write("/a/x", b"1", tx)
-            await client.read("/none", tx)
-
-        assert await named(client.transact(change)) == "ENOENT"
-        await client.read("/a/b")
-        assert store.connections[0].transactions == set()
-        assert store.seen["TRANSACTION_END"] == 1
-
-    on_a_store(body)
-
-
-def test_a_transactions_number_means_nothing_after_its_end() -> None:
-    async def body(_: SmallStore, client: XenStore) -> None:
-        async def change(tx: int) -> int:
-            return tx
-
-        tx = await client.transact(change)
-        with pytest.raises(XenStoreError, match=f"transaction {tx} has ended"):
-            await client.read("/a/b", tx)
-
-    on_a_store(body)
-
-
-@pytest.mark.parametrize("turns", range(8))
-def test_a_transaction_cancelled_at_any_moment_leaves_none_open(turns: int) -> None:
-    async def body(store: SmallStore, client: XenStore) -> None:
-        async def change(tx: int) -> None:
-            await client.write("/a/x", b"1", tx)
-
-        task = asyncio.create_task(client.transact(change))
-        turn = asyncio.Event()
-        for _ in range(turns):
-            asyncio.get_running_loop().call_soon(turn.set)
-            await turn.wait()
-            turn.clear()
-        task.cancel()
-        await asyncio.wait([task])
-        await CLOCK.sleep(1)
-        assert await client.read("/a/b") == b"value"
-        assert store.connections[0].transactions == set()
-        assert client._transactions == {}
-
-    on_a_store(body, seed=turns)
-
-
-def test_a_start_cancelled_while_the_server_thinks_is_aborted_when_it_answers() -> None:
-    async def body(store: SmallStore, client: XenStore) -> None:
-        await client.read("/a/b")
-
-        async def nothing(_: int) -> None:
-            return
-
-        store.connections[0].hold()
-        with pytest.raises(TimeoutError):
-            async with CLOCK.timeout(1):
-                await client.transact(nothing)
-        assert store.connections[0].transactions == {1}
-        store.connections[0].release()
-        await CLOCK.sleep(1)
-        assert store.connections[0].transactions == set()
-
-    on_a_store(body)
-
-
-def test_a_watch_fires_at_once_and_for_what_is_below() -> None:
-    async def body(store: SmallStore, client: XenStore) -> None:
-        events: list[str] = []
-        watch = await client.watch("/a", events.append)
-        await CLOCK.sleep(1)
-        assert events == ["/a"]
-        store.set("/a/b/c", b"")
-        store.set("/other", b"")
-        await CLOCK.sleep(1)
-        assert events == ["/a", "/a/b/c"]
-        await client.unwatch(watch)
-        store.set("/a", b"")
-        await CLOCK.sleep(1)
-        assert events == ["/a", "/a/b/c"]
-        assert store.connections[0].watches == []
-
-    on_a_store(body)
-
-
-def test_a_watch_taken_back_fires_no_more_at_once() -> None:
-    async def body(store: SmallStore, client: XenStore) -> None:
-        events: list[str] = []
-        watch = await client.watch("@releaseDomain", events.append)
-        await CLOCK.sleep(1)
-        store.connections[0].hold()
-        store.set("@releaseDomain", b"")
-        unwatching = asyncio.create_task(client.unwatch(watch))
-        await CLOCK.sleep(1)
-        store.connections[0].release()
-        await unwatching
-        await CLOCK.sleep(1)
-        assert events == ["@releaseDomain"]
-
-    on_a_store(body)
-
-
-def test_a_callback_that_raises_is_reported_and_harms_nobody() -> None:
-    async def body(store: SmallStore, client: XenStore) -> None:
-        reported: list[str] = []
-        asyncio.get_running_loop().set_exception_handler(
-            lambda _, context: reported.append(str(context.get("exception")))
-        )
-        events: list[str] = []
-
-        def fired(_: str) -> None:
-            raise RuntimeError("a defect of the callback's")
-
-        await client.watch("/a", fired)
-        await client.watch("/a", events.append)
-        await CLOCK.sleep(1)
-        assert reported == ["a defect of the callback's"]
-        assert events == ["/a"]
-        assert await client.read("/a/b") == b"value"
-        store.set("/a", b"")
-        await CLOCK.sleep(1)
-        assert len(reported) == 2
-        assert events == ["/a", "/a"]
-
-    on_a_store(body)
-
-
-def test_a_watch_cancelled_while_it_is_registered_is_taken_back() -> None:
-    async def body(store: SmallStore, client: XenStore) -> None:
-        await client.read("/a/b")
-        events: list[str] = []
-        store.connections[0].hold()
-        with pytest.raises(TimeoutError):
-            async with CLOCK.timeout(1):
-                await client.watch("/a", events.append)
-        store.connections[0].release()
-        await CLOCK.sleep(1)
-        assert store.connections[0].watches == []
-        assert store.seen["UNWATCH"] == 1
-        assert events == []
-
-    on_a_store(body)
-
-
-def test_a_watch_that_is_refused_raises_and_is_forgotten() -> None:
-    async def body(store: SmallStore, client: XenStore) -> None:
-        store.rules[Op.WATCH] = lambda connection, request: (
-            connection.wire.error(request, "E2BIG") if request.path == "/a" else None
-        )
-        assert await named(client.watch("/a", print)) == "E2BIG"
-        assert await named(client.watch("/a b", print)) == "EINVAL"
-        assert client._link._watches == {}
-
-    on_a_store(body)
-
-
-def test_resetting_takes_all_watches_back() -> None:
-    async def body(store: SmallStore, client: XenStore) -> None:
-        events: list[str] = []
-        watch = await client.watch("/a", events.append)
-        await CLOCK.sleep(1)
-        await client.reset_watches()
-        assert store.connections[0].watches == []
-        await client.unwatch(watch)
-        await CLOCK.sleep(1)
-        assert events == ["/a"]
 
     on_a_store(body)
 
