@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from lamplighter.errors import DefinitionError
 from lamplighter.formats import xlcfg
 from lamplighter.formats.definition import read_definition
-from lamplighter.formats.xlcfg import XlConfig
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from lamplighter.formats.xlcfg import XlConfig
     from lamplighter.model.domain import Value
 
 _ESCAPES = {

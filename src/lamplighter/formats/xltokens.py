@@ -67,13 +67,13 @@ _TOKEN = re.compile(
     r"""
     (?P<word>[a-z][_.0-9a-z]*)
   | (?P<number>[0-9][0-9a-fx]*)
-  | (?P<string>'(?:[^'\\\n]|\\[^\n])*+' | "(?:[^"\\\n]|\\[^\n])*+")
+  | (?P<string>'[^'\\\n]*(?:\\[^\n][^'\\\n]*)*' | "[^"\\\n]*(?:\\[^\n][^"\\\n]*)*")
   | (?P<comment>\#[^\n]*\n)
   | (?P<punctuation>\+=|[=,;\[\]\n])
     """,
     re.VERBOSE,
 )
-_BLANKS = re.compile(r"[ \t]*+")
+_BLANKS = re.compile(r"[ \t]*")
 _CHUNK = re.compile(r"[^ \t\n]*")
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 #: What strtoul reads of the at most three characters behind an octal-looking escape.

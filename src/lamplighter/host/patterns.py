@@ -30,8 +30,8 @@ def matches(pattern: str, origin: Location) -> tuple[list[Path], list[Problem]]:
     ``origin`` is where the pattern was said. The built-in one may name a folder that is not there.
     """
     folder, base = pattern.rsplit("/", 1)
-    literal = _literal(folder)
-    folders = [Path(literal or "/")] if literal is not None else _folders(folder)
+    literal = _literal(folder or "/")
+    folders = [Path(literal)] if literal is not None else _folders(folder)
     paths: list[Path] = []
     problems: list[Problem] = []
     for each in folders:

@@ -83,14 +83,16 @@ class Walk:
         where = self.path.parent if name == ".." else self.path / name
         entry = os.open(name, _PATH_ONLY, dir_fd=self.fd)
         status = self._examine(entry, where)
-        if stat.S_ISLNK(status.st_mode):
-            self._follow(entry, where)
-        else:
+        if not stat.S_ISLNK(status.st_mode):
             self._stand_on(entry, where, status)
+            return
+        try:
+            self._follow(entry, where)
+        finally:
+            os.close(entry)
 
     def _follow(self, link: int, where: Path) -> None:
         target = Path(os.readlink("", dir_fd=link))
-        os.close(link)
         self._links += 1
         if self._links > MOST_LINKS:
             raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(where))
@@ -137,11 +139,11 @@ def judge(
 
 def _private_group(fd: int, status: os.stat_result) -> bool:
     """Whether the group is its owner's own; with an ACL the group bits mean other people, too."""
-    if _ACL in os.listxattr(f"/proc/self/fd/{fd}"):
-        return False
     try:
+        if _ACL in os.listxattr(f"/proc/self/fd/{fd}"):
+            return False
         user, group = pwd.getpwuid(status.st_uid), grp.getgrgid(status.st_gid)
-    except KeyError:
+    except (OSError, KeyError):
         return False
     return group.gr_name == user.pw_name and not set(group.gr_mem) - {user.pw_name}
 
