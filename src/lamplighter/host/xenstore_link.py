@@ -5,9 +5,11 @@ can be apart. Whoever is cancelled while it waits for the future leaves the requ
 reply comes, finds the future cancelled and is dropped. Where the server would then hold
 something for nobody (a transaction, a watch), it is told to let go.
 
-Bytes go out at once when no reply is awaited, which is fastest for one request at a time, and
-otherwise together with everything else posted in the same turn of the loop, which is fastest
-for many.
+Bytes go out at once when no reply is awaited, and the reply is looked for before the loop gets
+its turn, which is fastest for one request at a time. Otherwise they go out together with all else
+that is posted in the same turn of the loop, which is fastest for many. A reply found by looking
+makes ``await`` return without a turn of the loop, so that is allowed a few times in one turn only:
+nobody who makes one request after another keeps the rest of the program waiting.
 """
 
 from __future__ import annotations
@@ -41,6 +43,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+#: How often in one turn of the loop a reply is looked for: a millisecond at the most.
+LOOKS_A_TURN = 16
+
 #: A request's future: its reply, or None when the connection ended before one came.
 Waiter = asyncio.Future[Reply | None]
 
@@ -72,6 +77,7 @@ class Link:
         self._backlog: deque[tuple[int, bytes, int, Waiter]] = deque()
         self._backlog_limit = PENDING_MAX
         self._watches: dict[bytes, Watch] = {}
+        self._looks = 0
         self._failure: Unreachable | None = None
         self._gone: asyncio.Future[None] = self._loop.create_future()
 
@@ -219,11 +225,21 @@ class Link:
         packet = self._client.request(op, payload, tx_id, waiter)
         if not others:
             self._transport.write([packet])
-            self._transport.look()
+            self._look()
             return
         if not self._outgoing:
             self._loop.call_soon(self._flush)
         self._outgoing.append(packet)
+
+    def _look(self) -> None:
+        if not self._looks:
+            self._loop.call_soon(self._next_turn)
+        if self._looks < LOOKS_A_TURN and self._transport is not None:
+            self._looks += 1
+            self._transport.look()
+
+    def _next_turn(self) -> None:
+        self._looks = 0
 
     def _flush(self) -> None:
         if self._outgoing and self._transport is not None:

@@ -1,4 +1,4 @@
-"""The transport's look: an answer that is there already is found before the loop sleeps."""
+"""Looking for an answer that is there already, and leaving the rest of the program its turns."""
 
 from __future__ import annotations
 
@@ -6,11 +6,20 @@ import asyncio
 import socket
 from typing import TYPE_CHECKING
 
+from lamplighter.host import xenstore_link
+from lamplighter.host.clock import LoopClock
+from lamplighter.host.xenstore import XenStore
+from lamplighter.host.xenstore_link import LOOKS_A_TURN
 from lamplighter.host.xenstore_transport import Transport
+from lamplighter.xenstore.server import ServerConnection
 from tests import virtual
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Sequence
+
+    import pytest
+
+    from lamplighter.host.xenstore_transport import Receiver
 
 
 class Told:
@@ -55,11 +64,11 @@ def on_a_pair(
     virtual.run(main())
 
 
-def test_an_answer_found_is_handled_in_the_next_turn_and_in_order() -> None:
+def test_an_answer_found_is_handed_over_at_once_and_in_order() -> None:
     async def body(transport: Transport, told: Told, theirs: socket.socket) -> None:
         theirs.send(b"first")
         transport.look()
-        assert told.data == []
+        assert told.data == [b"first"]
         theirs.send(b"second")
         await turns(3)
         assert told.data == [b"first", b"second"]
@@ -119,3 +128,54 @@ def test_nothing_is_looked_for_before_all_is_sent() -> None:
             await turns(2)
 
     on_a_pair(body)
+
+
+class Immediate:
+    """A transport whose every look finds the answer; without a look the next turn does."""
+
+    def __init__(self, receiver: Receiver) -> None:
+        self.receiver = receiver
+        self.server = ServerConnection()
+        self.answers = b""
+
+    def write(self, packets: Sequence[bytes]) -> None:
+        for request in self.server.receive(b"".join(packets)):
+            self.answers += self.server.reply(request, b"value")
+        asyncio.get_running_loop().call_soon(self.look)
+
+    def look(self) -> None:
+        answers, self.answers = self.answers, b""
+        self.receiver.data_received(answers)
+
+    def abort(self) -> None:
+        asyncio.get_running_loop().call_soon(self.receiver.connection_lost, None)
+
+
+def test_one_request_after_another_leaves_the_others_their_turns(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def immediate(_: str, receiver: Receiver) -> Immediate:
+        return Immediate(receiver)
+
+    async def main() -> None:
+        client = await XenStore.connect("nowhere", LoopClock())
+        reads_in_a_turn = [0]
+
+        async def others() -> None:
+            while True:
+                await turns(1)
+                reads_in_a_turn.append(0)
+
+        counting = asyncio.create_task(others())
+        await turns(2)
+        for _ in range(1000):
+            assert await client.read("/a") == b"value"
+            reads_in_a_turn[-1] += 1
+        counting.cancel()
+        await asyncio.wait([counting])
+        await client.close()
+        assert sum(reads_in_a_turn) == 1000
+        assert LOOKS_A_TURN / 2 <= max(reads_in_a_turn) <= LOOKS_A_TURN + 1
+
+    monkeypatch.setattr(xenstore_link, "open_transport", immediate)
+    virtual.run(main())
