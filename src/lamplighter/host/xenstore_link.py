@@ -196,8 +196,7 @@ class Link:
         self._watches.clear()
 
     def _post(self, op: int, payload: bytes, tx_id: int = 0) -> Waiter:
-        if self._failure is not None:
-            self._check()
+        self._check()
         waiter: Waiter = self._loop.create_future()
         if self._client.pending < PENDING_MAX:
             self._send(op, payload, tx_id, waiter)
@@ -250,8 +249,12 @@ class Link:
         """Send what found no room before."""
         while self._backlog and self._client.pending < PENDING_MAX:
             op, payload, tx_id, waiter = self._backlog.popleft()
-            if not waiter.done():
+            if waiter.done():
+                continue
+            try:
                 self._send(op, payload, tx_id, waiter)
+            except XenStoreError as error:  # too long: nobody but its waiter is to know
+                waiter.set_result(Reply(b"", error.name))
 
     def _weed(self) -> None:
         """Forget what nobody waits for any more, so that a server that hangs costs no memory."""

@@ -169,6 +169,22 @@ def test_more_requests_than_may_be_pending_wait_their_turn() -> None:
     on_a_store(body, seed=None)  # so that the last one is the last
 
 
+def test_a_request_too_long_that_waited_its_turn_fails_alone() -> None:
+    async def body(store: SmallStore, client: XenStore) -> None:
+        await client.read("/a/b")
+        store.connections[0].hold()
+        reads = [asyncio.create_task(client.read("/a/b")) for _ in range(PENDING_MAX)]
+        await CLOCK.sleep(1)
+        too_long = asyncio.create_task(client.write("/a/b", bytes(5000)))
+        last = asyncio.create_task(client.read("/a/b"))
+        await CLOCK.sleep(1)
+        store.connections[0].release()
+        assert await named(too_long) == "E2BIG"
+        assert await asyncio.gather(*reads, last) == [b"value"] * (PENDING_MAX + 1)
+
+    on_a_store(body)
+
+
 def test_requests_given_up_cost_no_memory_while_the_server_hangs() -> None:
     async def body(store: SmallStore, client: XenStore) -> None:
         await client.read("/a/b")
