@@ -1,13 +1,16 @@
-"""Problems of files that no line of a command's answer would tell."""
+"""Problems of files, told to a person."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from lamplighter.cli.text import printable
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
     from lamplighter.cli.context import Context
+    from lamplighter.cli.text import Style
     from lamplighter.model.policy import Problem
 
 
@@ -25,3 +28,11 @@ def tell_stray_problems(
             place = f"{problem.where}: " if problem.where else ""
             hint = f"\n  {problem.hint}" if problem.hint else ""
             context.warn(f"{place}{problem.message}{hint}")
+
+
+def problem_text(problem: Problem, style: Style) -> str:
+    """Lay out one problem: where and what, and below it what to do."""
+    place = f"{problem.where}: " if problem.where else ""
+    kind = style.paint("error", "bad") if problem.fatal else style.paint("warning", "busy")
+    text = f"{kind}: {printable(f'{place}{problem.message}')}"
+    return f"{text}\n  {printable(problem.hint)}" if problem.hint else text

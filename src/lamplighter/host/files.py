@@ -95,7 +95,7 @@ def read_definitions(
 ) -> tuple[list[Text], list[Problem]]:
     """Read every file that the patterns name, each once, and say what could not be read.
 
-    ``owner`` is the user, besides root, who may own definitions.
+    Of several ways to one file a trustworthy one is taken. ``owner`` is the user, besides root, who may own definitions.
     """
     texts: dict[tuple[int, int], Text] = {}
     problems: list[Problem] = []
@@ -112,8 +112,10 @@ def read_definitions(
             except Unreadable as error:
                 where = Location(str(path))
                 problems.append(Problem(error.code, error.message, where, hint=error.hint))
-            else:
-                texts.setdefault(text.identity, text)
+                continue
+            known = texts.setdefault(text.identity, text)
+            if known.distrust and not text.distrust:
+                texts[text.identity] = text
     return list(texts.values()), problems
 
 

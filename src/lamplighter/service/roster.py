@@ -12,6 +12,7 @@ runs is still stopped as its own definition says.
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -21,6 +22,7 @@ from lamplighter.errors import DefinitionError
 from lamplighter.formats import xlcfg
 from lamplighter.formats.definition import Reading, read_definition
 from lamplighter.formats.settings import nearest
+from lamplighter.host.capabilities import is_control_domain
 from lamplighter.host.files import read_definitions
 from lamplighter.model.location import Location
 from lamplighter.model.policy import Managed, Problem, Roster
@@ -47,6 +49,17 @@ class _Claim:
     @property
     def name(self) -> str:
         return self.reading.name or ""
+
+
+def on_embedded_host(configuration: Configuration) -> bool:
+    """Say whether this configuration is of an embedded host, without looking for one."""
+    toolstack = configuration.host.toolstack.value
+    return toolstack == "embedded" or (toolstack == "auto" and not is_control_domain())
+
+
+def definition_owner(configuration: Configuration) -> int:
+    """Return the user, besides root, who may own definitions: who runs an embedded host."""
+    return os.geteuid() if on_embedded_host(configuration) else 0
 
 
 def load_roster(configuration: Configuration, *, owner: int) -> Roster:

@@ -156,6 +156,17 @@ class TestDefinitions:
         assert [text.path for text in texts] == [str(path)]
         assert problems == []
 
+    def test_a_trustworthy_way_to_a_file_is_preferred(self, folder: Path, tmp_path: Path) -> None:
+        path = write(folder / "a.cfg")
+        shared = tmp_path / "shared"
+        shared.mkdir()
+        (shared / "a.cfg").symlink_to(path)
+        shared.chmod(0o777)
+        for patterns in ((folder, shared), (shared, folder)):
+            texts, problems = read(*(pattern / "*.cfg" for pattern in patterns))
+            assert [(text.path, text.distrust) for text in texts] == [(str(path), None)]
+            assert problems == []
+
     def test_odd_bytes_are_kept(self, folder: Path) -> None:
         (folder / "a.cfg").write_bytes(b"\xff\r\n\0")
         assert read(folder / "a.cfg")[0][0].text == "\udcff\r\n\0"

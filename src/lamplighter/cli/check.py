@@ -1,0 +1,89 @@
+"""``lamplighter check``: everything that is wrong with files, folders and services beside us.
+
+It changes nothing and asks neither the toolstack nor XenStore, so it says the same whether the
+host is up or not. It exits with 0 only when nothing at all is to be told.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lamplighter.cli.documents import problem_document
+from lamplighter.cli.problems import problem_text
+from lamplighter.cli.text import counted, style_of
+from lamplighter.errors import ConfigurationError
+from lamplighter.host.folders import folder_problem
+from lamplighter.host.systemd import conflicting_units
+from lamplighter.model.location import Location
+from lamplighter.model.policy import Problem, Roster, Start
+from lamplighter.service.roster import definition_owner, load_roster, on_embedded_host
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+
+    from lamplighter.cli.context import Context
+    from lamplighter.cli.text import Style
+    from lamplighter.model.configuration import Configuration
+
+HELP = "look for what is wrong with configuration, permissions and services"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's own arguments: none."""
+
+
+def run(args: argparse.Namespace, context: Context) -> int:
+    """Do it; return the exit status."""
+    roster = Roster()
+    try:
+        configuration = context.configuration()
+    except ConfigurationError as error:
+        problems = [_configuration_problem(error)]
+    else:
+        roster = load_roster(configuration, owner=definition_owner(configuration))
+        problems = [*roster.problems, *_host_problems(configuration)]
+    status = ConfigurationError.exit_status if problems else 0
+    if context.as_json:
+        context.print_json(
+            {
+                "sound": not problems,
+                "domains": len(roster.domains),
+                "problems": [problem_document(problem) for problem in problems],
+                "exit": status,
+            }
+        )
+    else:
+        context.print(check_text(roster, problems, style_of(context.out, context.environ)))
+    return status
+
+
+def check_text(roster: Roster, problems: Sequence[Problem], style: Style) -> str:
+    """Lay out every problem and count them; or say what is sound."""
+    if not problems:
+        starts = [m for m in roster.domains.values() if m.policy.start.value is Start.ALWAYS]
+        defined = counted(len(roster.domains), "domain")
+        return f"sound: {defined} defined, {len(starts)} of them started with the host"
+    errors = sum(problem.fatal for problem in problems)
+    warnings = len(problems) - errors
+    counts = [counted(n, thing) for n, thing in ((errors, "error"), (warnings, "warning")) if n]
+    return "\n".join([*(problem_text(p, style) for p in problems), "", ", ".join(counts)])
+
+
+def _configuration_problem(error: ConfigurationError) -> Problem:
+    """What makes the configuration unreadable; nothing that it would say can be checked then."""
+    where = Location(error.file, error.line, error.column) if error.file else None
+    return Problem(error.code, error.problem, where, hint=error.hint)
+
+
+def _host_problems(configuration: Configuration) -> list[Problem]:
+    """What is wrong with our own folders, and which services would act beside us.
+
+    What other services do to the machine's domains does not concern an embedded host.
+    """
+    owners = {0, definition_owner(configuration)}
+    folders = (configuration.host.state, configuration.host.run)
+    problems = [problem for folder in folders if (problem := folder_problem(folder, owners))]
+    if not on_embedded_host(configuration):
+        problems += conflicting_units()
+    return problems

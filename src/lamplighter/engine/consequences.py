@@ -1,0 +1,55 @@
+"""What follows from a domain's policy, in plain words: what the host's start and stop do with it.
+
+These sentences tell what ``ascent`` and ``ladder`` do; change them together.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lamplighter.engine import patience
+from lamplighter.formats.quantity import format_duration
+from lamplighter.model.domain import Kind
+from lamplighter.model.policy import Start, Stop
+
+if TYPE_CHECKING:
+    from lamplighter.model.policy import Policy, Problem
+
+
+def when_host_starts(name: str, policy: Policy, barred: Problem | None = None) -> str:
+    """Say what the host's start does with a domain; ``barred`` is why it must not be started."""
+    if policy.start.value is Start.NEVER:
+        by_hand = "nothing starts it" if barred else f"lamplighter up {name} starts it"
+        return f"It is not started with the host; {by_hand}."
+    if barred is not None:
+        return "It should be started with the host and is not, because of the problem below."
+    wait = format_duration(policy.start_timeout.value)
+    return (
+        "It is started with the host. Its start has ended when its kernel has advertised itself "
+        f"in XenStore, or when it has run for {wait} without that."
+    )
+
+
+def when_host_stops(policy: Policy, kind: Kind | None) -> str:
+    """Say what the host's stop does with a domain that runs; ``kind`` is None when unknown."""
+    match policy.stop.value:
+        case Stop.LEAVE:
+            return "It is left running when the host stops: the host's end is a power cut for it."
+        case Stop.DESTROY:
+            return "It is destroyed when the host stops, without being asked: a power cut for it."
+        case Stop.SHUTDOWN:
+            return _asked(policy, kind)
+
+
+def _asked(policy: Policy, kind: Kind | None) -> str:
+    limit = policy.stop_timeout.value
+    patient = min(policy.ack_timeout.value, limit / patience.RUNGS)
+    button = ""
+    if kind is Kind.HVM:
+        silence = format_duration(min(patient, patience.HVM_SILENCE))
+        button = f" If it has no drivers for Xen, its power button is pressed after {silence}."
+    return (
+        "It is asked to shut down when the host stops, and asked again whenever it has not "
+        f"acknowledged for {format_duration(patient)}.{button} If it is not down after "
+        f"{format_duration(limit)}, it is destroyed."
+    )

@@ -1,0 +1,48 @@
+"""Policy in plain words."""
+
+from __future__ import annotations
+
+import pytest
+
+from lamplighter.engine.consequences import when_host_starts, when_host_stops
+from lamplighter.model.domain import Kind
+from lamplighter.model.policy import Policy, Problem, Setting, Start, Stop
+
+BARRED = Problem("definition", "is broken")
+
+
+@pytest.mark.parametrize(
+    ("start", "barred", "says"),
+    [
+        (Start.NEVER, None, "not started with the host; lamplighter up web starts it."),
+        (Start.NEVER, BARRED, "not started with the host; nothing starts it."),
+        (Start.ALWAYS, None, "It is started with the host."),
+        (Start.ALWAYS, None, "has run for 1min 30s without that."),
+        (Start.ALWAYS, BARRED, "should be started with the host and is not"),
+    ],
+)
+def test_the_hosts_start(start: Start, barred: Problem | None, says: str) -> None:
+    policy = Policy(start=Setting(start), start_timeout=Setting(90.0))
+    assert says in when_host_starts("web", policy, barred)
+
+
+@pytest.mark.parametrize(
+    ("stop", "kind", "says"),
+    [
+        (Stop.SHUTDOWN, Kind.PV, "It is asked to shut down when the host stops"),
+        (Stop.SHUTDOWN, Kind.PV, "not acknowledged for 20s. If it is not down after 1min,"),
+        (Stop.SHUTDOWN, Kind.HVM, "its power button is pressed after 10s. If it is not down"),
+        (Stop.SHUTDOWN, None, "it is destroyed."),
+        (Stop.LEAVE, Kind.PV, "left running when the host stops"),
+        (Stop.DESTROY, Kind.PV, "destroyed when the host stops, without being asked"),
+    ],
+)
+def test_the_hosts_stop(stop: Stop, kind: Kind | None, says: str) -> None:
+    policy = Policy(stop=Setting(stop), ack_timeout=Setting(30.0), stop_timeout=Setting(60.0))
+    assert says in when_host_stops(policy, kind)
+
+
+def test_a_short_stop_hurries_the_power_button() -> None:
+    policy = Policy(stop_timeout=Setting(9.0))
+    assert "pressed after 3s" in when_host_stops(policy, Kind.HVM)
+    assert "button" not in when_host_stops(policy, Kind.PVH)
