@@ -69,7 +69,7 @@ def read_configuration(path: Path, *, required: bool) -> Configuration:
     and the user who runs this can write is refused.
     """
     path = path.absolute()
-    if not required and not os.path.lexists(path):
+    if not required and _is_missing(path):
         return Configuration(str(path))
     try:
         read = _read(path, {0, os.geteuid()})
@@ -95,7 +95,8 @@ def read_definitions(
 ) -> tuple[list[Text], list[Problem]]:
     """Read every file that the patterns name, each once, and say what could not be read.
 
-    Of several ways to one file a trustworthy one is taken. ``owner`` is the user, besides root, who may own definitions.
+    Of several ways to one file a trustworthy one is taken. ``owner`` is the user, besides root,
+    who may own definitions.
     """
     texts: dict[tuple[int, int], Text] = {}
     problems: list[Problem] = []
@@ -117,6 +118,17 @@ def read_definitions(
             if known.distrust and not text.distrust:
                 texts[text.identity] = text
     return list(texts.values()), problems
+
+
+def _is_missing(path: Path) -> bool:
+    """Whether nothing is there, not even a dangling link; what cannot be seen may be there."""
+    try:
+        path.lstat()
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 # --- one file --------------------------------------------------------------------------------

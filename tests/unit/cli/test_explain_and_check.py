@@ -38,6 +38,9 @@ start = "always"
 WEB = f'name = "web"\nuuid = "{UUID_A}"\ntype = "hvm"\non_xend_start = "ignore"\n'
 
 
+NO_VALUE = "expected a string, a number or '[', found the end of the line"
+
+
 @dataclass
 class End:
     status: int
@@ -196,8 +199,7 @@ class TestCheck:
         assert end.status == 78
         lines = end.out.splitlines()
         for expected in (
-            "error: xen/bad.cfg:2:10: expected a string, a number or '[', "
-            "found the end of the line",
+            f"error: xen/bad.cfg:2:10: {NO_VALUE}",
             "error: xen/open.cfg: refused: can be written by everybody (mode 0666)",
             "  chmod o-w xen/open.cfg",
             "error: xen/twice.cfg:1:1: the name web is also used by xen/web.cfg:1:1",

@@ -91,6 +91,16 @@ class TestConfiguration:
         with pytest.raises(ConfigurationError, match="is a link to nowhere, which does not exist"):
             read_configuration(path, required=required)
 
+    def test_that_cannot_be_seen_is_not_missing(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def hidden(self: Path) -> object:
+            raise PermissionError(13, "Permission denied")
+
+        monkeypatch.setattr(Path, "lstat", hidden)
+        with pytest.raises(ConfigurationError, match="does not exist"):
+            read_configuration(tmp_path / "l.toml", required=False)
+
     def test_a_folder(self, tmp_path: Path) -> None:
         with pytest.raises(ConfigurationError, match="is a folder, not a file"):
             read_configuration(tmp_path, required=False)
