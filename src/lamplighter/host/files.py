@@ -158,11 +158,19 @@ def _content(fd: int) -> str:
 
 def _explained(path: Path, error: OSError) -> Unreadable:
     if isinstance(error, FileNotFoundError):
-        if path.is_symlink():
-            message = f"is a link to {path.readlink()}, which does not exist"
+        if target := _link_target(path):
+            message = f"is a link to {target}, which does not exist"
             return Unreadable("missing", message, "take the link away or repair it")
         return Unreadable("missing", "does not exist")
     if error.errno == errno.ELOOP:
         return Unreadable("missing", "is a link that leads back to itself")
     hint = AS_ROOT if isinstance(error, PermissionError) else ""
     return Unreadable("unreadable", f"cannot be read: {error.strerror}", hint)
+
+
+def _link_target(path: Path) -> str:
+    """Where a link points to; empty when it is none, or is gone by now."""
+    try:
+        return str(path.readlink())
+    except OSError:
+        return ""
