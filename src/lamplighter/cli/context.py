@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
+from lamplighter.cli.text import printable
 from lamplighter.errors import OutputError
 from lamplighter.host.files import read_configuration
 
@@ -61,8 +62,9 @@ class Context:
 
     def warn(self, text: str) -> None:
         """Say something beside the answer; a standard error that is gone stops nothing."""
+        told = "\n".join(printable(line) for line in text.split("\n"))
         try:
-            self.err.write(f"lamplighter: {text}\n")
+            self.err.write(f"lamplighter: {told}\n")
             self.err.flush()
         except (OSError, ValueError):
             return

@@ -7,7 +7,6 @@ error is told, and the exit status is the error's. It takes no lock and waits fo
 from __future__ import annotations
 
 import asyncio
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,7 +20,7 @@ from lamplighter.errors import CallFailed, JournalError, LamplighterError, Unrea
 from lamplighter.host.journal_reader import JournalReader
 from lamplighter.service.conversation import Conversation
 from lamplighter.service.host import open_host
-from lamplighter.service.roster import load_roster
+from lamplighter.service.roster import definition_owner, load_roster
 
 if TYPE_CHECKING:
     import argparse
@@ -94,8 +93,7 @@ async def _look(configuration: Configuration) -> _Look:
                 return _Look(host.roster, View(None), host.boot_id, error)
             return _Look(host.roster, view, host.boot_id)
     except Unreachable as error:
-        embedded = configuration.host.toolstack.value == "embedded"
-        roster = load_roster(configuration, owner=os.getuid() if embedded else 0)
+        roster = load_roster(configuration, owner=definition_owner(configuration))
         return _Look(roster, View(None), "", error)
 
 

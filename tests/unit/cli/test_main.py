@@ -209,6 +209,11 @@ def test_an_error_without_a_hint_is_one_line(probe: Probe) -> None:
     assert call("probe").err == "lamplighter: taken\n"
 
 
+def test_what_an_error_quotes_cannot_harm_a_terminal(probe: Probe) -> None:
+    probe.behaviour = raising(errors.CallFailed("xl said \x1b[2J", hint="see\x07"))
+    assert call("probe").err == "lamplighter: xl said \\x1b[2J\n  see\\x07\n"
+
+
 def test_an_interruption_is_130_and_says_what_is_left(probe: Probe) -> None:
     probe.behaviour = raising(KeyboardInterrupt())
     end = call("probe")
