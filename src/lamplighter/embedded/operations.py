@@ -1,0 +1,177 @@
+"""What can be done with nodes, on behalf of a domain, as the C xenstored does it.
+
+Each operation works on a ``View`` and either does all or raises ``XenStoreError`` and does
+nothing. Those that change something return the ``Change``s for which watches are to fire.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from lamplighter.embedded.access import DOM0, OWN, READ, WRITE, inherited, rights
+from lamplighter.embedded.quotas import OVERHEAD
+from lamplighter.embedded.tree import ROOT, Node, child_of, name_of, parent_of
+from lamplighter.errors import XenStoreError
+
+if TYPE_CHECKING:
+    from lamplighter.embedded.access import Permissions
+    from lamplighter.embedded.quotas import Quotas
+    from lamplighter.embedded.tree import View
+
+
+class Change(NamedTuple):
+    """A node changed. ``exact``: only watches on this very node fire, not those above it.
+
+    ``grants`` are the permissions of which one must let a watcher read for it to be told: the
+    node's, those it had before, its parent's.
+    """
+
+    path: str
+    exact: bool
+    grants: tuple[Permissions, ...]
+
+
+class Actor(NamedTuple):
+    """On whose behalf something is done, and how much it may use."""
+
+    domid: int
+    quotas: Quotas
+
+    @property
+    def limited(self) -> bool:
+        """The control domain has no limits."""
+        return self.domid != DOM0
+
+
+def read(view: View, actor: Actor, path: str) -> Node:
+    """Return a node that the actor may read."""
+    return _seek(view, actor, path, READ)
+
+
+def write(view: View, actor: Actor, path: str, value: bytes) -> list[Change]:
+    """Set a node's value; the node and its parents are made when they are not there."""
+    node = _seek_or_none(view, actor, path, WRITE)
+    if node is None:
+        return _make(view, actor, path, value)
+    _check_size(actor, node, len(value) - len(node.value))
+    view.change(path).value = value
+    return [_change(view, path)]
+
+
+def mkdir(view: View, actor: Actor, path: str) -> list[Change]:
+    """Make an empty node; one that is there is left as it is."""
+    if _seek_or_none(view, actor, path, WRITE) is not None:
+        return []
+    return _make(view, actor, path, b"")
+
+
+def rm(view: View, actor: Actor, path: str) -> list[Change]:
+    """Take a node and all below it away; one that is not there is no error if its parent is."""
+    if _seek_or_none(view, actor, path, WRITE) is None:
+        if view.look(parent_of(path)) is None:
+            raise XenStoreError("ENOENT")
+        return []
+    if path == ROOT:
+        raise XenStoreError("EINVAL", "the root cannot be removed")
+    return remove(view, path)
+
+
+def remove(view: View, path: str) -> list[Change]:
+    """Take a node that is there and all below it away, whoever owns it."""
+    del view.change(parent_of(path)).children[name_of(path)]
+    below: list[str] = []
+    _collect(view, path, below)
+    changes = [_change(view, each, exact=each != path) for each in below]
+    for each in below:
+        view.drop(each)
+    return changes
+
+
+def set_permissions(view: View, actor: Actor, path: str, granted: Permissions) -> list[Change]:
+    """Replace a node's permissions; only its owner may, and only dom0 may change the owner."""
+    if actor.limited and len(granted) > actor.quotas.permissions:
+        raise XenStoreError("ENOSPC", "too many permissions")
+    node = _seek(view, actor, path, WRITE | OWN)
+    if actor.limited and granted[0].domid != node.owner:
+        raise XenStoreError("EPERM", "a guest cannot give a node away")
+    before = node.permissions
+    view.grant(path, granted)
+    change = _change(view, path)
+    return [change._replace(grants=(*change.grants, before))]
+
+
+# --- finding ---------------------------------------------------------------------------------
+
+
+def _seek(view: View, actor: Actor, path: str, wanted: int) -> Node:
+    node = view.look(path)
+    if node is not None and rights(node.permissions, actor.domid) & wanted == wanted:
+        return node
+    raise XenStoreError(_why_not(view, actor, path, "ENOENT" if node is None else "EACCES", wanted))
+
+
+def _seek_or_none(view: View, actor: Actor, path: str, wanted: int) -> Node | None:
+    try:
+        return _seek(view, actor, path, wanted)
+    except XenStoreError as error:
+        if error.name == "ENOENT":
+            return None
+        raise
+
+
+def _why_not(view: View, actor: Actor, path: str, name: str, wanted: int) -> str:
+    """Say no more about a node than its nearest parent lets the domain know."""
+    parent = None
+    while parent is None:
+        path = parent_of(path)
+        parent = view.look(path)
+    return name if rights(parent.permissions, actor.domid) & wanted else "EACCES"
+
+
+# --- making and removing ---------------------------------------------------------------------
+
+
+def _make(view: View, actor: Actor, path: str, value: bytes) -> list[Change]:
+    missing = [path]
+    while (parent := view.look(parent_of(missing[-1]))) is None:
+        missing.append(parent_of(missing[-1]))
+    _check_count(view, actor, len(missing))
+    _check_size(actor, parent, len(name_of(missing[-1])) + 1)
+    granted = inherited(parent.permissions, actor.domid)
+    _check_size(actor, Node(granted), len(value))
+    view.change(parent_of(missing[-1])).children[name_of(missing[-1])] = None
+    for below, each in zip([None, *missing], missing, strict=False):
+        children = {name_of(below): None} if below else {}
+        view.put(each, Node(granted, b"" if below else value, children))
+    return [_change(view, path)]
+
+
+def _check_count(view: View, actor: Actor, more: int) -> None:
+    if actor.limited and view.owned_by(actor.domid) + more > actor.quotas.nodes:
+        raise XenStoreError("ENOSPC", "too many nodes")
+
+
+def _check_size(actor: Actor, node: Node, more: int) -> None:
+    if not actor.limited:
+        return
+    size = OVERHEAD + len(node.value) + sum(len(name) + 1 for name in node.children)
+    if size + more > actor.quotas.node_size:
+        raise XenStoreError("ENOSPC", "a node too large")
+
+
+def _collect(view: View, path: str, found: list[str]) -> None:
+    """Append a node and all below it, what is below first."""
+    stack = [path]
+    order: list[str] = []
+    while stack:
+        each = stack.pop()
+        node = view.look(each)
+        assert node is not None, "a node lists only children that are there"
+        order.append(each)
+        stack += [child_of(each, name) for name in node.children]
+    found += reversed(order)
+
+
+def _change(view: View, path: str, *, exact: bool = False) -> Change:
+    lists = (view.look(path), view.look(parent_of(path)))
+    return Change(path, exact, tuple(node.permissions for node in lists if node is not None))

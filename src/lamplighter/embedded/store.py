@@ -1,0 +1,242 @@
+"""XenStore's content and what a connection can do with it: no input or output, no time.
+
+``Store.connect`` gives a ``Session`` to whoever speaks for a domain: a client of the Unix socket
+speaks for the control domain, a guest's kernel for its own. A session refuses by raising
+``XenStoreError`` with the name xenstored would answer. Paths may be relative to the session's
+domain; whoever made them has checked their form (``paths.fault``).
+
+A domain is *introduced* when it was made, and released when it has gone. Then its sessions are
+closed and the nodes it owned that are still there are removed: nobody would own them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lamplighter.embedded import operations
+from lamplighter.embedded.access import DOM0, PRIVATE
+from lamplighter.embedded.operations import Actor, Change
+from lamplighter.embedded.quotas import Quotas
+from lamplighter.embedded.transactions import Transaction
+from lamplighter.embedded.tree import ROOT, Node, Tree, View
+from lamplighter.embedded.watches import Watches
+from lamplighter.errors import XenStoreError
+from lamplighter.xenstore import paths
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from lamplighter.embedded.access import Permissions
+
+#: Transaction ids are 32-bit numbers; 0 is none.
+TRANSACTION_MAX = 2**32 - 1
+
+
+class Store:
+    """All nodes, sessions, watches and introduced domains."""
+
+    def __init__(self, quotas: Quotas | None = None) -> None:
+        self.quotas = quotas or Quotas()
+        self.tree = Tree()
+        self.watches = Watches()
+        self._introduced: dict[int, None] = {DOM0: None}
+        self._sessions: dict[int, dict[Session, None]] = {}
+        for path in (ROOT, paths.INTRODUCE_DOMAIN, paths.RELEASE_DOMAIN):
+            self.tree.put(path, Node(PRIVATE))
+        operations.mkdir(self.tree, Actor(DOM0, self.quotas), "/tool/xenstored")
+
+    def connect(self, domid: int, tell: Callable[[str, bytes], None]) -> Session:
+        """Open a session for a domain; ``tell(path, token)`` is called for every watch event.
+
+        ``tell`` must not call the store.
+        """
+        session = Session(self, domid, tell)
+        self._sessions.setdefault(domid, {})[session] = None
+        return session
+
+    def disconnected(self, session: Session) -> None:
+        """Forget a session; for ``Session.close``."""
+        mine = self._sessions.get(session.domid, {})
+        mine.pop(session, None)
+        if not mine:
+            self._sessions.pop(session.domid, None)
+
+    def is_introduced(self, domid: int) -> bool:
+        """Say whether a domain was introduced and not released yet."""
+        return domid in self._introduced
+
+    def introduce(self, domid: int) -> None:
+        """A domain was made; ``@introduceDomain`` fires unless it is known already."""
+        if domid not in self._introduced:
+            self._introduced[domid] = None
+            self.fire_special(paths.INTRODUCE_DOMAIN)
+
+    def release(self, domid: int) -> None:
+        """A domain has gone: its sessions and its nodes go, and ``@releaseDomain`` fires."""
+        for session in tuple(self._sessions.get(domid, ())):
+            session.close()
+        for path in tuple(self.tree.paths_of(domid)):
+            # Nodes made by others below one of these go with it.
+            if not paths.is_special(path) and self.tree.look(path) is not None:
+                self.watches.fire(operations.remove(self.tree, path))
+        if domid in self._introduced:
+            del self._introduced[domid]
+            self.fire_special(paths.RELEASE_DOMAIN)
+
+    def fire_special(self, path: str) -> None:
+        """Fire the watches on ``@introduceDomain`` or ``@releaseDomain``."""
+        node = self.tree.look(path)
+        assert node is not None, "special nodes are there from the beginning"
+        self.watches.fire([Change(path, exact=True, grants=(node.permissions,))])
+
+
+class Session:
+    """One connection, on behalf of one domain. ``tx`` is a transaction's id, 0 for none."""
+
+    def __init__(self, store: Store, domid: int, tell: Callable[[str, bytes], None]) -> None:
+        """Use ``Store.connect``."""
+        self.domid = domid
+        self.tell = tell
+        self._store = store
+        self._actor = Actor(domid, store.quotas)
+        self._home = paths.domain(domid)
+        self._transactions: dict[int, Transaction] = {}
+        self._last_id = 0
+
+    @property
+    def privileged(self) -> bool:
+        """Whether this session speaks for the control domain."""
+        return self.domid == DOM0
+
+    def read(self, path: str, tx: int = 0) -> bytes:
+        """Return a node's value."""
+        return operations.read(self._view(tx), self._actor, self._absolute(path)).value
+
+    def directory(self, path: str, tx: int = 0) -> tuple[int, list[str]]:
+        """Return a node's generation and the names below it."""
+        node = operations.read(self._view(tx), self._actor, self._absolute(path))
+        return node.generation, list(node.children)
+
+    def get_permissions(self, path: str, tx: int = 0) -> Permissions:
+        """Return a node's permissions."""
+        return operations.read(self._view(tx), self._actor, self._absolute(path)).permissions
+
+    def write(self, path: str, value: bytes, tx: int = 0) -> None:
+        """Set a node's value, making the node and its parents where they are missing."""
+        changes = operations.write(self._view(tx), self._actor, self._absolute(path), value)
+        self._changed(changes, tx)
+
+    def mkdir(self, path: str, tx: int = 0) -> None:
+        """Make an empty node unless it is there."""
+        self._changed(operations.mkdir(self._view(tx), self._actor, self._absolute(path)), tx)
+
+    def rm(self, path: str, tx: int = 0) -> None:
+        """Remove a node and all below it."""
+        self._changed(operations.rm(self._view(tx), self._actor, self._absolute(path)), tx)
+
+    def set_permissions(self, path: str, granted: Permissions, tx: int = 0) -> None:
+        """Replace a node's permissions; there must be at least one."""
+        if not granted:
+            raise XenStoreError("EINVAL", "a node has at least one permission")
+        path = self._absolute(path)
+        self._changed(operations.set_permissions(self._view(tx), self._actor, path, granted), tx)
+
+    # --- watches ---
+
+    def watch(self, path: str, token: bytes) -> None:
+        """Set a watch; it fires at once."""
+        if self._actor.limited and self._store.watches.count(self) > self._store.quotas.watches:
+            raise XenStoreError("E2BIG", "too many watches")
+        full = self._absolute(path)
+        watch = self._store.watches.add(self, full, token, len(full) - len(path))
+        watch.fire(full)
+
+    def unwatch(self, path: str, token: bytes) -> None:
+        """Take a watch back."""
+        self._store.watches.remove(self, self._absolute(path), token)
+
+    def reset(self) -> None:
+        """Take back all watches and abort all transactions."""
+        self._store.watches.remove_all(self)
+        self._transactions.clear()
+
+    # --- transactions ---
+
+    def start(self, tx: int = 0) -> int:
+        """Start a transaction and return its id; EBUSY inside another one."""
+        self._view(tx)
+        if tx:
+            raise XenStoreError("EBUSY", "transactions do not nest")
+        if self._actor.limited and len(self._transactions) > self._store.quotas.transactions:
+            raise XenStoreError("ENOSPC", "too many transactions")
+        self._last_id = self._last_id % TRANSACTION_MAX + 1
+        while self._last_id in self._transactions:
+            self._last_id = self._last_id % TRANSACTION_MAX + 1
+        self._transactions[self._last_id] = Transaction(self._store.tree, self._actor)
+        return self._last_id
+
+    def end(self, tx: int, *, commit: bool) -> None:
+        """End a transaction; ``StoreConflict`` (EAGAIN) when its picture is out of date."""
+        transaction = self._transactions.pop(tx, None)
+        if transaction is None:
+            raise XenStoreError("ENOENT", "no such transaction")
+        if commit:
+            self._store.watches.fire(transaction.commit())
+
+    # --- domains ---
+
+    def is_introduced(self, domid: int) -> bool:
+        """Say whether a domain is known; only the control domain may ask."""
+        self._only_dom0()
+        return self._store.is_introduced(domid)
+
+    def introduce(self, domid: int) -> None:
+        """Introduce a domain again; a new one can only come from the hypervisor."""
+        self._only_dom0()
+        if not self._store.is_introduced(domid):
+            raise XenStoreError("EINVAL", "there is no such domain to introduce")
+
+    def release(self, domid: int) -> None:
+        """Forget a domain although it lives."""
+        self._only_dom0()
+        if domid == DOM0 or not self._store.is_introduced(domid):
+            raise XenStoreError("EINVAL" if domid == DOM0 else "ENOENT")
+        self._store.release(domid)
+
+    def must_know(self, *domids: int) -> None:
+        """ENOENT unless all these domains are introduced; only the control domain may ask."""
+        self._only_dom0()
+        if not all(map(self._store.is_introduced, domids)):
+            raise XenStoreError("ENOENT")
+
+    def check(self) -> list[str]:
+        """Return what is inconsistent in the tree; nothing ever should be."""
+        return self._store.tree.faults()
+
+    def close(self) -> None:
+        """End the session."""
+        self.reset()
+        self._store.disconnected(self)
+
+    # --- small things ---
+
+    def _only_dom0(self) -> None:
+        if not self.privileged:
+            raise XenStoreError("EACCES", "only the control domain may do that")
+
+    def _absolute(self, path: str) -> str:
+        return path if path.startswith(("/", "@")) else f"{self._home}/{path}"
+
+    def _view(self, tx: int) -> View:
+        if not tx:
+            return self._store.tree
+        try:
+            return self._transactions[tx]
+        except KeyError:
+            raise XenStoreError("ENOENT", "no such transaction") from None
+
+    def _changed(self, changes: list[Change], tx: int) -> None:
+        if tx:
+            self._transactions[tx].queue(changes)
+        else:
+            self._store.watches.fire(changes)

@@ -1,0 +1,125 @@
+"""A transaction: a domain's own picture of the tree, put in its place at once or not at all.
+
+Like the C xenstored's: the picture of a node is the one of the moment it was first looked at,
+whether it was there or not. At the end all nodes looked at must still be as they were (told by
+their generations); if one is not, nothing happens and the answer is EAGAIN. A node lists its
+children, so two transactions that make different nodes below one parent conflict, too.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from lamplighter.embedded.operations import Change
+from lamplighter.embedded.tree import ABSENT, Node, Tree, View, parent_of
+from lamplighter.errors import StoreConflict, XenStoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from lamplighter.embedded.access import Permissions
+    from lamplighter.embedded.operations import Actor
+
+
+@dataclass(slots=True)
+class _Touched:
+    """A node in the picture: what it is, and what it was when it was first looked at."""
+
+    node: Node | None
+    generation: int
+    before: Permissions | None
+    modified: bool = False
+
+
+class Transaction(View):
+    """One transaction, from its start to its end."""
+
+    def __init__(self, tree: Tree, actor: Actor) -> None:
+        self._tree = tree
+        self._actor = actor
+        self._touched: dict[str, _Touched] = {}
+        self._gained: Counter[int] = Counter()
+        self._events: dict[str, bool] = {}  # path: exact
+
+    def look(self, path: str) -> Node | None:
+        """Return a node of the picture, or None; either is remembered for the end."""
+        return self._touch(path).node
+
+    def change(self, path: str) -> Node:
+        """Return the picture's own copy of a node."""
+        touched = self._touch(path)
+        assert touched.node is not None, "only a node that is there can be changed"
+        if not touched.modified:
+            touched.node, touched.modified = touched.node.copy(), True
+        touched.node.generation = self._tree.next_generation()
+        return touched.node
+
+    def put(self, path: str, node: Node) -> None:
+        """Put a node into the picture."""
+        touched = self._touch(path)
+        node.generation = self._tree.next_generation()
+        touched.node, touched.modified = node, True
+        self._gained[node.owner] += 1
+
+    def drop(self, path: str) -> None:
+        """Take a node out of the picture."""
+        touched = self._touch(path)
+        assert touched.node is not None, "only a node that is there can be dropped"
+        self._gained[touched.node.owner] -= 1
+        touched.node, touched.modified = None, True
+
+    def grant(self, path: str, permissions: Permissions) -> None:
+        """Give a node of the picture other permissions."""
+        node = self.change(path)
+        self._gained[node.owner] -= 1
+        node.permissions = permissions
+        self._gained[node.owner] += 1
+
+    def owned_by(self, domid: int) -> int:
+        """Return how many nodes a domain would own if the transaction ended now."""
+        return self._tree.owned_by(domid) + self._gained[domid]
+
+    def queue(self, changes: Iterable[Change]) -> None:
+        """Keep for the end which watches are to fire; one event a node, the wider one."""
+        for change in changes:
+            self._events[change.path] = self._events.get(change.path, True) and change.exact
+
+    def commit(self) -> list[Change]:
+        """Put the picture in the tree's place; return the changes for which watches fire."""
+        for path, touched in self._touched.items():
+            now = self._tree.look(path)
+            if touched.generation != (ABSENT if now is None else now.generation):
+                raise StoreConflict
+        domid = self._actor.domid
+        if self._actor.limited and self.owned_by(domid) > self._actor.quotas.nodes:
+            raise XenStoreError("ENOSPC", "too many nodes")
+        for path, touched in self._touched.items():
+            if touched.modified and touched.node is not None:
+                self._tree.put(path, touched.node)
+            elif touched.modified and touched.generation != ABSENT:
+                self._tree.drop(path)
+        return [self._settled(path, exact) for path, exact in self._events.items()]
+
+    def _settled(self, path: str, exact: bool) -> Change:
+        grants = [self._touched[path].before]
+        node = self._tree.look(path)
+        if node is not None:
+            parent = self._tree.look(parent_of(path))
+            grants += [node.permissions, parent.permissions if parent else None]
+        return Change(path, exact, tuple(each for each in grants if each is not None))
+
+    def _touch(self, path: str) -> _Touched:
+        touched = self._touched.get(path)
+        if touched is None:
+            if self._actor.limited and len(self._touched) >= self._actor.quotas.touched:
+                raise XenStoreError("ENOSPC", "a transaction over too many nodes")
+            node = self._tree.look(path)
+            if node is None:
+                touched = _Touched(None, ABSENT, None)
+            else:
+                node.shared = True
+                touched = _Touched(node, node.generation, node.permissions)
+            self._touched[path] = touched
+        return touched

@@ -1,0 +1,168 @@
+"""The tree of nodes that everybody sees, and what a transaction and it have in common.
+
+``View`` is what the operations (``operations.py``) work on: the tree itself, or a transaction's
+own picture of it. Nodes are found by their whole path, so nothing here walks from the root.
+
+Every change gives a node a new *generation*, a number that is never used twice; a transaction
+tells by it whether what it looked at is still so. A node that a transaction has looked at is
+``shared``: the tree replaces it instead of changing it, so the transaction keeps what it saw.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from lamplighter.embedded.access import Permissions
+
+ROOT = "/"
+
+#: The generation of a node that is not there.
+ABSENT = -1
+
+
+@dataclass(slots=True)
+class Node:
+    """One node. ``children`` are names, in the order in which they were made."""
+
+    permissions: Permissions
+    value: bytes = b""
+    children: dict[str, None] = field(default_factory=dict)
+    generation: int = ABSENT
+    shared: bool = False
+
+    @property
+    def owner(self) -> int:
+        """The domid of the node's owner."""
+        return self.permissions[0].domid
+
+    def copy(self) -> Node:
+        """Return the same node, free to be changed."""
+        return Node(self.permissions, self.value, self.children.copy(), self.generation)
+
+
+def parent_of(path: str) -> str:
+    """Return the path of the node above; the root is above special nodes and itself."""
+    cut = path.rfind("/")
+    return path[:cut] if cut > 0 else ROOT
+
+
+def name_of(path: str) -> str:
+    """Return the last part of a path."""
+    return path[path.rfind("/") + 1 :]
+
+
+def child_of(path: str, name: str) -> str:
+    """Return the path of a node below."""
+    return f"/{name}" if path == ROOT else f"{path}/{name}"
+
+
+class View(ABC):
+    """The tree, or a transaction's picture of it."""
+
+    @abstractmethod
+    def look(self, path: str) -> Node | None:
+        """Return a node, which must not be changed, or None when there is none."""
+
+    @abstractmethod
+    def change(self, path: str) -> Node:
+        """Return a node that is there, to be changed by the caller at once."""
+
+    @abstractmethod
+    def put(self, path: str, node: Node) -> None:
+        """Put a node that was not there; the parent's children are the caller's."""
+
+    @abstractmethod
+    def drop(self, path: str) -> None:
+        """Take a node away that is there; the parent's children are the caller's."""
+
+    @abstractmethod
+    def grant(self, path: str, permissions: Permissions) -> None:
+        """Give a node that is there other permissions, and maybe another owner."""
+
+    @abstractmethod
+    def owned_by(self, domid: int) -> int:
+        """Return how many nodes a domain owns."""
+
+
+class Tree(View):
+    """All nodes."""
+
+    def __init__(self) -> None:
+        self._nodes: dict[str, Node] = {}
+        self._owned: dict[int, dict[str, None]] = {}
+        self._generation = 0
+
+    def __len__(self) -> int:
+        return len(self._nodes)
+
+    def next_generation(self) -> int:
+        """Return a number that was never used before."""
+        self._generation += 1
+        return self._generation
+
+    def look(self, path: str) -> Node | None:
+        """Return a node, which must not be changed, or None when there is none."""
+        return self._nodes.get(path)
+
+    def change(self, path: str) -> Node:
+        """Return a node that is there, to be changed by the caller at once."""
+        node = self._nodes[path]
+        if node.shared:
+            node = self._nodes[path] = node.copy()
+        node.generation = self.next_generation()
+        return node
+
+    def put(self, path: str, node: Node) -> None:
+        """Put a node, in the place of one that was there or not."""
+        before = self._nodes.get(path)
+        if before is not None and before.owner != node.owner:
+            del self._owned[before.owner][path]
+        self._nodes[path] = node
+        self._owned.setdefault(node.owner, {})[path] = None
+        node.generation = self.next_generation()
+
+    def drop(self, path: str) -> None:
+        """Take a node away that is there; the parent's children are the caller's."""
+        node = self._nodes.pop(path)
+        of_owner = self._owned[node.owner]
+        del of_owner[path]
+        if not of_owner:
+            del self._owned[node.owner]
+
+    def grant(self, path: str, permissions: Permissions) -> None:
+        """Give a node that is there other permissions, and maybe another owner."""
+        node = self._nodes[path].copy()
+        node.permissions = permissions
+        self.put(path, node)
+
+    def owned_by(self, domid: int) -> int:
+        """Return how many nodes a domain owns."""
+        return len(self._owned.get(domid, ()))
+
+    def paths_of(self, domid: int) -> Collection[str]:
+        """Return the paths of the nodes a domain owns."""
+        return self._owned.get(domid, {}).keys()
+
+    def faults(self) -> list[str]:
+        """Return what is inconsistent in the tree; nothing ever should be."""
+        found = []
+        for path, node in self._nodes.items():
+            if path not in self._owned.get(node.owner, {}):
+                found.append(f"{path} is not counted for its owner")
+            found += [
+                f"{path} lists {name}, which is not there"
+                for name in node.children
+                if child_of(path, name) not in self._nodes
+            ]
+            if path.startswith("/") and path != ROOT:
+                parent = self._nodes.get(parent_of(path))
+                if parent is None or name_of(path) not in parent.children:
+                    found.append(f"{path} is not listed by its parent")
+        if sum(map(len, self._owned.values())) != len(self._nodes):
+            found.append("more nodes are counted than there are")
+        return found

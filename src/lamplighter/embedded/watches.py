@@ -1,0 +1,100 @@
+"""Watches: who is told when what changed.
+
+A watch fires for its node and all nodes below it. Watches are kept by their path, and a change
+looks at its own path and those above it: what it costs does not depend on how many watches there
+are. A watch that was set with a relative path is told relative paths.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from lamplighter.embedded.access import readable
+from lamplighter.embedded.tree import ROOT, parent_of
+from lamplighter.errors import XenStoreError
+from lamplighter.xenstore.paths import is_special
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from lamplighter.embedded.operations import Change
+
+
+class Watcher(Protocol):
+    """Who sets watches: a connection of a domain."""
+
+    @property
+    def domid(self) -> int:
+        """On whose behalf it watches."""
+
+    def tell(self, path: str, token: bytes) -> None:
+        """Take an event. Called while the store is at work: it must not call the store."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Watch:
+    """One watch. ``cut`` is how many letters of an absolute path it is not told."""
+
+    watcher: Watcher
+    path: str
+    token: bytes
+    cut: int
+
+    def fire(self, path: str) -> None:
+        """Tell the watcher that a node at or below the watch's path changed."""
+        self.watcher.tell(path[self.cut :], self.token)
+
+
+class Watches:
+    """All watches of all connections."""
+
+    def __init__(self) -> None:
+        self._by_path: dict[str, dict[Watch, None]] = {}
+        self._by_watcher: dict[Watcher, dict[tuple[str, bytes], Watch]] = {}
+
+    def count(self, watcher: Watcher) -> int:
+        """Return how many watches a connection has."""
+        return len(self._by_watcher.get(watcher, ()))
+
+    def add(self, watcher: Watcher, path: str, token: bytes, cut: int) -> Watch:
+        """Set a watch; EEXIST when the connection has the same already. It does not fire yet."""
+        mine = self._by_watcher.setdefault(watcher, {})
+        if (path, token) in mine:
+            raise XenStoreError("EEXIST")
+        watch = mine[path, token] = Watch(watcher, path, token, cut)
+        self._by_path.setdefault(path, {})[watch] = None
+        return watch
+
+    def remove(self, watcher: Watcher, path: str, token: bytes) -> None:
+        """Take a watch back; ENOENT when the connection has none such."""
+        watch = self._by_watcher.get(watcher, {}).pop((path, token), None)
+        if watch is None:
+            raise XenStoreError("ENOENT")
+        self._forget(watch)
+
+    def remove_all(self, watcher: Watcher) -> None:
+        """Take back every watch of a connection."""
+        for watch in self._by_watcher.pop(watcher, {}).values():
+            self._forget(watch)
+
+    def fire(self, changes: Iterable[Change]) -> None:
+        """Tell everyone who watches and may read."""
+        for change in changes:
+            for path in [change.path] if change.exact else _upwards(change.path):
+                for watch in tuple(self._by_path.get(path, ())):
+                    if readable(change.grants, watch.watcher.domid):
+                        watch.fire(change.path)
+
+    def _forget(self, watch: Watch) -> None:
+        here = self._by_path[watch.path]
+        del here[watch]
+        if not here:
+            del self._by_path[watch.path]
+
+
+def _upwards(path: str) -> Iterator[str]:
+    yield path
+    while path != ROOT and not is_special(path):
+        path = parent_of(path)
+        yield path
