@@ -85,9 +85,7 @@ class XenStore:
     async def read(self, path: str, tx: int = 0) -> bytes:
         """Return a node's value."""
         link, tx_id = self._within(tx)
-        field = path_field(path)
-        # What link.call does, without the cost of a coroutine more: reads are most of all.
-        return link.answer(await link.post(Op.READ, field, tx_id), Op.READ, field)
+        return await link.call(Op.READ, path_field(path), tx_id)
 
     async def read_or_none(self, path: str, tx: int = 0) -> bytes | None:
         """Return a node's value, or None when there is no such node."""

@@ -141,10 +141,9 @@ class Link:
         if self._transport is not None:
             await asyncio.shield(self._gone)
 
-    def post(self, op: int, payload: bytes, tx_id: int = 0) -> Waiter:
-        """Send a request and return the future of its reply, for ``answer``."""
-        if self._failure is not None:
-            self._check()
+    def _post(self, op: int, payload: bytes, tx_id: int = 0) -> Waiter:
+        """Send a request and return the future of its reply, for ``_answer``."""
+        self._check()
         waiter: Waiter = self._loop.create_future()
         if self._client.pending < PENDING_MAX:
             self._send(op, payload, tx_id, waiter)
@@ -154,7 +153,7 @@ class Link:
                 self._weed()
         return waiter
 
-    def answer(self, reply: Reply | None, op: int, payload: bytes) -> bytes:
+    def _answer(self, reply: Reply | None, op: int, payload: bytes) -> bytes:
         """Return what a request was answered, or raise it: ``XenStoreError``, ``Unreachable``."""
         if reply is None:
             self._check()
@@ -168,7 +167,7 @@ class Link:
 
     async def call(self, op: int, payload: bytes, tx_id: int = 0) -> bytes:
         """Make a request and return what it is answered."""
-        return self.answer(await self.post(op, payload, tx_id), op, payload)
+        return self._answer(await self._post(op, payload, tx_id), op, payload)
 
     async def ask(self, op: int, payload: bytes, tx_id: int, parse: Callable[[bytes], T]) -> T:
         """Make a request whose reply must be well-formed; if it is not, the connection ends."""
@@ -176,7 +175,7 @@ class Link:
 
     async def start(self) -> int:
         """Start a transaction and return its id."""
-        waiter = self.post(Op.TRANSACTION_START, b"\0")
+        waiter = self._post(Op.TRANSACTION_START, b"\0")
         try:
             reply = await asyncio.shield(waiter)
         except asyncio.CancelledError:
@@ -186,13 +185,13 @@ class Link:
 
     async def commit(self, tx_id: int) -> None:
         """End a transaction; ``StoreConflict`` when another writer came between."""
-        waiter = self.post(Op.TRANSACTION_END, b"T\0", tx_id)
-        self.answer(await waiter, Op.TRANSACTION_END, b"T\0")
+        waiter = self._post(Op.TRANSACTION_END, b"T\0", tx_id)
+        self._answer(await waiter, Op.TRANSACTION_END, b"T\0")
 
     def abort(self, tx_id: int) -> None:
         """Abort a transaction; nobody needs to wait for that."""
         if self._failure is None:
-            self.post(Op.TRANSACTION_END, b"F\0", tx_id)
+            self._post(Op.TRANSACTION_END, b"F\0", tx_id)
 
     async def register(self, watches: Iterable[Watch]) -> None:
         """Register watches; they may fire before this returns."""
@@ -212,7 +211,7 @@ class Link:
         if waiter is not None:
             reply = await waiter
             if reply is not None and reply.error != "ENOENT":
-                self.answer(reply, Op.UNWATCH, watch.path.encode())
+                self._answer(reply, Op.UNWATCH, watch.path.encode())
 
     def forget_watches(self) -> None:
         """Forget all watches: the server has."""
@@ -224,13 +223,13 @@ class Link:
         self._check()
         watch.token, payload = self._client.watch(watch.path)
         self._watches[watch.token] = watch
-        return self.post(Op.WATCH, payload)
+        return self._post(Op.WATCH, payload)
 
     def _post_unwatch(self, watch: Watch) -> Waiter | None:
         if self._failure is not None or self._watches.get(watch.token) is not watch:
             return None
         del self._watches[watch.token]
-        return self.post(Op.UNWATCH, self._client.unwatch(watch.token))
+        return self._post(Op.UNWATCH, self._client.unwatch(watch.token))
 
     def _send(self, op: int, payload: bytes, tx_id: int, waiter: Waiter) -> None:
         assert self._transport is not None
@@ -287,7 +286,7 @@ class Link:
             raise
 
     def _transaction(self, reply: Reply | None) -> int:
-        payload = self.answer(reply, Op.TRANSACTION_START, b"")
+        payload = self._answer(reply, Op.TRANSACTION_START, b"")
         return self._parsed(payload, parse_number)
 
     def _abort_unwanted(self, waiter: Waiter) -> None:
@@ -299,7 +298,7 @@ class Link:
 
     def _watched(self, watch: Watch, reply: Reply | None) -> None:
         try:
-            self.answer(reply, Op.WATCH, watch.path.encode())
+            self._answer(reply, Op.WATCH, watch.path.encode())
         except XenStoreError:
             self._client.forget(watch.token)
             self._watches.pop(watch.token, None)
