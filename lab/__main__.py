@@ -1,0 +1,136 @@
+"""The command: ``python -m lab``. Its last line is ``N passed, N failed``."""
+
+from __future__ import annotations
+
+import argparse
+import fnmatch
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from lab.bench import Bench, Verdict
+from lab.cache import Cache
+from lab.failure import LabError
+from lab.needs import install_needs
+from lab.scenario import Scenario, all_scenarios
+from lab.variants import VARIANTS, Variant
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run what was asked for; return the exit status."""
+    options = _options(argv)
+    variants = [variant for name, variant in VARIANTS.items() if _fits(name, options.variant)]
+    scenarios = all_scenarios(options.scenario)
+    if options.command == "list":
+        _list(scenarios)
+        return 0
+    if not variants:
+        print(f"there is no such variant; there are {', '.join(VARIANTS)}", file=sys.stderr)
+        return 2
+    try:
+        install_needs()
+        if options.command == "shell":
+            return _shell(variants[0], product=options.product)
+        return _run(variants, scenarios, keep=options.keep)
+    except LabError as error:
+        print(f"the lab: {error}", file=sys.stderr)
+        print("0 passed, 1 failed")
+        return 1
+
+
+def _options(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m lab", description="Scenarios on a real Xen host inside QEMU."
+    )
+    parser.add_argument(
+        "command",
+        nargs="?",
+        choices=("run", "list", "shell"),
+        default="run",
+        help="run scenarios (the default), list them, or boot a host and leave it running",
+    )
+    parser.add_argument("--variant", metavar="PATTERN", default="*", help="only these hosts")
+    parser.add_argument("--scenario", metavar="PATTERN", default="*", help="only these scenarios")
+    parser.add_argument(
+        "--keep", action="store_true", help="leave the last host running when it is done"
+    )
+    parser.add_argument(
+        "--without-product",
+        dest="product",
+        action="store_false",
+        help="with shell: a host without Lamplighter",
+    )
+    return parser.parse_args(argv)
+
+
+def _fits(name: str, pattern: str) -> bool:
+    return fnmatch.fnmatch(name, pattern)
+
+
+def _list(scenarios: Sequence[Scenario]) -> None:
+    print(f"variants: {', '.join(VARIANTS)}")
+    for scenario in scenarios:
+        print(f"{scenario.name:<32} {scenario.shows}")
+
+
+def _run(variants: Sequence[Variant], scenarios: Sequence[Scenario], *, keep: bool) -> int:
+    began = time.monotonic()
+    verdicts: list[Verdict] = []
+    store = Cache.usual()
+    for variant in variants:
+        wanted = [scenario for scenario in scenarios if scenario.concerns(variant)]
+        if wanted:
+            verdicts += _on(variant, wanted, store, keep=keep and variant is variants[-1])
+    failed = [verdict for verdict in verdicts if verdict.reason]
+    print(f"{len(verdicts)} scenarios in {time.monotonic() - began:.0f} s")
+    for verdict in failed:
+        print(verdict)
+    print(f"{len(verdicts) - len(failed)} passed, {len(failed)} failed")
+    return 0 if verdicts and not failed else 1
+
+
+def _on(
+    variant: Variant, scenarios: Sequence[Scenario], store: Cache, *, keep: bool
+) -> list[Verdict]:
+    """Run scenarios on one host. A host that does not come up fails as a scenario does."""
+    began = time.monotonic()
+    bench = Bench(variant, store)
+    try:
+        bench.prepare(product=any(scenario.product for scenario in scenarios))
+        verdicts = bench.run(scenarios)
+        if keep:
+            _stay(bench)
+    except LabError as error:
+        verdict = Verdict(variant.name, "boot", time.monotonic() - began, str(error))
+        print(f"{verdict}\n{error}\n  serial log kept in {bench.keep_serial()}", flush=True)
+        return [verdict]
+    finally:
+        bench.close()
+    return verdicts
+
+
+def _shell(variant: Variant, *, product: bool) -> int:
+    bench = Bench(variant, Cache.usual())
+    try:
+        bench.prepare(product=product)
+        _stay(bench)
+    finally:
+        bench.close()
+    return 0
+
+
+def _stay(bench: Bench) -> None:
+    print(f"{bench.variant.name} runs until you press Ctrl-C; to get in:")
+    print(f"  {bench.link.by_hand}", flush=True)
+    try:
+        while bench.machine.alive:
+            time.sleep(1)
+    except KeyboardInterrupt:
+        print()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,178 @@
+"""One variant: boot the host, install the product, keep a snapshot, run the scenarios from it."""
+
+from __future__ import annotations
+
+import shutil
+import time
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import TYPE_CHECKING, Self
+
+from lab import evidence, wheels
+from lab.clock import Deadline
+from lab.dom0 import Dom0
+from lab.failure import LabError
+from lab.image import build_image
+from lab.link import Link
+from lab.machine import Machine
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from types import TracebackType
+
+    from lab.cache import Cache
+    from lab.scenario import Scenario
+    from lab.variants import Variant
+
+BOOT_TIME = 300.0
+INSTALL_TIME = 300.0
+HOUSE = "/var/lib/lamplighter-lab/wheels"
+PIP = "/opt/lamplighter/bin/python -m pip --disable-pip-version-check install --no-index"
+KEPT = wheels.ROOT / "build" / "lab"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How a scenario ended. ``reason`` is empty when it passed."""
+
+    variant: str
+    scenario: str
+    seconds: float
+    reason: str = ""
+
+    def __str__(self) -> str:
+        result = "FAILED" if self.reason else "passed"
+        return f"{self.variant:<20} {self.scenario:<32} {result} {self.seconds:7.1f} s"
+
+
+class Bench:
+    """A host that scenarios run on, one after another."""
+
+    def __init__(self, variant: Variant, store: Cache) -> None:
+        self.variant = variant
+        self._store = store
+        self._image = build_image(variant.suite, store)
+        self._folder = Path(mkdtemp(prefix=f"lamplab-{variant.name}-"))
+        self.machine = Machine(self._image, self._folder, c_xenstored=self.variant.c_xenstored)
+        self.link = Link(self.machine.port, self._image.key)
+
+    def prepare(self, *, product: bool) -> None:
+        """Boot, install, and keep the snapshot that scenarios begin from."""
+        began = time.monotonic()
+        self._boot()
+        booted = time.monotonic()
+        print(f"{self.variant.name}: booted in {booted - began:.0f} s", flush=True)
+        if product:
+            self._install()
+            took = time.monotonic() - booted
+            print(f"{self.variant.name}: installed the product in {took:.0f} s", flush=True)
+        self.link.run("sync", timeout=60)
+        self.link.drop()
+        self.machine.save()
+
+    def run(self, scenarios: Iterable[Scenario]) -> list[Verdict]:
+        """Run scenarios and print a line for each."""
+        verdicts = []
+        for scenario in scenarios:
+            verdicts.append(self._one(scenario))
+            print(verdicts[-1], flush=True)
+            if verdicts[-1].reason:
+                kept = KEPT / self.variant.name / scenario.name
+                print(f"{verdicts[-1].reason.rstrip()}\n  kept in {kept}", flush=True)
+        return verdicts
+
+    def close(self) -> None:
+        """End the machine and remove what it left."""
+        self.link.close()
+        self.machine.quit()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def keep_serial(self) -> Path:
+        """Keep what the host wrote to its serial line, for one that did not come up."""
+        kept = KEPT / self.variant.name / "boot" / "serial.log"
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        if self.machine.serial.exists():
+            shutil.copyfile(self.machine.serial, kept)
+        return kept
+
+    def host(self, seconds: float) -> Dom0:
+        """Return the control domain for a scenario of at most this time."""
+        return Dom0(self.variant, self.link, Deadline(seconds))
+
+    def _boot(self) -> None:
+        self.link.wait(BOOT_TIME)
+        self.host(BOOT_TIME).settle()
+
+    def _one(self, scenario: Scenario) -> Verdict:
+        began = time.monotonic()
+        serial_from = self.machine.serial.stat().st_size if self.machine.serial.exists() else 0
+        kept = KEPT / self.variant.name / scenario.name
+        shutil.rmtree(kept, ignore_errors=True)
+        with Attempt() as attempt:
+            self._begin()
+            scenario.run(self.host(scenario.deadline))
+        seconds = time.monotonic() - began
+        if attempt.error:
+            evidence.collect(self.machine, self.link, kept, serial_from, attempt.reason)
+        return Verdict(self.variant.name, scenario.name, seconds, attempt.reason)
+
+    def _begin(self) -> None:
+        self.machine.load()
+        self.link.drop()
+        self.link.wait(60)
+
+    def _install(self) -> None:
+        deadline = Deadline(INSTALL_TIME)
+        files = [wheels.product(), *sorted(wheels.wheelhouse(self._store).glob("*.whl"))]
+        self.link.copy(files, HOUSE, timeout=deadline.left)
+        for line in (
+            f"{PIP} --find-links {HOUSE} lamplighter pytest",
+            "ln -sf /opt/lamplighter/bin/lamplighter /usr/local/bin/lamplighter",
+            "lamplighter install",
+        ):
+            ended = self.link.run(line, timeout=deadline.left)
+            if ended.status:
+                raise LabError(f"the product could not be installed: {ended}")
+
+
+class Attempt:
+    """A block whose errors end the block and nothing else; ``reason`` tells them."""
+
+    error: Exception | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> bool:
+        if isinstance(error, Exception):
+            self.error = error
+        return self.error is error
+
+    @property
+    def reason(self) -> str:
+        """Empty when nothing went wrong."""
+        match self.error:
+            case None:
+                return ""
+            case AssertionError():
+                return f"not as promised: {self.error}\n{_place(self.error)}"
+            case LabError():
+                return f"the lab: {self.error}\n{_place(self.error)}"
+        told = "".join(traceback.format_exception(self.error))
+        return f"a defect of the scenario:\n{told}"
+
+
+def _place(error: BaseException) -> str:
+    """Return the lines of the scenario that led to the error."""
+    return "".join(
+        f"  {Path(frame.filename).name}:{frame.lineno}: {frame.line}\n"
+        for frame in traceback.extract_tb(error.__traceback__)
+        if "scenarios" in frame.filename
+    )

@@ -1,0 +1,206 @@
+"""What a scenario holds in its hands: the control domain, and through it everything on the host.
+
+Commands are shell lines, run as root. Every one has a deadline, and none outlives the scenario's
+own. What the product prints with ``--json`` comes back parsed.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import uuid
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from lab.clock import wait_for
+from lab.failure import LabError
+from lab.guests import TEMPERS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from lab.clock import Deadline
+    from lab.link import Ended, Link
+    from lab.variants import Variant
+
+T = TypeVar("T")
+Value = str | int | list[str]
+
+#: The lab's guests get UUIDs from their names.
+NAMESPACE = uuid.UUID("6c616d70-6c69-4768-9465-720000000000")
+CONSOLES = "/var/log/xen/console"
+REBOOT_TIME = 300.0
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a command of the product said: its exit status and its JSON document."""
+
+    status: int
+    document: Any
+    stderr: str
+    seconds: float
+
+    @property
+    def domains(self) -> dict[str, Any]:
+        """The document's domains by name."""
+        return {entry["name"]: entry for entry in self.document["domains"]}
+
+    @property
+    def outcomes(self) -> dict[str, str]:
+        """How each domain ended, by name."""
+        return {name: entry["outcome"] for name, entry in self.domains.items()}
+
+    def __str__(self) -> str:
+        told = json.dumps(self.document, indent=1)
+        return f"exit status {self.status} after {self.seconds:.1f} s\n{told}\n{self.stderr}"
+
+
+class Dom0:
+    """The control domain of the lab's host."""
+
+    def __init__(self, variant: Variant, link: Link, deadline: Deadline) -> None:
+        self.variant = variant
+        self._link = link
+        self._deadline = deadline
+
+    # --- commands ----------------------------------------------------------------------------
+
+    def run(
+        self, command: str, *, timeout: float = 60, check: bool = True, give: str = ""
+    ) -> Ended:
+        """Run a shell line in dom0. With ``check``, another exit status than 0 is a failure."""
+        ended = self._link.run(command, timeout=self._deadline.within(timeout), give=give.encode())
+        if check:
+            assert ended.status == 0, str(ended)
+        return ended
+
+    def lamplighter(self, *arguments: str, timeout: float = 120) -> Answer:
+        """Run a command of the product with ``--json``; whatever its exit status is."""
+        ended = self.run(
+            shlex.join(["lamplighter", "--json", *arguments]), timeout=timeout, check=False
+        )
+        try:
+            document = json.loads(ended.stdout)
+        except json.JSONDecodeError as error:
+            raise AssertionError(f"no JSON on standard output: {ended}") from error
+        return Answer(ended.status, document, ended.stderr, ended.seconds)
+
+    def wait_for(self, what: str, look: Callable[[], T | None], *, seconds: float = 60) -> T:
+        """Look until something true is there; a failure that names ``what`` when it never is."""
+        return wait_for(what, look, seconds=self._deadline.within(seconds))
+
+    # --- files -------------------------------------------------------------------------------
+
+    def put(self, path: str, text: str) -> None:
+        """Write a file of dom0, with its folders."""
+        place = shlex.quote(path)
+        self.run(f"mkdir -p $(dirname {place}) && cat >{place}", give=text)
+
+    def read(self, path: str) -> str:
+        """Return what a file of dom0 holds."""
+        return self.run(f"cat {shlex.quote(path)}").stdout
+
+    def configure(self, text: str) -> None:
+        """Write /etc/lamplighter/lamplighter.toml."""
+        self.put("/etc/lamplighter/lamplighter.toml", text)
+
+    def define(self, name: str, temper: str, *, seconds: int | None = None, **keys: Value) -> str:
+        """Write /etc/xen/NAME.cfg for a guest of this temper; return its UUID.
+
+        ``seconds`` is the temper's time; other keys are xl.cfg's (or ours, such as
+        ``on_xend_start="start"``).
+        """
+        character = TEMPERS[temper]
+        identity = str(uuid.uuid5(NAMESPACE, name))
+        words = character.extra + (f" lamp.seconds={seconds}" if seconds is not None else "")
+        values: dict[str, Value] = {
+            "name": name,
+            "uuid": identity,
+            "kernel": character.kernel,
+            "memory": character.memory,
+            "vcpus": 1,
+        }
+        if character.ramdisk:
+            values["ramdisk"] = character.ramdisk
+        if words:
+            values["extra"] = words
+        lines = [f"{key} = {_literal(value)}" for key, value in {**values, **keys}.items()]
+        self.put(f"/etc/xen/{name}.cfg", "\n".join(lines) + "\n")
+        return identity
+
+    # --- domains -----------------------------------------------------------------------------
+
+    def domids(self) -> dict[str, int]:
+        """The guests that the hypervisor lists under a name, by name; not dom0."""
+        listed = json.loads(self.run("xl list -l").stdout or "[]")
+        names = {entry["config"]["c_info"].get("name"): entry["domid"] for entry in listed}
+        return {name: domid for name, domid in names.items() if name and domid}
+
+    def create(self, *names: str) -> None:
+        """Start domains by hand, each with ``xl create`` in a scope of its own."""
+        for name in names:
+            scope = f"systemd-run --quiet --scope --unit=by-hand-{name}"
+            self.run(f"{scope} xl create -q /etc/xen/{name}.cfg >/dev/null 2>&1")
+
+    def wait_up(self, *names: str, seconds: float = 60) -> None:
+        """Return when each of these domains' kernels has advertised itself in XenStore."""
+        for name in names:
+            self.wait_for(f"{name}'s kernel", partial(self.is_up, name), seconds=seconds)
+
+    def is_up(self, name: str) -> bool:
+        """Whether this domain's kernel says that it can power off, or its user space is there."""
+        domid = self.domids().get(name)
+        if domid is None:
+            return False
+        return self.xenstore(f"/local/domain/{domid}/control/feature-poweroff") == "1"
+
+    def wait_console(self, name: str, text: str, *, seconds: float = 60) -> None:
+        """Return when this text is on the domain's console."""
+        self.wait_for(
+            f"{text!r} on {name}'s console", lambda: text in self.console(name), seconds=seconds
+        )
+
+    def console(self, name: str) -> str:
+        """Everything this domain's incarnations have written to their consoles."""
+        log = shlex.quote(f"{CONSOLES}/guest-{name}.log")
+        return self.run(f"cat {log} 2>/dev/null || true").stdout
+
+    def xenstore(self, path: str) -> str | None:
+        """Return a node's value; None: there is no such node."""
+        ended = self.run(f"xenstore-read {shlex.quote(path)}", check=False)
+        return ended.stdout.removesuffix("\n") if ended.status == 0 else None
+
+    # --- the host ----------------------------------------------------------------------------
+
+    def boot_id(self) -> str:
+        """The kernel's identifier of this boot of dom0."""
+        return self.read("/proc/sys/kernel/random/boot_id").strip()
+
+    def reboot(self) -> None:
+        """Reboot the host and return when it has booted to the end."""
+        before = self.boot_id()
+        self.run("systemctl reboot --no-block")
+
+        def back() -> bool:
+            self._link.drop()
+            try:
+                return self.boot_id() != before
+            except (LabError, AssertionError):
+                return False
+
+        wait_for("the host to reboot", back, seconds=self._deadline.within(REBOOT_TIME), pause=2)
+        self.settle()
+
+    def settle(self) -> None:
+        """Return when systemd has ended every job of the boot."""
+        command = "timeout 240 systemctl is-system-running --wait"
+        self.run(command, timeout=250, check=False)
+
+
+def _literal(value: Value) -> str:
+    """Return a value as xl.cfg spells it."""
+    if isinstance(value, list):
+        return "[" + ", ".join(_literal(one) for one in value) + "]"
+    return str(value) if isinstance(value, int) else f'"{value}"'

@@ -1,0 +1,55 @@
+"""What is kept of a scenario that failed: enough to find out why without running it again."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from lab.failure import LabError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from lab.link import Link
+    from lab.machine import Machine
+
+#: A file's name and the line that fills it.
+ACCOUNTS = {
+    "journal.txt": "journalctl --no-pager -o short-precise -b",
+    "journal-before.txt": "journalctl --no-pager -o short-precise -b -1 2>/dev/null",
+    "domains.txt": "xl list -v; xl list -l; timeout 10 xenstore-ls -fp",
+    "services.txt": "systemctl --no-pager --full status; systemctl --no-pager list-jobs",
+    "history.txt": "lamplighter history; lamplighter status",
+    "xl-dmesg.txt": "xl dmesg",
+}
+FOLDERS = ("/var/log/xen", "/etc/xen", "/etc/lamplighter")
+#: Past this a log is cut; its end is what tells.
+LIMIT = 2_000_000
+
+
+def collect(machine: Machine, link: Link, folder: Path, serial_from: int, reason: str) -> None:
+    """Fill the folder. What cannot be had is left out: the failure itself is what matters."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "reason.txt").write_text(reason)
+    with machine.serial.open("rb") as serial:
+        serial.seek(serial_from)
+        (folder / "serial.log").write_bytes(serial.read())
+    try:
+        link.run("true", timeout=20)
+    except LabError as error:
+        (folder / "unreachable.txt").write_text(f"{error}\n")
+        return
+    for name, command in ACCOUNTS.items():
+        with suppress(LabError):
+            ended = link.run(f"{{ {command}; }} 2>&1 | tail -c {LIMIT}", timeout=40)
+            (folder / name).write_text(ended.stdout)
+    with suppress(LabError):
+        _copy_logs(link, folder)
+
+
+def _copy_logs(link: Link, folder: Path) -> None:
+    listed = link.run(f"find {' '.join(FOLDERS)} -type f -size +0 2>/dev/null", timeout=20)
+    for path in listed.stdout.splitlines():
+        kept = folder / path.lstrip("/")
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        kept.write_text(link.run(f"tail -c {LIMIT} '{path}'", timeout=20).stdout)

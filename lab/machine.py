@@ -1,0 +1,132 @@
+"""QEMU: the process, its monitor (QMP on a Unix socket), and snapshots.
+
+The image is never written: each machine has an overlay of its own, which also holds the snapshot
+of memory and devices. The processor model is Nehalem because it is the one under which dom0 stays
+whole under load and libvirt finds a model of its own; there is no hardware virtualisation here.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import socket
+import subprocess
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from lab.failure import LabError
+from lab.image import C_XENSTORED
+from lab.programs import run
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from lab.image import Image
+
+MEMORY = 4096
+DOM0_MEMORY = 1024
+SNAPSHOT = "ready"
+
+
+class Machine:
+    """A running QEMU with a Xen host inside. ``folder`` holds its overlay, socket and logs."""
+
+    def __init__(self, image: Image, folder: Path, *, c_xenstored: bool) -> None:
+        self.serial = folder / "serial.log"
+        self.port = _free_port()
+        self._folder = folder
+        self._monitor = folder / "monitor"
+        self._said = folder / "qemu.log"
+        overlay = folder / "overlay.qcow2"
+        make = ["qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw"]
+        run([*make, "-b", image.disk, overlay], timeout=60)
+        command = self._command(image, overlay, c_xenstored=c_xenstored)
+        (folder / "qemu.command").write_text(shlex.join(command) + "\n")
+        with self._said.open("wb") as said:
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=said, stderr=said
+            )
+
+    def _command(self, image: Image, overlay: Path, *, c_xenstored: bool) -> list[str]:
+        memory = f"dom0_mem={DOM0_MEMORY}M,max:{DOM0_MEMORY}M"
+        words = "root=/dev/vda rw console=hvc0 net.ifnames=0 quiet"
+        if c_xenstored:
+            words += f" {C_XENSTORED}"
+        return [
+            *("qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none"),
+            *("-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", "Nehalem"),
+            *("-smp", "2", "-m", str(MEMORY)),
+            *("-kernel", str(image.xen), "-append", f"com1=115200,8n1 console=com1 {memory}"),
+            *("-initrd", f"{image.kernel} {words},{image.initrd}"),
+            *("-drive", f"file={overlay},if=virtio,format=qcow2,cache=unsafe"),
+            *("-netdev", f"user,id=net,hostfwd=tcp:127.0.0.1:{self.port}-:22"),
+            *("-device", "virtio-net-pci,netdev=net,romfile="),
+            *("-serial", f"file:{self.serial}"),
+            *("-qmp", f"unix:{self._monitor},server=on,wait=off"),
+        ]
+
+    @property
+    def alive(self) -> bool:
+        """Whether QEMU runs."""
+        return self._process.poll() is None
+
+    def check(self) -> None:
+        """Raise ``LabError`` with QEMU's last words when it is gone."""
+        if not self.alive:
+            words = self._said.read_text(errors="replace")[-2000:]
+            raise LabError(f"QEMU ended with status {self._process.returncode}\n{words}")
+
+    def save(self) -> None:
+        """Keep the whole machine as it is now."""
+        self._human(f"savevm {SNAPSHOT}", timeout=120)
+
+    def load(self) -> None:
+        """Go back to the kept state."""
+        self._human(f"loadvm {SNAPSHOT}", timeout=120)
+
+    def quit(self) -> None:
+        """End QEMU, whatever the host inside is doing."""
+        if self.alive:
+            with suppress(LabError, OSError):
+                self._command_monitor("quit", timeout=10)
+            try:
+                self._process.wait(timeout=10)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+
+    def _human(self, line: str, timeout: float) -> None:
+        """Run a monitor command; those that print something have failed."""
+        said = self._command_monitor(
+            "human-monitor-command", timeout=timeout, arguments={"command-line": line}
+        )
+        if said:
+            raise LabError(f"QEMU's monitor on {line!r}: {said}")
+
+    def _command_monitor(self, name: str, *, timeout: float, **rest: Any) -> Any:
+        self.check()
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(timeout)
+            connection.connect(str(self._monitor))
+            with connection.makefile("rwb") as stream:
+                _ask(stream, {"execute": "qmp_capabilities"})
+                return _ask(stream, {"execute": name, **rest})
+
+
+def _ask(stream: Any, message: dict[str, Any]) -> Any:
+    """Send a message and return its answer; the greeting and events are not one."""
+    stream.write(json.dumps(message).encode() + b"\n")
+    stream.flush()
+    for line in stream:
+        message = json.loads(line)
+        if "error" in message:
+            raise LabError(f"QEMU's monitor: {message['error']['desc']}")
+        if "return" in message:
+            return message["return"]
+    raise LabError("QEMU's monitor closed")
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -1,0 +1,1 @@
+"""One file a scenario; ``lab.scenario`` says what such a file holds."""
