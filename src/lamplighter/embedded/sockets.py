@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+#: The sockets' names inside a host's run directory.
+XENSTORE_SOCKET = "xenstored.sock"
+CONTROL_SOCKET = "embedded.sock"
+
 #: The longest path of a Unix socket, in bytes (``sun_path``).
 PATH_MAX = 107
 

@@ -1,0 +1,240 @@
+"""The calls of the control socket: their arguments, examined, and what they do."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import stat
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from lamplighter.embedded.control import BadRequest
+from lamplighter.embedded.faults import Fault, How
+from lamplighter.embedded.recipe import read_recipe
+from lamplighter.errors import CallFailed, DefinitionError, LamplighterError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from lamplighter.embedded.host import EmbeddedHost
+    from lamplighter.embedded.recipe import Recipe
+    from lamplighter.model.domain import Sighting
+
+#: The largest definition that is read, in bytes.
+LARGEST = 1 << 20
+
+#: The longest time a call may name, in host seconds, and the most calls a fault may spoil.
+LONGEST = 86400.0
+MOST = 1_000_000
+
+
+class Arguments:
+    """What a request says besides the name of its call."""
+
+    def __init__(self, call: str, given: dict[str, object]) -> None:
+        self._call = call
+        self._given = given
+        self._left = dict.fromkeys(given)
+
+    def text(self, key: str) -> str:
+        """Return a string."""
+        value = self._take(key)
+        if not isinstance(value, str):
+            raise self._wrong(key, "a string")
+        return value
+
+    def number(self, key: str, most: int, otherwise: int | None = None) -> int:
+        """Return a whole number from 0."""
+        value = self._take(key, otherwise)
+        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= most:
+            raise self._wrong(key, f"a whole number from 0 to {most}")
+        return value
+
+    def seconds(self, key: str, otherwise: float | None = None) -> float:
+        """Return a time in host seconds."""
+        value = self._take(key, otherwise)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise self._wrong(key, "a number of seconds")
+        if not 0 <= value <= LONGEST:
+            raise self._wrong(key, f"0 to {LONGEST:g} seconds")
+        return float(value)
+
+    def done(self) -> None:
+        """Refuse what nobody asked for."""
+        for key in self._left:
+            raise BadRequest(f"{self._call}: there is no argument {key!r}")
+
+    def _take(self, key: str, otherwise: object = None) -> object:
+        self._left.pop(key, None)
+        return self._given.get(key, otherwise)
+
+    def _wrong(self, key: str, expected: str) -> BadRequest:
+        return BadRequest(f"{self._call}: {key}: expected {expected}")
+
+
+class Calls:
+    """Carries out requests on one host."""
+
+    def __init__(self, host: EmbeddedHost) -> None:
+        self._host = host
+        self._begun: set[asyncio.Task[object]] = set()
+        self._calls: dict[str, Callable[[Arguments], Awaitable[object]]] = {
+            "list": self._list,
+            "create": self._create,
+            "destroy": self._destroy,
+            "press-power": self._press_power,
+            "epitaph": self._epitaph,
+            "status": self._status,
+            "fault": self._fault,
+            "clear-faults": self._clear_faults,
+            "restart-xenstore": self._restart_xenstore,
+            "kill-reaper": self._kill_reaper,
+            "memory": self._memory,
+            "quit": self._quit,
+        }
+
+    async def answer(self, request: object) -> object:
+        """Carry out a request to its end, even if whoever waits here is cancelled."""
+        if not isinstance(request, dict) or not isinstance(request.get("call"), str):
+            raise BadRequest('expected an object with a "call"')
+        name = request.pop("call")
+        call = self._calls.get(name)
+        if call is None:
+            raise BadRequest(f"there is no call {name!r}: there are {', '.join(self._calls)}")
+        arguments = Arguments(name, request)
+        task = asyncio.get_running_loop().create_task(self._carry_out(name, call, arguments))
+        self._begun.add(task)
+        task.add_done_callback(self._ended)
+        return await asyncio.shield(task)
+
+    async def close(self) -> None:
+        """Drop every call that has begun."""
+        for task in tuple(self._begun):
+            task.cancel()
+        if self._begun:
+            await asyncio.wait(tuple(self._begun))
+
+    def _ended(self, task: asyncio.Task[object]) -> None:
+        """Let go of a call. Whoever asked may have gone, but a defect must be heard of."""
+        self._begun.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if error is not None and not isinstance(error, LamplighterError):
+            context = {"message": "a call ended with a defect", "exception": error}
+            task.get_loop().call_exception_handler(context)
+
+    async def _carry_out(
+        self, name: str, call: Callable[[Arguments], Awaitable[object]], arguments: Arguments
+    ) -> object:
+        await self._host.faults.before(name)
+        return await call(arguments)
+
+    # --- what the toolstack needs ---
+
+    async def _list(self, arguments: Arguments) -> object:
+        arguments.done()
+        return {"domains": [_listed(seen) for seen in self._host.xl.list()]}
+
+    async def _create(self, arguments: Arguments) -> object:
+        path = arguments.text("path")
+        arguments.done()
+        return {"domid": await self._host.xl.create(read_file(path))}
+
+    async def _destroy(self, arguments: Arguments) -> object:
+        domid = arguments.number("domid", 0x7FFF)
+        arguments.done()
+        await self._host.xl.destroy(domid)
+        return {}
+
+    async def _press_power(self, arguments: Arguments) -> object:
+        domid = arguments.number("domid", 0x7FFF)
+        arguments.done()
+        self._host.xl.press_power(domid)
+        return {}
+
+    async def _epitaph(self, arguments: Arguments) -> object:
+        domid, uuid = arguments.number("domid", 0x7FFF), arguments.text("uuid")
+        arguments.done()
+        try:
+            reason = self._host.xl.epitaph(domid, UUID(uuid))
+        except ValueError:
+            raise BadRequest("epitaph: uuid: expected a UUID") from None
+        return {"reason": None if reason is None else reason.name}
+
+    async def _status(self, arguments: Arguments) -> object:
+        arguments.done()
+        return self._host.status()
+
+    # --- what makes trouble ---
+
+    async def _fault(self, arguments: Arguments) -> object:
+        call, how = arguments.text("of"), arguments.text("how")
+        times, seconds = arguments.number("times", MOST, 1), arguments.seconds("seconds", 0.0)
+        arguments.done()
+        if call not in self._calls:
+            raise BadRequest(f"fault: of: there are {', '.join(self._calls)}")
+        if how not in [each.value for each in How]:
+            raise BadRequest(f"fault: how: expected {', '.join(each.value for each in How)}")
+        self._host.faults.set(call, Fault(How(how), seconds), times)
+        return {}
+
+    async def _clear_faults(self, arguments: Arguments) -> object:
+        arguments.done()
+        self._host.faults.clear()
+        return {}
+
+    async def _restart_xenstore(self, arguments: Arguments) -> object:
+        seconds = arguments.seconds("seconds", 1.0)
+        arguments.done()
+        await self._host.xenstore.interrupt(seconds)
+        return {}
+
+    async def _kill_reaper(self, arguments: Arguments) -> object:
+        domid = arguments.number("domid", 0x7FFF)
+        arguments.done()
+        self._host.xl.kill_reaper(domid)
+        return {}
+
+    async def _memory(self, arguments: Arguments) -> object:
+        free = arguments.number("free", 1 << 40, 1 << 40)
+        arguments.done()
+        self._host.hypervisor.leave_free(free)
+        return {"free": self._host.hypervisor.free}
+
+    async def _quit(self, arguments: Arguments) -> object:
+        arguments.done()
+        self._host.quit()
+        return {}
+
+
+def read_file(path: str) -> Recipe:
+    """Read a definition as ``xl create`` does; ``CallFailed`` says what is wrong with it."""
+    try:
+        return read_recipe(_content(path), path)
+    except DefinitionError as error:
+        raise CallFailed(error.message, hint=error.hint) from error
+    except OSError as error:
+        raise CallFailed(f"{path} cannot be read: {error.strerror}") from error
+
+
+def _content(path: str) -> str:
+    # A pipe that nobody writes to must not stop the host.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise CallFailed(f"{path} is no file")
+        content = file.read(LARGEST + 1)
+    if len(content) > LARGEST:
+        raise CallFailed(f"{path} is larger than {LARGEST} bytes")
+    return content.decode(errors="surrogateescape")
+
+
+def _listed(seen: Sighting) -> dict[str, object]:
+    return {
+        "domid": seen.domid,
+        "uuid": str(seen.uuid),
+        "name": seen.name,
+        "kind": None if seen.kind is None else seen.kind.value,
+        "shutdown": None if seen.shutdown is None else seen.shutdown.name,
+        "dying": seen.dying,
+        "paused": seen.paused,
+    }

@@ -1,0 +1,143 @@
+"""The control socket: one JSON document a line in each direction, for the toolstack's driver.
+
+    {"call": "create", "path": "/srv/host/domains/web.cfg"}
+    {"ok": {"domid": 3}}
+    {"call": "destroy", "domid": 99}
+    {"error": {"code": "no-domain", "message": "there is no domain 99", "hint": ""}}
+
+The calls of one connection are carried out one after another; connections do not wait for each
+other. A call that has begun is carried out even when its caller goes away, as a program goes on
+that nobody waits for. What comes in is bounded and examined: a line that is too long ends the
+connection, anything else that is wrong is answered with an error that says what was expected.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import deque
+from typing import TYPE_CHECKING
+
+from lamplighter.embedded.sockets import listen
+from lamplighter.errors import CallFailed, LamplighterError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from pathlib import Path
+
+    from lamplighter.model.clock import Clock
+
+#: The longest line that is read, in bytes, and how many lines of one connection may wait.
+LINE_MAX = 64 * 1024
+LINES_MAX = 64
+
+#: So many connections are served at one time; a further one is closed at once.
+CONNECTIONS_MAX = 500
+
+
+class BadRequest(CallFailed):
+    """A request is no call: what was expected."""
+
+    code = "bad-request"
+
+
+class ControlServer:
+    """Reads requests, hands each to ``answer`` and sends what that returns or raises."""
+
+    def __init__(
+        self, path: Path, clock: Clock, answer: Callable[[object], Awaitable[object]]
+    ) -> None:
+        self._path = path
+        self._clock = clock
+        self._answer = answer
+        self._server: asyncio.Server | None = None
+        self._connections: set[_Connection] = set()
+
+    async def start(self) -> None:
+        """Open the socket; one that was left behind is replaced."""
+        self._server = await listen(
+            self._path, lambda: _Connection(self._answer, self._connections)
+        )
+
+    async def close(self) -> None:
+        """Close the socket and every connection, once what was answered is sent."""
+        if self._server is not None:
+            self._server.close()
+            self._path.unlink(missing_ok=True)
+        for connection in tuple(self._connections):
+            connection.close()
+        while self._connections:
+            await self._clock.sleep(0)
+
+
+class _Connection(asyncio.Protocol):
+    """One caller."""
+
+    def __init__(
+        self, answer: Callable[[object], Awaitable[object]], connections: set[_Connection]
+    ) -> None:
+        self._answer = answer
+        self._connections = connections
+        self._lines: deque[bytes] = deque()
+        self._begun = b""
+        self._worker: asyncio.Task[None] | None = None
+        self._transport: asyncio.Transport
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        self._connections.add(self)
+        if len(self._connections) > CONNECTIONS_MAX:
+            transport.abort()
+
+    def data_received(self, data: bytes) -> None:
+        *lines, self._begun = (self._begun + data).split(b"\n")
+        self._lines.extend(lines)
+        too_long = any(len(line) > LINE_MAX for line in (*lines, self._begun))
+        if too_long or len(self._lines) > LINES_MAX:
+            error = BadRequest(f"expected lines of up to {LINE_MAX} bytes, {LINES_MAX} at a time")
+            self._send(_told(error))
+            self.close()
+        elif self._lines and self._worker is None:
+            self._worker = asyncio.get_running_loop().create_task(self._work())
+            self._worker.add_done_callback(self._worked)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._connections.discard(self)
+        if self._worker is not None:
+            self._worker.cancel()
+
+    def close(self) -> None:
+        """Answer nothing more, and hang up."""
+        self._lines.clear()
+        self._transport.close()
+        if self._worker is not None:
+            self._worker.cancel()
+
+    def _worked(self, worker: asyncio.Task[None]) -> None:
+        """A caller whose call ended with a defect of ours must not wait for its answer."""
+        if not worker.cancelled() and worker.exception() is not None:
+            self._transport.abort()
+
+    async def _work(self) -> None:
+        while self._lines:
+            self._send(await self._carry_out(self._lines.popleft()))
+        self._worker = None
+
+    async def _carry_out(self, line: bytes) -> object:
+        try:
+            try:
+                request = json.loads(line)
+            except (ValueError, RecursionError) as error:
+                raise BadRequest(f"expected a JSON document: {error}") from error
+            return {"ok": await self._answer(request)}
+        except LamplighterError as error:
+            return _told(error)
+
+    def _send(self, document: object) -> None:
+        if not self._transport.is_closing():
+            self._transport.write(json.dumps(document).encode() + b"\n")
+
+
+def _told(error: LamplighterError) -> object:
+    return {"error": {"code": error.code, "message": error.message, "hint": error.hint}}

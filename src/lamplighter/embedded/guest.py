@@ -1,0 +1,189 @@
+"""A guest's kernel, as its domain's XenStore sees it: Linux, well or badly behaved.
+
+Once booted, Linux watches ``control/shutdown``, then writes ``1`` into ``control/feature-poweroff``
+and its like. When the watch fires it reads the node in a transaction; a word it knows it clears in
+the same transaction, tries again when another writer came between, and only then acts. What it does
+not know it leaves. The watch fires once when it is set, so a request that was there before the
+kernel is found all the same. While user space shuts down, further requests are cleared and change
+nothing; while a reboot is under way nothing is read any more. (drivers/xen/manage.c)
+
+A ``GuestKernel`` runs until its machine would stop, and returns why. It speaks to the store
+through a session of its own domain, with that domain's rights and quotas.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+from typing import TYPE_CHECKING
+
+from lamplighter.embedded.character import Temper
+from lamplighter.errors import StoreConflict, XenStoreError
+from lamplighter.model.domain import ShutdownReason
+from lamplighter.xenstore.wire import PAYLOAD_MAX
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Callable
+
+    from lamplighter.embedded.character import Character
+    from lamplighter.embedded.store import Session
+    from lamplighter.model.clock import Clock
+
+REQUEST = "control/shutdown"
+
+#: The requests Linux knows, and how each ends when nothing goes wrong.
+_REQUESTS = {
+    b"poweroff": ShutdownReason.POWEROFF,
+    b"halt": ShutdownReason.POWEROFF,
+    b"reboot": ShutdownReason.REBOOT,
+    b"suspend": ShutdownReason.SUSPEND,
+}
+
+#: The requests it advertises; ``halt`` is not among them.
+_ADVERTISED = ("poweroff", "reboot", "suspend")
+
+#: Host seconds from a request to suspend until the guest has frozen itself.
+FREEZING = 0.1
+
+
+class GuestKernel:
+    """One incarnation's kernel."""
+
+    def __init__(
+        self,
+        character: Character,
+        connect: Callable[[Callable[[str, bytes], None]], Session],
+        clock: Clock,
+        chance: random.Random,
+        *,
+        rebooted: bool,
+    ) -> None:
+        """``connect`` opens a session of the domain; ``rebooted``: it did so once already."""
+        self._character = character
+        self._clock = clock
+        self._chance = chance
+        self._rebooted = rebooted
+        self._session = connect(self._told)
+        self._stirred = asyncio.Event()
+        self._asked = False
+        self._pressed = False
+        self._booted = False
+        self._deaf_now = False  # it is rebooting or freezing and reads nothing any more
+        self._reason: ShutdownReason | None = None
+        self._ends = math.inf
+
+    async def run(self) -> ShutdownReason:
+        """Live; return why the machine stopped. A guest that hangs never returns."""
+        await self._clock.sleep(self._character.boot)
+        self._come_up()
+        started = self._clock.monotonic()
+        own = started + self._character.after
+        noise = started if self._character.temper is Temper.NOISY else math.inf
+        while True:
+            now = self._clock.monotonic()
+            if self._reason is not None and now >= self._ends:
+                return self._reason
+            if now >= own:
+                own = math.inf
+                if self._character.temper is Temper.CRASHES:
+                    return ShutdownReason.CRASH
+                self._begin(ShutdownReason.POWEROFF)
+            if now >= noise:
+                noise = now + self._character.every
+                self._make_noise()
+            await self._listen()
+            await self._wait(min(self._ends, own, noise))
+
+    def press_power(self) -> None:
+        """The ACPI power button: lost while the firmware runs."""
+        if self._booted:
+            self._pressed = True
+            self._stirred.set()
+
+    # --- what it hears ---
+
+    def _told(self, _path: str, _token: bytes) -> None:
+        self._asked = True
+        self._stirred.set()
+
+    def _come_up(self) -> None:
+        self._booted = True
+        temper = self._character.temper
+        if temper not in (Temper.DEAF, Temper.NO_DRIVERS):
+            self._session.watch(REQUEST, b"shutdown")
+        if temper is Temper.IGNORES:
+            self._asked = False
+            self._stirred.clear()
+        if self._character.advertises:
+            for request in _ADVERTISED:
+                self._write(f"control/feature-{request}", b"1")
+
+    async def _listen(self) -> None:
+        """Take in what was asked since the last time."""
+        if self._pressed:
+            self._pressed = False
+            if self._character.temper is not Temper.DEAF:
+                self._begin(ShutdownReason.POWEROFF)
+        if self._asked and not self._deaf_now:
+            self._asked = False
+            reason = await self._take_request()
+            if reason is not None:
+                self._begin(reason)
+
+    async def _take_request(self) -> ShutdownReason | None:
+        """Read the request and clear it, if it is one; others may write in between."""
+        while True:
+            tx = self._session.start()
+            try:
+                request = self._session.read(REQUEST, tx)
+                await self._clock.sleep(0)
+                if request in _REQUESTS:
+                    self._session.write(REQUEST, b"", tx)
+                    await self._clock.sleep(0)
+                self._session.end(tx, commit=request in _REQUESTS)
+            except StoreConflict:
+                continue
+            except XenStoreError:
+                self._session.end(tx, commit=False)
+                return None
+            return _REQUESTS.get(request)
+
+    # --- what it does ---
+
+    def _begin(self, reason: ShutdownReason) -> None:
+        """User space begins to shut down, unless it does already."""
+        if self._reason is not None:
+            return
+        temper = self._character.temper
+        takes = self._character.shutdown
+        if reason is ShutdownReason.SUSPEND:
+            takes = FREEZING
+        elif temper is Temper.CRASHES:
+            reason = ShutdownReason.CRASH
+        elif temper is Temper.REBOOTS and not self._rebooted:
+            reason = ShutdownReason.REBOOT
+        self._reason = reason
+        self._ends = self._clock.monotonic() + takes
+        self._deaf_now = reason in (ShutdownReason.REBOOT, ShutdownReason.SUSPEND)
+
+    def _make_noise(self) -> None:
+        """Fill the request's node with as many bytes as one packet can carry."""
+        length = PAYLOAD_MAX - len(REQUEST) - 1
+        self._write(REQUEST, self._chance.randbytes(length))
+
+    def _write(self, path: str, value: bytes) -> None:
+        """Write a node of the guest's own, unless the control domain took it away."""
+        with contextlib.suppress(XenStoreError):
+            self._session.write(path, value)
+
+    async def _wait(self, until: float) -> None:
+        """Return when something was heard, or at this moment at the latest."""
+        pause = None if math.isinf(until) else until - self._clock.monotonic()
+        try:
+            async with self._clock.timeout(pause):
+                await self._stirred.wait()
+            self._stirred.clear()
+        except TimeoutError:
+            pass

@@ -1,0 +1,118 @@
+"""The embedded host: everything of a small Xen host, in one process, at two sockets.
+
+    store ---- server        run/xenstored.sock     any XenStore client, as the control domain
+      +------- guests                               simulated kernels, each as its own domain
+    libxl, xl, hypervisor
+      |
+    calls ---- control       run/embedded.sock      the toolstack's driver; faults
+
+It takes its time from the clock it is given and its chance from a seed, so the same host is a
+daemon on a laptop and a deterministic simulation in a test. It keeps nothing on disk: when it
+ends, all its domains have lost their power, and the next one has another boot id.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from lamplighter.embedded.calls import Calls
+from lamplighter.embedded.control import ControlServer
+from lamplighter.embedded.domains import Hypervisor
+from lamplighter.embedded.faults import Faults
+from lamplighter.embedded.server import XenStoreServer
+from lamplighter.embedded.sockets import CONTROL_SOCKET, XENSTORE_SOCKET
+from lamplighter.embedded.store import Store
+from lamplighter.embedded.xl import Xl
+from lamplighter.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from types import TracebackType
+    from typing import Self
+
+    from lamplighter.model.clock import Clock
+
+#: What the machine has, in MiB: enough for a thousand domains of 256 MiB.
+MEMORY = 512 * 1024
+
+
+class EmbeddedHost:
+    """One boot of one host; use it with ``async with``.
+
+    ``speed`` is told to clients: how many seconds of ``clock`` pass in a real one. Without a
+    ``seed`` every start is different. ``memory`` is in MiB.
+    """
+
+    def __init__(
+        self,
+        run_dir: Path,
+        clock: Clock,
+        seed: int | None = None,
+        *,
+        speed: float = 1.0,
+        memory: int = MEMORY,
+    ) -> None:
+        chance = random.Random(seed)
+        self.boot_id = str(UUID(int=chance.getrandbits(128), version=4))
+        self.xenstore_path = run_dir / XENSTORE_SOCKET
+        self.control_path = run_dir / CONTROL_SOCKET
+        self.hypervisor = Hypervisor(memory)
+        self.store = Store()
+        self.faults = Faults(clock)
+        self.xenstore = XenStoreServer(self.store, self.xenstore_path, clock)
+        self.xl = Xl(self.hypervisor, self.store, clock, chance)
+        self._run_dir = run_dir
+        self._speed = speed
+        self._since = clock.wall()
+        self._quit = asyncio.Event()
+        self._calls = Calls(self)
+        self._control = ControlServer(self.control_path, clock, self._calls.answer)
+
+    async def __aenter__(self) -> Self:
+        """Open the sockets; ``ConfigurationError`` when they cannot be."""
+        self._make_run_dir()
+        await self.xenstore.start()
+        # Whoever finds the control socket finds the whole host.
+        await self._control.start()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Cut the power."""
+        await self._calls.close()
+        await self._control.close()
+        await self.xl.close()
+        await self.xenstore.close()
+
+    def quit(self) -> None:
+        """Ask whoever runs this host to end it."""
+        self._quit.set()
+
+    async def asked_to_quit(self) -> None:
+        """Return when somebody asked for the host's end."""
+        await self._quit.wait()
+
+    def status(self) -> dict[str, object]:
+        """Return what there is to know of the host itself; memory in MiB."""
+        return {
+            "boot_id": self.boot_id,
+            "speed": self._speed,
+            "since": self._since.isoformat(timespec="seconds"),
+            "memory": self.hypervisor.memory,
+            "free": self.hypervisor.free,
+            "domains": len(self.hypervisor.domains()) - 1,
+        }
+
+    def _make_run_dir(self) -> None:
+        try:
+            self._run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            message = f"the run directory cannot be made: {error.strerror}"
+            raise ConfigurationError(message, where=str(self._run_dir)) from error

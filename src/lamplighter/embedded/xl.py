@@ -1,0 +1,275 @@
+"""What ``xl`` does: creates domains, destroys them, and leaves a process behind for each.
+
+That process, the *reaper*, waits until its domain has shut down, does what the definition says
+for the reason (usually it destroys the domain), and after a reboot waits two seconds and creates
+the domain anew: another domid, the same UUID. It can be killed; then nobody reaps, and nothing is
+on record of why the domain ended.
+
+Creating takes a lock that all creations share, as with autoballoon. A definition that states no
+UUID gets a new one at each creation, but keeps it through reboots.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from datetime import UTC
+from functools import partial
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from lamplighter.embedded import libxl
+from lamplighter.embedded.access import DOM0
+from lamplighter.embedded.guest import GuestKernel
+from lamplighter.embedded.recipe import Reaction
+from lamplighter.errors import CallFailed
+from lamplighter.model.domain import Kind, ShutdownReason, Sighting
+from lamplighter.xenstore import paths
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Coroutine
+
+    from lamplighter.embedded.domains import Domain, Hypervisor
+    from lamplighter.embedded.recipe import Recipe
+    from lamplighter.embedded.store import Store
+    from lamplighter.model.clock import Clock
+
+#: Host seconds that things take: building a domain, noticing that it shut down, taking it apart,
+#: and what xl waits before it starts a rebooted domain again.
+BUILDING = 0.05
+REAPING = 0.3
+TEARDOWN = 0.02
+REBOOT_GAP = 2.0
+
+#: Of so many ended incarnations the reason is kept.
+RECORDS_KEPT = 10_000
+
+
+@dataclass(slots=True, eq=False)
+class Resident:
+    """A domain that xl created, and what runs for it. ``stopped`` is set at each of its ends."""
+
+    domain: Domain
+    recipe: Recipe
+    kernel: GuestKernel | None = None
+    running: asyncio.Task[None] | None = None
+    ending: asyncio.Task[None] | None = None
+    stopped: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class Xl:
+    """Creates, lists and destroys the domains of one host."""
+
+    def __init__(
+        self, hypervisor: Hypervisor, store: Store, clock: Clock, chance: random.Random
+    ) -> None:
+        self._hypervisor = hypervisor
+        self._store = store
+        self._clock = clock
+        self._chance = chance
+        self._session = store.connect(DOM0, lambda path, token: None)
+        self._creating = asyncio.Lock()
+        self._residents: dict[int, Resident] = {}
+        self._reapers: dict[int, asyncio.Task[None]] = {}
+        self._records: OrderedDict[int, tuple[UUID, ShutdownReason]] = OrderedDict()
+        self._tasks: set[asyncio.Task[None]] = set()
+        libxl.write_control_domain(self._session)
+
+    # --- the calls ---
+
+    def list(self) -> list[Sighting]:
+        """Return every domain, dom0 among them, in the order of domids."""
+        return [
+            Sighting(
+                domain.domid,
+                domain.uuid,
+                libxl.name_of(self._session, domain.domid),
+                domain.kind,
+                domain.shutdown,
+                domain.dying,
+                domain.paused,
+            )
+            for domain in self._hypervisor.domains()
+        ]
+
+    async def create(self, recipe: Recipe) -> int:
+        """Create and start a domain and leave a reaper behind; return its domid."""
+        resident = await self._create(recipe, recipe.uuid or self._new_uuid(), rebooted=False)
+        domid = resident.domain.domid
+        self._reapers[domid] = self._start(self._reap(resident))
+        return domid
+
+    async def destroy(self, domid: int) -> None:
+        """Take a domain away; ``NoSuchDomain`` when there is none."""
+        domain = self._hypervisor.find(domid)
+        resident = self._residents.get(domid)
+        if resident is None or domain.domid == DOM0:
+            raise CallFailed(f"domain {domid} cannot be destroyed")
+        await self._destroy(resident)
+
+    def press_power(self, domid: int) -> None:
+        """Press the power button of an HVM domain."""
+        domain = self._hypervisor.find(domid)
+        kernel = self._residents[domid].kernel if domid in self._residents else None
+        if domain.kind is not Kind.HVM:
+            raise CallFailed(f"domain {domid} has no power button: it is no HVM domain")
+        if kernel is not None:
+            kernel.press_power()
+
+    def epitaph(self, domid: int, uuid: UUID) -> ShutdownReason | None:
+        """Return why an incarnation shut down, if a reaper was there to write it down."""
+        kept_uuid, reason = self._records.get(domid, (None, None))
+        return reason if kept_uuid == uuid else None
+
+    def kill_reaper(self, domid: int) -> None:
+        """Kill the process that xl left behind for a domain."""
+        reaper = self._reapers.get(domid)
+        if reaper is None:
+            raise CallFailed(f"domain {domid} has no process that waits for its end")
+        reaper.cancel()
+
+    async def close(self) -> None:
+        """Cut the power: every guest stops where it is."""
+        while self._tasks:
+            tasks = tuple(self._tasks)
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+
+    # --- creating ---
+
+    async def _create(self, recipe: Recipe, uuid: UUID, *, rebooted: bool) -> Resident:
+        async with self._creating:
+            resident = Resident(self._make(recipe, uuid), recipe)
+            domain = resident.domain
+            self._residents[domain.domid] = resident
+            await self._clock.sleep(BUILDING)
+            if resident.ending is not None:
+                raise CallFailed(f"domain {domain.domid} was destroyed while it was built")
+            libxl.describe(self._session, domain, self._clock.wall())
+            self._store.introduce(domain.domid)
+            resident.kernel = GuestKernel(
+                recipe.character,
+                partial(self._store.connect, domain.domid),
+                self._clock,
+                self._chance,
+                rebooted=rebooted,
+            )
+            domain.paused = False
+            resident.running = self._start(self._run(resident, resident.kernel))
+        return resident
+
+    def _make(self, recipe: Recipe, uuid: UUID) -> Domain:
+        """Make the domain and its nodes, or nothing; even then a domid is used up."""
+        domain = self._hypervisor.create(uuid, recipe.kind)
+        try:
+            if self._named(recipe.name):
+                raise CallFailed(f"a domain with the name {recipe.name} exists already")
+            self._hypervisor.populate(domain, recipe.memory)
+        except CallFailed:
+            self._hypervisor.forget(domain)
+            raise
+        libxl.make(self._session, domain, recipe.name)
+        return domain
+
+    def _named(self, name: str) -> bool:
+        """Say whether a domain has this name, dead or alive."""
+        domains = self._hypervisor.domains()
+        return any(libxl.name_of(self._session, domain.domid) == name for domain in domains)
+
+    async def _run(self, resident: Resident, kernel: GuestKernel) -> None:
+        resident.domain.shutdown = await kernel.run()
+        self._store.fire_special(paths.RELEASE_DOMAIN)
+        resident.stopped.set()
+
+    def _new_uuid(self) -> UUID:
+        return UUID(int=self._chance.getrandbits(128), version=4)
+
+    # --- ending ---
+
+    async def _destroy(self, resident: Resident) -> None:
+        """Take a domain apart; of several who want it, one does and the others wait."""
+        if resident.ending is None:
+            resident.ending = self._start(self._take_apart(resident))
+        await asyncio.shield(resident.ending)
+
+    async def _take_apart(self, resident: Resident) -> None:
+        domain = resident.domain
+        domain.paused = True
+        if resident.running is not None:
+            resident.running.cancel()
+        libxl.unmake(self._session, domain.domid)
+        domain.dying = True
+        await self._clock.sleep(TEARDOWN)
+        linger = resident.recipe.character.linger
+        if linger:
+            # The event comes when the domain is dead, even if something still maps its memory.
+            self._start(self._forget_later(resident, linger))
+        else:
+            self._forget(resident)
+        self._store.release(domain.domid)
+        resident.stopped.set()
+
+    async def _forget_later(self, resident: Resident, linger: float) -> None:
+        await self._clock.sleep(linger)
+        self._forget(resident)
+
+    def _forget(self, resident: Resident) -> None:
+        self._hypervisor.forget(resident.domain)
+        del self._residents[resident.domain.domid]
+
+    # --- the process that xl leaves behind ---
+
+    async def _reap(self, resident: Resident) -> None:
+        domid, uuid = resident.domain.domid, resident.domain.uuid
+        try:
+            while True:
+                await resident.stopped.wait()
+                if not await self._handle_death(resident):
+                    return
+                await self._clock.sleep(REBOOT_GAP)
+                resident = await self._create(resident.recipe, uuid, rebooted=True)
+                self._reapers[resident.domain.domid] = self._reapers.pop(domid)
+                domid = resident.domain.domid
+        except CallFailed:
+            return  # xl says so in its log, and ends
+        finally:
+            self._reapers.pop(domid, None)
+
+    async def _handle_death(self, resident: Resident) -> bool:
+        """Do what the definition says; return whether the domain is to be created again."""
+        domain, reason = resident.domain, resident.domain.shutdown
+        if resident.ending is not None or reason is None:
+            return False  # somebody destroyed it
+        self._record(domain, reason)
+        if reason is ShutdownReason.SUSPEND:
+            return False
+        await self._clock.sleep(REAPING)
+        reaction = resident.recipe.reactions.get(reason, Reaction.DESTROY)
+        if reaction is Reaction.RENAME_RESTART:
+            self._preserve(resident)
+        elif reaction is not Reaction.PRESERVE:
+            await self._destroy(resident)
+        return reaction in (Reaction.RESTART, Reaction.RENAME_RESTART)
+
+    def _preserve(self, resident: Resident) -> None:
+        """Keep what shut down, under another name and UUID, so that it can be started again."""
+        domain, uuid = resident.domain, self._new_uuid()
+        name = f"{resident.recipe.name}-{self._clock.wall().astimezone(UTC):%Y%m%dT%H%MZ}"
+        libxl.rename(self._session, domain, name, uuid)
+        domain.uuid = uuid
+
+    def _record(self, domain: Domain, reason: ShutdownReason) -> None:
+        self._records[domain.domid] = (domain.uuid, reason)
+        while len(self._records) > RECORDS_KEPT:
+            self._records.popitem(last=False)
+
+    # --- tasks ---
+
+    def _start(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
