@@ -115,14 +115,6 @@ def rename(session: Session, domain: Domain, name: str, uuid: UUID) -> None:
     session.end(tx, commit=True)
 
 
-def name_of(session: Session, domid: int) -> str:
-    """Return a domain's name; empty when it has no nodes any more."""
-    try:
-        return session.read(paths.name(domid)).decode("utf-8", "replace")
-    except XenStoreError:
-        return ""
-
-
 def _vm(uuid: UUID) -> str:
     return f"/vm/{uuid}"
 

@@ -22,6 +22,7 @@ from uuid import UUID
 from lamplighter.embedded import libxl
 from lamplighter.embedded.access import DOM0
 from lamplighter.embedded.guest import GuestKernel
+from lamplighter.embedded.names import Names
 from lamplighter.embedded.recipe import Reaction
 from lamplighter.errors import CallFailed
 from lamplighter.model.domain import Kind, ShutdownReason, Sighting
@@ -75,6 +76,8 @@ class Xl:
         self._reapers: dict[int, asyncio.Task[None]] = {}
         self._records: OrderedDict[int, tuple[UUID, ShutdownReason]] = OrderedDict()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._names = Names(store)
+        self._names.follow(DOM0)
         libxl.write_control_domain(self._session)
 
     # --- the calls ---
@@ -85,7 +88,7 @@ class Xl:
             Sighting(
                 domain.domid,
                 domain.uuid,
-                libxl.name_of(self._session, domain.domid),
+                self._names.of(domain.domid),
                 domain.kind,
                 domain.shutdown,
                 domain.dying,
@@ -165,19 +168,15 @@ class Xl:
         """Make the domain and its nodes, or nothing; even then a domid is used up."""
         domain = self._hypervisor.create(uuid, recipe.kind)
         try:
-            if self._named(recipe.name):
+            if self._names.taken(recipe.name):
                 raise CallFailed(f"a domain with the name {recipe.name} exists already")
             self._hypervisor.populate(domain, recipe.memory)
         except CallFailed:
             self._hypervisor.forget(domain)
             raise
+        self._names.follow(domain.domid)
         libxl.make(self._session, domain, recipe.name)
         return domain
-
-    def _named(self, name: str) -> bool:
-        """Say whether a domain has this name, dead or alive."""
-        domains = self._hypervisor.domains()
-        return any(libxl.name_of(self._session, domain.domid) == name for domain in domains)
 
     async def _run(self, resident: Resident, kernel: GuestKernel) -> None:
         resident.domain.shutdown = await kernel.run()
@@ -218,6 +217,7 @@ class Xl:
 
     def _forget(self, resident: Resident) -> None:
         self._hypervisor.forget(resident.domain)
+        self._names.leave(resident.domain.domid)
         del self._residents[resident.domain.domid]
 
     # --- the process that xl leaves behind ---
