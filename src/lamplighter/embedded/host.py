@@ -14,6 +14,7 @@ ends, all its domains have lost their power, and the next one has another boot i
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -103,6 +104,7 @@ class EmbeddedHost:
         """Return what there is to know of the host itself; memory in MiB."""
         return {
             "boot_id": self.boot_id,
+            "pid": os.getpid(),
             "speed": self._speed,
             "since": self._since.isoformat(timespec="seconds"),
             "memory": self.hypervisor.memory,

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from tools.lifecycle import PAGE, page
 
 from lamplighter.model.lifecycle import TRANSITIONS, ImpossibleTransition, Phase, check_transition
+from tools.lifecycle import PAGE, page
 
 
 def test_every_phase_has_its_row_and_a_way_to_the_end() -> None:

@@ -1,0 +1,213 @@
+"""``lamplighter host``: the embedded host, a small Xen host in a process of its own.
+
+It lives in one folder: configuration, definitions, state, sockets. ``start`` makes that folder if
+it has no configuration yet. There is a fourth action beside the three that the help tells,
+``fault``, which makes a running host misbehave; it is for those who try this software out.
+
+    lamplighter host fault create fail [--times 3]      or hang, or slow with --seconds 5
+    lamplighter host fault clear
+    lamplighter host fault xenstore --seconds 2         all clients lose their connection
+    lamplighter host fault reaper 3                     nobody will reap domain 3
+    lamplighter host fault memory 100                   so many MiB are left; "all" gives them back
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lamplighter.cli.text import counted
+from lamplighter.embedded.examples import CONFIGURATION, write_example_host
+from lamplighter.errors import ConfigurationError, UsageError
+from lamplighter.host.files import read_configuration
+from lamplighter.service import embedded_host
+from lamplighter.service.embedded_host import Place
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Coroutine
+    from typing import TypeVar
+
+    from lamplighter.cli.context import Context
+    from lamplighter.embedded.host import EmbeddedHost
+
+    T = TypeVar("T")
+
+HELP = "start, stop or look at the embedded host"
+
+#: Where an embedded host lives when nothing else is said.
+DEFAULT_FOLDER = "lamplighter-host"
+
+#: How fast a host may run.
+SLOWEST, FASTEST = 0.1, 1000.0
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's own arguments."""
+    parser.add_argument("action", metavar="start|stop|status", help="what to do")
+    parser.add_argument(
+        "words",
+        metavar="DIR",
+        nargs="*",
+        help="the host's folder (else that of the configuration, if it is of an embedded host, "
+        f"else ./{DEFAULT_FOLDER})",
+    )
+    parser.add_argument(
+        "--speed", metavar="N", type=float, default=1.0, help="start: run N times as fast"
+    )
+    parser.add_argument(
+        "--foreground", action="store_true", help="start: stay, until interrupted or stopped"
+    )
+    parser.add_argument("--times", type=int, default=1, help="fault: how many calls")
+    parser.add_argument("--seconds", type=float, default=1.0, help="fault: how long")
+
+
+def run(args: argparse.Namespace, context: Context) -> int:
+    """Do it; return the exit status."""
+    match args.action:
+        case "fault":
+            return _fault(args, context)
+        case "start" | "stop" | "status" if len(args.words) > 1:
+            raise UsageError(f"{args.action} takes one folder, not {len(args.words)}")
+        case "start":
+            return _start(args, context)
+        case "stop":
+            return _stop(_place(args.words, context), context)
+        case "status":
+            return _status(_place(args.words, context), context)
+    raise UsageError(f"there is no action {args.action!r}", hint="there are start, stop and status")
+
+
+# --- actions ---------------------------------------------------------------------------------
+
+
+def _start(args: argparse.Namespace, context: Context) -> int:
+    if not SLOWEST <= args.speed <= FASTEST:
+        raise UsageError(f"--speed {args.speed:g}: expected {SLOWEST:g} to {FASTEST:g}")
+    folder = _folder(args.words, context)
+    if not (folder / CONFIGURATION).exists():
+        write_example_host(folder)
+    place = _place([str(folder)], context)
+    if args.foreground:
+        return _serve(place, args.speed, context)
+    status, started = asyncio.run(embedded_host.start(place, args.speed))
+    if status["speed"] != args.speed and not started:
+        context.warn(f"it runs already, at speed {status['speed']:g}; stop it to change that")
+    if context.as_json:
+        context.print_json({"host": _document(place, status), "started": started, "exit": 0})
+    else:
+        began = "runs" if started else "runs already"
+        context.print(f"The embedded host in {place.folder} {began}: {_told(status)}.")
+        context.print(
+            f"Type next:\n  export LAMPLIGHTER_CONFIG={shlex.quote(str(place.configuration))}"
+        )
+    return 0
+
+
+def _serve(place: Place, speed: float, context: Context) -> int:
+    def ready(host: EmbeddedHost) -> None:
+        status = host.status()
+        if context.as_json:
+            context.print_json({"host": _document(place, status), "started": True, "exit": 0})
+        else:
+            context.print(f"The embedded host in {place.folder} runs: {_told(status)}.")
+
+    asyncio.run(embedded_host.serve(place, speed, ready))
+    return 0
+
+
+def _stop(place: Place, context: Context) -> int:
+    last = asyncio.run(embedded_host.stop(place))
+    if context.as_json:
+        host = None if last is None else _document(place, last)
+        context.print_json({"host": host, "stopped": last is not None, "exit": 0})
+    elif last is None:
+        context.print(f"No embedded host runs in {place.folder}.")
+    else:
+        lost = last.get("domains", 0)
+        went = f"; {counted(lost, 'running domain')} went with it" if lost else ""
+        context.print(f"The embedded host in {place.folder} has stopped{went}.")
+    return 0
+
+
+def _status(place: Place, context: Context) -> int:
+    status = asyncio.run(embedded_host.status(place))
+    if context.as_json:
+        context.print_json({"host": _document(place, status), "exit": 0})
+    else:
+        context.print(f"The embedded host in {place.folder} runs: {_told(status)}.")
+        context.print(
+            f"It has {counted(status['domains'], 'domain')}, "
+            f"{status['free']} of {status['memory']} MiB are free."
+        )
+    return 0
+
+
+def _fault(args: argparse.Namespace, context: Context) -> int:
+    client = _place([], context).client()
+    call: Coroutine[None, None, dict[str, Any]]
+    match args.words:
+        case ["clear"]:
+            call = client.call("clear-faults")
+        case ["xenstore"]:
+            call = client.call("restart-xenstore", seconds=args.seconds)
+        case ["reaper", domid] if domid.isascii() and domid.isdigit():
+            call = client.call("kill-reaper", domid=int(domid))
+        case ["memory", "all"]:
+            call = client.call("memory")
+        case ["memory", free] if free.isascii() and free.isdigit():
+            call = client.call("memory", free=int(free))
+        case [of, how]:
+            call = client.call("fault", of=of, how=how, times=args.times, seconds=args.seconds)
+        case _:
+            raise UsageError(
+                "which fault?",
+                hint="CALL fail|hang|slow, clear, xenstore, reaper DOMID, or memory MIB|all",
+            )
+    asyncio.run(call)
+    if context.as_json:
+        context.print_json({"exit": 0})
+    return 0
+
+
+# --- where -----------------------------------------------------------------------------------
+
+
+def _folder(words: list[str], context: Context) -> Path:
+    """The folder that was named, or that of the configuration, or the default one."""
+    if words:
+        return Path(words[0]).absolute()
+    if context.explicit and context.configuration().host.toolstack.value == "embedded":
+        return context.config_path.absolute().parent
+    return Path(DEFAULT_FOLDER).absolute()
+
+
+def _place(words: list[str], context: Context) -> Place:
+    """Where the host lives, as its configuration says; it must be one of an embedded host."""
+    folder = _folder(words, context)
+    path = folder / CONFIGURATION if words or not context.explicit else context.config_path
+    if not path.exists():
+        raise ConfigurationError(
+            "there is no embedded host here",
+            where=str(folder),
+            hint="lamplighter host start makes one",
+        )
+    settings = read_configuration(path, required=True).host
+    if settings.toolstack.value != "embedded":
+        raise ConfigurationError(
+            f'toolstack is "{settings.toolstack.value}", expected "embedded"',
+            where=str(settings.toolstack.origin),
+            hint="name the folder of an embedded host",
+        )
+    return Place(folder, path.absolute(), Path(settings.run.value))
+
+
+def _told(status: dict[str, Any]) -> str:
+    return f"boot {status['boot_id']}, speed {status['speed']:g}, since {status['since']}"
+
+
+def _document(place: Place, status: dict[str, Any]) -> dict[str, Any]:
+    where = {"folder": str(place.folder), "configuration": str(place.configuration)}
+    return {**where, **status}
