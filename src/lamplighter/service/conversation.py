@@ -16,7 +16,8 @@ from lamplighter.xenstore import paths
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from lamplighter.host.xenstore import Watch, XenStore
+    from lamplighter.host.xenstore import XenStore
+    from lamplighter.host.xenstore_link import Watch
 
 POWEROFF = b"poweroff"
 

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from uuid import UUID
 
-    from lamplighter.host.xenstore import Watch, XenStore
+    from lamplighter.host.xenstore import XenStore
+    from lamplighter.host.xenstore_link import Watch
     from lamplighter.model.clock import Clock
     from lamplighter.model.domain import Sighting
     from lamplighter.toolstacks.base import Toolstack
