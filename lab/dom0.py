@@ -30,6 +30,7 @@ Value = str | int | list[str]
 #: The lab's guests get UUIDs from their names.
 NAMESPACE = uuid.UUID("6c616d70-6c69-4768-9465-720000000000")
 CONSOLES = "/var/log/xen/console"
+DEFINITIONS = "/etc/xen"
 REBOOT_TIME = 300.0
 
 
@@ -106,8 +107,16 @@ class Dom0:
         """Write /etc/lamplighter/lamplighter.toml."""
         self.put("/etc/lamplighter/lamplighter.toml", text)
 
-    def define(self, name: str, temper: str, *, seconds: int | None = None, **keys: Value) -> str:
-        """Write /etc/xen/NAME.cfg for a guest of this temper; return its UUID.
+    def define(
+        self,
+        name: str,
+        temper: str,
+        *,
+        seconds: int | None = None,
+        folder: str = DEFINITIONS,
+        **keys: Value,
+    ) -> str:
+        """Write FOLDER/NAME.cfg for a guest of this temper; return its UUID.
 
         ``seconds`` is the temper's time; other keys are xl.cfg's (or ours, such as
         ``on_xend_start="start"``).
@@ -127,7 +136,7 @@ class Dom0:
         if words:
             values["extra"] = words
         lines = [f"{key} = {_literal(value)}" for key, value in {**values, **keys}.items()]
-        self.put(f"/etc/xen/{name}.cfg", "\n".join(lines) + "\n")
+        self.put(f"{folder}/{name}.cfg", "\n".join(lines) + "\n")
         return identity
 
     # --- domains -----------------------------------------------------------------------------
@@ -138,11 +147,11 @@ class Dom0:
         names = {entry["config"]["c_info"].get("name"): entry["domid"] for entry in listed}
         return {name: domid for name, domid in names.items() if name and domid}
 
-    def create(self, *names: str) -> None:
+    def create(self, *names: str, folder: str = DEFINITIONS) -> None:
         """Start domains by hand, each with ``xl create`` in a scope of its own."""
         for name in names:
             scope = f"systemd-run --quiet --scope --unit=by-hand-{name}"
-            self.run(f"{scope} xl create -q /etc/xen/{name}.cfg >/dev/null 2>&1")
+            self.run(f"{scope} xl create -q {folder}/{name}.cfg >/dev/null 2>&1")
 
     def wait_up(self, *names: str, seconds: float = 60) -> None:
         """Return when each of these domains' kernels has advertised itself in XenStore."""
@@ -173,6 +182,11 @@ class Dom0:
         return ended.stdout.removesuffix("\n") if ended.status == 0 else None
 
     # --- the host ----------------------------------------------------------------------------
+
+    def unit(self, name: str) -> dict[str, str]:
+        """What systemd says of a unit: its properties by name."""
+        told = self.run(f"systemctl show {shlex.quote(name)}").stdout
+        return dict(line.partition("=")[::2] for line in told.splitlines())
 
     def boot_id(self) -> str:
         """The kernel's identifier of this boot of dom0."""
