@@ -1,0 +1,48 @@
+"""The host reboots: every guest shut itself down, all are clean, all are back, and it is told."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lab.steps import UNIT, outcomes, runs_of
+
+if TYPE_CHECKING:
+    from lab.dom0 import Dom0
+
+DEADLINE = 400.0
+GUESTS = ("web", "db", "mail")
+SHUT_DOWN = "shutdown script ran (poweroff"
+
+
+def run(host: Dom0) -> None:
+    host.define("web", "prompt", on_xend_start="start")
+    host.define("db", "slow", seconds=8, on_xend_start="start")
+    host.define("mail", "prompt", on_xend_start="start")
+    host.define("guest", "prompt", folder="/root")
+    host.run(f"systemctl start {UNIT}", timeout=120)
+    host.create("guest", folder="/root")
+    host.wait_up("guest")
+    first = host.boot_id()
+
+    host.reboot()
+
+    assert host.boot_id() != first
+    assert set(host.domids()) == set(GUESTS), f"running: {host.domids()}"
+    for name in GUESTS:
+        _ended_before_it_came_back(host.console(name), name)
+    assert SHUT_DOWN in host.console("guest"), host.console("guest")
+    assert "stopping, 8 of 8" in host.console("db"), host.console("db")
+
+    back, stop, start = runs_of(host)
+    assert [back["direction"], stop["direction"], start["direction"]] == ["up", "down", "up"]
+    assert [back["boot_id"], stop["boot_id"]] == [host.boot_id(), first], (back, stop)
+    assert outcomes(stop) == dict.fromkeys((*GUESTS, "guest"), "clean"), stop
+    assert outcomes(back) == dict.fromkeys(GUESTS, "started"), back
+    assert stop["ended"] is not None, "the stop was cut short"
+
+
+def _ended_before_it_came_back(console: str, name: str) -> None:
+    """Its own shutdown script ran, once, and then its kernel booted again."""
+    assert console.count(SHUT_DOWN) == 1, f"{name}'s console:\n{console}"
+    _, _, after = console.partition(SHUT_DOWN)
+    assert "lamplighter-guest: up" in after, f"{name}'s console:\n{console}"

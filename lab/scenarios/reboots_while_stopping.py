@@ -1,0 +1,27 @@
+"""A guest that reboots itself during the stop is followed and ends down."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lab.dom0 import Dom0
+
+
+def run(host: Dom0) -> None:
+    identity = host.define("again", "reboots", on_xend_start="start")
+    host.define("web", "prompt", on_xend_start="start")
+    up = host.lamplighter("up")
+    assert up.status == 0, str(up)
+
+    answer = host.lamplighter("down")
+
+    assert answer.status == 0, str(answer)
+    assert answer.outcomes == {"again": "clean", "web": "clean"}, str(answer)
+    entry = answer.domains["again"]
+    assert entry["uuid"] == identity, str(answer)
+    assert entry["domid"] > up.domains["again"]["domid"], "it never had another incarnation"
+    assert "rebooted" in entry["note"], str(answer)
+    assert host.domids() == {}
+    console = host.console("again")
+    assert console.count("shutdown script ran (poweroff") == 2, console

@@ -1,0 +1,54 @@
+"""A guest that never acknowledges and one that hangs are forced, each at its own time-out.
+
+The others are not delayed, the stop's exit status is 1 and the unit says which.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lab.steps import UNIT, ends, runs_of
+
+if TYPE_CHECKING:
+    from lab.dom0 import Dom0
+
+#: Each one's own stop_timeout, and how much later the end of a forced domain may be seen.
+HANGS, DEAF, SLACK = 30, 18, 8
+CONFIGURATION = f"""
+[domain.hangs]
+stop_timeout = "{HANGS}s"
+[domain.deaf]
+start_timeout = "3s"
+stop_timeout = "{DEAF}s"
+ack_timeout = "6s"
+"""
+
+
+def run(host: Dom0) -> None:
+    for name, temper in (("a", "prompt"), ("hangs", "hangs"), ("deaf", "deaf"), ("z", "prompt")):
+        host.define(name, temper, on_xend_start="start")
+    host.configure(CONFIGURATION)
+    host.run(f"systemctl start {UNIT}", timeout=120)
+
+    host.run(f"systemctl stop {UNIT}", timeout=120, check=False)
+
+    assert host.domids() == {}
+    stop = runs_of(host)[0]
+    assert (stop["direction"], stop["exit"]) == ("down", 1), stop
+    told = ends(stop)
+    assert {name: end["outcome"] for name, end in told.items()} == {
+        "a": "clean",
+        "hangs": "forced",
+        "deaf": "forced",
+        "z": "clean",
+    }, stop
+    assert HANGS <= told["hangs"]["seconds"] <= HANGS + SLACK, stop
+    assert DEAF <= told["deaf"]["seconds"] <= DEAF + SLACK, stop
+    for name in ("a", "z"):
+        assert told[name]["seconds"] < DEAF - 2, stop
+
+    unit = host.unit(UNIT)
+    assert unit["Result"] == "exit-code", unit
+    said = host.run(f"systemctl status --no-pager -l -n 40 {UNIT}", check=False).stdout
+    for name in ("hangs", "deaf"):
+        assert any(name in line and "forced" in line for line in said.splitlines()), said

@@ -1,0 +1,31 @@
+"""XenStore's socket is gone: exit status 69, and nothing is believed off."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lab.dom0 import Dom0
+
+SOCKET = "/run/xenstored/socket"
+
+
+def run(host: Dom0) -> None:
+    host.define("web", "prompt", on_xend_start="start")
+    host.define("hand", "prompt")
+    assert host.lamplighter("up").status == 0
+    before = host.domids()
+    host.run(f"mv {SOCKET} {SOCKET}.away")
+
+    for command in (("status",), ("plan", "down"), ("plan", "up"), ("up",), ("down",)):
+        answer = host.lamplighter(*command)
+        assert answer.status == 69, f"{command}: {answer}"
+        assert "domains" not in answer.document, f"{command}: {answer}"
+        assert answer.document["error"]["hint"], f"{command} does not say what to do: {answer}"
+
+    host.run(f"mv {SOCKET}.away {SOCKET}")
+    assert host.domids() == before, "something was moved by a host that could not be seen"
+    status = host.lamplighter("status")
+    assert status.domains["web"]["seen"] == "running", str(status)
+    answer = host.lamplighter("down")
+    assert answer.outcomes == {"web": "clean"}, str(answer)

@@ -1,0 +1,29 @@
+"""What several scenarios do or read in the same way."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lab.dom0 import Dom0
+
+UNIT = "lamplighter-domains.service"
+
+
+def runs_of(host: Dom0) -> list[dict[str, Any]]:
+    """Return the journal's runs, newest first."""
+    answer = host.lamplighter("history")
+    assert answer.status == 0, str(answer)
+    runs: list[dict[str, Any]] = answer.document["runs"]
+    return runs
+
+
+def ends(run: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return how each domain of a run ended, by name."""
+    return {entry["name"]: entry for entry in run["domains"]}
+
+
+def outcomes(run: dict[str, Any]) -> dict[str, str]:
+    """Return the outcome of each domain of a run that did not end as ``skipped``, by name."""
+    told = {name: end["outcome"] for name, end in ends(run).items()}
+    return {name: outcome for name, outcome in told.items() if outcome != "skipped"}
