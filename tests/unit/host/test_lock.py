@@ -92,10 +92,14 @@ def test_dies_with_its_holder(tmp_path: Path) -> None:
 def test_is_not_inherited_by_a_program_it_starts(tmp_path: Path) -> None:
     with hold_host(tmp_path, command="up", since=SINCE):
         left_behind = subprocess.Popen(
-            [sys.executable, "-c", "import sys; sys.stdin.read()"],
+            [sys.executable, "-c", "import sys; print('here', flush=True); sys.stdin.read()"],
             stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
             close_fds=False,
         )
+        # Popen may return while the kernel is still closing the descriptors of the new program.
+        assert left_behind.stdout is not None
+        assert left_behind.stdout.readline() == b"here\n"
     with left_behind, hold_host(tmp_path, command="up", since=SINCE):
         assert left_behind.poll() is None
 
