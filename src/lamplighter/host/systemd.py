@@ -1,16 +1,44 @@
-"""What systemd and the kernel say about this boot of the host and about services beside us."""
+"""What systemd and the kernel say about this boot of the host and about services beside us.
+
+Units are looked up as systemd does, in files and links alone, so that it can be done while
+systemd is busy, inside a folder that is to become a host, and without starting a program.
+"""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from lamplighter.errors import ConfigurationError
-
-if TYPE_CHECKING:
-    from lamplighter.model.policy import Problem
+from lamplighter.model.location import Location
+from lamplighter.model.policy import Problem
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+#: Where systemd looks for units, the first of them wins.
+UNIT_FOLDERS = (
+    "etc/systemd/system.control",
+    "run/systemd/system.control",
+    "run/systemd/transient",
+    "run/systemd/generator.early",
+    "etc/systemd/system",
+    "run/systemd/system",
+    "run/systemd/generator",
+    "usr/local/lib/systemd/system",
+    "usr/lib/systemd/system",
+    "lib/systemd/system",
+    "run/systemd/generator.late",
+)
+
+#: Services that start and stop the same domains, and what they do.
+CONFLICTING = {
+    "xendomains": "it starts what is in /etc/xen/auto, and at the host's stop saves or shuts down"
+    " every domain that it sees",
+    "libvirt-guests": "at the host's stop it saves or shuts down libvirt's domains, and may start"
+    " them again with the host",
+}
+
+_NULL = "/dev/null"
 
 
 def boot_id(path: Path = BOOT_ID) -> str:
@@ -21,6 +49,66 @@ def boot_id(path: Path = BOOT_ID) -> str:
         raise ConfigurationError(f"the boot id cannot be read: {error}", where=str(path)) from error
 
 
-def conflicting_units() -> list[Problem]:
+def conflicting_units(root: Path = Path("/")) -> list[Problem]:
     """Return a problem for each service that would act on the same domains."""
-    return []
+    found = ((name, enabling_link(name, root)) for name in CONFLICTING)
+    return [_conflict(name, link) for name, link in found if link is not None]
+
+
+def enabling_link(service: str, root: Path = Path("/")) -> Path | None:
+    """Return the link that starts a service with the host; None when nothing does.
+
+    A masked service is not started, nor is one whose links are left over from a removed package.
+    """
+    unit = f"{service}.service"
+    file = _unit_file(unit, root)
+    if file is not None:
+        return None if _is_null(file) else _wanting_link(unit, root)
+    if os.access(root / "etc/init.d" / service, os.X_OK):
+        return _runlevel_link(service, root)
+    return None
+
+
+def _conflict(service: str, link: Path) -> Problem:
+    return Problem(
+        "conflicting-unit",
+        f"{service} is enabled and acts on the same domains: {CONFLICTING[service]}",
+        Location(str(link)),
+        hint=f"systemctl disable {service} (without --now: to stop it now would stop domains; at"
+        " the host's next stop lamplighter-domains.service is stopped first and leaves it nothing"
+        " to do)",
+    )
+
+
+def _unit_file(unit: str, root: Path) -> Path | None:
+    """The file that systemd takes a unit from, save what it generates from init scripts."""
+    folders = (folder for folder in UNIT_FOLDERS if folder != "run/systemd/generator.late")
+    files = (root / folder / unit for folder in folders)
+    return next((file for file in files if os.path.lexists(file)), None)
+
+
+def _wanting_link(unit: str, root: Path) -> Path | None:
+    """The link by which another unit pulls this one in; an earlier folder's hides a later one."""
+    seen: dict[str, Path] = {}
+    for folder in UNIT_FOLDERS:
+        for kind in ("wants", "requires", "upholds"):
+            for wanting in sorted((root / folder).glob(f"*.{kind}")):
+                if os.path.lexists(wanting / unit):
+                    seen.setdefault(wanting.name, wanting / unit)
+    return next((link for link in seen.values() if not _is_null(link)), None)
+
+
+def _runlevel_link(service: str, root: Path) -> Path | None:
+    """The link by which an init script, of which systemd makes a unit, starts with the host."""
+    links = sorted((root / "etc").glob(f"rc[2-5].d/S[0-9][0-9]{service}"))
+    return links[0] if links else None
+
+
+def _is_null(path: Path) -> bool:
+    """Whether this masks: a link to /dev/null, or an empty file."""
+    try:
+        if path.is_symlink():
+            return str(path.readlink()) == _NULL
+        return path.stat().st_size == 0
+    except OSError:
+        return False

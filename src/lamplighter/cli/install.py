@@ -1,0 +1,159 @@
+"""``lamplighter install``: put the unit, the manual and a configuration in place, and enable it.
+
+It starts nothing: to start the unit is to move domains, and that is for an administrator who has
+seen the plan. It can be repeated at any time and then changes only what differs.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lamplighter.cli.documents import problem_document
+from lamplighter.cli.problems import problem_text
+from lamplighter.cli.text import printable, style_of
+from lamplighter.host.placing import Placed, Placing
+from lamplighter.host.systemctl import enable_unit, reload_units, systemd_runs
+from lamplighter.host.systemd import conflicting_units, enabling_link
+from lamplighter.service.installation import (
+    CONFIGURATION,
+    PROGRAM,
+    UNIT,
+    Places,
+    inside,
+    install_files,
+    on_this_host,
+)
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+
+    from lamplighter.cli.context import Context
+    from lamplighter.cli.text import Style
+    from lamplighter.model.policy import Problem
+
+HELP = "install the systemd unit, the manual pages and a configuration"
+
+#: Folders from which programs are usually started; a link in one of them outlives a new venv.
+USUAL_FOLDERS = (Path("/usr/local/bin"), Path("/usr/bin"))
+
+_SERVICE = UNIT.removesuffix(".service")
+
+#: What to type when the host is installed, in this order.
+NEXT = (
+    "lamplighter check",
+    "lamplighter plan up",
+    f"systemctl start {_SERVICE}",
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's own arguments."""
+    parser.add_argument(
+        "--root",
+        metavar="DIR",
+        help="install into this folder, for a package: nothing outside it is read or changed",
+    )
+    parser.add_argument(
+        "--no-enable", action="store_true", help="do not let the unit start with the host"
+    )
+    parser.add_argument(
+        "--bindir",
+        metavar="DIR",
+        help="where the program lamplighter is (else where this one is; with --root /usr/bin)",
+    )
+    parser.add_argument(
+        "--unitdir",
+        metavar="DIR",
+        help="where units are (else /etc/systemd/system; with --root /usr/lib/systemd/system)",
+    )
+    parser.add_argument(
+        "--mandir",
+        metavar="DIR",
+        help="where manual pages are (else /usr/local/share/man; with --root /usr/share/man)",
+    )
+
+
+def run(args: argparse.Namespace, context: Context) -> int:
+    """Do it; return the exit status."""
+    places = places_of(args)
+    placed = install_files(places)
+    notes: list[str] = []
+    enabled = False
+    problems: list[Problem] = []
+    on_host = args.root is None
+    if on_host:
+        enabled = _enable(wanted=not args.no_enable, notes=notes)
+        problems = conflicting_units()
+    if context.explicit and context.config_path.absolute() != CONFIGURATION:
+        notes.append(f"the service reads {CONFIGURATION}, not {context.config_path}")
+    following = NEXT if on_host else ()
+    if context.as_json:
+        context.print_json(
+            {
+                "files": [{"path": str(p.path), "how": p.how.value} for p in placed],
+                "enabled": enabled,
+                "notes": notes,
+                "problems": [problem_document(problem) for problem in problems],
+                "next": list(following),
+                "exit": 0,
+            }
+        )
+    else:
+        style = style_of(context.out, context.environ)
+        context.print(install_text(placed, notes, problems, following, style))
+    return 0
+
+
+def places_of(args: argparse.Namespace) -> Places:
+    """Where the options say that things go."""
+    if args.root is not None:
+        places = inside(Path(args.root).absolute())
+    else:
+        places = on_this_host(bindir_of(Path(sys.argv[0]), Path(sys.executable)))
+    given = {name: getattr(args, name) for name in ("bindir", "unitdir", "mandir")}
+    return replace(places, **{name: Path(path) for name, path in given.items() if path is not None})
+
+
+def bindir_of(
+    called: Path, interpreter: Path, usual_folders: Sequence[Path] = USUAL_FOLDERS
+) -> Path:
+    """The folder from which to start this very program, a usual one if it leads to it."""
+    program = called if called.name == PROGRAM else interpreter.parent / PROGRAM
+    for folder in usual_folders:
+        if (folder / PROGRAM).exists() and (folder / PROGRAM).resolve() == program.resolve():
+            return folder
+    return program.absolute().parent
+
+
+def install_text(
+    placed: Sequence[Placed],
+    notes: Sequence[str],
+    problems: Sequence[Problem],
+    following: Sequence[str],
+    style: Style,
+) -> str:
+    """Lay out what became of each file, what else to know, and what to type next."""
+    width = max(len(how.value) for how in Placing)
+    lines = [f"{p.how.value:<{width}}  {printable(str(p.path))}" for p in placed]
+    lines += [printable(note) for note in notes]
+    lines += [problem_text(problem, style) for problem in problems]
+    if following:
+        lines += ["Nothing was started. Type next:", *(f"  {line}" for line in following)]
+    return "\n".join(lines)
+
+
+def _enable(*, wanted: bool, notes: list[str]) -> bool:
+    """Let the unit start with the host if that is wanted; return whether it does."""
+    if not systemd_runs():
+        notes.append(f"systemd does not run here; when it does: systemctl enable {UNIT}")
+        return enabling_link(_SERVICE) is not None
+    reload_units()
+    before = enabling_link(_SERVICE) is not None
+    if wanted and not before:
+        enable_unit(UNIT)
+        notes.append(f"enabled    {UNIT}")
+    return wanted or before

@@ -1,0 +1,125 @@
+"""Files and folders put in their place: whole or not at all, and only when something changes.
+
+A file is written beside its place and moved there, so nobody ever reads half of it. What is
+already as it should be is not touched. A link is never written through and never replaced: an
+administrator made it, and it may mean something, such as a masked unit.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import tempfile
+from contextlib import suppress
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+from lamplighter.errors import ConfigurationError
+
+NULL = "/dev/null"
+
+
+class Placing(Enum):
+    """What became of one file or folder."""
+
+    CREATED = "created"
+    UPDATED = "updated"
+    UNCHANGED = "unchanged"
+    KEPT = "kept"  # it is there, and it is the administrator's
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """One file or folder and what became of it."""
+
+    path: Path
+    how: Placing
+
+
+def place_file(path: Path, content: bytes, *, keep: bool = False) -> Placed:
+    """Put a file, readable by all, in its place; with ``keep`` only when there is none.
+
+    Missing folders are created. Raises ``ConfigurationError`` when it cannot be done.
+    """
+    try:
+        if path.is_symlink() and not keep:
+            raise _is_link(path)
+        if os.path.lexists(path):
+            if keep:
+                return Placed(path, Placing.KEPT)
+            how = Placing.UPDATED
+            if path.read_bytes() == content and _mode(path) == 0o644:
+                return Placed(path, Placing.UNCHANGED)
+        else:
+            how = Placing.CREATED
+            _make_folders(path.parent)
+        _write(path, content)
+    except OSError as error:
+        raise _cannot(path, error) from error
+    return Placed(path, how)
+
+
+def place_folder(path: Path, mode: int) -> Placed:
+    """Create a folder with this mode, or give it this mode; ``ConfigurationError`` if not."""
+    try:
+        if path.is_dir():
+            if _mode(path) == mode:
+                return Placed(path, Placing.UNCHANGED)
+            path.chmod(mode)
+            return Placed(path, Placing.UPDATED)
+        _make_folders(path.parent)
+        path.mkdir(mode)
+        path.chmod(mode)
+    except OSError as error:
+        raise _cannot(path, error) from error
+    return Placed(path, Placing.CREATED)
+
+
+def _make_folders(path: Path) -> None:
+    """Create missing folders so that others can look into them, whatever the umask is."""
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    for folder in reversed(missing):
+        folder.mkdir()
+        folder.chmod(0o755)
+
+
+def _write(path: Path, content: bytes) -> None:
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            os.fchmod(descriptor, 0o644)
+            file.write(content)
+            file.flush()
+            os.fsync(descriptor)
+        Path(name).replace(path)
+    except OSError:
+        with suppress(OSError):
+            Path(name).unlink()
+        raise
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def _is_link(path: Path) -> ConfigurationError:
+    target = str(path.readlink())
+    if target == NULL:
+        message, hint = "the unit is masked", f"systemctl unmask {path.name}, then install again"
+    else:
+        message, hint = f"it is a link to {target}", "remove the link if it is of no use"
+    return ConfigurationError(f"it is not replaced: {message}", where=str(path), hint=hint)
+
+
+def _cannot(path: Path, error: OSError) -> ConfigurationError:
+    return ConfigurationError(
+        f"it cannot be put in its place: {error.strerror}",
+        where=str(path),
+        hint="run as root, and see that its file system is not mounted read-only",
+    )
