@@ -47,9 +47,8 @@ class Place:
         """Return what makes calls to it."""
         return ControlClient(self.run / CONTROL_SOCKET, LoopClock(), CALL_TIMEOUT)
 
-    @property
     def lives(self) -> bool:
-        """Whether there is a process, answering or not."""
+        """Say whether there is a process, answering or not."""
         return daemon.is_held(self.run / LOCK)
 
 
@@ -72,7 +71,7 @@ async def start(place: Place, speed: float) -> tuple[dict[str, Any], bool]:
 
     Returns when it answers. Raises ``ToolstackUnreachable`` when it does not come to that.
     """
-    if place.lives:
+    if place.lives():
         return await _await_answer(place, None), False
     command = (sys.executable, "-m", "lamplighter", "host", "start", str(place.folder))
     options = ("--foreground", "--speed", f"{speed:g}")
@@ -91,7 +90,7 @@ async def stop(place: Place) -> dict[str, Any] | None:
 
     None when it did not run. ``CallTimedOut`` when it does not end.
     """
-    if not place.lives:
+    if not place.lives():
         return None
     client = place.client()
     last: dict[str, Any] = {}
@@ -103,7 +102,7 @@ async def stop(place: Place) -> dict[str, Any] | None:
     clock = LoopClock()
     try:
         async with clock.timeout(PATIENCE):
-            while place.lives:
+            while place.lives():
                 await clock.sleep(GLANCE)
     except TimeoutError:
         raise CallTimedOut(

@@ -1,0 +1,166 @@
+"""The handshake through ``control/shutdown``, and the ways in which guests end."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lamplighter.model.domain import ShutdownReason
+from lamplighter.service.conversation import Conversation
+from lamplighter.xenstore import paths
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from lamplighter.model.domain import Definition, Sighting
+    from tests.contract.conftest import Story
+    from tests.contract.under_test import UnderTest
+
+    OnHost = Callable[[Story], None]
+
+
+async def reason_of_end(host: UnderTest, definition: Definition) -> ShutdownReason | None:
+    """Wait until the domain has gone; return why it had shut down, as seen or on record."""
+    last: list[Sighting] = []
+
+    async def gone() -> bool:
+        seen = await host.find(definition)
+        if seen is not None:
+            last.append(seen)
+        return seen is None
+
+    await host.until(gone, 20)
+    return last[-1].shutdown or await host.toolstack.epitaph(last[-1])
+
+
+def test_a_request_is_taken_by_clearing_it_and_the_domain_powers_off(on_host: OnHost) -> None:
+    async def story(host: UnderTest) -> None:
+        slow = host.define("slow", "slow", seconds=5)
+        seen = await host.boot(slow)
+        changes = await host.listen(paths.control_shutdown(seen.domid))
+
+        await host.ask(seen.domid)
+
+        async def taken() -> bool:
+            return await host.request(seen.domid) == b""
+
+        await host.until(taken, 3)
+        assert len(changes) >= 2, "the request fired the watch, and so did its acknowledgement"
+        assert await host.find(slow) == seen, "it runs on while it shuts down"
+        assert await reason_of_end(host, slow) is ShutdownReason.POWEROFF
+        assert await host.request(seen.domid) is None, "its nodes have gone with it"
+
+    on_host(story)
+
+
+def test_a_deaf_guest_leaves_the_request_and_it_can_be_taken_back(on_host: OnHost) -> None:
+    async def story(host: UnderTest) -> None:
+        deaf = host.define("deaf", "deaf")
+        domid = await host.toolstack.create(deaf)
+        guest = Conversation(host.xenstore, domid)
+
+        await guest.ask()
+
+        async def stands() -> bool:
+            return await guest.request() == b"poweroff"
+
+        await host.holds(stands, 4)
+        assert await guest.able() is None, "it has not said that it takes requests"
+        assert not await guest.take_back()
+        assert await guest.request() == b""
+        seen = await host.find(deaf)
+        assert seen is not None
+        assert seen.running
+
+    on_host(story)
+
+
+def test_a_hanging_guest_takes_the_request_and_stays(on_host: OnHost) -> None:
+    async def story(host: UnderTest) -> None:
+        hangs = host.define("hangs", "hangs")
+        seen = await host.boot(hangs)
+        guest = Conversation(host.xenstore, seen.domid)
+
+        await guest.ask()
+
+        async def taken() -> bool:
+            return await guest.request() == b""
+
+        await host.until(taken, 3)
+
+        async def runs() -> bool:
+            now = await host.find(hangs)
+            return now is not None and now.running and now.domid == seen.domid
+
+        await host.holds(runs, 4)
+        assert await guest.take_back(), "there is nothing left to take back"
+
+    on_host(story)
+
+
+def test_a_reboot_gives_the_domain_another_domid(on_host: OnHost) -> None:
+    async def story(host: UnderTest) -> None:
+        reboots = host.define("reboots", "reboots")
+        first = await host.boot(reboots)
+
+        await host.ask(first.domid)
+
+        async def back() -> Sighting | None:
+            seen = await host.find(reboots)
+            return seen if seen is not None and seen.domid != first.domid else None
+
+        second = await host.until(back, 20)
+        assert (second.uuid, second.name) == (first.uuid, first.name)
+        assert second.domid > first.domid
+        assert await host.toolstack.epitaph(first) is ShutdownReason.REBOOT
+        assert await host.request(first.domid) is None
+        await host.until_up(second.domid)
+        await host.ask(second.domid)
+        assert await reason_of_end(host, reboots) is ShutdownReason.POWEROFF
+
+    on_host(story)
+
+
+def test_a_crash_that_is_preserved_stays_listed_until_it_is_destroyed(on_host: OnHost) -> None:
+    async def story(host: UnderTest) -> None:
+        crashes = host.define("crashes", "crashes", on_crash="preserve")
+        seen = await host.boot(crashes)
+        await host.ask(seen.domid)
+
+        async def crashed() -> bool:
+            now = await host.find(crashes)
+            return now is not None and now.shutdown is ShutdownReason.CRASH
+
+        await host.until(crashed, 10)
+        await host.holds(crashed, 2)
+        await host.toolstack.destroy(seen.domid)
+        await host.until(lambda: host.is_gone(crashes), 5)
+
+    on_host(story)
+
+
+def test_a_guest_powers_off_by_itself(on_host: OnHost) -> None:
+    async def story(host: UnderTest) -> None:
+        quits = host.define("quits", "quits", seconds=1)
+        went = await host.listen(paths.RELEASE_DOMAIN)
+        await host.toolstack.create(quits)
+        assert await reason_of_end(host, quits) is ShutdownReason.POWEROFF
+        assert went, "@releaseDomain did not fire"
+
+    on_host(story)
+
+
+def test_a_guest_may_write_anything_but_no_more_than_a_packet(on_host: OnHost) -> None:
+    async def story(host: UnderTest) -> None:
+        garbles = host.define("garbles", "garbles")
+        seen = await host.boot(garbles)
+        read: set[bytes] = set()
+
+        async def twice() -> bool:
+            read.add(await host.request(seen.domid) or b"")
+            return len(read) > 2
+
+        await host.until(twice, 10)
+        assert all(len(value) <= 4096 for value in read)
+        assert max(map(len, read)) > 100
+
+    on_host(story)

@@ -1,0 +1,282 @@
+"""The host that the contract tests run against: the embedded one, or real Xen.
+
+``LAMPLIGHTER_CONTRACT=xen`` means the Xen host this machine is the control domain of, with the
+lab's guests. Otherwise it is an embedded host inside this process, on virtual time. The tests
+cannot tell which; what differs is told here and nowhere else:
+
+- how a definition gives its guest a temper,
+- how much longer everything may take (``LAMPLIGHTER_CONTRACT_SCALE``, 6 on Xen),
+- where definitions may lie, so that they are trusted.
+
+Only pytest and the standard library are needed beside Lamplighter.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import tempfile
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+from uuid import NAMESPACE_DNS, uuid5
+
+from lamplighter.embedded.host import EmbeddedHost
+from lamplighter.errors import CallFailed
+from lamplighter.formats import configuration as toml
+from lamplighter.formats.definition import read_definition
+from lamplighter.formats.xlcfg import parse
+from lamplighter.host.clock import LoopClock
+from lamplighter.host.xenstore import XenStore
+from lamplighter.service.host import Host
+from lamplighter.service.roster import load_roster
+from lamplighter.toolstacks.choose import choose
+from lamplighter.xenstore import paths
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from lamplighter.model.configuration import Configuration
+    from lamplighter.model.domain import Definition, Sighting
+    from lamplighter.model.outcome import Result
+    from lamplighter.model.plan import Plan
+    from lamplighter.model.run import Transition
+    from lamplighter.toolstacks.base import Toolstack
+
+    T = TypeVar("T")
+
+ON_XEN = os.environ.get("LAMPLIGHTER_CONTRACT", "embedded") == "xen"
+SCALE = float(os.environ.get("LAMPLIGHTER_CONTRACT_SCALE", "6" if ON_XEN else "1"))
+
+#: Where the lab keeps its guests, and what it says of them.
+LAB = Path("/var/lib/lamplighter-lab")
+
+#: What the lab's tempers are called on an embedded host, where that is another name.
+_ALIASES = {"garbles": "noisy"}
+
+#: The key that sets a temper's own time on an embedded host.
+_TIME_KEYS = {"slow": "embedded_shutdown", "quits": "embedded_after"}
+
+#: Host seconds between two looks at something that is waited for.
+PAUSE = 0.3 if ON_XEN else 0.1
+
+#: Nodes of the tests' own.
+NODES = "/lamplighter-contract"
+
+
+if ON_XEN:
+    run = asyncio.run
+else:
+    from tests import virtual  # dom0 has no copy of it
+
+    run = virtual.run
+
+
+class UnderTest:
+    """One host, and the domains that the test defined on it."""
+
+    def __init__(self, toolstack: Toolstack, xenstore: XenStore, folder: Path) -> None:
+        self.clock = LoopClock()
+        self.toolstack = toolstack
+        self.xenstore = xenstore
+        self.folder = folder
+        self._defined: list[Definition] = []
+
+    # --- definitions ---
+
+    def define(
+        self, name: str, temper: str, *, seconds: int | None = None, **keys: str
+    ) -> Definition:
+        """Write the definition of a guest of this temper; ``seconds`` is the temper's time."""
+        values = _on_xen(temper, seconds) if ON_XEN else _embedded(temper, seconds)
+        values = {
+            "name": f"contract-{name}",
+            "uuid": str(uuid5(NAMESPACE_DNS, f"{name}.contract.lamplighter")),
+            **values,
+            **keys,
+        }
+        text = "".join(f"{key} = {json.dumps(value)}\n" for key, value in values.items())
+        path = self.write(f"{name}.cfg", text)
+        definition = read_definition(parse(text, str(path))).definition
+        assert definition is not None
+        self._defined.append(definition)
+        return definition
+
+    def write(self, name: str, text: str) -> Path:
+        """Write a file into the folder of the definitions."""
+        path = self.folder / name
+        path.write_text(text)
+        path.chmod(0o644)
+        return path
+
+    # --- domains ---
+
+    async def find(self, definition: Definition) -> Sighting | None:
+        """Return the newest incarnation that is listed."""
+        found = [seen for seen in await self.toolstack.list() if definition.matches(seen)]
+        return max(found, key=lambda seen: seen.domid, default=None)
+
+    async def is_gone(self, definition: Definition) -> bool:
+        return await self.find(definition) is None
+
+    async def boot(self, definition: Definition) -> Sighting:
+        """Create a domain and return once its kernel says that it can be asked to power off."""
+        domid = await self.toolstack.create(definition)
+        await self.until_up(domid)
+        seen = await self.find(definition)
+        assert seen is not None
+        assert seen.domid == domid
+        return seen
+
+    async def until_up(self, domid: int) -> None:
+        async def up() -> bool:
+            return await self.xenstore.read_or_none(paths.feature_poweroff(domid)) == b"1"
+
+        await self.until(up, 30)
+
+    async def ask(self, domid: int) -> None:
+        """Write the request to power off, as any tool would."""
+        await self.xenstore.write(paths.control_shutdown(domid), b"poweroff")
+
+    async def request(self, domid: int) -> bytes | None:
+        return await self.xenstore.read_or_none(paths.control_shutdown(domid))
+
+    async def listen(self, path: str) -> list[str]:
+        """Watch a path; return the list to which events are added, after the first one."""
+        fired: list[str] = []
+        await self.xenstore.watch(path, fired.append)
+        await self.sync()
+        assert fired == [path], "a watch fires once when it is set"
+        fired.clear()
+        return fired
+
+    async def sync(self) -> None:
+        """Return when events of what happened before have come: they precede a later answer."""
+        await self.xenstore.get_domain_path(0)
+
+    async def take_away_all(self) -> None:
+        """Destroy what the test left behind, also what comes back meanwhile."""
+
+        async def gone() -> bool:
+            left = [
+                seen
+                for seen in await self.toolstack.list()
+                if any(each.matches(seen) for each in self._defined)
+            ]
+            for seen in left:
+                if not seen.dying:
+                    await self.toolstack.destroy(seen.domid)
+            return not left
+
+        await self.until(gone, 20)
+
+    # --- time ---
+
+    async def until(self, condition: Callable[[], Awaitable[T]], seconds: float) -> T:
+        """Return what ``condition`` returns once that is true; fail when time is up."""
+        deadline = self.clock.monotonic() + seconds * SCALE
+        while self.clock.monotonic() < deadline:
+            if value := await condition():
+                return value
+            await self.clock.sleep(PAUSE)
+        raise AssertionError(f"{condition.__qualname__} did not hold within {seconds * SCALE:g} s")
+
+    async def holds(self, condition: Callable[[], Awaitable[object]], seconds: float) -> None:
+        """Fail unless ``condition`` is true all that time, which is not scaled."""
+        deadline = self.clock.monotonic() + seconds
+        while self.clock.monotonic() < deadline:
+            assert await condition()
+            await self.clock.sleep(PAUSE)
+
+    # --- the whole product ---
+
+    def product(self, policy: str) -> Host:
+        """Return what the product's commands work with, for the definitions of this test."""
+        kind, owner = ("xl", 0) if ON_XEN else ("embedded", os.getuid())
+        text = f'[host]\ntoolstack = "{kind}"\ndefinitions = ["{self.folder}/*.cfg"]\n{policy}'
+        configuration = toml.parse(text, str(self.folder / "lamplighter.toml"))
+        roster = load_roster(configuration, owner=owner)
+        assert not roster.problems
+        return Host(configuration, self.clock, self.toolstack, self.xenstore, roster, "this-boot")
+
+
+class Heard:
+    """A listener that keeps what it was told."""
+
+    def __init__(self) -> None:
+        self.transitions: list[Transition] = []
+        self.results: list[Result] = []
+        self.messages: list[str] = []
+
+    def began(self, plan: Plan) -> None:
+        """A plan alone is no news here."""
+
+    def moved(self, transition: Transition) -> None:
+        self.transitions.append(transition)
+
+    def settled(self, result: Result) -> None:
+        self.results.append(result)
+
+    def said(self, message: str) -> None:
+        self.messages.append(message)
+
+
+# --- what differs ------------------------------------------------------------------------------
+
+
+def _on_xen(temper: str, seconds: int | None) -> dict[str, object]:
+    character = json.loads((LAB / "guests.json").read_text())[temper]
+    extra = character["extra"] + (f" lamp.seconds={seconds}" if seconds is not None else "")
+    values = {"kernel": character["kernel"], "memory": character["memory"], "vcpus": 1}
+    if character["ramdisk"]:
+        values["ramdisk"] = character["ramdisk"]
+    return {**values, "extra": extra.strip()}
+
+
+def _embedded(temper: str, seconds: int | None) -> dict[str, object]:
+    values: dict[str, object] = {"memory": 96, "embedded_guest": _ALIASES.get(temper, temper)}
+    if seconds is not None:
+        values[_TIME_KEYS[temper]] = f"{seconds}s"
+    return values
+
+
+@asynccontextmanager
+async def host_under_test(folder: Path) -> AsyncIterator[UnderTest]:
+    """Reach the host; afterwards none of the test's domains or nodes is left."""
+    if ON_XEN:
+        (LAB / "contract").mkdir(mode=0o755, exist_ok=True)
+        definitions = Path(tempfile.mkdtemp(dir=LAB / "contract"))
+        try:
+            async with _connected('toolstack = "xl"', definitions) as host:
+                yield host
+        finally:
+            shutil.rmtree(definitions)
+        return
+    definitions = folder / "domains"
+    definitions.mkdir(mode=0o755)
+    async with EmbeddedHost(folder / "run", LoopClock(), seed=1):
+        settings = f'toolstack = "embedded"\nrun = "{folder / "run"}"'
+        async with _connected(settings, definitions) as host:
+            yield host
+
+
+@asynccontextmanager
+async def _connected(settings: str, definitions: Path) -> AsyncIterator[UnderTest]:
+    clock = LoopClock()
+    configuration: Configuration = toml.parse(f"[host]\n{settings}\n", "contract.toml")
+    toolstack = choose(configuration, clock)
+    xenstore = await XenStore.connect(toolstack.xenstore_path, clock)
+    host = UnderTest(toolstack, xenstore, definitions)
+    try:
+        yield host
+    finally:
+        try:
+            await host.take_away_all()
+            await xenstore.rm(NODES)
+        except CallFailed as error:
+            raise AssertionError(f"the test's domains could not be taken away: {error}") from error
+        finally:
+            await xenstore.close()
+            await toolstack.close()
