@@ -1,0 +1,158 @@
+"""What ``xl`` prints and logs: listings to sightings, logs to epitaphs, stderr to one sentence.
+
+``xl list -v`` is a table, one line a domain, and all columns but the name are single words, so a
+line is read from its right end. ``xl list -l`` is JSON and is parsed as JSON; only it knows how a
+domain is virtualised. A text that is not wholly understood is no listing at all, because a domain
+that was overlooked would be a domain believed off: it raises ``CallFailed``.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from lamplighter.errors import CallFailed
+from lamplighter.model.domain import Kind, ShutdownReason, Sighting
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+#: How much of something unexpected is quoted, in characters.
+QUOTED = 200
+
+#: ``NAME ID Mem VCPUs State Time(s) UUID Reason-Code Security-Label``, from tools/xl/xl_list.c.
+_LINE = re.compile(
+    r"(?P<name>\S.*?) +(?P<domid>[0-9]{1,5}) +[0-9]+ +[0-9]+\s+"
+    r"(?P<state>[r-][b-][p-][s-][c-][d-]) +[0-9.]+ +"
+    r"(?P<uuid>[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}) +"
+    r"(?P<reason>-|[0-9a-f]{1,8})(?: +\S.*)?"
+)
+
+#: What xl prints for a domain whose name XenStore does not have (any more).
+_NAMELESS = "(null)"
+
+_EPITAPH = re.compile(
+    r"Domain (?P<domid>[0-9]{1,5}) has shut down, reason code (?P<reason>-?[0-9]+)"
+)
+
+#: What xl says first is not what went wrong.
+_PREAMBLE = ("Parsing config from", "WARNING:", "libxl: warning:", "libxl: notice:")
+
+#: Where in libxl's sources a message comes from, and for which domid: no help to an administrator.
+_ORIGIN = re.compile(
+    r"^(?:(?:libxl|xc|xencall|libxl_ctx): )?(?:(?:error|panic|detail): )*"
+    r"(?:\w+\.c:[0-9]+:\s?\w+: )?(?:Domain [0-9]+:)?\s*"
+)
+
+_NO_DOMAIN = ("Non-existant domain", "Non-existent domain", "invalid domain identifier")
+
+_NO_HYPERVISOR = (
+    "cannot init xl context",
+    "cannot open libxc handle",
+    "Could not obtain handle on privileged command interface",
+    "failed to open xenstore",
+    "cannot connect to xenstore",
+    "xenstore connection",
+)
+
+
+def parse_listing(text: str) -> list[Sighting]:
+    """Read what ``xl list -v`` prints; no sighting knows its kind. ``CallFailed`` for garbage."""
+    heading, *lines = text.splitlines() or [""]
+    if not heading.startswith("Name ") or "UUID" not in heading:
+        raise CallFailed(f"xl's listing does not begin with its heading but with {_quote(heading)}")
+    sightings = [_sighting(line) for line in lines]
+    domids = [sighting.domid for sighting in sightings]
+    if 0 not in domids:
+        raise CallFailed("xl's listing does not hold the control domain")
+    if len(set(domids)) != len(domids):
+        raise CallFailed("xl's listing holds one domid twice")
+    return sorted(sightings, key=lambda sighting: sighting.domid)
+
+
+def parse_kinds(text: str) -> Mapping[int, Kind]:
+    """Read what ``xl list -l`` prints: how each domain, by domid, is virtualised.
+
+    A domain whose entry does not tell is left out; ``CallFailed`` for what is no JSON list.
+    """
+    try:
+        entries = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise CallFailed(f"what xl lists is no JSON: {error}") from error
+    if not isinstance(entries, list):
+        raise CallFailed(f"what xl lists is no JSON list but {_quote(text)}")
+    kinds = {}
+    for entry in entries:
+        try:
+            kinds[int(entry["domid"])] = Kind(entry["config"]["c_info"]["type"])
+        except (KeyError, TypeError, ValueError):
+            continue
+    return kinds
+
+
+def parse_epitaph(log: str, domid: int) -> ShutdownReason | None:
+    """Return why a domain shut down, from the log of the xl process that waited for it."""
+    found = None
+    for match in _EPITAPH.finditer(log):
+        if int(match["domid"]) == domid:
+            found = _reason(int(match["reason"]))
+    return found
+
+
+def complaint(stderr: str) -> str:
+    """Return the one line of a failed xl's messages that says what went wrong.
+
+    libxl tells the cause first and what followed from it afterwards.
+    """
+    lines = [line.strip() for line in stderr.splitlines()]
+    telling = [line for line in lines if line and not line.startswith(_PREAMBLE)]
+    for line in telling:
+        bare = _ORIGIN.sub("", line, count=1).rstrip(".")
+        if bare:
+            return _quote(bare)[1:-1]
+    return "it did not say why"
+
+
+def is_no_domain(stderr: str) -> bool:
+    """Say whether xl complained that there is no such domain."""
+    return any(words in stderr for words in _NO_DOMAIN)
+
+
+def is_no_hypervisor(stderr: str) -> bool:
+    """Say whether xl could speak with no hypervisor, or with no XenStore, at all."""
+    return any(words in stderr for words in _NO_HYPERVISOR)
+
+
+def _sighting(line: str) -> Sighting:
+    match = _LINE.fullmatch(line.rstrip())
+    if match is None:
+        raise CallFailed(f"a line of xl's listing cannot be read: {_quote(line)}")
+    state, code = match["state"], match["reason"]
+    shutdown = None
+    if state[3] == "s":
+        shutdown = ShutdownReason.UNKNOWN if code == "-" else _reason(int(code, 16))
+    name = match["name"].rstrip()
+    return Sighting(
+        int(match["domid"]),
+        UUID(match["uuid"]),
+        "" if name == _NAMELESS else name,
+        None,
+        shutdown,
+        dying=state[5] == "d",
+        paused=state[2] == "p",
+    )
+
+
+def _reason(code: int) -> ShutdownReason:
+    try:
+        return ShutdownReason(code)
+    except ValueError:
+        return ShutdownReason.UNKNOWN
+
+
+def _quote(text: str) -> str:
+    """Return a short form of a text in quotes, without anything a terminal would obey."""
+    short = text if len(text) <= QUOTED else f"{text[:QUOTED]}…"
+    return '"' + "".join(char if char.isprintable() else "?" for char in short) + '"'

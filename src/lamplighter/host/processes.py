@@ -1,0 +1,183 @@
+"""Running a program: with a deadline, in a session of its own, with bounded output, no shell.
+
+What it prints is read through pipes of our own and the end of the *process* is waited for, not that
+of the pipes: a program may leave a daemon behind that keeps them open. A program that is late, or
+prints without end, is told to end and then killed, with everything in its process group; a daemon
+that has made a session of its own is not in it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lamplighter.errors import CallFailed, CallTimedOut, ToolstackUnreachable
+
+if TYPE_CHECKING:
+    from asyncio.subprocess import Process
+    from collections.abc import Sequence
+
+    from lamplighter.model.clock import Clock
+
+#: Where the system's own programs are.
+PATH = "/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin"
+
+#: All that a program gets to know of our environment: messages are parsed in no other language.
+ENVIRONMENT = {"PATH": PATH, "LC_ALL": "C"}
+
+#: Bytes on each of both streams; a listing of a thousand domains has three million.
+OUTPUT_MAX = 1 << 24
+
+#: Seconds from "end" to "be killed".
+GRACE = 2.0
+
+#: Seconds in which what was printed before the end is read.
+DRAIN = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a program ended: its exit status, negative for a signal's number, and its output."""
+
+    status: int
+    stdout: str
+    stderr: str
+
+
+class _TooMuch(Exception):
+    """It prints without end."""
+
+
+async def run(argv: Sequence[str], clock: Clock, seconds: float) -> Ended:
+    """Run a program to its end.
+
+    Raises ``CallTimedOut`` after ``seconds`` of the clock, ``CallFailed`` for more output than
+    can be sensible, ``ToolstackUnreachable`` for a program that cannot be started.
+    """
+    out, err = await _Stream.open(), await _Stream.open()
+    try:
+        process = await _start(argv, out, err)
+        readers = [asyncio.ensure_future(stream.read()) for stream in (out, err)]
+        try:
+            await _watch(process, readers, clock, seconds)
+        except TimeoutError:
+            message = f"{_shown(argv)} did not end within {seconds:g} s and was killed"
+            raise CallTimedOut(message) from None
+        except _TooMuch:
+            message = f"{_shown(argv)} printed more than {OUTPUT_MAX >> 20} MiB and was killed"
+            raise CallFailed(message) from None
+        finally:
+            await _finish(process, clock)
+            for reader in readers:
+                reader.cancel()
+            await asyncio.gather(*readers, return_exceptions=True)
+    finally:
+        out.close()
+        err.close()
+    assert process.returncode is not None, "it was waited for"
+    return Ended(process.returncode, out.text, err.text)
+
+
+class _Stream:
+    """One of a program's output streams: our end of a pipe, and what has come out of it."""
+
+    def __init__(
+        self, inlet: int, reader: asyncio.StreamReader, transport: asyncio.ReadTransport
+    ) -> None:
+        self.inlet = inlet
+        self._reader = reader
+        self._transport = transport
+        self._content = bytearray()
+
+    @classmethod
+    async def open(cls) -> _Stream:
+        outlet, inlet = os.pipe()
+        loop = asyncio.get_running_loop()
+        reader = asyncio.StreamReader()
+        protocol = asyncio.StreamReaderProtocol(reader)
+        transport, _ = await loop.connect_read_pipe(
+            lambda: protocol, os.fdopen(outlet, "rb", buffering=0)
+        )
+        return cls(inlet, reader, transport)
+
+    @property
+    def text(self) -> str:
+        return self._content.decode("utf-8", "replace")
+
+    async def read(self) -> None:
+        """Read to the end of the pipe; ``_TooMuch``."""
+        while chunk := await self._reader.read(1 << 16):
+            self._content += chunk
+            if len(self._content) > OUTPUT_MAX:
+                raise _TooMuch
+
+    def hand_over(self) -> None:
+        """The program has its own copy of the other end."""
+        if self.inlet >= 0:
+            os.close(self.inlet)
+            self.inlet = -1
+
+    def close(self) -> None:
+        self.hand_over()
+        self._transport.close()
+
+
+async def _start(argv: Sequence[str], out: _Stream, err: _Stream) -> Process:
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *argv,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=out.inlet,
+            stderr=err.inlet,
+            env=ENVIRONMENT,
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise ToolstackUnreachable(
+            f"{argv[0]} cannot be started: {error.strerror or error}",
+            hint="is it installed and executable?",
+        ) from error
+    out.hand_over()
+    err.hand_over()
+    return process
+
+
+async def _watch(
+    process: Process, readers: Sequence[asyncio.Future[None]], clock: Clock, seconds: float
+) -> None:
+    """Return when the program has ended and what it printed is read."""
+    ending = asyncio.ensure_future(process.wait())
+    try:
+        async with clock.timeout(seconds):
+            while not ending.done():
+                unfinished: list[asyncio.Future[Any]] = [r for r in readers if not r.done()]
+                await asyncio.wait([ending, *unfinished], return_when=asyncio.FIRST_COMPLETED)
+                for reader in readers:
+                    if reader.done():
+                        reader.result()
+    finally:
+        ending.cancel()
+    with suppress(TimeoutError):
+        async with clock.timeout(DRAIN):
+            await asyncio.gather(*(asyncio.shield(reader) for reader in readers))
+
+
+async def _finish(process: Process, clock: Clock) -> None:
+    """See to it that the program has ended, whatever became of the call."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        if process.returncode is not None:
+            return
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
+        with suppress(TimeoutError):
+            async with clock.timeout(GRACE):
+                await process.wait()
+
+
+def _shown(argv: Sequence[str]) -> str:
+    return " ".join((Path(argv[0]).name, *argv[1:]))

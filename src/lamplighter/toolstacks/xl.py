@@ -1,0 +1,215 @@
+"""The toolstack ``xl``: every call is a program with a deadline.
+
+A listing is one ``xl list -v``. How a domain is virtualised is asked once for each incarnation,
+with a short deadline: ``xl list -l`` waits for the lock of a domain that is just being created.
+
+``xl create`` leaves a process behind for each domain, which reaps it and restarts it when it
+reboots. Under systemd that process is put into a scope of its own, ordered before our service,
+so that it is stopped after it. That process also writes down why the domain shut down, which is
+all that is left of one that was reaped between two listings: its epitaph.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import stat
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lamplighter.errors import CallFailed, ToolstackUnreachable
+from lamplighter.formats import xl
+from lamplighter.host import processes
+from lamplighter.host.clock import booted_at
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from uuid import UUID
+
+    from lamplighter.host.processes import Ended
+    from lamplighter.model.clock import Clock
+    from lamplighter.model.domain import Definition, Kind, ShutdownReason, Sighting
+
+#: Where xenstored listens.
+XENSTORE_SOCKET = "/run/xenstored/socket"
+
+#: Where xl's processes log.
+LOGS = Path("/var/log/xen")
+
+#: It is there when systemd is the init.
+SYSTEMD = Path("/run/systemd/system")
+
+#: The unit that every domain's scope outlasts.
+SERVICE = "lamplighter-domains.service"
+
+#: How long the kind of a new domain is worth waiting for, in seconds.
+KIND_TIMEOUT = 10.0
+
+#: How much of the end of a log is read, in bytes.
+TAIL = 1 << 16
+
+
+class XlToolstack:
+    """Implements ``toolstacks.base.Toolstack`` with the ``xl`` that is found in ``path``."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        *,
+        call_timeout: float,
+        path: str = processes.PATH,
+        logs: Path = LOGS,
+        systemd: Path = SYSTEMD,
+    ) -> None:
+        """``call_timeout`` bounds each call, in seconds of ``clock``."""
+        self._clock = clock
+        self._call_timeout = call_timeout
+        self._path = path
+        self._logs = logs
+        self._systemd = systemd
+        self._kinds: dict[tuple[int, UUID], Kind | None] = {}
+
+    @property
+    def name(self) -> str:
+        """``xl``."""
+        return "xl"
+
+    @property
+    def xenstore_path(self) -> str:
+        """The socket of the host's xenstored."""
+        return XENSTORE_SOCKET
+
+    async def list(self) -> list[Sighting]:
+        """Every domain the hypervisor has, dom0 among them, in the order of domids."""
+        ended = await self._xl("list", "-v")
+        _check(ended, "xl list")
+        sightings = xl.parse_listing(ended.stdout)
+        await self._learn_kinds(sightings)
+        return [self._with_kind(sighting) for sighting in sightings]
+
+    async def create(self, definition: Definition) -> int:
+        """Create and start the domain from its file; return its domid."""
+        program = self._program("xl")
+        argv = (*self._scope(definition.name), program, "create", "-q", definition.path)
+        _check(await processes.run(argv, self._clock, self._call_timeout), "xl create")
+        created = [s for s in await self.list() if definition.matches(s)]
+        if not created:
+            raise CallFailed(
+                "it was created and is gone already",
+                hint=f"see {self._logs}/xl-{definition.name}.log",
+            )
+        return created[-1].domid
+
+    async def destroy(self, domid: int) -> None:
+        """Take this incarnation away at once; one that is gone already is no error."""
+        ended = await self._xl("destroy", str(domid))
+        if not xl.is_no_domain(ended.stderr):
+            _check(ended, "xl destroy")
+
+    async def press_power(self, domid: int) -> None:
+        """Press the ACPI power button of an HVM domain."""
+        ended = await self._xl("trigger", str(domid), "power")
+        _check(ended, "xl trigger")
+        if "error" in ended.stderr:  # and yet it exits with 0
+            raise CallFailed(f"xl trigger: {xl.complaint(ended.stderr)}")
+
+    async def epitaph(self, sighting: Sighting) -> ShutdownReason | None:
+        """Why an incarnation that vanished had shut down, if its xl process wrote it down."""
+        if not sighting.name or "/" in sighting.name:
+            return None
+        for log in (f"xl-{sighting.name}.log", f"xl-{sighting.name}.log.1"):
+            reason = xl.parse_epitaph(_tail(self._logs / log), sighting.domid)
+            if reason is not None:
+                return reason
+        return None
+
+    async def close(self) -> None:
+        """Nothing is held open."""
+
+    # --- calls ---
+
+    def _program(self, name: str) -> str:
+        found = shutil.which(name, path=self._path)
+        if found is None:
+            raise ToolstackUnreachable(
+                f"there is no {name} in {self._path}",
+                hint="install Xen's tools, or say in [host] which toolstack this host has",
+            )
+        return found
+
+    async def _xl(self, *words: str, timeout: float | None = None) -> Ended:
+        argv = (self._program("xl"), *words)
+        return await processes.run(argv, self._clock, timeout or self._call_timeout)
+
+    def _scope(self, name: str) -> Sequence[str]:
+        """Return what puts a program into a scope of its own; nothing without systemd.
+
+        At the host's stop units end in the reverse order of their start, so a scope that is
+        *before* the service ends after it.
+        """
+        if not self._systemd.is_dir():
+            return ()
+        return (
+            self._program("systemd-run"),
+            *("--quiet", "--scope", "--collect", "--slice=system.slice"),
+            f"--unit=lamplighter-domain-{_escaped(name)}-{secrets.token_hex(3)}",
+            f"--description=Domain {_escaped(name)}, what xl leaves behind for it",
+            f"--property=Before={SERVICE}",
+            "--",
+        )
+
+    async def _learn_kinds(self, sightings: Sequence[Sighting]) -> None:
+        """Ask for the kinds of incarnations that were not seen before; once for each."""
+        present = {(s.domid, s.uuid) for s in sightings if s.domid}
+        self._kinds = {key: kind for key, kind in self._kinds.items() if key in present}
+        new = present - self._kinds.keys()
+        if not new:
+            return
+        self._kinds.update(dict.fromkeys(new))
+        try:
+            ended = await self._xl("list", "-l", timeout=min(KIND_TIMEOUT, self._call_timeout))
+            kinds = xl.parse_kinds(ended.stdout)
+        except CallFailed:
+            return
+        self._kinds.update({key: kinds.get(key[0]) for key in new})
+
+    def _with_kind(self, sighting: Sighting) -> Sighting:
+        return replace(sighting, kind=self._kinds.get((sighting.domid, sighting.uuid)))
+
+
+def _check(ended: Ended, call: str) -> None:
+    """Raise what a call that ended like this means, if it failed."""
+    if ended.status == 0:
+        return
+    if ended.status < 0:
+        raise CallFailed(f"{call} was ended by signal {-ended.status}")
+    if xl.is_no_hypervisor(ended.stderr):
+        raise ToolstackUnreachable(
+            f"{call}: {xl.complaint(ended.stderr)}",
+            hint="is this the control domain of a Xen host, and are you root?",
+        )
+    raise CallFailed(f"{call}: {xl.complaint(ended.stderr)} (exit status {ended.status})")
+
+
+def _escaped(name: str) -> str:
+    """Return a name as a part of a unit's name."""
+    return "".join(char if char.isascii() and char.isalnum() else "_" for char in name)[:100]
+
+
+def _tail(log: Path) -> str:
+    """Return the end of a log that was written to since the host booted; nothing else.
+
+    Domids begin anew with each boot, so an older log may speak of another domain.
+    """
+    try:
+        descriptor = os.open(log, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        with os.fdopen(descriptor, "rb") as file:
+            told = os.fstat(descriptor)
+            if not stat.S_ISREG(told.st_mode) or told.st_mtime < booted_at():
+                return ""
+            file.seek(max(0, told.st_size - TAIL))
+            return file.read(TAIL).decode("utf-8", "replace")
+    except OSError:
+        return ""
