@@ -1,15 +1,16 @@
 """``up`` and ``down``: take the host's lock, look, plan, run, report.
 
 The lock is taken before the first look, so that a plan is never made from what another run is
-still changing. A first signal ends the run early but in order: nothing new is begun and what is
-known is recorded; a second one drops what is under way.
+still changing. Under systemd the lock is waited for: a run by hand that still goes on must not
+cost the domains their clean shutdown when the host stops. A first signal ends the run early but
+in order: nothing new is begun and what is known is recorded; a second one drops what is under way.
 """
 
 from __future__ import annotations
 
 import asyncio
 import signal
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,12 +21,15 @@ from lamplighter.cli.progress import show_progress
 from lamplighter.cli.report import report
 from lamplighter.cli.text import style_of
 from lamplighter.engine.plan import plan_down, plan_up
-from lamplighter.errors import CallFailed, CallTimedOut, ToolstackUnreachable
+from lamplighter.errors import CallFailed, CallTimedOut, HostBusy, ToolstackUnreachable
 from lamplighter.host.clock import LoopClock
 from lamplighter.host.lock import hold_host
+from lamplighter.host.notifier import Notifier
 from lamplighter.model.plan import Direction
 from lamplighter.service.host import open_host
+from lamplighter.service.progress import Chorus
 from lamplighter.service.runner import Runner
+from lamplighter.service.unit_status import unit_status
 
 if TYPE_CHECKING:
     import argparse
@@ -38,6 +42,7 @@ if TYPE_CHECKING:
     from lamplighter.model.policy import Problem
     from lamplighter.model.run import Run
     from lamplighter.service.host import Host
+    from lamplighter.service.unit_status import UnitStatus
 
 #: What ends a run early: a key, systemd or a shutdown, a terminal that goes away.
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -46,6 +51,10 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 #: can be no run, and a toolstack that failed once may be about to answer.
 LOOKS = 3
 LOOK_PAUSE = 3.0
+
+#: How many real seconds systemd's run waits for another one to end, and how often it looks.
+LOCK_WAIT = 600.0
+LOCK_PAUSE = 1.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -60,25 +69,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def carry_out(direction: Direction, args: argparse.Namespace, context: Context) -> int:
     """Carry out one run and return its exit status."""
-    configuration = context.configuration()
-    return asyncio.run(_carry_out(direction, args.names, configuration, context))
+    return asyncio.run(_carry_out(direction, args.names, context))
 
 
-async def _carry_out(
-    direction: Direction,
-    names: Sequence[str],
-    configuration: Configuration,
-    context: Context,
-) -> int:
-    run_directory = Path(configuration.host.run.value)
-    with hold_host(run_directory, command=direction.value, since=LoopClock().wall()):
+async def _carry_out(direction: Direction, names: Sequence[str], context: Context) -> int:
+    notifier, clock = Notifier.from_environment(context.environ), LoopClock()
+    async with AsyncExitStack() as stack:
+        unit = await stack.enter_async_context(unit_status(direction, notifier, clock))
+        configuration = context.configuration()
+        stack.enter_context(await _take_host(configuration, direction, unit, clock))
         async with open_host(configuration, writing=True) as host:
             plan = await make_plan(host, direction, names)
             tell_stray_problems(host.roster.problems, {s.name for s in plan.steps}, context)
             began = host.clock.monotonic()
-            run, interruption = await _run(host, plan, context)
+            run, interruption = await _run(host, plan, context, unit)
             seconds = host.clock.monotonic() - began
             toolstack, problems = host.toolstack.name, host.roster.problems
+        unit.ended(run, signal.Signals(interruption).name if interruption is not None else "")
     status = _exit_status(run, problems, everything=not names)
     if interruption is not None:
         status = SIGNALLED + interruption
@@ -90,6 +97,24 @@ async def _carry_out(
     if interruption is not None:
         context.warn_interrupted()
     return status
+
+
+async def _take_host(
+    configuration: Configuration, direction: Direction, unit: UnitStatus, clock: LoopClock
+) -> ExitStack:
+    """Return what holds the host until it is closed; ``HostBusy`` when another run does."""
+    directory, since = Path(configuration.host.run.value), clock.wall()
+    give_up = clock.monotonic() + LOCK_WAIT if unit.active else 0.0
+    while True:
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(hold_host(directory, command=direction.value, since=since))
+                return stack.pop_all()
+            except HostBusy as busy:
+                if clock.monotonic() >= give_up:
+                    raise
+                unit.waits(busy.message)
+        await clock.sleep(LOCK_PAUSE)
 
 
 async def make_plan(host: Host, direction: Direction, names: Sequence[str]) -> Plan:
@@ -115,10 +140,12 @@ async def look(host: Host) -> Sequence[Sighting]:
     raise AssertionError("the last attempt returns or raises")
 
 
-async def _run(host: Host, plan: Plan, context: Context) -> tuple[Run, int | None]:
+async def _run(
+    host: Host, plan: Plan, context: Context, unit: UnitStatus
+) -> tuple[Run, int | None]:
     """Carry the plan out; return the run, and the signal that ended it early, if one did."""
     async with show_progress(context, host.clock) as progress:
-        runner = Runner(host, progress)
+        runner = Runner(host, Chorus([progress, unit]))
         with _interrupting(runner) as caught:
             run = await runner.run(plan)
     return run, caught[0] if caught else None

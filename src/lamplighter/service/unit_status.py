@@ -1,0 +1,158 @@
+"""What systemd hears of a run that it started: the status text, and that the run still lives.
+
+The status is what ``systemctl status`` shows while domains come up or go down, and afterwards. It
+changes with every domain, but is told once a second at the most: systemd has better things to do.
+
+The time-out of the unit is extended every few seconds for as long as the run lives, from its
+first moment to its last. That does not let it live for ever: each domain's part has time-outs of
+its own, and so has every call. It lets a stop that is slow but goes on come to its end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from lamplighter.errors import LamplighterError
+from lamplighter.model.plan import Direction, Verb
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Collection
+
+    from lamplighter.host.notifier import Notifier
+    from lamplighter.model.clock import Clock
+    from lamplighter.model.outcome import Result
+    from lamplighter.model.plan import Plan
+    from lamplighter.model.run import Run, Transition
+
+#: Real seconds between two looks at whether the status has changed.
+TICK = 1.0
+
+#: Real seconds between two extensions, and how far each one reaches: a few may get lost.
+EXTEND_EVERY = 10.0
+EXTEND_BY = 60.0
+
+#: More names than this are only counted.
+MOST_NAMES = 8
+
+_DOING = {Direction.UP: "starting", Direction.DOWN: "stopping"}
+_DONE = {Direction.UP: "started", Direction.DOWN: "stopped"}
+_THING = {Direction.UP: "start", Direction.DOWN: "stop"}
+
+
+class UnitStatus:
+    """A ``Listener`` that keeps the status text; ``unit_status`` sends it."""
+
+    def __init__(self, direction: Direction, *, active: bool) -> None:
+        self.active = active
+        self._direction = direction
+        self._left: dict[str, None] = {}
+        self._all = 0
+        self._text = f"{_DOING[direction]}: looking at the host"
+        self._final = False
+
+    @property
+    def text(self) -> str:
+        """The status as it is now."""
+        return self._text
+
+    def began(self, plan: Plan) -> None:
+        """Remember which domains are waited for."""
+        names = [step.name for step in plan.steps if step.verb is not Verb.NOTHING]
+        self._left, self._all = dict.fromkeys(sorted(names)), len(names)
+        self._tell_left()
+
+    def moved(self, transition: Transition) -> None:
+        """Nothing: the journal has a line for it."""
+
+    def settled(self, result: Result) -> None:
+        """Wait for one domain less."""
+        if result.name in self._left:
+            del self._left[result.name]
+            self._tell_left()
+
+    def said(self, message: str) -> None:
+        """Nothing: it is in the journal."""
+
+    def waits(self, why: str) -> None:
+        """The run cannot begin yet."""
+        self._text = f"{_DOING[self._direction]}: waiting: {why}"
+
+    def ended(self, run: Run, interruption: str = "") -> None:
+        """Tell how all of it ended; ``interruption`` is the name of the signal, if one came."""
+        self._final = True
+        told = final_text(run)
+        self._text = f"interrupted by {interruption}: {told}" if interruption else told
+
+    def failed(self, error: LamplighterError) -> None:
+        """Tell why there was no run."""
+        self._final = True
+        self._text = f"{_THING[self._direction]} failed: {error}"
+
+    def close(self) -> None:
+        """The command ends; if nobody said how, that is told."""
+        if not self._final:
+            self._text = f"{_THING[self._direction]} broke off: the journal tells more"
+
+    def _tell_left(self) -> None:
+        doing = _DOING[self._direction]
+        if self._left:
+            names = _listed(self._left)
+            self._text = f"{doing}: {len(self._left)} of {self._all} left: {names}"
+        else:
+            self._text = f"{doing}: no domain is left"
+
+
+def final_text(run: Run) -> str:
+    """How a run ended: each outcome and how often, and by name the domains that need attention."""
+    done = _DONE[run.direction]
+    if not run.results:
+        return f"{done}: there was no domain to {_THING[run.direction]}"
+    counts = Counter(result.outcome for result in run.results)
+    parts = []
+    for outcome, count in counts.most_common():
+        bad = sorted(r.name for r in run.results if r.outcome is outcome and not r.good)
+        parts.append(f"{count} {outcome.value}" + (f" ({_listed(bad)})" if bad else ""))
+    domains = "domain" if len(run.results) == 1 else "domains"
+    return f"{done}, {len(run.results)} {domains}: {', '.join(parts)}"
+
+
+@asynccontextmanager
+async def unit_status(
+    direction: Direction, notifier: Notifier, clock: Clock
+) -> AsyncIterator[UnitStatus]:
+    """Keep systemd informed for the length of the block, if it wants to be; ``clock`` is real."""
+    status = UnitStatus(direction, active=notifier.active)
+    telling = asyncio.create_task(_tell(status, notifier, clock)) if notifier.active else None
+    try:
+        yield status
+    except LamplighterError as error:
+        status.failed(error)
+        raise
+    finally:
+        status.close()
+        if telling is not None:
+            telling.cancel()
+            await asyncio.gather(telling, return_exceptions=True)
+        notifier.send(status=status.text)
+
+
+async def _tell(status: UnitStatus, notifier: Notifier, clock: Clock) -> None:
+    told, extended = "", -EXTEND_EVERY
+    began = clock.monotonic()
+    while True:
+        now = clock.monotonic() - began
+        extend = EXTEND_BY if now - extended >= EXTEND_EVERY else None
+        if extend is not None or status.text != told:
+            text = status.text
+            if notifier.send(status=text, extend=extend):
+                told, extended = text, now if extend is not None else extended
+        await clock.sleep(TICK)
+
+
+def _listed(names: Collection[str]) -> str:
+    first = list(names)[:MOST_NAMES]
+    more = len(names) - len(first)
+    return ", ".join(first) + (f" and {more} more" if more else "")
