@@ -3,9 +3,14 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
-SOURCE := $(shell find src -type f -name '*.py') pyproject.toml
+SOURCE := $(shell find src -type f ! -name '*.pyc') pyproject.toml
 
-.PHONY: help demo test lint lab bench wheel lock clean
+# Where "make install" puts things, and what it tells "lamplighter install".
+PREFIX       ?= /opt/lamplighter
+BINDIR       ?= /usr/local/bin
+INSTALLFLAGS ?=
+
+.PHONY: help demo test lint lab bench wheel install lock clean
 
 help:
 	@echo "make demo   a dozen domains come up and go down on an embedded host"
@@ -13,6 +18,7 @@ help:
 	@echo "make lab    the same promises on a real Xen host inside QEMU (root, Debian)"
 	@echo "make bench  speed and memory as ratios against peers"
 	@echo "make wheel  build dist/*.whl"
+	@echo "make install  as root: into $(PREFIX), $(BINDIR)/lamplighter, and the systemd unit"
 
 $(VENV)/.ready: requirements/dev.txt
 	@sh tools/make-venv $(PYTHON) $(VENV)
@@ -43,6 +49,18 @@ wheel: $(VENV)/.ready
 	@rm -rf dist
 	$(BIN)/python -m build --wheel --no-isolation --outdir dist . >/dev/null
 	@ls dist/*.whl
+
+# The environment is the product's own and is kept, so that the program is there all the time while
+# a newer one is installed. Root starts it: whatever the umask is, nobody else may write to it.
+install: wheel
+	@test -f $(PREFIX)/pyvenv.cfg || ! test -e $(PREFIX) || \
+		{ echo "make install: $(PREFIX) is there and is no virtual environment" >&2; exit 1; }
+	@umask 022 && { test -f $(PREFIX)/pyvenv.cfg || sh tools/make-venv $(PYTHON) $(PREFIX); }
+	@umask 022 && $(PREFIX)/bin/python -m pip install --quiet --disable-pip-version-check dist/*.whl
+	@umask 022 && $(PREFIX)/bin/python -m pip install --quiet --disable-pip-version-check \
+		--no-deps --force-reinstall dist/*.whl
+	@ln -sfn $(PREFIX)/bin/lamplighter $(BINDIR)/lamplighter
+	@$(BINDIR)/lamplighter install $(INSTALLFLAGS)
 
 lab: wheel
 	$(BIN)/python -m lab
