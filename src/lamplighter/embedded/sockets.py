@@ -20,6 +20,9 @@ CONTROL_SOCKET = "embedded.sock"
 #: The longest path of a Unix socket, in bytes (``sun_path``).
 PATH_MAX = 107
 
+#: How many connections may wait to be accepted: a client of a full socket does not wait, it fails.
+BACKLOG = 1024
+
 
 async def listen(path: Path, accept: Callable[[], asyncio.Protocol]) -> asyncio.Server:
     """Listen on a socket at ``path``; whatever socket was left there is replaced.
@@ -27,7 +30,7 @@ async def listen(path: Path, accept: Callable[[], asyncio.Protocol]) -> asyncio.
     Raises ``ConfigurationError`` when there can be no socket of this path.
     """
     sock = _bind(path)
-    return await asyncio.get_running_loop().create_unix_server(accept, sock=sock)
+    return await asyncio.get_running_loop().create_unix_server(accept, sock=sock, backlog=BACKLOG)
 
 
 def _bind(path: Path) -> socket.socket:

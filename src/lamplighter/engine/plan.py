@@ -59,7 +59,7 @@ def plan_down(
         _all_known(names, known, guests)
         steps = [step for step in steps if _step_named(step, names)]
         steps += [
-            _not_running(name, managed, roster.defaults)
+            _not_running(name, managed, roster)
             for name, managed in known.items()
             if _named(name, managed, names) and not any(step.name == name for step in steps)
         ]
@@ -133,11 +133,11 @@ def _why_barred(problem: Problem | None) -> str:
 
 def _step_down(roster: Roster, seen: Sighting, *, by_hand: bool) -> Step:
     managed = next((m for m in roster.domains.values() if m.definition.matches(seen)), None)
-    policy = managed.policy if managed else roster.defaults
+    policy = managed.policy if managed else roster.named.get(seen.name, roster.defaults)
     name = seen.name or (managed.name if managed else f"domid {seen.domid}")
     definition = managed.definition if managed else None
     said = f'stop = "{policy.stop.value.value}" ({policy.stop.origin})'
-    if managed is None:
+    if managed is None and seen.name not in roster.named:
         said += ", no file knows this domain"
     if policy.stop.value is Stop.LEAVE and not by_hand:
         return _nothing(name, policy, said, Outcome.SKIPPED, seen)
@@ -146,8 +146,8 @@ def _step_down(roster: Roster, seen: Sighting, *, by_hand: bool) -> Step:
     return Step(name, verb, reason, policy, definition, seen, notes=_notes(policy))
 
 
-def _not_running(name: str, managed: Managed | None, defaults: Policy) -> Step:
-    policy = managed.policy if managed else defaults
+def _not_running(name: str, managed: Managed | None, roster: Roster) -> Step:
+    policy = managed.policy if managed else roster.named.get(name, roster.defaults)
     return _nothing(name, policy, "does not run", Outcome.ALREADY)
 
 

@@ -93,7 +93,8 @@ def status_rows(roster: Roster, view: View, traces: Mapping[str, Trace]) -> list
     for seen in view.sightings or ():
         if seen.domid not in told:
             trace = traces.get(seen.name, Trace(seen.name))
-            rows.append(_stranger(seen, view, roster.defaults, trace))
+            policy = roster.named.get(seen.name, roster.defaults)
+            rows.append(_stranger(seen, view, policy, trace))
     return sorted(rows, key=lambda row: (row.name, row.domid or 0))
 
 
@@ -121,12 +122,12 @@ def _unusable(name: str, seen: Sighting | None, view: View, problem: Problem) ->
     return Row(name, uuid, domid, Wanted.NOTHING, _state(seen, view, Trace(name)), None, why)
 
 
-def _stranger(seen: Sighting, view: View, defaults: Policy, trace: Trace) -> Row:
+def _stranger(seen: Sighting, view: View, policy: Policy, trace: Trace) -> Row:
     state = _state(seen, view, trace)
     if seen.domid in view.spared:
         why = "the host needs it: no stop touches it"
     elif seen.running:
-        why = f"runs, but no file knows it; {_what_down_does(defaults)}"
+        why = f"runs, but no file knows it; {_what_down_does(policy)}"
     else:
         why = _why_ended(seen.name, state, seen)
     name = seen.name or f"domid {seen.domid}"

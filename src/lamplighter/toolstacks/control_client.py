@@ -1,7 +1,7 @@
 """The client's end of an embedded host's control socket: one connection a call.
 
-So a call that hangs holds up no other one, and a caller who gives up leaves nothing behind. What
-is on the wire is told in ``embedded/control.py``.
+So a call that hangs holds up no other one, as long as fewer than ``CONNECTIONS`` hang, and a caller
+who gives up leaves nothing behind. What is on the wire is told in ``embedded/control.py``.
 """
 
 from __future__ import annotations
@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 ANSWER_MAX = 1 << 24
 
 
+#: The most connections of one client at one time. The host refuses too many (``CONNECTIONS_MAX``),
+#: and a Unix socket with a full backlog answers EAGAIN, which asyncio takes for a connection.
+CONNECTIONS = 100
+
+
 class Refused(CallFailed):
     """The host says that a call failed; ``reason`` is its stable word for why."""
 
@@ -37,6 +42,7 @@ class ControlClient:
         self._path = path
         self._clock = clock
         self._call_timeout = call_timeout
+        self._connections = asyncio.Semaphore(CONNECTIONS)
 
     async def call(self, name: str, **arguments: object) -> dict[str, Any]:
         """Make one call and return its answer.
@@ -47,7 +53,7 @@ class ControlClient:
         """
         request = json.dumps({"call": name, **arguments}).encode() + b"\n"
         try:
-            async with self._clock.timeout(self._call_timeout):
+            async with self._clock.timeout(self._call_timeout), self._connections:
                 line = await self._exchange(request)
         except TimeoutError:
             message = f"the embedded host did not answer {name} within {self._call_timeout:g} s"
