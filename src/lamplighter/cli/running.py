@@ -85,7 +85,9 @@ async def _carry_out(direction: Direction, names: Sequence[str], context: Contex
             run, interruption = await _run(host, plan, context, unit)
             seconds = host.clock.monotonic() - began
             toolstack, problems = host.toolstack.name, host.roster.problems
-        unit.ended(run, signal.Signals(interruption).name if interruption is not None else "")
+        broken = _broken(run, problems, everything=not names)
+        name = signal.Signals(interruption).name if interruption is not None else ""
+        unit.ended(run, name, broken)
     status = _exit_status(run, problems, everything=not names)
     if interruption is not None:
         status = SIGNALLED + interruption
@@ -174,8 +176,11 @@ def _interrupting(runner: Runner) -> Iterator[list[int]]:
 
 
 def _exit_status(run: Run, problems: Sequence[Problem], *, everything: bool) -> int:
+    return 1 if _broken(run, problems, everything=everything) else run.exit or 0
+
+
+def _broken(run: Run, problems: Sequence[Problem], *, everything: bool) -> int:
     """A definition too broken to know whose it is may be of a domain that was wanted up."""
-    nameless = any(problem.fatal and problem.domain is None for problem in problems)
-    if run.direction is Direction.UP and everything and nameless:
-        return 1
-    return run.exit or 0
+    if run.direction is not Direction.UP or not everything:
+        return 0
+    return sum(problem.fatal and problem.domain is None for problem in problems)

@@ -75,8 +75,8 @@ def _conflict(service: str, link: Path) -> Problem:
         f"{service} is enabled and acts on the same domains: {CONFLICTING[service]}",
         Location(str(link)),
         hint=f"systemctl disable {service} (without --now: to stop it now would stop domains; at"
-        " the host's next stop lamplighter-domains.service is stopped first and leaves it nothing"
-        " to do)",
+        " the host's next stop lamplighter-domains.service is stopped before it, so that it finds"
+        " only what Lamplighter left running)",
     )
 
 

@@ -80,10 +80,16 @@ class UnitStatus:
         """The run cannot begin yet."""
         self._text = f"{_DOING[self._direction]}: waiting: {why}"
 
-    def ended(self, run: Run, interruption: str = "") -> None:
-        """Tell how all of it ended; ``interruption`` is the name of the signal, if one came."""
+    def ended(self, run: Run, interruption: str = "", broken: int = 0) -> None:
+        """Tell how all of it ended.
+
+        ``interruption`` is the name of the signal, if one came; ``broken`` counts what is wrong
+        with definitions of which nobody can say whose they are.
+        """
         self._final = True
         told = final_text(run)
+        if broken:
+            told += f"; broken definitions: {broken}, lamplighter check tells"
         self._text = f"interrupted by {interruption}: {told}" if interruption else told
 
     def failed(self, error: LamplighterError) -> None:

@@ -204,3 +204,11 @@ def test_an_interrupted_run_says_by_what() -> None:
     status.ended(run_of(direction=Direction.UP), "SIGTERM")
     status.close()
     assert status.text == "interrupted by SIGTERM: started: there was no domain to start"
+
+
+def test_definitions_of_nobody_knows_whom_are_told_of() -> None:
+    status = UnitStatus(Direction.UP, active=True)
+    status.ended(run_of(result("web", Outcome.STARTED), direction=Direction.UP), broken=2)
+    assert status.text == (
+        "started, 1 domain: 1 started; broken definitions: 2, lamplighter check tells"
+    )

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from lamplighter.errors import CallFailed, CallTimedOut
+from lamplighter.host import systemctl
+from lamplighter.host.systemctl import enable_unit, reload_units, systemd_runs
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A ``systemctl`` of our own, the only program that can be found."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    return tmp_path / "systemctl"
+
+
+def write(program: Path, script: str) -> None:
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o755)
+
+
+def test_a_unit_is_enabled_and_never_started(program: Path) -> None:
+    told = program.parent / "told"
+    write(program, f'echo "$*" >> {told}')
+    reload_units()
+    enable_unit("x.service")
+    assert told.read_text().splitlines() == [
+        "--no-ask-password daemon-reload",
+        "--no-ask-password enable --quiet x.service",
+    ]
+
+
+def test_a_failure_has_systemds_own_words_and_says_what_is_left_to_do(program: Path) -> None:
+    write(program, "echo 'Failed to enable unit: it is masked' >&2; exit 1")
+    with pytest.raises(CallFailed) as caught:
+        enable_unit("x.service")
+    assert "it is masked" in caught.value.message
+    assert "type systemctl enable --quiet x.service" in caught.value.hint
+
+
+def test_a_failure_without_a_word(program: Path) -> None:
+    write(program, "exit 7")
+    with pytest.raises(CallFailed, match="systemctl daemon-reload failed: exit status 7"):
+        reload_units()
+
+
+def test_one_that_hangs_is_given_up(program: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(systemctl, "TIMEOUT", 0.05)
+    write(program, "exec /bin/sleep 60")
+    with pytest.raises(CallTimedOut, match=r"did not return within 0\.05 s"):
+        reload_units()
+
+
+def test_a_host_without_it(program: Path) -> None:
+    assert not program.exists()
+    with pytest.raises(CallFailed, match="systemctl cannot be run"):
+        reload_units()
+
+
+def test_whether_systemd_runs_is_told_by_a_folder(tmp_path: Path) -> None:
+    assert systemd_runs(tmp_path)
+    assert not systemd_runs(tmp_path / "system")
