@@ -6,6 +6,7 @@ seen the plan. It can be repeated at any time and then changes only what differs
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -88,6 +89,8 @@ def run(args: argparse.Namespace, context: Context) -> int:
     if on_host:
         enabled = _enable(wanted=not args.no_enable, notes=notes)
         problems = conflicting_units()
+    elif not os.path.lexists(program := places.root / (places.bindir / PROGRAM).relative_to("/")):
+        notes.append(f"{program} is not there yet: the unit will start it")
     if context.explicit and context.config_path.absolute() != CONFIGURATION:
         notes.append(f"the service reads {CONFIGURATION}, not {context.config_path}")
     following = NEXT if on_host else ()

@@ -63,7 +63,7 @@ def install_files(places: Places) -> list[Placed]:
         section = Path(name).suffix.removeprefix(".")
         target = places.mandir / f"man{section}" / name
         placed.append(place_file(_within(places, target), _packaged("man", name).encode()))
-    default = _packaged("units", "lamplighter.toml").encode()
+    default = _packaged("etc", CONFIGURATION.name).encode()
     placed.append(place_file(_within(places, CONFIGURATION), default, keep=True))
     placed.append(place_folder(_within(places, STATE), 0o700))
     return placed

@@ -27,6 +27,15 @@ def document(*arguments: str, **environ: str) -> dict[str, Any]:
     return answer
 
 
+@pytest.fixture(autouse=True)
+def program(tmp_path: Path) -> Path:
+    """The program, where a package has it."""
+    path = tmp_path / "usr/bin/lamplighter"
+    path.parent.mkdir(parents=True)
+    path.write_text("#!/bin/sh\n")
+    return path
+
+
 def test_into_a_root_it_tells_each_file_and_then_that_nothing_changed(tmp_path: Path) -> None:
     status, out, err = lamplighter("install", "--root", str(tmp_path))
     assert (status, err) == (0, "")
@@ -67,6 +76,12 @@ def test_a_configuration_that_the_service_does_not_read_is_told_of(tmp_path: Pat
     assert answer["notes"] == [
         f"the service reads /etc/lamplighter/lamplighter.toml, not {other}",
     ]
+
+
+def test_a_program_that_is_not_in_the_root_yet_is_told_of(tmp_path: Path, program: Path) -> None:
+    program.unlink()
+    answer = document("install", "--root", str(tmp_path))
+    assert answer["notes"] == [f"{program} is not there yet: the unit will start it"]
 
 
 class OnHost:
