@@ -18,7 +18,8 @@ from lab.failure import LabError
 from lab.guests import TEMPERS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
 
     from lab.clock import Deadline
     from lab.link import Ended, Link
@@ -99,6 +100,10 @@ class Dom0:
         place = shlex.quote(path)
         self.run(f"mkdir -p $(dirname {place}) && cat >{place}", give=text)
 
+    def copy(self, files: Iterable[Path], folder: str) -> None:
+        """Put files of this machine into a folder of dom0; folders with all they hold."""
+        self._link.copy(files, folder, timeout=self._deadline.within(60))
+
     def read(self, path: str) -> str:
         """Return what a file of dom0 holds."""
         return self.run(f"cat {shlex.quote(path)}").stdout
@@ -135,6 +140,8 @@ class Dom0:
             values["ramdisk"] = character.ramdisk
         if words:
             values["extra"] = words
+        if character.cap:
+            values["cap"] = character.cap
         lines = [f"{key} = {_literal(value)}" for key, value in {**values, **keys}.items()]
         self.put(f"{folder}/{name}.cfg", "\n".join(lines) + "\n")
         return identity

@@ -19,7 +19,7 @@ DEADLINE = 300.0
 
 def run(host: Dom0) -> None:
     for temper in TEMPERS:
-        seconds = {"slow": 8, "quits": 600}.get(temper)
+        seconds = {"slow": 20, "quits": 600}.get(temper)
         host.define(temper, temper, seconds=seconds)
         host.create(temper)
     host.define("short", "quits", seconds=1)
@@ -35,7 +35,7 @@ def run(host: Dom0) -> None:
     host.wait_for("the prompt ones to end", lambda: _are(host, "prompt", "crashes", "short"))
     assert "slow" in host.domids(), "the slow guest ended at once"
     host.wait_for("the slow one to end", lambda: _are(host, "prompt", "slow", "quits"))
-    host.wait_console("slow", "stopping, 8 of 8")
+    host.wait_console("slow", "stopping, 20 of 20")
 
     after = host.wait_for("the reboot to be over", lambda: _rebooted(host, before["reboots"]))
     assert set(after) == {"hangs", "deaf", "reboots"}, f"left over: {after}"

@@ -1,0 +1,25 @@
+"""What the product relies on of a Xen host: the contract tests, unchanged, on real Xen."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lab.wheels import ROOT
+
+if TYPE_CHECKING:
+    from lab.dom0 import Dom0
+
+DEADLINE = 900.0
+HOME = "/root/contract"
+PYTEST = "/opt/lamplighter/bin/python -m pytest -c /dev/null --rootdir=. -p no:cacheprovider -q"
+
+
+def run(host: Dom0) -> None:
+    host.copy([ROOT / "tests" / "contract"], f"{HOME}/tests")
+    ended = host.run(
+        f"cd {HOME} && LAMPLIGHTER_CONTRACT=xen PYTHONPATH=. {PYTEST} tests/contract",
+        timeout=DEADLINE,
+        check=False,
+    )
+    assert ended.status == 0, ended.stdout[-6000:] + ended.stderr[-1000:]
+    assert " passed" in ended.stdout, ended.stdout
