@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 HELP = "show all of it on an embedded host: a dozen domains come up and go down"
 
 #: How much faster than real time the host runs unless it is said otherwise.
-SPEED = 10.0
+SPEED = 1.5
 
 #: What is typed, one after another, and what it shows.
 STORY = (
