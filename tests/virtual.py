@@ -14,12 +14,17 @@ import selectors
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Callable, Coroutine
+    from contextvars import Context
 
 T = TypeVar("T")
 
 #: Real seconds after which a loop that waits for nothing but the outside is called stuck.
 STUCK_AFTER = 5.0
+
+#: A timer is set for now, or for no sooner than so many seconds from now: asyncio runs one up to a
+#: nanosecond early, and who then waited for the rest would do so for ever if time stood still.
+LEAST = 2e-9
 
 
 class _JumpingSelector(selectors.DefaultSelector):
@@ -51,6 +56,18 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     def time(self) -> float:
         return self._jumping.now
+
+    def call_at(
+        self,
+        when: float,
+        callback: Callable[..., object],
+        *args: Any,
+        context: Context | None = None,
+    ) -> asyncio.TimerHandle:
+        now = self.time()
+        if now < when < now + LEAST:
+            when = now + LEAST
+        return super().call_at(when, callback, *args, context=context)
 
     def _run_once(self) -> None:
         if self._random is not None:

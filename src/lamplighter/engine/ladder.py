@@ -122,13 +122,9 @@ class Ladder:
 
     @property
     def wake(self) -> float:
-        """When a ``Tick`` is wanted at the latest."""
-        moments = [self.since + self.patience]
-        if self.phase in ALIVE:
-            moments.append(self.deadline)
-        if self.retry_at is not None:
-            moments.append(self.retry_at)
-        return min(moments)
+        """When a ``Tick`` is wanted at the latest; a phase's patience waits for what is retried."""
+        step = self.since + self.patience if self.retry_at is None else self.retry_at
+        return min(step, self.deadline) if self.phase in ALIVE else step
 
 
 Stepped = tuple[Ladder, tuple[Action, ...]]
