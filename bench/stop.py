@@ -1,0 +1,102 @@
+"""Stopping a thousand prompt domains, against stopping the slowest of them alone.
+
+The commands are typed as an administrator would, at an embedded host in real time. The domains
+take between one second and ``SLOWEST`` to shut down. If every one were on its own the whole stop
+would take as long as the slowest; what it takes more is ours.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench.ratio import Ratio, Skipped
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+DOMAINS = 1000
+SLOWEST = 8.0
+AIM = 1.5
+
+CONFIGURATION = """\
+[host]
+toolstack = "embedded"
+definitions = ["domains/*.cfg"]
+state = "state"
+run = "run"
+parallel_starts = 256
+
+[defaults]
+start = "always"
+"""
+LAST = f"guest-{DOMAINS - 1:04}"
+
+
+def measure() -> Iterator[Ratio]:
+    """Measure both stops on one host."""
+    program = Path(sys.executable).with_name("lamplighter")
+    if not program.exists():
+        raise Skipped(f"{program} is not installed")
+    with _host(str(program)) as lamplighter:
+        lamplighter("up")
+        together = lamplighter("down")
+        lamplighter("up", LAST)
+        alone = lamplighter("down", LAST)
+    ratio = together / alone
+    yield Ratio(f"stop of {DOMAINS}, slowest alone", together, alone, ratio, "s", AIM, at_most=True)
+
+
+class _Commands:
+    """Types commands; each must end with every domain as it was wanted."""
+
+    def __init__(self, program: str, folder: Path) -> None:
+        self._program = program
+        self._environment = {**os.environ, "LAMPLIGHTER_CONFIG": str(folder / "lamplighter.toml")}
+
+    def __call__(self, *words: str) -> float:
+        """Return how many seconds the command took."""
+        began = time.perf_counter()
+        done = subprocess.run(
+            [self._program, "--json", *words],
+            env=self._environment,
+            capture_output=True,
+            check=False,
+        )
+        taken = time.perf_counter() - began
+        if done.returncode:
+            told = done.stderr.decode(errors="replace")[-500:]
+            raise Skipped(f"{' '.join(words)}: exit status {done.returncode}: {told}")
+        if words[0] == "down":
+            ends = {entry["outcome"] for entry in json.loads(done.stdout)["domains"]}
+            assert ends == {"clean"}, ends
+        return taken
+
+
+@contextmanager
+def _host(program: str) -> Iterator[_Commands]:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "domains").mkdir(mode=0o755)
+        for number in range(DOMAINS):
+            takes = 1 + (SLOWEST - 1) * number / (DOMAINS - 1)
+            path = folder / "domains" / f"guest-{number:04}.cfg"
+            path.write_text(
+                f'name = "guest-{number:04}"\nmemory = 64\n'
+                f'embedded_boot = "1s"\nembedded_shutdown = "{takes * 1000:.0f}ms"\n'
+            )
+            path.chmod(0o644)
+        (folder / "lamplighter.toml").write_text(CONFIGURATION)
+        commands = _Commands(program, folder)
+        commands("host", "start", name)
+        try:
+            yield commands
+        finally:
+            commands("host", "stop", name)
