@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from lamplighter.errors import CallFailed, LamplighterError, Unreachable
+from lamplighter.errors import CallFailed, LamplighterError, Unreachable, XenStoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -128,8 +128,8 @@ class Observer:
     async def watch(self) -> None:
         """Make listings for as long as the task lives."""
         self._xenstore.on_connection(self._connection)
-        await self._register()
         while True:
+            await self._register()
             await self._wait_for_a_reason()
             self._old.clear()
             await self._list()
@@ -143,11 +143,12 @@ class Observer:
                 return  # no connection, so no watch either
 
     async def _register(self) -> None:
+        """Set the watches that are not set yet."""
         try:
-            for path in HINTS:
+            for path in HINTS[len(self._hints) :]:
                 self._hints.append(await self._xenstore.watch(path, lambda _: self.look_again()))
-        except Unreachable:
-            self.look_again()  # the safety listing goes on without hints
+        except (Unreachable, XenStoreError):
+            pass  # the safety listings go on without hints, and each time they are tried again
 
     def _connection(self, connected: bool) -> None:
         if connected:

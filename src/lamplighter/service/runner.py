@@ -106,6 +106,8 @@ class Runner:
         else:
             worker = Worker(step, means)
             self._workers.append(worker)
+            if self._interrupted:  # while the run was being written into the journal
+                worker.inbox.interrupt(self._interrupted)
             try:
                 result = await worker.run()
             except asyncio.CancelledError:
