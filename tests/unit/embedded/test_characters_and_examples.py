@@ -1,0 +1,107 @@
+"""Tempers from definitions, recipes, and the example host."""
+
+from __future__ import annotations
+
+import math
+import stat
+from typing import TYPE_CHECKING
+
+import pytest
+
+from lamplighter.embedded.character import Temper
+from lamplighter.embedded.examples import CONFIGURATION, definitions, write_example_host
+from lamplighter.embedded.recipe import Reaction, read_recipe
+from lamplighter.errors import ConfigurationError, DefinitionError
+from lamplighter.host.files import read_configuration
+from lamplighter.model.domain import ShutdownReason
+from lamplighter.service.roster import load_roster
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def recipe(text: str) -> object:
+    return read_recipe(f'name = "web"\n{text}\n', "web.cfg")
+
+
+def test_what_a_definition_says_of_its_guest() -> None:
+    text = 'name = "web"\nembedded_guest = "slow"\nembedded_boot = 7\nembedded_after = "1min"\n'
+    character = read_recipe(text, "web.cfg").character
+    assert character.temper is Temper.SLOW
+    assert (character.boot, character.shutdown, character.after) == (7.0, 15.0, 60.0)
+    never = read_recipe('name = "x"\nembedded_shutdown = "never"', "x.cfg").character
+    assert math.isinf(never.shutdown)
+
+
+@pytest.mark.parametrize("temper", Temper)
+def test_every_temper_can_be_written(temper: Temper) -> None:
+    text = f'name = "x"\ntype = "hvm"\nembedded_guest = "{temper.value}"'
+    assert read_recipe(text, "x.cfg").character.temper is temper
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ('embedded_guest = "promt"', "did you mean prompt"),
+        ('embedded_gest = "prompt"', "did you mean embedded_guest"),
+        ('embedded_guest = "no-drivers"', "HVM"),
+        ('embedded_boot = "soon"', "embedded_boot"),
+        ('embedded_boot = "-3s"', "embedded_boot"),
+        ('embedded_boot = "never"', "embedded_boot"),
+        ('embedded_every = "0s"', r"0\.01"),
+        ('embedded_linger = "25h"', "embedded_linger"),
+        ("embedded_boot = [1]", "not a list"),
+        ('embedded_advertises = "maybe"', '"yes" or "no"'),
+        ('on_crash = "explode"', "expected one of destroy"),
+        ("memory = 0", "MiB"),
+        ('memory = "lots"', "MiB"),
+        ("memory = [1]", "MiB"),
+    ],
+)
+def test_what_is_wrong_is_told_with_its_place(line: str, says: str) -> None:
+    with pytest.raises(DefinitionError, match=says) as caught:
+        recipe(line)
+    assert caught.value.where.startswith("web.cfg:2")
+
+
+def test_what_xl_does_when_nothing_is_said() -> None:
+    reactions = read_recipe('name = "x"\non_crash = "coredump-restart"', "x.cfg").reactions
+    assert reactions == {
+        ShutdownReason.POWEROFF: Reaction.DESTROY,
+        ShutdownReason.REBOOT: Reaction.RESTART,
+        ShutdownReason.CRASH: Reaction.RESTART,
+        ShutdownReason.WATCHDOG: Reaction.DESTROY,
+    }
+
+
+def test_the_example_host_is_sound_and_only_ours(tmp_path: Path) -> None:
+    folder = tmp_path / "host"
+    write_example_host(folder)
+
+    files = [folder / CONFIGURATION, *(folder / "domains").iterdir()]
+    assert len(files) >= 13
+    assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o644}
+    assert stat.S_IMODE((folder / "domains").stat().st_mode) == 0o755
+    configuration = read_configuration(folder / CONFIGURATION, required=True)
+    roster = load_roster(configuration, owner=folder.stat().st_uid)
+    assert set(roster.domains) == set(definitions())
+    assert [problem.code for problem in roster.problems] == ["suspend-refused"]
+    tempers = {
+        read_recipe(path.read_text(), str(path)).character.temper
+        for path in (folder / "domains").iterdir()
+    }
+    assert tempers == set(Temper)
+
+
+def test_an_example_host_leaves_what_is_there(tmp_path: Path) -> None:
+    (tmp_path / "domains").mkdir()
+    (tmp_path / "domains/web.cfg").write_text("mine")
+    write_example_host(tmp_path)
+    assert (tmp_path / "domains/web.cfg").read_text() == "mine"
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigurationError, match="cannot be written") as caught:
+        write_example_host(tmp_path / "file")
+    assert "file" in caught.value.where
