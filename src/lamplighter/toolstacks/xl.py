@@ -12,7 +12,6 @@ all that is left of one that was reaped between two listings: its epitaph.
 from __future__ import annotations
 
 import os
-import secrets
 import shutil
 import stat
 from dataclasses import replace
@@ -154,7 +153,7 @@ class XlToolstack:
         return (
             self._program("systemd-run"),
             *("--quiet", "--scope", "--collect", "--slice=system.slice"),
-            f"--unit=lamplighter-domain-{_escaped(name)}-{secrets.token_hex(3)}",
+            f"--unit=lamplighter-domain-{_escaped(name)}-{os.urandom(3).hex()}",
             f"--description=Domain {_escaped(name)}, what xl leaves behind for it",
             f"--property=Before={SERVICE}",
             "--",
