@@ -209,20 +209,27 @@ class Calls:
 def read_file(path: str) -> Recipe:
     """Read a definition as ``xl create`` does; ``CallFailed`` says what is wrong with it."""
     try:
-        return read_recipe(_content(path), path)
-    except DefinitionError as error:
-        raise CallFailed(error.message, hint=error.hint) from error
+        content = _content(path)
     except OSError as error:
         raise CallFailed(f"{path} cannot be read: {error.strerror}") from error
+    except ValueError as error:  # a NUL in it, or half a surrogate pair
+        raise CallFailed(f"{path!r} cannot be read: no file can have this name") from error
+    try:
+        return read_recipe(content, path)
+    except DefinitionError as error:
+        raise CallFailed(error.message, hint=error.hint) from error
 
 
 def _content(path: str) -> str:
     # A pipe that nobody writes to must not stop the host.
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise CallFailed(f"{path} is no file")
-        content = file.read(LARGEST + 1)
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            content = file.read(LARGEST + 1)
+    finally:
+        os.close(descriptor)
     if len(content) > LARGEST:
         raise CallFailed(f"{path} is larger than {LARGEST} bytes")
     return content.decode(errors="surrogateescape")

@@ -9,6 +9,7 @@ The calls of one connection are carried out one after another; connections do no
 other. A call that has begun is carried out even when its caller goes away, as a program goes on
 that nobody waits for. What comes in is bounded and examined: a line that is too long ends the
 connection, anything else that is wrong is answered with an error that says what was expected.
+Nothing more is read from a caller who does not read its answers.
 """
 
 from __future__ import annotations
@@ -33,6 +34,10 @@ LINES_MAX = 64
 
 #: So many connections are served at one time; a further one is closed at once.
 CONNECTIONS_MAX = 500
+
+#: Host seconds for which the end waits until callers have read their answers, and between looks.
+GRACE = 1.0
+GLANCE = 0.01
 
 
 class BadRequest(CallFailed):
@@ -66,8 +71,13 @@ class ControlServer:
             self._path.unlink(missing_ok=True)
         for connection in tuple(self._connections):
             connection.close()
-        while self._connections:
-            await self._clock.sleep(0)
+        try:
+            async with self._clock.timeout(GRACE):
+                while self._connections:
+                    await self._clock.sleep(GLANCE)
+        except TimeoutError:
+            for connection in tuple(self._connections):
+                connection.abort()
 
 
 class _Connection(asyncio.Protocol):
@@ -81,6 +91,8 @@ class _Connection(asyncio.Protocol):
         self._lines: deque[bytes] = deque()
         self._begun = b""
         self._worker: asyncio.Task[None] | None = None
+        self._caller_reads = asyncio.Event()
+        self._caller_reads.set()
         self._transport: asyncio.Transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -102,6 +114,15 @@ class _Connection(asyncio.Protocol):
             self._worker = asyncio.get_running_loop().create_task(self._work())
             self._worker.add_done_callback(self._worked)
 
+    def pause_writing(self) -> None:
+        self._caller_reads.clear()
+        self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        self._caller_reads.set()
+        if not self._transport.is_closing():
+            self._transport.resume_reading()
+
     def connection_lost(self, exc: Exception | None) -> None:
         self._connections.discard(self)
         if self._worker is not None:
@@ -114,6 +135,10 @@ class _Connection(asyncio.Protocol):
         if self._worker is not None:
             self._worker.cancel()
 
+    def abort(self) -> None:
+        """Hang up at once, whatever is still to be sent."""
+        self._transport.abort()
+
     def _worked(self, worker: asyncio.Task[None]) -> None:
         """A caller whose call ended with a defect of ours must not wait for its answer."""
         if not worker.cancelled() and worker.exception() is not None:
@@ -121,6 +146,7 @@ class _Connection(asyncio.Protocol):
 
     async def _work(self) -> None:
         while self._lines:
+            await self._caller_reads.wait()
             self._send(await self._carry_out(self._lines.popleft()))
         self._worker = None
 
