@@ -43,7 +43,7 @@ _PREAMBLE = ("Parsing config from", "WARNING:", "libxl: warning:", "libxl: notic
 #: Where in libxl's sources a message comes from, and for which domid: no help to an administrator.
 _ORIGIN = re.compile(
     r"^(?:(?:libxl|xc|xencall|libxl_ctx): )?(?:(?:error|panic|detail): )*"
-    r"(?:\w+\.c:[0-9]+:\s?\w+: )?(?:Domain [0-9]+:)?\s*"
+    r"(?:\w+\.c:[0-9]+: ?(?:\w+: )?)?(?:Domain [0-9]+:)?\s*"
 )
 
 _NO_DOMAIN = ("Non-existant domain", "Non-existent domain", "invalid domain identifier")
@@ -60,7 +60,7 @@ _NO_HYPERVISOR = (
 
 def parse_listing(text: str) -> list[Sighting]:
     """Read what ``xl list -v`` prints; no sighting knows its kind. ``CallFailed`` for garbage."""
-    heading, *lines = text.splitlines() or [""]
+    heading, *lines = text.removesuffix("\n").split("\n")
     if not heading.startswith("Name ") or "UUID" not in heading:
         raise CallFailed(f"xl's listing does not begin with its heading but with {_quote(heading)}")
     sightings = [_sighting(line) for line in lines]

@@ -168,10 +168,10 @@ async def _watch(
 
 
 async def _finish(process: Process, clock: Clock) -> None:
-    """See to it that the program has ended, whatever became of the call."""
+    """See to it that the program has ended, whatever became of the call; its group with it."""
+    if process.returncode is not None:
+        return
     for number in (signal.SIGTERM, signal.SIGKILL):
-        if process.returncode is not None:
-            return
         with suppress(ProcessLookupError):
             os.killpg(process.pid, number)
         with suppress(TimeoutError):

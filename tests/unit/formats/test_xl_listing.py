@@ -1,0 +1,173 @@
+"""What xl prints and logs, from samples of the real one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lamplighter.errors import CallFailed
+from lamplighter.formats import xl
+from lamplighter.model.domain import Kind, ShutdownReason
+
+SAMPLES = Path(__file__).parents[3] / "lab" / "samples" / "bookworm"
+HEADING, DOM0 = (SAMPLES / "list-v.txt").read_text().splitlines()[:2]
+A_UUID = "00000000-0000-4000-8000-000000000001"
+
+
+def sample(name: str) -> str:
+    return (SAMPLES / name).read_text()
+
+
+def line(name: str = "web", domid: str = "7", state: str = "-b----", reason: str = "-") -> str:
+    return f"{name:<40} {domid:>5}    96     1\t{state}       9.2 {A_UUID} {reason:>8} {'-':>16}"
+
+
+def listing(*lines: str) -> str:
+    return "\n".join([HEADING, DOM0, *lines]) + "\n"
+
+
+def test_a_listing_has_every_domain_with_its_uuid() -> None:
+    seen = xl.parse_listing(sample("list-v.txt"))
+    assert [(s.domid, s.name, s.running) for s in seen] == [
+        (0, "Domain-0", True),
+        (1, "prompt", True),
+        (2, "kept", True),
+        (3, "hangs", True),
+    ]
+    assert seen[1].uuid == UUID(A_UUID)
+
+
+def test_a_domain_that_shut_down_has_its_reason() -> None:
+    assert xl.parse_listing(sample("list-v-shut-down-kept.txt"))[1].shutdown is (
+        ShutdownReason.POWEROFF
+    )
+    assert xl.parse_listing(sample("list-v-crashed.txt"))[3].shutdown is ShutdownReason.CRASH
+
+
+@pytest.mark.parametrize(
+    ("state", "reason", "shutdown", "dying", "paused"),
+    [
+        ("r-----", "-", None, False, False),
+        ("--p---", "-", None, False, True),
+        ("------", "-", None, False, False),
+        ("---s--", "2", ShutdownReason.SUSPEND, False, False),
+        ("---s--", "-", ShutdownReason.UNKNOWN, False, False),
+        ("---s--", "ffffffff", ShutdownReason.UNKNOWN, False, False),
+        ("--ps-d", "0", ShutdownReason.POWEROFF, True, True),
+        ("-----d", "-", None, True, False),
+    ],
+)
+def test_states(
+    state: str, reason: str, shutdown: ShutdownReason | None, dying: bool, paused: bool
+) -> None:
+    seen = xl.parse_listing(listing(line(state=state, reason=reason)))[1]
+    assert (seen.shutdown, seen.dying, seen.paused) == (shutdown, dying, paused)
+
+
+@pytest.mark.parametrize("name", ["a b", "1 2 3", "x" * 200, "grüße", "(x)", "a\u2028b"])
+def test_names_may_be_anything_that_fits_on_a_line(name: str) -> None:
+    assert xl.parse_listing(listing(line(name)))[1].name == name
+
+
+def test_a_domain_without_a_name_has_none() -> None:
+    assert not xl.parse_listing(listing(line("(null)", state="---s-d", reason="0")))[1].name
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "garbage\n",
+        HEADING,
+        HEADING + "\n" + line() + "\n",
+        listing(line(), line()),
+        listing(line(domid="x")),
+        listing(line(state="-b---")),
+        listing(line()[:60]),
+        listing(""),
+        listing(line() + "\n\x1b[2Jxl: warning"),
+    ],
+    ids=lambda text: str(len(text)),
+)
+def test_what_is_not_wholly_understood_is_no_listing(text: str) -> None:
+    with pytest.raises(CallFailed, match="xl's listing"):
+        xl.parse_listing(text)
+
+
+@given(st.one_of(st.text(), st.text().map(listing)))
+def test_no_text_breaks_the_listing(text: str) -> None:
+    said = None
+    try:
+        assert xl.parse_listing(text)[0].domid == 0
+    except CallFailed as error:
+        said = error.message
+    assert said is None or said.isprintable()
+
+
+def test_kinds_come_from_the_json() -> None:
+    assert xl.parse_kinds(sample("list-l.txt"))[1] is Kind.PV
+    text = '[{"domid": 4, "config": {"c_info": {"type": "hvm"}}}, {"domid": 5}, 7, {}]'
+    assert xl.parse_kinds(text) == {4: Kind.HVM}
+
+
+@pytest.mark.parametrize("text", ["", "{", "{}", "null", "[" * 100_000])
+def test_what_is_no_json_list_tells_no_kinds(text: str) -> None:
+    with pytest.raises(CallFailed, match="JSON"):
+        xl.parse_kinds(text)
+
+
+LOG = """\
+Waiting for domain web (domid 1) to die [pid 640]
+Domain 1 has shut down, reason code 1 0x1
+Action for shutdown reason code 1 is restart
+Domain 1 needs to be cleaned up: destroying the domain
+Done. Rebooting now
+Waiting for domain web (domid 12) to die [pid 640]
+Domain 12 has shut down, reason code 0 0x0
+"""
+
+
+@pytest.mark.parametrize(
+    ("domid", "reason"),
+    [(1, ShutdownReason.REBOOT), (12, ShutdownReason.POWEROFF), (2, None), (0, None)],
+)
+def test_the_epitaph_is_of_that_incarnation(domid: int, reason: ShutdownReason | None) -> None:
+    assert xl.parse_epitaph(LOG, domid) is reason
+
+
+def complaints() -> list[tuple[str, str]]:
+    """Every command of the sample, and what xl said."""
+    blocks = sample("errors.txt").split("$ ")[1:]
+    parts = (block.partition("\n") for block in blocks)
+    return [(command, said.partition("[exit")[0]) for command, _, said in parts]
+
+
+@pytest.mark.parametrize(
+    ("command", "complaint"),
+    [
+        ("xl create /nonexistent.cfg", "Failed to read config file: /nonexistent.cfg: No such"),
+        ("xl create bad.cfg", "bad.cfg:0: config parsing error near <newline>"),
+        ("xl create bad2.cfg", "Neither kernel nor bootloader specified"),
+        ("xl create big.cfg", "can't allocate low memory for domain: Out of memory"),
+        ("xl create /etc/xen/hangs.cfg", 'Domain with name "hangs" already exists'),
+        ("xl create nok.cfg", "failed to open file '/g/none': No such file or directory"),
+        ("xl trigger hangs power", "Send trigger 'power' failed: Invalid argument"),
+    ],
+)
+def test_of_many_lines_the_cause_is_told(command: str, complaint: str) -> None:
+    assert xl.complaint(dict(complaints())[command]).startswith(complaint)
+
+
+def test_silence_is_told_too() -> None:
+    assert xl.complaint("") == xl.complaint("Parsing config from x\n") == "it did not say why"
+
+
+def test_a_missing_domain_is_known_by_what_xl_says() -> None:
+    said = dict(complaints())
+    assert xl.is_no_domain(said["xl destroy 999"])
+    assert xl.is_no_domain(said["xl destroy nosuch"])
+    assert not xl.is_no_domain(said["xl trigger hangs power"])

@@ -1,0 +1,144 @@
+"""Programs that end, that are late, that never stop talking, and that leave a daemon behind."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from lamplighter.errors import CallFailed, CallTimedOut, ToolstackUnreachable
+from lamplighter.host import processes
+from lamplighter.host.clock import LoopClock
+
+if TYPE_CHECKING:
+    from lamplighter.host.processes import Ended
+
+
+def run(*argv: str, seconds: float = 10, speed: float = 1) -> Ended:
+    return asyncio.run(processes.run(argv, LoopClock(speed), seconds))
+
+
+def shell(script: str, *, seconds: float = 10, speed: float = 1) -> Ended:
+    return run("/bin/sh", "-c", script, seconds=seconds, speed=speed)
+
+
+def lives(number: int) -> bool:
+    """Whether it executes: one that nobody has reaped yet does not."""
+    try:
+        state = Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"
+
+
+def test_status_and_both_streams_come_back() -> None:
+    ended = shell("echo out; echo err >&2; exit 3")
+    assert (ended.status, ended.stdout, ended.stderr) == (3, "out\n", "err\n")
+
+
+def test_a_signal_is_a_negative_status() -> None:
+    assert shell("kill -9 $$").status == -9
+
+
+def test_it_reads_nothing_and_knows_little(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NOTIFY_SOCKET", "/run/systemd/notify")
+    monkeypatch.setenv("LANG", "de_DE.UTF-8")
+    ended = shell("cat; echo $NOTIFY_SOCKET$LANG$LC_ALL; echo $PATH")
+    assert ended.stdout == f"C\n{processes.PATH}\n"
+
+
+def test_words_are_not_a_shell_s() -> None:
+    assert run("/bin/echo", "$HOME; `id`", "*").stdout == "$HOME; `id` *\n"
+
+
+def test_more_than_a_pipe_holds() -> None:
+    ended = shell("head -c 1000000 /dev/zero; head -c 1000000 /dev/zero >&2")
+    assert (len(ended.stdout), len(ended.stderr)) == (1_000_000, 1_000_000)
+
+
+def test_bytes_that_are_no_text() -> None:
+    assert shell("printf 'a\\377b'").stdout == "a\ufffdb"
+
+
+def test_a_late_program_is_killed_with_its_children(tmp_path: Path) -> None:
+    note = tmp_path / "child"
+    with pytest.raises(CallTimedOut, match=r"sh -c .* did not end within 2 s"):
+        shell(f"sleep 60 & echo $! >{note}; wait", seconds=2, speed=10)
+    assert not lives(int(note.read_text()))
+
+
+def test_nor_does_a_child_outlive_it_that_does_not_listen(tmp_path: Path) -> None:
+    note = tmp_path / "child"
+    script = f"(trap '' TERM; echo $(exec sh -c 'echo $PPID') >{note}; sleep 60; sleep 60) & wait"
+    with pytest.raises(CallTimedOut):
+        shell(script, seconds=2, speed=20)
+    assert not lives(int(note.read_text()))
+
+
+def test_a_late_program_that_does_not_listen_is_killed(tmp_path: Path) -> None:
+    note = tmp_path / "self"
+    with pytest.raises(CallTimedOut):
+        shell(f"trap '' TERM; echo $$ >{note}; while :; do sleep 60; done", seconds=2, speed=20)
+    assert not lives(int(note.read_text()))
+
+
+def test_a_program_that_prints_without_end_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "OUTPUT_MAX", 1 << 20)
+    with pytest.raises(CallFailed, match="printed more than 1 MiB"):
+        shell("yes")
+
+
+def test_a_daemon_that_keeps_the_pipes_holds_nobody_up(tmp_path: Path) -> None:
+    note = tmp_path / "daemon"
+    ended = shell(f"setsid sh -c 'echo $$ >{note}; sleep 60' & echo done", speed=10)
+    assert (ended.status, ended.stdout) == (0, "done\n")
+    # It is nobody's business but its own: xl leaves such a process behind for each domain.
+    number = int(note.read_text())
+    assert lives(number)
+    os.killpg(number, 9)
+
+
+def test_a_call_that_is_dropped_leaves_no_program(tmp_path: Path) -> None:
+    note = tmp_path / "self"
+
+    async def main() -> None:
+        clock = LoopClock()
+        script = f"echo $$ >{note}; exec sleep 60"
+        call = asyncio.create_task(processes.run(("/bin/sh", "-c", script), clock, 60))
+        while not note.exists() or not note.read_text():
+            await clock.sleep(0.01)
+        call.cancel()
+        await asyncio.gather(call, return_exceptions=True)
+        assert call.cancelled()
+
+    asyncio.run(main())
+    assert not lives(int(note.read_text()))
+
+
+@pytest.mark.parametrize("content", [None, "", "#!/nonexistent/interpreter\n"])
+def test_what_cannot_be_started(tmp_path: Path, content: str | None) -> None:
+    program = tmp_path / "program"
+    if content is not None:
+        program.write_text(content)
+    with pytest.raises(ToolstackUnreachable, match="program cannot be started"):
+        run(str(program))
+
+
+def descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def test_no_descriptor_is_left_open() -> None:
+    async def main() -> tuple[int, int]:
+        clock = LoopClock()
+        await processes.run(("/bin/true",), clock, 5)
+        before = descriptors()
+        for _ in range(5):
+            await processes.run(("/bin/true",), clock, 5)
+        return before, descriptors()
+
+    before, after = asyncio.run(main())
+    assert after == before

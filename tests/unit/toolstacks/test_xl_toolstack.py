@@ -1,0 +1,234 @@
+"""The xl toolstack, with an xl that is a script of the test's."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+import pytest
+
+from lamplighter.errors import CallFailed, CallTimedOut, ToolstackUnreachable
+from lamplighter.host.clock import LoopClock
+from lamplighter.model.domain import Definition, Kind, ShutdownReason, Sighting
+from lamplighter.toolstacks import xl as module
+from lamplighter.toolstacks.xl import XlToolstack
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+    from typing import TypeVar
+
+    T = TypeVar("T")
+
+SAMPLES = Path(__file__).parents[3] / "lab" / "samples" / "bookworm"
+LISTS = f"""\
+case "$*" in
+"list -v") cat {SAMPLES}/list-v.txt ;;
+"list -l") cat {SAMPLES}/list-l.txt ;;
+"""
+PROMPT = UUID("00000000-0000-4000-8000-000000000001")
+WEB = Definition("prompt", PROMPT, Kind.PV, "/etc/xen/web.cfg")
+
+
+class Lab:
+    """A folder with programs, and a toolstack that finds no others."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.calls_path = folder / "calls"
+        self.toolstack = XlToolstack(
+            LoopClock(20),
+            call_timeout=4,
+            path=str(folder),
+            logs=folder / "logs",
+            systemd=folder / "systemd",
+        )
+
+    def program(self, script: str, name: str = "xl") -> None:
+        path = self.folder / name
+        path.write_text(f'#!/bin/sh\necho "{name} $*" >>{self.calls_path}\n{script}\n')
+        path.chmod(0o755)
+
+    @property
+    def calls(self) -> list[str]:
+        return self.calls_path.read_text().splitlines()
+
+    def log(self, name: str, text: str, *, age: float = 0) -> None:
+        path = self.folder / "logs" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+        if age:
+            then = path.stat().st_mtime - age
+            os.utime(path, (then, then))
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Lab:
+    return Lab(tmp_path)
+
+
+def do(call: Coroutine[None, None, T]) -> T:
+    return asyncio.run(call)
+
+
+# --- listings ---
+
+
+def test_a_listing_knows_the_kinds_and_asks_for_them_once(lab: Lab) -> None:
+    lab.program(LISTS + "esac")
+
+    async def main() -> list[Sighting]:
+        await lab.toolstack.list()
+        return await lab.toolstack.list()
+
+    seen = do(main())
+    assert [(s.domid, s.name, s.kind) for s in seen][1:3] == [
+        (1, "prompt", Kind.PV),
+        (2, "kept", Kind.PV),
+    ]
+    assert lab.calls == ["xl list -v", "xl list -l", "xl list -v"]
+
+
+@pytest.mark.parametrize("trouble", ["exit 1", "echo nonsense", "kill -9 $$", "sleep 60"])
+def test_without_the_kinds_a_listing_is_a_listing(lab: Lab, trouble: str) -> None:
+    lab.program(f'[ "$2" = -v ] || {{ {trouble}; exit; }}\ncat {SAMPLES}/list-v.txt')
+    seen = do(lab.toolstack.list())
+    assert [s.kind for s in seen] == [None] * 4
+
+
+@pytest.mark.parametrize(
+    ("script", "error", "says"),
+    [
+        ("echo garbage", CallFailed, "heading"),
+        ("", CallFailed, "heading"),
+        (f"head -1 {SAMPLES}/list-v.txt", CallFailed, "control domain"),
+        (f"head -c 500 {SAMPLES}/list-v.txt", CallFailed, "cannot be read"),
+        (f"cat {SAMPLES}/list-v.txt; exit 1", CallFailed, "exit status 1"),
+        ("kill -TERM $$", CallFailed, "signal 15"),
+        ("sleep 60", CallTimedOut, "within 4 s"),
+        ("echo 'cannot init xl context' >&2; exit 1", ToolstackUnreachable, "xl context"),
+    ],
+)
+def test_a_listing_that_failed_is_none(
+    lab: Lab, script: str, error: type[CallFailed], says: str
+) -> None:
+    lab.program(script)
+    with pytest.raises(error, match=says) as caught:
+        do(lab.toolstack.list())
+    assert type(caught.value) is error
+
+
+def test_without_an_xl_nothing_is_known(lab: Lab) -> None:
+    with pytest.raises(ToolstackUnreachable, match="there is no xl") as caught:
+        do(lab.toolstack.list())
+    assert "install" in caught.value.hint
+
+
+# --- creating ---
+
+
+def test_creating_tells_the_domid(lab: Lab) -> None:
+    lab.program(LISTS + "esac")
+    assert do(lab.toolstack.create(WEB)) == 1
+    assert lab.calls[0] == "xl create -q /etc/xen/web.cfg"
+
+
+def test_under_systemd_each_domain_s_process_has_a_scope(lab: Lab) -> None:
+    (lab.folder / "systemd").mkdir()
+    lab.program(LISTS + "esac")
+    lab.program('while [ "$1" != -- ]; do shift; done; shift; exec "$@"', "systemd-run")
+    assert do(lab.toolstack.create(WEB)) == 1
+    words = lab.calls[0].split()
+    assert words[:3] == ["systemd-run", "--quiet", "--scope"]
+    assert "--property=Before=lamplighter-domains.service" in words
+    assert any(word.startswith("--unit=lamplighter-domain-prompt-") for word in words)
+    assert lab.calls[1] == "xl create -q /etc/xen/web.cfg"
+
+
+def test_without_its_scope_no_domain_is_created(lab: Lab) -> None:
+    (lab.folder / "systemd").mkdir()
+    lab.program(LISTS + "esac")
+    lab.program("echo 'Failed to start transient scope unit' >&2; exit 1", "systemd-run")
+    with pytest.raises(CallFailed, match="transient scope"):
+        do(lab.toolstack.create(WEB))
+    assert [call.split()[0] for call in lab.calls] == ["systemd-run"]
+
+
+def test_a_creation_that_fails_says_why(lab: Lab) -> None:
+    lab.program(
+        "echo 'Parsing config from /etc/xen/web.cfg' >&2\n"
+        "echo 'libxl: error: libxl_domain.c:81:libxl__domain_rename: "
+        'Domain 7:Domain with name "web" already exists.\' >&2; exit 3'
+    )
+    with pytest.raises(CallFailed, match='xl create: Domain with name "web" already exists'):
+        do(lab.toolstack.create(WEB))
+
+
+def test_a_domain_that_is_gone_at_once_was_not_started(lab: Lab) -> None:
+    lab.program(LISTS + "esac")
+    other = Definition("other", UUID(int=5), Kind.PV, "/etc/xen/other.cfg")
+    with pytest.raises(CallFailed, match="gone already"):
+        do(lab.toolstack.create(other))
+
+
+# --- ending ---
+
+
+def test_destroying_what_is_gone_is_no_error(lab: Lab) -> None:
+    lab.program("echo 'libxl__destroy_domid: Domain 9:Non-existant domain' >&2; exit 1")
+    do(lab.toolstack.destroy(9))
+    assert lab.calls == ["xl destroy 9"]
+
+
+def test_destroying_can_fail(lab: Lab) -> None:
+    lab.program("echo 'destroy failed (rc=-3)' >&2; exit 1")
+    with pytest.raises(CallFailed, match="xl destroy: destroy failed"):
+        do(lab.toolstack.destroy(9))
+
+
+def test_a_button_that_is_not_there_is_an_error_although_xl_exits_with_0(lab: Lab) -> None:
+    lab.program("echo \"libxl: error: Domain 3:Send trigger 'power' failed\" >&2")
+    with pytest.raises(CallFailed, match="Send trigger"):
+        do(lab.toolstack.press_power(3))
+    lab.program("exit 0")
+    do(lab.toolstack.press_power(3))
+
+
+# --- epitaphs ---
+
+DEAD = Sighting(1, PROMPT, "web")
+SHUT_DOWN = "Domain 1 has shut down, reason code 0 0x0\n"
+
+
+def test_an_epitaph_is_in_the_log_of_the_domain_s_process(lab: Lab) -> None:
+    lab.log("xl-web.log", SHUT_DOWN)
+    assert do(lab.toolstack.epitaph(DEAD)) is ShutdownReason.POWEROFF
+
+
+def test_it_is_found_behind_much_else_and_in_the_log_before(lab: Lab) -> None:
+    lab.log("xl-web.log", "Waiting for domain web (domid 2) to die\n")
+    lab.log("xl-web.log.1", "x" * 200_000 + SHUT_DOWN)
+    assert do(lab.toolstack.epitaph(DEAD)) is ShutdownReason.POWEROFF
+
+
+@pytest.mark.parametrize("name", ["", "../web", "nobody"])
+def test_there_may_be_none(lab: Lab, name: str) -> None:
+    lab.log("xl-web.log", SHUT_DOWN)
+    assert do(lab.toolstack.epitaph(Sighting(1, PROMPT, name))) is None
+
+
+def test_a_log_from_before_the_boot_speaks_of_another_domain(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab.log("xl-web.log", SHUT_DOWN, age=3600)
+    booted = (lab.folder / "logs" / "xl-web.log").stat().st_mtime + 60
+    monkeypatch.setattr(module, "booted_at", lambda: booted)
+    assert do(lab.toolstack.epitaph(DEAD)) is None
+
+
+def test_a_log_that_is_no_file_is_not_read(lab: Lab) -> None:
+    (lab.folder / "logs").mkdir()
+    os.mkfifo(lab.folder / "logs" / "xl-web.log")
+    assert do(lab.toolstack.epitaph(DEAD)) is None
