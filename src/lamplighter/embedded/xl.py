@@ -128,7 +128,7 @@ class Xl:
 
     def kill_reaper(self, domid: int) -> None:
         """Kill the process that xl left behind for a domain."""
-        reaper = self._reapers.get(domid)
+        reaper = self._reapers.pop(domid, None)
         if reaper is None:
             raise CallFailed(f"domain {domid} has no process that waits for its end")
         reaper.cancel()
