@@ -275,3 +275,12 @@ def test_an_interrupted_stop_says_that_the_request_stands() -> None:
     climb.feed(Interrupted(5.0, "SIGTERM"))
     assert climb.finish.outcome is Outcome.UNKNOWN
     assert "the request to power off stands" in climb.finish.note
+
+
+def test_what_waits_for_a_retry_does_not_wake_before_it() -> None:
+    climb = Climb(policy=replace(POLICY, ack_timeout=Setting(2.0)))
+    climb.feed(Ready(0.0, 7, able=True), Asked(1.0, "no connection"))
+    for now in (2.5, 5.9):
+        assert climb.feed(Tick(now)) == []
+        assert climb.state.wake == 6.0, "a wake that has passed would spin"
+    assert climb.feed(Tick(6.0)) == [Ask(7)]
