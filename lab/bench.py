@@ -119,8 +119,8 @@ class Bench:
         return Verdict(self.variant.name, scenario.name, seconds, attempt.reason)
 
     def _begin(self) -> None:
-        self.machine.load()
         self.link.drop()
+        self.machine.load()
         self.link.wait(60)
 
     def _install(self) -> None:

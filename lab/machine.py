@@ -1,7 +1,9 @@
 """QEMU: the process, its monitor (QMP on a Unix socket), and snapshots.
 
 The image is never written: each machine has an overlay of its own, which also holds the snapshot
-of memory and devices. The processor model is Nehalem because it is the one under which dom0 stays
+of memory and devices. To go back to it a new process is begun: an emulator that goes on must not
+let its processors' time counter go back, so the host inside would find that minutes had passed
+between two instructions, and stall. The processor model is Nehalem because it is the one under which dom0 stays
 whole under load and libvirt finds a model of its own; there is no hardware virtualisation here.
 """
 
@@ -37,17 +39,19 @@ class Machine:
     def __init__(self, image: Image, folder: Path, *, c_xenstored: bool) -> None:
         self.serial = folder / "serial.log"
         self.port = _free_port()
-        self._folder = folder
         self._monitor = folder / "monitor"
         self._said = folder / "qemu.log"
         overlay = folder / "overlay.qcow2"
         make = ["qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw"]
         run([*make, "-b", image.disk, overlay], timeout=60)
-        command = self._command(image, overlay, c_xenstored=c_xenstored)
-        (folder / "qemu.command").write_text(shlex.join(command) + "\n")
-        with self._said.open("wb") as said:
-            self._process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=said, stderr=said
+        self._line = self._command(image, overlay, c_xenstored=c_xenstored)
+        (folder / "qemu.command").write_text(shlex.join(self._line) + "\n")
+        self._process = self._start()
+
+    def _start(self, *words: str) -> subprocess.Popen[bytes]:
+        with self._said.open("ab") as said:
+            return subprocess.Popen(
+                [*self._line, *words], stdin=subprocess.DEVNULL, stdout=said, stderr=said
             )
 
     def _command(self, image: Image, overlay: Path, *, c_xenstored: bool) -> list[str]:
@@ -64,7 +68,8 @@ class Machine:
             *("-drive", f"file={overlay},if=virtio,format=qcow2,cache=unsafe"),
             *("-netdev", f"user,id=net,hostfwd=tcp:127.0.0.1:{self.port}-:22"),
             *("-device", "virtio-net-pci,netdev=net,romfile="),
-            *("-serial", f"file:{self.serial}"),
+            *("-chardev", f"file,id=serial,path={self.serial},append=on"),
+            *("-serial", "chardev:serial"),
             *("-qmp", f"unix:{self._monitor},server=on,wait=off"),
         ]
 
@@ -85,7 +90,8 @@ class Machine:
 
     def load(self) -> None:
         """Go back to the kept state."""
-        self._human(f"loadvm {SNAPSHOT}", timeout=120)
+        self.quit()
+        self._process = self._start("-loadvm", SNAPSHOT)
 
     def quit(self) -> None:
         """End QEMU, whatever the host inside is doing."""

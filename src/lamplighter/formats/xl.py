@@ -25,7 +25,7 @@ QUOTED = 200
 #: ``NAME ID Mem VCPUs State Time(s) UUID Reason-Code Security-Label``, from tools/xl/xl_list.c.
 _LINE = re.compile(
     r"(?P<name>\S.*?) +(?P<domid>[0-9]{1,5}) +[0-9]+ +[0-9]+\s+"
-    r"(?P<state>[r-][b-][p-][s-][c-][d-]) +[0-9.]+ +"
+    r"(?P<state>[r-][b-][p-][s-][a-z?-][d-]) +[0-9.]+ +"
     r"(?P<uuid>[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}) +"
     r"(?P<reason>-|[0-9a-f]{1,8})(?: +\S.*)?"
 )
