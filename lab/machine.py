@@ -3,8 +3,10 @@
 The image is never written: each machine has an overlay of its own, which also holds the snapshot
 of memory and devices. To go back to it a new process is begun: an emulator that goes on must not
 let its processors' time counter go back, so the host inside would find that minutes had passed
-between two instructions, and stall. The processor model is Nehalem because it is the one under which dom0 stays
-whole under load and libvirt finds a model of its own; there is no hardware virtualisation here.
+between two instructions, and stall.
+
+The processor model is Nehalem because it is the one under which dom0 stays whole under load and
+libvirt finds a model of its own; there is no hardware virtualisation here.
 """
 
 from __future__ import annotations

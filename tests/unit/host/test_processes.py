@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import select
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,12 +27,16 @@ def shell(script: str, *, seconds: float = 10, speed: float = 1) -> Ended:
 
 
 def lives(number: int) -> bool:
-    """Whether it executes: one that nobody has reaped yet does not."""
+    """Whether it still executes a moment later; one that nobody has reaped yet does not."""
     try:
-        state = Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0]
-    except FileNotFoundError:
+        process = os.pidfd_open(number)
+    except ProcessLookupError:
         return False
-    return state != "Z"
+    try:
+        ended, _, _ = select.select([process], [], [], 1)
+    finally:
+        os.close(process)
+    return not ended
 
 
 def test_status_and_both_streams_come_back() -> None:
