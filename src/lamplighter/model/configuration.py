@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 class HostSettings:
     """The ``[host]`` table. Paths are absolute: relative ones were taken from the file's folder.
 
-    ``parallel_starts`` bounds how many domains are being created or booted at one time.
+    ``parallel_starts`` bounds how many domains are being created at one time; they boot side by side.
     """
 
     toolstack: Setting[str] = Setting("auto")
