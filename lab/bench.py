@@ -28,8 +28,7 @@ if TYPE_CHECKING:
 
 BOOT_TIME = 300.0
 INSTALL_TIME = 300.0
-HOUSE = "/var/lib/lamplighter-lab/wheels"
-PIP = "/opt/lamplighter/bin/python -m pip --disable-pip-version-check install --no-index"
+INCOMING = "/var/lib/lamplighter-lab/incoming"
 KEPT = wheels.ROOT / "build" / "lab"
 
 
@@ -52,7 +51,6 @@ class Bench:
 
     def __init__(self, variant: Variant, store: Cache) -> None:
         self.variant = variant
-        self._store = store
         self._image = build_image(variant.suite, store)
         self._folder = Path(mkdtemp(prefix=f"lamplab-{variant.name}-"))
         self.machine = Machine(self._image, self._folder, c_xenstored=self.variant.c_xenstored)
@@ -125,11 +123,11 @@ class Bench:
 
     def _install(self) -> None:
         deadline = Deadline(INSTALL_TIME)
-        files = [wheels.product(), *sorted(wheels.wheelhouse(self._store).glob("*.whl"))]
-        self.link.copy(files, HOUSE, timeout=deadline.left)
+        product = wheels.product()
+        self.link.copy([product], INCOMING, timeout=deadline.left)
         for line in (
-            f"{PIP} --find-links {HOUSE} lamplighter pytest",
-            "ln -sf /opt/lamplighter/bin/lamplighter /usr/local/bin/lamplighter",
+            f"{wheels.PIP} --no-deps {INCOMING}/{product.name}",
+            f"ln -sf {wheels.HOME}/bin/lamplighter /usr/local/bin/lamplighter",
             "lamplighter install",
         ):
             ended = self.link.run(line, timeout=deadline.left)

@@ -1,4 +1,4 @@
-"""The disk that boots: the root file system, the lab's settings, and the guests.
+"""The disk that boots: the root file system, the lab's settings, guests, what the product needs.
 
 One image serves a suite. Which xenstored runs is chosen by a word on dom0's kernel command line,
 because /etc/default/xen is a shell script that the boot reads before it starts one.
@@ -13,7 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from lab import cache, guests
+from lab import cache, guests, wheels
 from lab.programs import run
 from lab.rootfs import build_rootfs
 
@@ -77,13 +77,16 @@ class Image:
 def build_image(suite: Suite, store: Cache) -> Image:
     """Return this suite's image, built when the cache has none."""
     rootfs = build_rootfs(suite, store)
+    house = wheels.wheelhouse(store)
     sources = [Path(__file__), Path(guests.__file__), guests.SCRIPTS]
-    recipe: list[str | bytes] = [rootfs.parent.name, *cache.text_of(*sources)]
-    place = store.get(f"image-{suite.name}", recipe, lambda into: _build(suite, rootfs, into))
+    recipe: list[str | bytes] = [rootfs.parent.name, house.name, *cache.text_of(*sources)]
+    place = store.get(
+        f"image-{suite.name}", recipe, lambda into: _build(suite, rootfs, house, into)
+    )
     return Image(*(place / name for name in ("disk.img", "xen", "vmlinuz", "initrd", "key")))
 
 
-def _build(suite: Suite, rootfs: Path, place: Path) -> None:
+def _build(suite: Suite, rootfs: Path, house: Path, place: Path) -> None:
     run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", place / "key"], timeout=30)
     with TemporaryDirectory(prefix="root-", dir=place) as folder:
         root = Path(folder)
@@ -91,6 +94,7 @@ def _build(suite: Suite, rootfs: Path, place: Path) -> None:
         root.chmod(0o755)
         _settings(root, suite, (place / "key.pub").read_text())
         guests.make_guests(root)
+        wheels.install_needs(root, house)
         boot = root / "boot"
         xen = gzip.decompress((boot / f"xen-{suite.xen}-amd64.gz").read_bytes())
         (place / "xen").write_bytes(xen)

@@ -2,13 +2,16 @@
 
 The wheel comes from ``dist/``, where the build put it. What it depends on, and what the contract
 tests need, is downloaded on this machine as pure wheels for the Python of each dom0, at the
-versions that the lock file names.
+versions that the lock file names, and is on the disk before the host boots: what takes seconds here
+takes a minute inside an emulator.
 """
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from lab import cache
@@ -22,6 +25,9 @@ ROOT = Path(__file__).parent.parent
 LOCK = ROOT / "requirements" / "dev.txt"
 RUN_TIME = ("rich",)
 FOR_TESTS = ("pytest",)
+#: Where dom0 has the product, in a virtual environment of its own.
+HOME = "/opt/lamplighter"
+PIP = f"{HOME}/bin/python -m pip --disable-pip-version-check install --no-index"
 
 
 def product() -> Path:
@@ -41,6 +47,16 @@ def wheelhouse(store: Cache) -> Path:
         *cache.text_of(Path(__file__)),
     ]
     return store.get("wheels", recipe, _download)
+
+
+def install_needs(root: Path, house: Path) -> None:
+    """Install what the product and its tests need into this root file system of a dom0."""
+    with TemporaryDirectory(dir=root / "tmp") as folder:
+        for wheel in house.glob("*.whl"):
+            shutil.copy(wheel, folder)
+        links = Path("/tmp", Path(folder).name)
+        command = f"{PIP} --quiet --find-links {links} {' '.join((*RUN_TIME, *FOR_TESTS))}"
+        run(["chroot", root, "sh", "-c", command], timeout=300)
 
 
 def _download(place: Path) -> None:
