@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING
 from lab.steps import UNIT
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from lab.dom0 import Dom0
 
 #: Every unit that Xen and libvirt bring and that can be stopped; what a host has not is left out.
 #: Stopping XenStore itself cannot be done: nothing could take over what it holds.
-UNITS = (
-    *("xen.service", "xenconsoled.service", "xen-init-dom0.service"),
-    *("xen-qemu-dom0-disk-backend.service", "xendriverdomain.service"),
+RESTARTED = ("xenconsoled.service", "libvirtd.service")
+STOPPED = (
+    *("xen.service", "xen-init-dom0.service", "xen-qemu-dom0-disk-backend.service"),
+    *("xendriverdomain.service", "xenconsoled.service"),
     *("libvirtd.service", "libvirtd.socket", "virtlogd.service", "virtxend.service"),
 )
 
@@ -28,16 +31,25 @@ def run(host: Dom0) -> None:
     # However the host starts xenconsoled: it dies, and another one takes its place.
     host.run("pkill -KILL -x xenconsoled; sleep 1; pgrep -x xenconsoled || xenconsoled")
     assert host.domids() == before
-    present = [unit for unit in UNITS if host.unit(unit)["LoadState"] == "loaded"]
-    assert any(unit.startswith("libvirtd") for unit in present), f"of all units only {present}"
-    for verb in ("restart", "stop", "start"):
-        for unit in present:
-            host.run(f"systemctl {verb} {unit}", timeout=120, check=False)
+    present = _present(host, (*RESTARTED, *STOPPED))
+    assert "libvirtd.service" in present, f"of all units only {present}"
+    for verbs, units in ((("restart",), RESTARTED), (("stop", "start"), STOPPED)):
+        for unit in (unit for unit in units if unit in present):
+            for verb in verbs:
+                host.run(f"systemctl {verb} {unit}", timeout=120, check=False)
             now = host.domids()
-            assert now == before, f"systemctl {verb} {unit}: {before} became {now}"
+            assert now == before, f"systemctl {verbs} {unit}: {before} became {now}"
     assert host.unit(UNIT)["ActiveState"] == "active", "a restart reached our own unit"
 
     # And they can still be shut down by us, cleanly.
     answer = host.lamplighter("down")
     assert answer.status == 0, str(answer)
     assert answer.outcomes == {"web": "clean", "db": "clean"}, str(answer)
+
+
+def _present(host: Dom0, units: Sequence[str]) -> set[str]:
+    """Return those of the units that this host has."""
+    told = host.run(f"systemctl show -p Id -p LoadState {' '.join(units)}").stdout
+    pairs = (paragraph.splitlines() for paragraph in told.split("\n\n"))
+    loaded = [pair for pair in pairs if "LoadState=loaded" in pair]
+    return {line.removeprefix("Id=") for pair in loaded for line in pair} & set(units)

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from lab.dom0 import Dom0
 
 #: What systemd allows a stop, here far less than the guest takes: 90 s would be its own default.
-ALLOWED, TAKES = 25, 70
+ALLOWED, TAKES = 15, 45
 
 
 def run(host: Dom0) -> None:
