@@ -2,7 +2,8 @@
 
 Every step is a real command line, carried out by the same code as when it is typed; the only
 things of the demonstration's own are the folder, the headings and the closing table. The folder
-and the host's process are gone when it ends, however it ends.
+and the host's process are gone when it ends, however it ends. Some of the guests are made to
+disobey, so the exit status is 0 when each of them ended as ``cli/tale`` says that it should.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ import json
 import shutil
 import signal
 import tempfile
-from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING, NoReturn
 
 from lamplighter.cli.context import CONFIG_VARIABLE
 from lamplighter.cli.main import execute
-from lamplighter.cli.text import counted, outcome_colour, style_of, table
+from lamplighter.cli.tale import Ending
+from lamplighter.cli.text import style_of
 from lamplighter.errors import UsageError
 from lamplighter.host.journal_reader import JournalReader
-from lamplighter.model.plan import Direction
 
 if TYPE_CHECKING:
     import argparse
@@ -31,27 +31,31 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from lamplighter.cli.context import Context
-    from lamplighter.cli.text import Style
-    from lamplighter.model.outcome import Result
-    from lamplighter.model.run import Run
 
 HELP = "show all of it on an embedded host: a dozen domains come up and go down"
 
-#: How much faster than real time the host runs unless it is said otherwise.
-SPEED = 1.5
+#: How much faster than real time the host runs unless it is said otherwise, and may run: the
+#: story has to end within a minute, and nobody's milliseconds are to count as seconds.
+SPEED, SLOWEST, FASTEST = 1.0, 0.6, 20.0
 
 #: What is typed, one after another, and what it shows.
 STORY = (
-    (("status",), "What is there: a host with a dozen domains, none of them running."),
-    (("plan", "up"), "What would happen, and why. Nothing is changed."),
+    (("plan", "up"), "A dozen domains are defined, none runs. What would happen, and why?"),
     (("up",), "The host comes up: what is wanted is started, each in its own time."),
-    (("status",), "What runs now, and why some do not."),
-    (("plan", "down"), "What the host's stop would do."),
-    (("down",), "The host goes down: all are asked at once, none waits for another."),
+    (("status",), "What runs now."),
+    (("plan", "down"), "What would the host's stop do?"),
+    (
+        ("down",),
+        "The host goes down: all are asked at once. Two will not obey, and are forced after 20 s.",
+    ),
     (("history",), "What the journal kept of it."),
 )
 
-CLOSING_HEADERS = ("DOMAIN", "UP", "DOWN", "NOTE")
+#: What a command may end with: among these guests are some that must be forced.
+HONEST = (0, 1)
+
+#: What ends the demonstration early: a key, a shutdown, a terminal that goes away.
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,30 +79,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, context: Context) -> int:
-    """Do it; return the exit status: 0 when every command did what it is there for."""
-    if not 0.1 <= args.speed <= 1000:
-        raise UsageError(f"--speed {args.speed:g}: it must lie between 0.1 and 1000")
-    with _folder() as folder, _terminations_interrupt():
+    """Do it; return the exit status: 0 when the story went as told."""
+    if not SLOWEST <= args.speed <= FASTEST:
+        raise UsageError(f"--speed {args.speed:g}: expected {SLOWEST:g} to {FASTEST:g}")
+    with _signals_interrupt(), _folder() as folder:
         environ = {**context.environ, CONFIG_VARIABLE: str(folder / "lamplighter.toml")}
         stage = _Stage(context, environ)
         try:
-            return _tell(stage, folder, args.speed)
+            status = _tell(stage, folder, args.speed)
         finally:
-            stage.quietly(("host", "stop", str(folder)))
+            stage.clear(folder)
+        stage.answer(status)
+    return status
 
 
 def _tell(stage: _Stage, folder: Path, speed: float) -> int:
     start = ("host", "start", str(folder), "--speed", f"{speed:g}")
     for argv, says in ((start, "An embedded host begins: a Xen host in one process."), *STORY):
         status = stage.type(argv, says)
-        # 1 is an honest answer here: among these guests are some that must be forced.
-        if status not in (0, 1):
+        if status not in HONEST:
             return status
     return stage.close(folder)
 
 
 class _Stage:
-    """Types commands, shows what they answer, and remembers it for the closing table."""
+    """Types commands, shows what they answer, and remembers it."""
 
     def __init__(self, context: Context, environ: Mapping[str, str]) -> None:
         self._context = context
@@ -116,57 +121,42 @@ class _Stage:
         self._steps.append(_Step(argv, status))
         return status
 
-    def quietly(self, argv: tuple[str, ...]) -> None:
-        """Carry out one command line whose answer nobody needs."""
-        execute(argv, self._environ, io.StringIO(), io.StringIO())
-
     def close(self, folder: Path) -> int:
-        """Show how each domain's two runs ended."""
+        """Show how each domain's two runs ended; return 0 if all is as it should be."""
         reader = JournalReader(folder / "state")
         try:
-            runs = reader.runs(limit=2)
+            ending = Ending(reader.runs(limit=2))
         finally:
             reader.close()
+        if not self._context.as_json:
+            heading = self._style.paint("# How it went, domain by domain.", "quiet")
+            self._context.print(f"\n{heading}\n{ending.text(self._style)}")
+        return 0 if ending.as_told else 1
+
+    def answer(self, status: int) -> None:
+        """With ``--json``: print the document, whatever the status is."""
         if self._context.as_json:
             steps = [
                 {"command": list(step.argv), "exit": step.status, "answer": step.document}
                 for step in self._steps
             ]
-            self._context.print_json({"steps": steps, "exit": 0})
-        else:
-            self._context.print(f"\n{closing_text(runs, self._style)}")
-        return 0
+            self._context.print_json({"steps": steps, "exit": status})
+
+    def clear(self, folder: Path) -> None:
+        """Stop the host; what would interrupt that has to wait."""
+        before = {number: signal.signal(number, signal.SIG_IGN) for number in SIGNALS}
+        try:
+            execute(("host", "stop", str(folder)), self._environ, io.StringIO(), io.StringIO())
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
     def _type_for_json(self, argv: tuple[str, ...]) -> int:
         answer = io.StringIO()
         status = execute((*argv, "--json"), self._environ, answer, self._context.err)
-        self._steps.append(_Step(argv, status, json.loads(answer.getvalue())))
+        document = json.loads(answer.getvalue()) if answer.getvalue() else None  # interrupted
+        self._steps.append(_Step(argv, status, document))
         return status
-
-
-def closing_text(runs: list[Run], style: Style) -> str:
-    """Lay out each domain's way up and down, and count how they ended."""
-    ends: dict[Direction, dict[str, Result]] = {direction: {} for direction in Direction}
-    for one in runs:
-        ends[one.direction].update({result.name: result for result in one.results})
-    up, down = ends[Direction.UP], ends[Direction.DOWN]
-    rows, colours = [], []
-    for name in sorted({*up, *down}):
-        pair = (up.get(name), down.get(name))
-        told = [result.outcome.value if result else "-" for result in pair]
-        notes = dict.fromkeys(result.note for result in pair if result and result.note)
-        rows.append((name, *told, "; ".join(notes)))
-        colours.append(
-            {
-                column: outcome_colour(result.outcome, good=result.good)
-                for column, result in enumerate(pair, 1)
-                if result
-            },
-        )
-    counts = Counter(result.outcome.value for result in down.values())
-    said = ", ".join(f"{number} {outcome}" for outcome, number in counts.most_common())
-    sentence = f"{counted(len(rows), 'domain')} came up and went down with the host: {said}."
-    return f"{table(CLOSING_HEADERS, rows, style, colours=colours)}\n\n{sentence}"
 
 
 @contextmanager
@@ -179,14 +169,16 @@ def _folder() -> Iterator[Path]:
 
 
 @contextmanager
-def _terminations_interrupt() -> Iterator[None]:
-    """Let a termination be an interruption, so that it tidies up, too."""
+def _signals_interrupt() -> Iterator[None]:
+    """Let each signal that ends the demonstration be what SIGINT is already: an interruption."""
 
     def interrupt(number: int, frame: FrameType | None) -> NoReturn:
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    mine = [number for number in SIGNALS[1:] if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, interrupt) for number in mine}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lamplighter.cli.documents import history_document
-from lamplighter.cli.text import duration, moment, outcome_colour, printable, style_of
+from lamplighter.cli.text import duration, moment, outcome_colour, printable, style_of, wrap
 from lamplighter.errors import UsageError
 from lamplighter.host.journal_reader import JournalReader
 
@@ -30,6 +30,9 @@ LIMIT = 10
 
 #: What a person needs of a boot id: enough to tell two apart.
 BOOT_ID_SHOWN = 8
+
+#: Below a run: an outcome, and what ended with it.
+INDENT = " " * len("    unknown   ")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -98,12 +101,17 @@ def _results(results: Sequence[Result], style: Style) -> Iterable[str]:
             good.setdefault(result.outcome.value, []).append(result)
     for outcome, members in good.items():
         colour = outcome_colour(members[0].outcome, good=True)
-        names = ", ".join(_named(member) for member in members)
-        yield f"    {style.paint(f'{outcome:<8}', colour)}  {names}"
+        yield from _ended(outcome, colour, ", ".join(_named(member) for member in members), style)
     for result in results:
         if not result.good:
-            outcome = style.paint(f"{result.outcome.value:<8}", "bad")
-            yield f"    {outcome}  {_named(result)}: {printable(result.note)}"
+            told = f"{_named(result)}: {printable(result.note)}"
+            yield from _ended(result.outcome.value, "bad", told, style)
+
+
+def _ended(outcome: str, colour: str, told: str, style: Style) -> Iterable[str]:
+    first, *others = wrap(told, style.width - len(INDENT) if style.width else 0)
+    yield f"    {style.paint(f'{outcome:<8}', colour)}  {first}"
+    yield from (INDENT + other for other in others)
 
 
 def _named(result: Result) -> str:

@@ -7,6 +7,7 @@ terminal would obey, are shown as escapes.
 from __future__ import annotations
 
 import os
+import re
 import textwrap
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TextIO
@@ -124,16 +125,23 @@ def table(
     lines = [style.paint(_line(headers, widths, style, {}), "strong")]
     for number, row in enumerate(cells):
         painted = colours[number] if number < len(colours) else {}
-        first, *others = _wrap(row[-1], room)
+        first, *others = wrap(row[-1], room)
         lines.append(_line([*row[:-1], first], widths, style, painted))
         lines.extend(" " * indent + other for other in others)
     return "\n".join(lines)
 
 
-def _wrap(text: str, room: int) -> list[str]:
+class _Wrapper(textwrap.TextWrapper):
+    """Breaks lines at spaces and after a slash: a path's names stay in one piece."""
+
+    wordsep_simple_re = re.compile(r"([\t\n ]+)|(?<=/)")
+
+
+def wrap(text: str, room: int) -> list[str]:
+    """Return the lines of a text in a column of this width; a column too narrow wraps nothing."""
     if room < NARROWEST or not text:
         return [text]
-    return textwrap.wrap(text, room)
+    return _Wrapper(room, break_on_hyphens=False).wrap(text)
 
 
 def _line(

@@ -7,8 +7,10 @@ from uuid import UUID
 
 import pytest
 
-from lamplighter.cli import demo, plan, running, status
+from lamplighter.cli import plan, running, status
+from lamplighter.cli.tale import TALE, Ending
 from lamplighter.cli.text import Style
+from lamplighter.embedded.examples import definitions
 from lamplighter.engine.status import Row, Seen, Wanted
 from lamplighter.errors import CallFailed, CallTimedOut, LamplighterError, ToolstackUnreachable
 from lamplighter.model.domain import Definition, Kind, Sighting
@@ -156,22 +158,33 @@ def test_without_a_first_look_there_is_no_run(failures: tuple[LamplighterError, 
     assert host.failures == []
 
 
-def test_the_demo_closes_with_both_ways_of_each_domain() -> None:
-    up = ended(
-        Direction.UP,
-        Result("db", None, 1, Outcome.STARTED, 3.0),
-        Result("never", None, None, Outcome.SKIPPED, 0.0, 'start = "never"'),
-    )
-    down = ended(
-        Direction.DOWN,
-        Result("db", None, 1, Outcome.FORCED, 9.0, "it hung", good=False),
-        Result("byhand", None, 2, Outcome.CLEAN, 1.0),
-    )
-    assert demo.closing_text([down, up], Style()).splitlines() == [
-        "DOMAIN  UP       DOWN    NOTE",
-        "byhand  -        clean",
-        "db      started  forced  it hung",
-        'never   skipped  -       start = "never"',
-        "",
-        "3 domains came up and went down with the host: 1 forced, 1 clean.",
+def the_story(**instead: tuple[Outcome | None, Outcome | None]) -> list[Run]:
+    """Return the two runs of the demonstration, some domains with other outcomes."""
+    parts = {name: (part.up, part.down) for name, part in TALE.items()} | instead
+    runs = []
+    for number, direction in enumerate(Direction):
+        ends = {name: pair[number] for name, pair in parts.items()}
+        results = [Result(name, None, 1, end) for name, end in ends.items() if end is not None]
+        runs.append(ended(direction, *results))
+    return runs
+
+
+def test_the_demo_knows_how_each_example_has_to_end() -> None:
+    assert set(TALE) == set(definitions())
+    ending = Ending(the_story())
+    assert ending.as_told
+    told = ending.text(Style()).splitlines()
+    assert "files     started  forced   acknowledges, then hangs: must be forced" in told
+    assert "staging   skipped  -        is started by hand only" in told
+    assert told[-2].endswith("8 of them went down cleanly, 2 were forced (files, legacy)")
+
+
+def test_another_ending_of_the_demo_is_told_and_is_no_success() -> None:
+    ending = Ending(the_story(web=(Outcome.STARTED, Outcome.FORCED), db=(None, None)))
+    assert not ending.as_told
+    assert ending.text(Style()).splitlines()[-4:] == [
+        "This is not the story that was to be told:",
+        "    db: up was to end started, it ended without it",
+        "    db: down was to end clean, it ended without it",
+        "    web: down was to end clean, it ended forced",
     ]

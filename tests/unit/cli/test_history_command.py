@@ -11,8 +11,11 @@ from uuid import UUID
 
 import pytest
 
+from lamplighter.cli.history import history_text
 from lamplighter.cli.main import execute
+from lamplighter.cli.text import Style
 from lamplighter.host.journal import Journal
+from lamplighter.host.journal_reader import JournalReader
 from lamplighter.model.lifecycle import Phase
 from lamplighter.model.outcome import Outcome, Result
 from lamplighter.model.plan import Direction
@@ -138,3 +141,15 @@ def test_a_broken_journal_is_told(state: Path) -> None:
     assert (end.status, end.out) == (1, "")
     assert "file is not a database" in end.err
     assert "move it aside" in end.err
+
+
+def test_what_ended_alike_is_wrapped_below_itself(state: Path) -> None:
+    fill(state)
+    reader = JournalReader(state)
+    told = history_text(reader.runs()[1:], {}, Style(width=44)).splitlines()
+    reader.close()
+    assert told[1:] == [
+        "    clean     db (3.2 s), web (1.0 s)",
+        "    forced    hung (3 min 00 s): it\\x1b",
+        "              hung",
+    ]

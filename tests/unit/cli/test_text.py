@@ -9,7 +9,16 @@ from datetime import UTC, datetime
 
 import pytest
 
-from lamplighter.cli.text import Style, counted, duration, moment, printable, style_of, table
+from lamplighter.cli.text import (
+    Style,
+    counted,
+    duration,
+    moment,
+    printable,
+    style_of,
+    table,
+    wrap,
+)
 
 
 @pytest.mark.parametrize(
@@ -101,3 +110,9 @@ def test_a_terminal_is_coloured_unless_told_not_to(environ: dict[str, str], colo
     with os.fdopen(secondary, "w") as stream:
         assert style_of(stream, environ) == Style(colours=colours, width=80)
     os.close(main)
+
+
+def test_a_path_breaks_only_at_its_slashes() -> None:
+    told = 'stop = "leave" (/tmp/a-host-of-mine/domains/web-server.cfg:6:1)'
+    assert wrap(told, 36) == ['stop = "leave" (/tmp/a-host-of-mine/', "domains/web-server.cfg:6:1)"]
+    assert "".join(wrap("/x" * 40, 24)) == "/x" * 40
