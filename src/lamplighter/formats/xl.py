@@ -22,9 +22,10 @@ if TYPE_CHECKING:
 #: How much of something unexpected is quoted, in characters.
 QUOTED = 200
 
-#: ``NAME ID Mem VCPUs State Time(s) UUID Reason-Code Security-Label``, from tools/xl/xl_list.c.
+#: ``NAME ID Mem VCPUs State Time(s) UUID Reason-Code Security-Label [Capabilities]``, as in
+#: tools/xl/xl_list.c. The name is greedy: should it look like columns, the last ones count.
 _LINE = re.compile(
-    r"(?P<name>\S.*?) +(?P<domid>[0-9]{1,5}) +[0-9]+ +[0-9]+\s+"
+    r"(?P<name>.*\S) +(?P<domid>[0-9]{1,5}) +[0-9]+ +[0-9]+\s+"
     r"(?P<state>[r-][b-][p-][s-][a-z?-][d-]) +[0-9.]+ +"
     r"(?P<uuid>[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}) +"
     r"(?P<reason>-|[0-9a-f]{1,8})(?: +\S.*)?"
@@ -33,8 +34,10 @@ _LINE = re.compile(
 #: What xl prints for a domain whose name XenStore does not have (any more).
 _NAMELESS = "(null)"
 
-_EPITAPH = re.compile(
-    r"Domain (?P<domid>[0-9]{1,5}) has shut down, reason code (?P<reason>-?[0-9]+)"
+#: What an xl process logs when it begins to wait for a domain, and when that has shut down.
+_BEGUN = re.compile(r"Waiting for domain .* \(domid (?P<domid>[0-9]{1,5})\) to die")
+_SHUT_DOWN = re.compile(
+    r"Domain (?P<domid>[0-9]{1,5}) has shut down, reason code (?P<reason>-?[0-9]{1,10}) "
 )
 
 #: What xl says first is not what went wrong.
@@ -93,11 +96,17 @@ def parse_kinds(text: str) -> Mapping[int, Kind]:
 
 
 def parse_epitaph(log: str, domid: int) -> ShutdownReason | None:
-    """Return why a domain shut down, from the log of the xl process that waited for it."""
+    """Return why a domain shut down, from the log of the xl process that waited for it.
+
+    None when it is not told, or only of an incarnation before: what xl logged of this domid
+    before it began to wait (again) speaks of another one, or of the one before a soft reset.
+    """
     found = None
-    for match in _EPITAPH.finditer(log):
-        if int(match["domid"]) == domid:
-            found = _reason(int(match["reason"]))
+    for line in log.splitlines():
+        if (begun := _BEGUN.match(line)) and int(begun["domid"]) == domid:
+            found = None
+        elif (ended := _SHUT_DOWN.match(line)) and int(ended["domid"]) == domid:
+            found = _reason(int(ended["reason"]))
     return found
 
 

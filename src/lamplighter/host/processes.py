@@ -9,6 +9,7 @@ that has made a session of its own is not in it.
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import signal
 from contextlib import suppress
@@ -39,6 +40,9 @@ GRACE = 2.0
 #: Seconds in which what was printed before the end is read.
 DRAIN = 0.5
 
+#: What is short for a while says nothing about the program.
+_SCARCE = (errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM)
+
 
 @dataclass(frozen=True, slots=True)
 class Ended:
@@ -57,9 +61,10 @@ async def run(argv: Sequence[str], clock: Clock, seconds: float) -> Ended:
     """Run a program to its end.
 
     Raises ``CallTimedOut`` after ``seconds`` of the clock, ``CallFailed`` for more output than
-    can be sensible, ``ToolstackUnreachable`` for a program that cannot be started.
+    can be sensible and when memory or files are short, ``ToolstackUnreachable`` for a program
+    that cannot be started.
     """
-    out, err = await _Stream.open(), await _Stream.open()
+    out, err = await _pipes()
     try:
         process = await _start(argv, out, err)
         readers = [asyncio.ensure_future(stream.read()) for stream in (out, err)]
@@ -127,6 +132,18 @@ class _Stream:
         self._transport.close()
 
 
+async def _pipes() -> tuple[_Stream, _Stream]:
+    try:
+        out = await _Stream.open()
+        try:
+            return out, await _Stream.open()
+        except OSError:
+            out.close()
+            raise
+    except OSError as error:
+        raise _short_of(error) from error
+
+
 async def _start(argv: Sequence[str], out: _Stream, err: _Stream) -> Process:
     try:
         process = await asyncio.create_subprocess_exec(
@@ -138,6 +155,8 @@ async def _start(argv: Sequence[str], out: _Stream, err: _Stream) -> Process:
             start_new_session=True,
         )
     except OSError as error:
+        if error.errno in _SCARCE:
+            raise _short_of(error) from error
         raise ToolstackUnreachable(
             f"{argv[0]} cannot be started: {error.strerror or error}",
             hint="is it installed and executable?",
@@ -145,6 +164,13 @@ async def _start(argv: Sequence[str], out: _Stream, err: _Stream) -> Process:
     out.hand_over()
     err.hand_over()
     return process
+
+
+def _short_of(error: OSError) -> CallFailed:
+    return CallFailed(
+        f"no program can be started now: {error.strerror or error}",
+        hint="are this process's limits, or the memory of the control domain, too small?",
+    )
 
 
 async def _watch(

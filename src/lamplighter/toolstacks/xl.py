@@ -1,7 +1,9 @@
 """The toolstack ``xl``: every call is a program with a deadline.
 
-A listing is one ``xl list -v``. How a domain is virtualised is asked once for each incarnation,
-with a short deadline: ``xl list -l`` waits for the lock of a domain that is just being created.
+A listing is one ``xl list -v``. How a domain is virtualised is asked when an incarnation is new,
+with a short deadline and a bounded number of times: ``xl list -l`` waits for the lock of a domain
+that is just being created, or leaves it out. A thousand domains may have to be destroyed at one
+moment; so many programs at once would be more than the control domain has memory for.
 
 ``xl create`` leaves a process behind for each domain, which reaps it and restarts it when it
 reboots. Under systemd that process is put into a scope of its own, ordered before our service,
@@ -11,6 +13,7 @@ all that is left of one that was reaped between two listings: its epitaph.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import stat
@@ -46,6 +49,12 @@ SERVICE = "lamplighter-domains.service"
 #: How long the kind of a new domain is worth waiting for, in seconds.
 KIND_TIMEOUT = 10.0
 
+#: How often the kind of one incarnation is asked for.
+KIND_TRIES = 3
+
+#: How many programs that act on running domains may run at one time.
+AT_ONCE = 16
+
 #: How much of the end of a log is read, in bytes.
 TAIL = 1 << 16
 
@@ -68,7 +77,9 @@ class XlToolstack:
         self._path = path
         self._logs = logs
         self._systemd = systemd
-        self._kinds: dict[tuple[int, UUID], Kind | None] = {}
+        self._kinds: dict[tuple[int, UUID], Kind] = {}
+        self._tries: dict[tuple[int, UUID], int] = {}
+        self._acting = asyncio.Semaphore(AT_ONCE)
 
     @property
     def name(self) -> str:
@@ -103,13 +114,15 @@ class XlToolstack:
 
     async def destroy(self, domid: int) -> None:
         """Take this incarnation away at once; one that is gone already is no error."""
-        ended = await self._xl("destroy", str(domid))
+        async with self._acting:
+            ended = await self._xl("destroy", str(domid))
         if not xl.is_no_domain(ended.stderr):
             _check(ended, "xl destroy")
 
     async def press_power(self, domid: int) -> None:
         """Press the ACPI power button of an HVM domain."""
-        ended = await self._xl("trigger", str(domid), "power")
+        async with self._acting:
+            ended = await self._xl("trigger", str(domid), "power")
         _check(ended, "xl trigger")
         if "error" in ended.stderr:  # and yet it exits with 0
             raise CallFailed(f"xl trigger: {xl.complaint(ended.stderr)}")
@@ -160,19 +173,20 @@ class XlToolstack:
         )
 
     async def _learn_kinds(self, sightings: Sequence[Sighting]) -> None:
-        """Ask for the kinds of incarnations that were not seen before; once for each."""
+        """Ask for the kinds of the incarnations whose kinds are not known."""
         present = {(s.domid, s.uuid) for s in sightings if s.domid}
         self._kinds = {key: kind for key, kind in self._kinds.items() if key in present}
-        new = present - self._kinds.keys()
+        self._tries = {key: tries for key, tries in self._tries.items() if key in present}
+        new = {key for key in present if self._tries.get(key, 0) < KIND_TRIES} - self._kinds.keys()
         if not new:
             return
-        self._kinds.update(dict.fromkeys(new))
+        self._tries.update({key: self._tries.get(key, 0) + 1 for key in new})
         try:
             ended = await self._xl("list", "-l", timeout=min(KIND_TIMEOUT, self._call_timeout))
             kinds = xl.parse_kinds(ended.stdout)
         except CallFailed:
             return
-        self._kinds.update({key: kinds.get(key[0]) for key in new})
+        self._kinds.update({key: kinds[key[0]] for key in new if key[0] in kinds})
 
     def _with_kind(self, sighting: Sighting) -> Sighting:
         return replace(sighting, kind=self._kinds.get((sighting.domid, sighting.uuid)))

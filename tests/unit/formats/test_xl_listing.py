@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from uuid import UUID
 
@@ -76,6 +77,26 @@ def test_names_may_be_anything_that_fits_on_a_line(name: str) -> None:
     assert xl.parse_listing(listing(line(name)))[1].name == name
 
 
+def test_a_name_that_looks_like_columns_hides_nothing() -> None:
+    seen = xl.parse_listing(listing(line("web" + line("fake", "3", "---s--", "0"), "7")))[1]
+    assert (seen.domid, seen.running) == (7, True)
+    assert seen.name.startswith("webfake")
+
+
+def test_a_name_with_spaces_around_it() -> None:
+    assert xl.parse_listing(listing(line("  web")))[1].name == "  web"
+
+
+def test_newer_xens_tell_capabilities_too() -> None:
+    text = f"{HEADING}      Capabilities\n{DOM0} privileged hardware\n{line()} -\n"
+    assert [s.domid for s in xl.parse_listing(text)] == [0, 7]
+
+
+def test_a_line_of_nothing_but_spaces_is_refused_quickly() -> None:
+    with pytest.raises(CallFailed, match="cannot be read"):
+        xl.parse_listing(listing(" " * 300_000 + "x"))
+
+
 def test_a_domain_without_a_name_has_none() -> None:
     assert not xl.parse_listing(listing(line("(null)", state="---s-d", reason="0")))[1].name
 
@@ -140,6 +161,31 @@ Domain 12 has shut down, reason code 0 0x0
 )
 def test_the_epitaph_is_of_that_incarnation(domid: int, reason: ShutdownReason | None) -> None:
     assert xl.parse_epitaph(LOG, domid) is reason
+
+
+@pytest.mark.parametrize(
+    "log",
+    [
+        LOG + "Waiting for domain web (domid 12) to die [pid 640]\n",
+        LOG.replace("Domain 12 has", "libxl: Domain 12 has"),
+        LOG.replace("reason code 0", "reason code"),
+        "",
+    ],
+    ids=["it-waits-again", "not-at-the-start-of-a-line", "no-number", "empty"],
+)
+def test_what_is_not_its_end_is_no_epitaph(log: str) -> None:
+    assert xl.parse_epitaph(log, 12) is None
+
+
+@given(st.binary())
+def test_no_bytes_break_an_epitaph_a_complaint_or_the_kinds(data: bytes) -> None:
+    text = data.decode("utf-8", "replace")
+    assert xl.parse_epitaph(text, 1) is None
+    assert xl.complaint(text).isprintable()
+    kinds = {}
+    with suppress(CallFailed):
+        kinds = dict(xl.parse_kinds(text))
+    assert not kinds
 
 
 def complaints() -> list[tuple[str, str]]:

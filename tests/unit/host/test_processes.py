@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import select
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -129,6 +130,26 @@ def test_what_cannot_be_started(tmp_path: Path, content: str | None) -> None:
         program.write_text(content)
     with pytest.raises(ToolstackUnreachable, match="program cannot be started"):
         run(str(program))
+
+
+@pytest.mark.parametrize("spare", [0, 1, 2, 3, 4])
+def test_without_a_descriptor_left_the_call_fails_and_keeps_none(spare: int) -> None:
+    async def main() -> tuple[int, int]:
+        clock = LoopClock()
+        await processes.run(("/bin/true",), clock, 5)
+        before = descriptors()
+        limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (before - 1 + spare, limits[1]))
+        try:
+            with pytest.raises(CallFailed, match="Too many open files"):
+                await processes.run(("/bin/true",), clock, 5)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        await clock.sleep(0)
+        return before, descriptors()
+
+    before, after = asyncio.run(main())
+    assert after == before
 
 
 def descriptors() -> int:

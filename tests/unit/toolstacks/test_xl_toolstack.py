@@ -98,6 +98,28 @@ def test_without_the_kinds_a_listing_is_a_listing(lab: Lab, trouble: str) -> Non
     assert [s.kind for s in seen] == [None] * 4
 
 
+def test_kinds_that_were_not_told_are_asked_for_again_but_not_for_ever(lab: Lab) -> None:
+    lab.program(f'[ "$2" = -v ] || exit 1\ncat {SAMPLES}/list-v.txt')
+
+    async def main() -> None:
+        for _ in range(5):
+            await lab.toolstack.list()
+
+    do(main())
+    assert lab.calls.count("xl list -l") == 3
+
+
+def test_kinds_that_were_told_late_are_known(lab: Lab) -> None:
+    busy = f"[ -e {lab.folder}/once ] || {{ touch {lab.folder}/once; exit 1; }}"
+    lab.program(f'[ "$2" = -v ] || {{ {busy}; }}\n{LISTS}esac')
+
+    async def main() -> list[Sighting]:
+        await lab.toolstack.list()
+        return await lab.toolstack.list()
+
+    assert [s.kind for s in do(main())][1:] == [Kind.PV] * 3
+
+
 @pytest.mark.parametrize(
     ("script", "error", "says"),
     [
@@ -188,6 +210,22 @@ def test_destroying_can_fail(lab: Lab) -> None:
         do(lab.toolstack.destroy(9))
 
 
+def test_not_everything_is_destroyed_at_one_moment(lab: Lab) -> None:
+    running = lab.folder / "running"
+    running.mkdir()
+    lab.program(
+        f"touch {running}/$2; ls {running} | wc -l >>{lab.folder}/counts; sleep .05; rm {running}/$2"
+    )
+
+    async def main() -> None:
+        await asyncio.gather(*(lab.toolstack.destroy(domid) for domid in range(1, 41)))
+
+    do(main())
+    counts = [int(word) for word in (lab.folder / "counts").read_text().split()]
+    assert len(counts) == 40
+    assert max(counts) <= module.AT_ONCE
+
+
 def test_a_button_that_is_not_there_is_an_error_although_xl_exits_with_0(lab: Lab) -> None:
     lab.program("echo \"libxl: error: Domain 3:Send trigger 'power' failed\" >&2")
     with pytest.raises(CallFailed, match="Send trigger"):
@@ -209,7 +247,7 @@ def test_an_epitaph_is_in_the_log_of_the_domain_s_process(lab: Lab) -> None:
 
 def test_it_is_found_behind_much_else_and_in_the_log_before(lab: Lab) -> None:
     lab.log("xl-web.log", "Waiting for domain web (domid 2) to die\n")
-    lab.log("xl-web.log.1", "x" * 200_000 + SHUT_DOWN)
+    lab.log("xl-web.log.1", "x" * 200_000 + "\n" + SHUT_DOWN)
     assert do(lab.toolstack.epitaph(DEAD)) is ShutdownReason.POWEROFF
 
 

@@ -1,0 +1,34 @@
+"""Which toolstack manages a host."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lamplighter.host.clock import LoopClock
+from lamplighter.model.configuration import Configuration, HostSettings
+from lamplighter.model.policy import Setting
+from lamplighter.toolstacks import choose as module
+from lamplighter.toolstacks.choose import choose
+
+
+@pytest.mark.parametrize(
+    ("wanted", "control_domain", "chosen"),
+    [
+        ("auto", True, "xl"),
+        ("auto", False, "embedded"),
+        ("xl", False, "xl"),
+        ("embedded", True, "embedded"),
+    ],
+)
+def test_what_is_named_counts_and_auto_looks(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, wanted: str, control_domain: bool, chosen: str
+) -> None:
+    monkeypatch.setattr(module, "is_control_domain", lambda: control_domain)
+    settings = HostSettings(toolstack=Setting(wanted), run=Setting(str(tmp_path)))
+    toolstack = choose(Configuration(host=settings), LoopClock())
+    assert toolstack.name == chosen
+    socket = Path(toolstack.xenstore_path)
+    assert socket == Path("/run/xenstored/socket") or socket.parent == tmp_path
+    assert socket.is_relative_to(tmp_path) == (chosen == "embedded")
