@@ -46,7 +46,7 @@ STORY = (
     (("plan", "down"), "What would the host's stop do?"),
     (
         ("down",),
-        "The host goes down: all are asked at once. Two will not obey, and are forced after 20 s.",
+        "All are asked to go down at once. Two do not obey and are forced after 20 s.",
     ),
     (("history",), "What the journal kept of it."),
 )

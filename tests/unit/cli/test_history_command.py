@@ -146,7 +146,7 @@ def test_a_broken_journal_is_told(state: Path) -> None:
 def test_what_ended_alike_is_wrapped_below_itself(state: Path) -> None:
     fill(state)
     reader = JournalReader(state)
-    told = history_text(reader.runs()[1:], {}, Style(width=44)).splitlines()
+    told = history_text(reader.runs()[1:], {}, Style(width=42)).splitlines()
     reader.close()
     assert told[1:] == [
         "    clean     db (3.2 s), web (1.0 s)",
