@@ -197,12 +197,21 @@ async def _finish(process: Process, clock: Clock) -> None:
     """See to it that the program has ended, whatever became of the call; its group with it."""
     if process.returncode is not None:
         return
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, number)
-        with suppress(TimeoutError):
-            async with clock.timeout(GRACE):
-                await process.wait()
+    try:
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            _tell(process, number)
+            with suppress(TimeoutError):
+                async with clock.timeout(GRACE):
+                    await process.wait()
+    except asyncio.CancelledError:  # nobody waits for it any more, and still it must end
+        _tell(process, signal.SIGKILL)
+        raise
+
+
+def _tell(process: Process, number: signal.Signals) -> None:
+    """Send a signal to a program and all that is in its process group."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, number)
 
 
 def _shown(argv: Sequence[str]) -> str:

@@ -123,6 +123,27 @@ def test_a_call_that_is_dropped_leaves_no_program(tmp_path: Path) -> None:
     assert not lives(int(note.read_text()))
 
 
+def test_nor_one_that_does_not_listen_when_nobody_waits_for_its_end(tmp_path: Path) -> None:
+    note = tmp_path / "self"
+
+    async def main() -> None:
+        clock = LoopClock()
+        script = f"trap '' TERM; echo $$ >{note}; while :; do sleep 60; done"
+        call = asyncio.create_task(processes.run(("/bin/sh", "-c", script), clock, 60))
+        while not note.exists() or not note.read_text():
+            await clock.sleep(0.01)
+        call.cancel()
+        await clock.sleep(0.05)
+        assert not call.done()
+        call.cancel()
+        await asyncio.gather(call, return_exceptions=True)
+        assert call.cancelled()
+        while lives(int(note.read_text())):
+            await clock.sleep(0.01)
+
+    asyncio.run(main())
+
+
 @pytest.mark.parametrize("content", [None, "", "#!/nonexistent/interpreter\n"])
 def test_what_cannot_be_started(tmp_path: Path, content: str | None) -> None:
     program = tmp_path / "program"
