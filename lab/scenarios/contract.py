@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 DEADLINE = 900.0
 HOME = "/root/contract"
-PYTEST = "/opt/lamplighter/bin/python -m pytest -c /dev/null --rootdir=. -p no:cacheprovider -q"
+PYTEST = "/opt/lamplighter/bin/python -m pytest -c /dev/null --rootdir=. -p no:cacheprovider -q --tb=short"
 
 
 def run(host: Dom0) -> None:
@@ -21,5 +21,5 @@ def run(host: Dom0) -> None:
         timeout=DEADLINE,
         check=False,
     )
-    assert ended.status == 0, ended.stdout[-6000:] + ended.stderr[-1000:]
+    assert ended.status == 0, ended.stdout[-20000:] + ended.stderr[-1000:]
     assert " passed" in ended.stdout, ended.stdout

@@ -46,16 +46,18 @@ def test_a_watch_fires_once_when_it_is_set_and_for_what_is_below(on_host: OnHost
     async def story(host: UnderTest) -> None:
         store, fired = host.xenstore, list[str]()
         watch = await store.watch(NODE, fired.append)
-        await host.sync()
+        await host.hears(fired, NODE)
         assert fired == [NODE]
         await store.write(f"{NODE}/below", b"1")
-        await host.sync()
-        assert f"{NODE}/below" in fired
+        await host.hears(fired, f"{NODE}/below")
         await store.unwatch(watch)
         fired.clear()
         await store.write(f"{NODE}/below", b"2")
-        await host.sync()
-        assert not fired
+
+        async def is_silent() -> bool:
+            return not fired
+
+        await host.holds(is_silent, 1)
 
     on_host(story)
 

@@ -147,14 +147,18 @@ class UnderTest:
         """Watch a path; return the list to which events are added, after the first one."""
         fired: list[str] = []
         await self.xenstore.watch(path, fired.append)
-        await self.sync()
-        assert fired == [path], "a watch fires once when it is set"
+        await self.hears(fired, path)
+        assert set(fired) == {path}, "a watch fires once when it is set"
         fired.clear()
         return fired
 
-    async def sync(self) -> None:
-        """Return when events of what happened before have come: they precede a later answer."""
-        await self.xenstore.get_domain_path(0)
+    async def hears(self, fired: list[str], path: str) -> None:
+        """Return when an event has come. oxenstored lets later answers overtake it."""
+
+        async def heard() -> bool:
+            return path in fired
+
+        await self.until(heard, 5)
 
     async def take_away_all(self) -> None:
         """Destroy what the test left behind, also what comes back meanwhile."""
