@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from lab.wheels import HOME as VENV
 from lab.wheels import ROOT
 
 if TYPE_CHECKING:
@@ -11,7 +12,8 @@ if TYPE_CHECKING:
 
 DEADLINE = 900.0
 HOME = "/root/contract"
-PYTEST = "/opt/lamplighter/bin/python -m pytest -c /dev/null --rootdir=. -p no:cacheprovider -q --tb=short"
+PYTHON = f"{VENV}/bin/python"
+PYTEST = f"{PYTHON} -m pytest -c /dev/null --rootdir=. -p no:cacheprovider -q --tb=short"
 
 
 def run(host: Dom0) -> None:
