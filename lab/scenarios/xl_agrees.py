@@ -15,6 +15,7 @@ from tests import definitions
 if TYPE_CHECKING:
     from lab.dom0 import Dom0
 
+VARIANTS = {"bookworm", "trixie"}
 PRODUCT = False
 HOME = "/root/agreement"
 
