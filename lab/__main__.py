@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 import fnmatch
+import signal
 import sys
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from lab.bench import Bench, Verdict
 from lab.cache import Cache
@@ -17,6 +18,7 @@ from lab.variants import VARIANTS, Variant
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from types import FrameType
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -30,6 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not variants:
         print(f"there is no such variant; there are {', '.join(VARIANTS)}", file=sys.stderr)
         return 2
+    signal.signal(signal.SIGTERM, _interrupt)
     try:
         install_needs()
         if options.command == "shell":
@@ -39,6 +42,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"the lab: {error}", file=sys.stderr)
         print("0 passed, 1 failed")
         return 1
+
+
+def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
+    """End as Ctrl-C would: the hosts inside QEMU end with the lab."""
+    raise KeyboardInterrupt
 
 
 def _options(argv: Sequence[str] | None) -> argparse.Namespace:
