@@ -5,7 +5,6 @@ It reads files only: neither the toolstack nor XenStore is asked.
 
 from __future__ import annotations
 
-import difflib
 import textwrap
 from dataclasses import dataclass
 from enum import Enum
@@ -20,6 +19,7 @@ from lamplighter.errors import UsageError
 from lamplighter.formats.definition import PARAMETERS, policy_settings
 from lamplighter.formats.quantity import format_duration
 from lamplighter.model.location import BUILT_IN
+from lamplighter.model.nearest import closest
 from lamplighter.service.roster import definition_owner, load_roster
 
 if TYPE_CHECKING:
@@ -104,8 +104,8 @@ def _find(given: str, roster: Roster) -> str:
     for name, managed in roster.domains.items():
         if str(managed.definition.uuid) == given.lower():
             return name
-    near = difflib.get_close_matches(given, sorted(known), n=1)
-    hint = f"did you mean {near[0]}?" if near else "lamplighter status lists them all"
+    near = closest(given, known)
+    hint = f"did you mean {near}?" if near else "lamplighter status lists them all"
     raise UsageError(f"no file speaks of a domain {given!r}", hint=hint)
 
 

@@ -12,7 +12,6 @@ class. Anything else is a defect of ours and keeps its traceback.
 from __future__ import annotations
 
 import argparse
-import difflib
 import importlib
 import io
 import os
@@ -25,9 +24,10 @@ from lamplighter import __version__
 from lamplighter.cli.context import CONFIG_VARIABLE, DEFAULT_CONFIG, SIGNALLED, Context
 from lamplighter.cli.documents import error_document
 from lamplighter.errors import LamplighterError, OutputError, UsageError
+from lamplighter.model.nearest import closest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
 #: Each command and the module that holds it, in the order of the help.
 COMMANDS = {
@@ -83,7 +83,7 @@ class Parser(argparse.ArgumentParser):
     def _hint(self, message: str) -> str:
         if message.startswith("unrecognized arguments: "):
             given = message.removeprefix("unrecognized arguments: ").split()[0].split("=")[0]
-            if near := _nearest(given, self._option_string_actions):
+            if near := closest(given, self._option_string_actions):
                 return f"did you mean {near}?"
         return f"{self.prog} --help shows what there is"
 
@@ -146,7 +146,7 @@ def _dispatch(argv: Sequence[str], context: Context) -> int:
     if first.command is None:
         raise UsageError("which command?", hint=f"one of {', '.join(COMMANDS)}; --help tells more")
     if first.command not in COMMANDS:
-        near = _nearest(first.command, COMMANDS)
+        near = closest(first.command, COMMANDS)
         hint = f"did you mean {near}?" if near else f"there are {', '.join(COMMANDS)}"
         raise UsageError(f"there is no command {first.command!r}", hint=hint)
     command = _load(first.command)
@@ -211,11 +211,6 @@ def _global_options() -> Parser:
 def _overview(front: Parser) -> str:
     commands = "\n".join(f"  {name:<9} {_load(name).HELP}" for name in COMMANDS)
     return f"{front.format_help()}\ncommands:\n{commands}"
-
-
-def _nearest(given: str, known: Iterable[str]) -> str | None:
-    near = difflib.get_close_matches(given, list(known), n=1)
-    return near[0] if near else None
 
 
 def _own_stream(descriptor: int, stream: TextIO | None) -> TextIO:

@@ -7,10 +7,10 @@ never over a problem that bars a domain.
 
 from __future__ import annotations
 
-import difflib
 from typing import TYPE_CHECKING
 
 from lamplighter.errors import UsageError
+from lamplighter.model.nearest import closest
 from lamplighter.model.outcome import Outcome
 from lamplighter.model.plan import Direction, Plan, Step, Verb
 from lamplighter.model.policy import Managed, Policy, Problem, Start, Stop
@@ -211,6 +211,6 @@ def _all_known(
     uuids |= {str(m.definition.uuid) for m in known.values() if m and m.definition.uuid}
     for name in names:
         if name not in labels and name.lower() not in uuids:
-            near = difflib.get_close_matches(name, sorted(labels), n=1)
-            hint = f"did you mean {near[0]}?" if near else "lamplighter status lists them all"
+            near = closest(name, labels)
+            hint = f"did you mean {near}?" if near else "lamplighter status lists them all"
             raise UsageError(f"there is no domain {name!r}", hint=hint)

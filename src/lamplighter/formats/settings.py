@@ -7,11 +7,11 @@ in both and refused: the setting is a clean shutdown, with a note that says why.
 
 from __future__ import annotations
 
-import difflib
 from math import isfinite
 from typing import TYPE_CHECKING, TypeVar
 
 from lamplighter.formats.quantity import DURATION_FORMS, format_duration, parse_duration
+from lamplighter.model.nearest import closest
 from lamplighter.model.policy import Setting, Start, Stop
 
 if TYPE_CHECKING:
@@ -89,8 +89,8 @@ def duration(value: object, origin: Location) -> Setting[float]:
 
 def nearest(given: str, known: Iterable[str]) -> str:
     """A hint that names the known word nearest to a given one; empty when none is near."""
-    near = difflib.get_close_matches(given.lower(), list(known), n=1)
-    return f"did you mean {near[0]}?" if near else ""
+    near = closest(given.lower(), known)
+    return f"did you mean {near}?" if near else ""
 
 
 def listed(words: Iterable[str]) -> str:

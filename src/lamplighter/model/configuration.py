@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 class HostSettings:
     """The ``[host]`` table. Paths are absolute: relative ones were taken from the file's folder.
 
-    ``parallel_starts`` bounds how many domains are being created at one time; they boot side by side.
+    ``parallel_starts`` bounds how many domains are being created at one time; all of them may boot
+    at one time.
     """
 
     toolstack: Setting[str] = Setting("auto")

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, cast
 
 from lamplighter.host.capabilities import is_control_domain
 from lamplighter.toolstacks.embedded import EmbeddedToolstack
-from lamplighter.toolstacks.xl import XlToolstack
 
 if TYPE_CHECKING:
     from lamplighter.model.clock import Clock
     from lamplighter.model.configuration import Configuration
     from lamplighter.toolstacks.base import Toolstack
+    from lamplighter.toolstacks.xl import XlToolstack
+
+    class _Xl(Protocol):
+        XlToolstack: type[XlToolstack]
 
 
 def choose(configuration: Configuration, clock: Clock) -> Toolstack:
@@ -20,5 +24,10 @@ def choose(configuration: Configuration, clock: Clock) -> Toolstack:
     settings = configuration.host
     wanted, call_timeout = settings.toolstack.value, settings.call_timeout.value
     if wanted == "xl" or (wanted == "auto" and is_control_domain()):
-        return XlToolstack(clock, call_timeout=call_timeout)
+        return _load_xl().XlToolstack(clock, call_timeout=call_timeout)
     return EmbeddedToolstack(Path(settings.run.value), clock, call_timeout=call_timeout)
+
+
+def _load_xl() -> _Xl:
+    # What starts programs takes long to import; an embedded host has no use for it.
+    return cast("_Xl", import_module("lamplighter.toolstacks.xl"))
