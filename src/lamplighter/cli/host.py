@@ -51,6 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "words",
         metavar="DIR",
         nargs="*",
+        default=[],
         help="the host's folder (else that of the configuration, if it is of an embedded host, "
         f"else ./{DEFAULT_FOLDER})",
     )

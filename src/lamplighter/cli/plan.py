@@ -30,9 +30,14 @@ HEADERS = ("DOMAIN", "WOULD", "WHY")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's own arguments."""
-    parser.add_argument("direction", choices=[direction.value for direction in Direction])
     parser.add_argument(
-        "names", metavar="DOMAIN", nargs="*", help="only these domains, by name or UUID"
+        "direction",
+        metavar="up|down",
+        choices=[direction.value for direction in Direction],
+        help="the run that is planned",
+    )
+    parser.add_argument(
+        "names", metavar="DOMAIN", nargs="*", default=[], help="only these domains, by name or UUID"
     )
 
 

@@ -63,6 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "names",
         metavar="DOMAIN",
         nargs="*",
+        default=[],
         help="only these domains, by name or UUID; whatever their policy says",
     )
 

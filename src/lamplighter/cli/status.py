@@ -75,7 +75,8 @@ def run(args: argparse.Namespace, context: Context) -> int:
             document |= error_document(look.error)
         context.print_json(document)
     else:
-        context.print(status_text(rows, style_of(context.out, context.environ)))
+        style = style_of(context.out, context.environ)
+        context.print(status_text(rows, style, seen=look.error is None))
         tell_stray_problems(look.roster.problems, {row.name for row in rows}, context)
         if look.error is not None:
             hint = f"\n  {look.error.hint}" if look.error.hint else ""
@@ -127,10 +128,10 @@ def _exit_status(rows: Sequence[Row], roster: Roster) -> int:
     return int(missing or any(problem.fatal for problem in roster.problems))
 
 
-def status_text(rows: Sequence[Row], style: Style) -> str:
-    """Lay out the rows, and count what is up."""
+def status_text(rows: Sequence[Row], style: Style, *, seen: bool = True) -> str:
+    """Lay out the rows, and count what is up; without ``seen`` nobody knows what runs."""
     if not rows:
-        return "no domain is defined and none runs"
+        return "no domain is defined and none runs" if seen else "no domain is defined"
     cells = [
         (
             row.name,

@@ -1,0 +1,167 @@
+"""The commands as somebody types them: each a process, at an embedded host of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+LAMPLIGHTER = [sys.executable, "-m", "lamplighter"]
+
+CONFIGURATION = """\
+[host]
+toolstack = "embedded"
+definitions = ["domains/*.cfg"]
+state = "state"
+run = "run"
+
+[defaults]
+stop_timeout = "300s"
+
+[domain.prompt]
+start = "always"
+"""
+
+DEFINITIONS = {
+    "prompt": 'embedded_boot = "1s"\nembedded_shutdown = "1s"\n',
+    "sleepy": 'embedded_guest = "slow"\nembedded_boot = "1s"\nembedded_shutdown = "120s"\n',
+    "naïve": 'embedded_boot = "1s"\nembedded_shutdown = "1s"\n',
+}
+
+
+class Shell:
+    """Types commands at one host."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.environment = {
+            **os.environ,
+            "LAMPLIGHTER_CONFIG": str(folder / "lamplighter.toml"),
+            "PYTHONUTF8": "1",
+        }
+
+    def type(self, *words: str, **others: Any) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*LAMPLIGHTER, *words],
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+            **others,
+        )
+
+    def ask(self, *words: str, status: int = 0) -> dict[str, Any]:
+        ended = self.type("--json", *words)
+        assert ended.returncode == status, (words, ended.stdout, ended.stderr)
+        document: dict[str, Any] = json.loads(ended.stdout)
+        return document
+
+    def begin(self, *words: str) -> subprocess.Popen[str]:
+        """Start a command; return once it has told of the first transition."""
+        process = subprocess.Popen(
+            [*LAMPLIGHTER, *words],
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stderr is not None
+        assert "->" in process.stderr.readline()
+        return process
+
+
+@pytest.fixture(scope="module")
+def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
+    folder = tmp_path_factory.mktemp("host")
+    folder.chmod(0o755)
+    (folder / "domains").mkdir(mode=0o755)
+    for name, text in DEFINITIONS.items():
+        path = folder / "domains" / f"{name}.cfg"
+        path.write_text(f'name = "{name}"\nmemory = 64\n{text}', encoding="utf-8")
+        path.chmod(0o644)
+    (folder / "lamplighter.toml").write_text(CONFIGURATION)
+    shell = Shell(folder)
+    started = shell.type("host", "start", str(folder), "--speed", "20")
+    assert started.returncode == 0, started.stderr
+    yield shell
+    assert shell.type("host", "stop").returncode == 0
+
+
+def outcomes(document: dict[str, Any]) -> dict[str, str]:
+    return {entry["name"]: entry["outcome"] for entry in document["domains"]}
+
+
+def test_up_status_plan_down_history_tell_one_story(shell: Shell) -> None:
+    up = shell.ask("up")
+    assert outcomes(up) == {"prompt": "started", "sleepy": "skipped", "naïve": "skipped"}
+    assert shell.ask("up", "naïve")["exit"] == 0
+    seen = {entry["name"]: entry["seen"] for entry in shell.ask("status")["domains"]}
+    assert seen == {"prompt": "running", "sleepy": "absent", "naïve": "running"}
+    verbs = {step["name"]: step["verb"] for step in shell.ask("plan", "down")["steps"]}
+    assert verbs == {"prompt": "stop", "naïve": "stop"}
+    assert outcomes(shell.ask("down")) == {"prompt": "clean", "naïve": "clean"}
+    assert [run["direction"] for run in shell.ask("history")["runs"][:3]] == ["down", "up", "up"]
+    assert shell.ask("status", status=1)["exit"] == 1
+
+
+def test_an_answer_without_a_reader_is_no_traceback(shell: Shell) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    ended = subprocess.run(
+        [*LAMPLIGHTER, "status"],
+        env=shell.environment,
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        check=False,
+        timeout=60,
+    )
+    os.close(writing)
+    assert (ended.returncode, ended.stderr) == (128 + signal.SIGPIPE, b"")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_stop_in_order_and_another_run_is_told_who_holds_the_host(
+    shell: Shell, number: signal.Signals
+) -> None:
+    assert shell.ask("up", "sleepy")["exit"] == 0
+    stop = shell.begin("down", "sleepy")
+    busy = shell.ask("up", "prompt", status=75)
+    assert str(stop.pid) in busy["error"]["message"]
+    stop.send_signal(number)
+    out, err = stop.communicate(timeout=30)
+    assert stop.returncode == 128 + number, err
+    assert "interrupted" in err
+    assert "unknown" in out
+    (last,) = shell.ask("history", "--limit", "1")["runs"]
+    assert last["ended"] is not None
+    assert outcomes(last) == {"sleepy": "unknown"}
+
+
+def test_a_host_that_does_not_run_is_not_a_host_without_domains(shell: Shell) -> None:
+    elsewhere = shell.folder.parent / "elsewhere.toml"
+    elsewhere.write_text('[host]\ntoolstack = "embedded"\nrun = "nowhere"\nstate = "none"\n')
+    ended = shell.type("--config", str(elsewhere), "status")
+    assert ended.returncode == 69
+    assert ended.stdout == "no domain is defined\n"
+    assert "lamplighter host start" in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "missing"), [(("plan",), "up|down"), (("host",), "start|stop|status")]
+)
+def test_only_what_is_missing_is_asked_for(
+    shell: Shell, words: tuple[str, ...], missing: str
+) -> None:
+    ended = shell.type(*words)
+    assert ended.returncode == 2
+    assert ended.stderr.splitlines()[0].endswith(f"arguments are required: {missing}")
