@@ -73,7 +73,7 @@ def test_a_domain_is_created_seen_and_destroyed(on_host: OnHost) -> None:
     ("text", "says"),
     [
         ('name = "contract-broken"\nmemory = \n', r"broken\.cfg"),
-        ('name = "contract-broken"\nkernel = "/nowhere"\nmemory = 16000000\n', "(?i)memory|/nowhere"),
+        ('name = "contract-broken"\nkernel = "/none"\nmemory = 16000000\n', "(?i)memory|/none"),
         (None, r"broken\.cfg.*No such file"),
     ],
     ids=["malformed", "impossible", "missing"],
