@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from lab.scenario import Scenario
     from lab.variants import Variant
 
-BOOT_TIME = 300.0
+BOOT_TIME = 450.0
 INSTALL_TIME = 300.0
 INCOMING = "/var/lib/lamplighter-lab/incoming"
 KEPT = wheels.ROOT / "build" / "lab"
@@ -119,7 +119,7 @@ class Bench:
     def _begin(self) -> None:
         self.link.drop()
         self.machine.load()
-        self.link.wait(60)
+        self.link.wait(120)
 
     def _install(self) -> None:
         deadline = Deadline(INSTALL_TIME)

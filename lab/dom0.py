@@ -32,7 +32,7 @@ Value = str | int | list[str]
 NAMESPACE = uuid.UUID("6c616d70-6c69-4768-9465-720000000000")
 CONSOLES = "/var/log/xen/console"
 DEFINITIONS = "/etc/xen"
-REBOOT_TIME = 300.0
+REBOOT_TIME = 450.0
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from lab.dom0 import Dom0
     from lab.variants import Variant
 
-DEADLINE = 240.0
+DEADLINE = 400.0
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from lab.steps import UNIT, runs_of
 if TYPE_CHECKING:
     from lab.dom0 import Dom0
 
-DEADLINE = 400.0
+DEADLINE = 700.0
 
 
 def run(host: Dom0) -> None:
