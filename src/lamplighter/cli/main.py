@@ -17,6 +17,7 @@ import io
 import os
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TextIO, cast
 
@@ -129,7 +130,11 @@ def execute(
 def tell_error(error: LamplighterError, context: Context) -> None:
     """Tell the error that ended the command: to a person, or as the command's document."""
     if context.as_json and not isinstance(error, OutputError):
-        context.print_json(error_document(error))
+        try:
+            context.print_json(error_document(error))
+        except OutputError as lost:
+            tell_error(error, replace(context, as_json=False))
+            tell_error(lost, context)
     else:
         context.warn(error.message + (f"\n  {error.hint}" if error.hint else ""))
 

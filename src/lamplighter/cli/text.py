@@ -116,8 +116,10 @@ def table(
     ``colours`` has for each row the colours of its columns, by their numbers.
     """
     cells = [[printable(cell) for cell in row] for row in rows]
+    # On a terminal a cell as wide as half of it stands out of its column, not all others with it.
+    widest = style.width // 2 if style.width else None
     widths = [
-        max([len(header), *(len(row[column]) for row in cells)])
+        max([len(header), *(n for row in cells if (n := len(row[column])) <= (widest or n))])
         for column, header in enumerate(headers[:-1])
     ]
     indent = sum(widths) + len(GAP) * len(widths)

@@ -7,13 +7,13 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 LAMPLIGHTER = [sys.executable, "-m", "lamplighter"]
 
@@ -165,3 +165,24 @@ def test_only_what_is_missing_is_asked_for(
     ended = shell.type(*words)
     assert ended.returncode == 2
     assert ended.stderr.splitlines()[0].endswith(f"arguments are required: {missing}")
+
+
+@pytest.mark.parametrize("words", [("status",), ("--json", "status"), ("--json", "up", "nobody")])
+def test_an_answer_that_does_not_fit_on_the_disk_is_said_so(
+    shell: Shell, words: tuple[str, ...]
+) -> None:
+    with Path("/dev/full").open("w", encoding="utf-8") as full:
+        ended = subprocess.run(
+            [*LAMPLIGHTER, *words],
+            env=shell.environment,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+    assert ended.returncode in (1, 2)
+    assert ended.stderr.splitlines()[-1].endswith(
+        "the answer cannot be written: No space left on device"
+    )
+    assert "Traceback" not in ended.stderr

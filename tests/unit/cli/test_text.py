@@ -116,3 +116,12 @@ def test_a_path_breaks_only_at_its_slashes() -> None:
     told = 'stop = "leave" (/tmp/a-host-of-mine/domains/web-server.cfg:6:1)'
     assert wrap(told, 36) == ['stop = "leave" (/tmp/a-host-of-mine/', "domains/web-server.cfg:6:1)"]
     assert "".join(wrap("/x" * 40, 24)) == "/x" * 40
+
+
+def test_one_very_long_name_does_not_push_all_others_off_the_terminal() -> None:
+    rows = [("x" * 100, "up", "a"), ("db", "down", "b")]
+    wide, narrow = (
+        table(("NAME", "WAY", "NOTE"), rows, style) for style in (Style(), Style(width=60))
+    )
+    assert narrow.splitlines() == ["NAME  WAY   NOTE", "x" * 100 + "  up    a", "db    down  b"]
+    assert wide.splitlines()[2].startswith("db" + " " * 98)
