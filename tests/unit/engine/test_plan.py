@@ -142,3 +142,14 @@ def test_notes_such_as_a_refused_suspend_go_with_the_step() -> None:
     house = Roster({"web": Managed(Definition("web", WEB, Kind.PV, "x"), policy)})
     (step,) = plan_down(house, [Sighting(2, WEB, "web")]).steps
     assert step.notes == ("suspend is refused",)
+
+
+def test_a_table_of_its_own_counts_for_a_domain_that_no_definition_describes() -> None:
+    leave = Policy(stop=Setting(Stop.LEAVE, Location("lamplighter.toml", 9, 1)))
+    broken = Problem("syntax", "a string has no end", domain="byhand")
+    house = Roster(named={"byhand": leave}, problems=(broken,))
+    (step,) = plan_down(house, [Sighting(4, WEB, "byhand")]).steps
+    assert (step.verb, step.outcome) == (Verb.NOTHING, Outcome.SKIPPED)
+    assert "no file knows" not in step.reason
+    (gone,) = plan_down(house, [], ["byhand"]).steps
+    assert gone.policy is leave

@@ -215,3 +215,8 @@ def test_the_newest_incarnation_is_shown_and_since_belongs_to_it() -> None:
     old, new = seen(3, dying=True), seen(8)
     row = row_of(old, new, past=Trace("db", moved(Phase.UP, domid=3)))
     assert (row.domid, row.seen, row.since) == (8, Seen.RUNNING, None)
+
+
+def test_a_stranger_with_a_table_of_its_own_is_told_by_that() -> None:
+    row = only(status_rows(Roster(named={"db": LEFT}), View([seen()]), {}))
+    assert row.why.endswith("; down will leave it")
