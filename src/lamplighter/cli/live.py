@@ -149,6 +149,8 @@ def _cells(row: _Row, now: float) -> tuple[RenderableType, ...]:
     bar = ProgressBar(total=row.limit, completed=min(elapsed, row.limit), width=BAR_WIDTH)
     limit = Text(f"of {duration(row.limit)}", style="dim")
     line = Table.grid(padding=(0, 1))
+    line.add_column()
+    line.add_column(no_wrap=True)  # a row is one line, however narrow the terminal is
     line.add_row(bar, limit)
     return name, Text(row.phase.value, style=COLOURS["busy"]), Text(duration(elapsed)), line
 

@@ -251,3 +251,15 @@ def test_lines_do_not_import_rich() -> None:
         [sys.executable, "-c", asked], env=environ, stdout=subprocess.PIPE, check=True
     )
     assert answer.stdout == b"False\n"
+
+
+@pytest.mark.parametrize("width", [30, 40, 50])
+def test_a_row_stays_one_line_on_a_narrow_terminal(width: int) -> None:
+    clock = Hands()
+    picture = Picture(clock)
+    picture.began(plan("db", "mail"))
+    picture.moved(moved("db", Phase.UP, Phase.ASKED))
+    picture.moved(moved("mail", Phase.UP, Phase.ASKED))
+    clock.now += 12.3
+    lines = drawn(picture, width=width)
+    assert [line.split()[0][:2] for line in lines] == ["db", "ma", "do"]
