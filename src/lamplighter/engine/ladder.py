@@ -16,7 +16,7 @@ the guest's word.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from lamplighter.engine import patience
@@ -45,93 +45,32 @@ from lamplighter.engine.events import (
     Seen,
     Tick,
 )
+from lamplighter.engine.standing import ALIVE, Ladder
 from lamplighter.engine.verdict import verdict
-from lamplighter.model.domain import Kind, ShutdownReason, Sighting
+from lamplighter.model.domain import Kind, ShutdownReason
 from lamplighter.model.lifecycle import Phase, check_transition
 from lamplighter.model.outcome import Outcome
 
 if TYPE_CHECKING:
+    from lamplighter.model.domain import Sighting
     from lamplighter.model.policy import Policy
-
-#: What ``control/shutdown`` holds while our request stands.
-POWEROFF = b"poweroff"
-
-#: An incarnation that ended like this may be followed by another one.
-COMES_BACK = frozenset(
-    {
-        ShutdownReason.REBOOT,
-        ShutdownReason.CRASH,
-        ShutdownReason.WATCHDOG,
-        ShutdownReason.SOFT_RESET,
-    },
-)
-
-#: Phases in which the domain still executes and its time may run out.
-ALIVE = frozenset({Phase.UP, Phase.ASKED, Phase.GIVEN_UP, Phase.ACKNOWLEDGED})
-
-
-@dataclass(frozen=True, slots=True)
-class Ladder:
-    """Where one domain's stop stands. Moments are host seconds on the events' clock.
-
-    ``since`` is when the phase began, ``listed`` whether the last listing that worked held the
-    domain, ``retry_at`` when a call that failed is tried again, ``reason`` why the current
-    incarnation shut down, as far as it was seen.
-    """
-
-    sighting: Sighting
-    stop_timeout: float
-    rung_timeout: float
-    begun: float
-    since: float
-    destroy_wanted: bool = False
-    phase: Phase = Phase.UP
-    able: bool | None = None
-    listed: bool = True
-    reason: ShutdownReason | None = None
-    acknowledged: bool = False
-    forced: bool = False
-    begun_ended: bool = False
-    seen_dying: bool = False
-    requests: int = 0
-    destroys: int = 0
-    retry_at: float | None = None
-    blind: str = ""
-    remarks: tuple[str, ...] = ()
-
-    @property
-    def deadline(self) -> float:
-        """When the whole stop's time is up."""
-        return self.begun + self.stop_timeout
-
-    @property
-    def patience(self) -> float:
-        """How long the present phase may last; infinite when only the deadline ends it."""
-        match self.phase:
-            case Phase.ASKED if self.sighting.kind is Kind.HVM and self.able is not True:
-                return min(self.rung_timeout, patience.HVM_SILENCE)
-            case Phase.ASKED:
-                return self.rung_timeout
-            case Phase.REBOOTING if not self.listed:
-                return patience.REBOOT_GAP
-            case Phase.REBOOTING | Phase.ENDED if not self.sighting.dying and not self.destroys:
-                return patience.REAP_GRACE
-            case Phase.REBOOTING | Phase.ENDED | Phase.FORCING:
-                return patience.ZOMBIE_GRACE
-        return float("inf")
-
-    @property
-    def wake(self) -> float:
-        """When a ``Tick`` is wanted at the latest; a phase's patience waits for what is retried."""
-        step = self.since + self.patience if self.retry_at is None else self.retry_at
-        return min(step, self.deadline) if self.phase in ALIVE else step
-
 
 Stepped = tuple[Ladder, tuple[Action, ...]]
 
 
-def begin(sighting: Sighting, policy: Policy, now: float, *, destroy: bool = False) -> Stepped:
-    """Start a domain's stop. ``destroy``: without asking, because policy says so."""
+def begin(
+    sighting: Sighting,
+    policy: Policy,
+    now: float,
+    *,
+    destroy: bool = False,
+    restarts: bool = False,
+) -> Stepped:
+    """Start a domain's stop.
+
+    ``destroy``: without asking, because policy says so. ``restarts``: its definition has it
+    created anew when it powers off.
+    """
     limit = policy.stop_timeout.value
     ladder = Ladder(
         sighting=sighting,
@@ -140,6 +79,7 @@ def begin(sighting: Sighting, policy: Policy, now: float, *, destroy: bool = Fal
         begun=now,
         since=now,
         destroy_wanted=destroy,
+        restarts=restarts,
     )
     if not sighting.running:
         return _shut_down(replace(ladder, begun_ended=True), sighting, now)
@@ -188,7 +128,7 @@ def _conversation(ladder: Ladder, event: Event) -> Stepped:
 
 def _ready(ladder: Ladder, able: bool | None, now: float) -> Stepped:
     """The first word is the answer to ``Attend``; a later True means that it has just booted."""
-    before, ladder = ladder.able, replace(ladder, able=able)
+    before, ladder = ladder.able, replace(ladder, able=ladder.able or able)
     if ladder.phase is Phase.UP:
         return _ask(ladder, now, "asked to power off")
     if ladder.phase is Phase.ASKED and able and before is not True:
@@ -258,7 +198,7 @@ def _lives_on(ladder: Ladder, now: float) -> Stepped:
 def _shut_down(ladder: Ladder, sighting: Sighting, now: float) -> Stepped:
     """The incarnation executes no more; someone has to reap it."""
     reason = sighting.shutdown
-    phase = Phase.REBOOTING if reason in COMES_BACK else Phase.ENDED
+    phase = Phase.REBOOTING if ladder.comes_back(reason) else Phase.ENDED
     detail = f"shut down: {reason.name.lower()}" if reason else "it is being destroyed"
     ended = replace(ladder, reason=reason, seen_dying=sighting.dying, destroys=0, retry_at=None)
     return _move(ended, phase, now, detail)
@@ -308,7 +248,7 @@ def _epitaph(ladder: Ladder, reason: ShutdownReason | None, now: float) -> Stepp
     if ladder.phase not in ALIVE:
         return ladder, ()
     ladder = replace(ladder, reason=reason, listed=False, retry_at=None)
-    if reason is ShutdownReason.POWEROFF:
+    if reason is ShutdownReason.POWEROFF and not ladder.restarts:
         return ladder, (verdict(ladder),)
     if reason is None:
         return _move(ladder, Phase.REBOOTING, now, "it is gone, and may be rebooting")
@@ -331,9 +271,15 @@ def _tick(ladder: Ladder, now: float) -> Stepped:
         case Phase.REBOOTING if not ladder.listed:
             return ladder, (verdict(ladder),)
         case Phase.REBOOTING | Phase.ENDED if not ladder.sighting.dying and not ladder.destroys:
-            remarked = _remark(ladder, "nobody reaped it, so this run did")
-            return _destroy(remarked, now)
+            return _reap(ladder, now)
     return ladder, (_still_listed(ladder),)
+
+
+def _reap(ladder: Ladder, now: float) -> Stepped:
+    remarked = _remark(ladder, "nobody reaped it, so this run did")
+    moved, move = _move(remarked, ladder.phase, now, "nobody reaped it: it is taken away")
+    reaped, destroy = _destroy(moved, now)
+    return reaped, (*move, *destroy)
 
 
 def _try_again(ladder: Ladder, now: float) -> Stepped:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lamplighter.errors import UsageError
+from lamplighter.model.domain import ShutdownReason
 from lamplighter.model.nearest import closest
 from lamplighter.model.outcome import Outcome
 from lamplighter.model.plan import Direction, Plan, Step, Verb
@@ -110,6 +111,8 @@ def _obstacle(
     if problem is not None:
         return _why_barred(problem)
     if seen is not None and seen.shutdown is not None and not seen.dying:
+        if seen.shutdown is ShutdownReason.SUSPEND:
+            return f"another tool has suspended it as domid {seen.domid}, to save or to move it"
         told = seen.shutdown.name.lower()
         return (
             f"domid {seen.domid} of it has shut down ({told}) and is kept; "

@@ -13,7 +13,7 @@ from lamplighter.model.domain import ShutdownReason
 from lamplighter.model.outcome import Outcome
 
 if TYPE_CHECKING:
-    from lamplighter.engine.ladder import Ladder
+    from lamplighter.engine.standing import Ladder
 
 
 def verdict(ladder: Ladder) -> Finish:
@@ -36,6 +36,9 @@ def _of_own_force(ladder: Ladder) -> Finish:
 
 def _of_reason(ladder: Ladder) -> Finish:
     reason = ladder.reason
+    if reason is ShutdownReason.SUSPEND and ladder.destroys:
+        note = f"another tool had suspended it and did not end it within {ladder.stop_timeout:g} s"
+        return Finish(Outcome.FORCED, f"{note}: destroyed", good=False)
     if ladder.begun_ended:
         told = reason.name.lower() if reason else "being destroyed"
         return Finish(Outcome.ALREADY, f"it had already ended before it was asked ({told})")

@@ -75,6 +75,11 @@ class Definition:
     values: Mapping[str, Value] = field(default_factory=dict)
     locations: Mapping[str, Location] = field(default_factory=dict)
 
+    @property
+    def restarts(self) -> bool:
+        """True when ``on_poweroff`` has the toolstack create the domain anew after a power-off."""
+        return str(self.values.get("on_poweroff", "")).endswith("restart")
+
     def matches(self, sighting: Sighting) -> bool:
         """Say whether a sighting is this domain: by UUID when one is stated, else by name."""
         if self.uuid is not None:

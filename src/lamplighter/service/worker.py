@@ -123,7 +123,10 @@ class Worker:
         step = self._step
         assert step.sighting is not None, "a plan stops only what was seen"
         destroy = step.verb is Verb.DESTROY
-        return ladder.begin(step.sighting, step.policy, self._begun, destroy=destroy)
+        restarts = step.definition is not None and step.definition.restarts
+        return ladder.begin(
+            step.sighting, step.policy, self._begun, destroy=destroy, restarts=restarts
+        )
 
     async def _climb(
         self,

@@ -46,9 +46,16 @@ class Climb:
     """Feeds a ladder and keeps what it wants done."""
 
     def __init__(
-        self, sighting: Sighting = WEB, policy: Policy = POLICY, *, destroy: bool = False
+        self,
+        sighting: Sighting = WEB,
+        policy: Policy = POLICY,
+        *,
+        destroy: bool = False,
+        restarts: bool = False,
     ) -> None:
-        self.state, actions = ladder.begin(sighting, policy, 0.0, destroy=destroy)
+        self.state, actions = ladder.begin(
+            sighting, policy, 0.0, destroy=destroy, restarts=restarts
+        )
         self.actions: list[Action] = list(actions)
 
     def feed(self, *events: Event) -> list[Action]:
@@ -284,3 +291,50 @@ def test_what_waits_for_a_retry_does_not_wake_before_it() -> None:
         assert climb.feed(Tick(now)) == []
         assert climb.state.wake == 6.0, "a wake that has passed would spin"
     assert climb.feed(Tick(6.0)) == [Ask(7)]
+
+
+def test_a_domain_that_another_tool_saves_is_left_alone_until_its_time_is_up() -> None:
+    for climb in (Climb().asked(), Climb(ended(ShutdownReason.SUSPEND))):
+        climb.feed(Seen(2.0, ended(ShutdownReason.SUSPEND)))
+        assert climb.feed(Tick(179.0)) == []
+        assert climb.state.wake == 180.0
+        assert climb.feed(Tick(180.0)) == [Destroy(7)]
+        climb.feed(Destroyed(180.1), NotListed(180.2))
+        assert (climb.finish.outcome, climb.finish.good) == (Outcome.FORCED, False)
+        assert "another tool had suspended it" in climb.finish.note
+
+
+def test_a_domain_that_was_being_saved_and_is_gone_is_told_so() -> None:
+    climb = Climb(ended(ShutdownReason.SUSPEND))
+    climb.feed(NotListed(60.0))
+    assert climb.finish.outcome is Outcome.ALREADY
+
+
+def test_a_power_off_that_the_definition_has_restarted_is_followed_like_a_reboot() -> None:
+    climb = Climb(restarts=True).asked()
+    climb.feed(Request(1.0, 7, b""), Seen(2.0, ended(ShutdownReason.POWEROFF)))
+    assert climb.feed(NotListed(2.5)) == []
+    assert climb.feed(Seen(5.0, replace(WEB, domid=8))) == [Attend(8)]
+
+
+def test_a_power_off_that_nobody_restarts_although_the_definition_says_so_is_clean() -> None:
+    climb = Climb(restarts=True).asked()
+    climb.feed(Request(1.0, 7, b""), NotListed(2.0), Epitaph(2.1, ShutdownReason.POWEROFF))
+    assert climb.state.phase is Phase.REBOOTING
+    climb.feed(Tick(2.1 + patience.REBOOT_GAP))
+    assert climb.finish == Finish(Outcome.CLEAN)
+
+
+def test_reaping_is_told_before_it_is_done() -> None:
+    climb = Climb().asked()
+    climb.feed(Seen(2.0, ended(ShutdownReason.POWEROFF)), Tick(2.0 + patience.REAP_GRACE))
+    told = "nobody reaped it: it is taken away"
+    assert climb.actions[-2:] == [Move(Phase.ENDED, told), Destroy(7)]
+
+
+def test_a_guest_that_plays_with_its_feature_node_is_asked_again_only_once() -> None:
+    climb = Climb().asked(able=None)
+    assert climb.feed(Ready(1.0, 7, able=True)) == [Ask(7)]
+    for now in range(2, 60):
+        assert climb.feed(Ready(now, 7, able=now % 2 == 0)) == []
+    assert climb.feed(Tick(61.0)) == [Clear(7)]

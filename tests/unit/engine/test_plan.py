@@ -84,6 +84,13 @@ def test_up_says_how_to_remove_what_has_shut_down_and_is_kept() -> None:
     assert "lamplighter down web" in step.reason
 
 
+def test_up_does_not_advise_to_remove_a_domain_that_another_tool_is_saving() -> None:
+    saved = Sighting(6, WEB, "web", shutdown=ShutdownReason.SUSPEND)
+    (step,) = plan_up(roster(managed("web", WEB)), [saved]).steps
+    assert step.outcome is Outcome.FAILED
+    assert step.reason == "another tool has suspended it as domid 6, to save or to move it"
+
+
 def test_up_starts_a_domain_whose_last_incarnation_is_still_dying() -> None:
     dying = Sighting(6, WEB, "", shutdown=ShutdownReason.POWEROFF, dying=True)
     (step,) = plan_up(roster(managed("web", WEB)), [dying]).steps

@@ -211,3 +211,14 @@ def test_what_is_done_is_told_in_order() -> None:
         assert {transition.domid for transition in host.heard.transitions} == {1}
 
     simulate(story)
+
+
+def test_a_domain_that_is_created_anew_when_it_powers_off_is_never_called_clean() -> None:
+    async def story(host: Simulation) -> None:
+        host.define("phoenix", on_poweroff="restart")
+        await host.up()
+        assert await host.down() == {"phoenix": Outcome.FORCED}
+        await CLOCK.sleep(60)
+        assert host.running() == {}
+
+    simulate(story, policy=POLICY)

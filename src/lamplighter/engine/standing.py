@@ -1,0 +1,97 @@
+"""Where one domain's stop stands: the state that ``ladder`` steps from event to event."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from lamplighter.engine import patience
+from lamplighter.model.domain import Kind, ShutdownReason
+from lamplighter.model.lifecycle import Phase
+
+if TYPE_CHECKING:
+    from lamplighter.model.domain import Sighting
+
+#: An incarnation that ended like this may be followed by another one.
+COMES_BACK = frozenset(
+    {
+        ShutdownReason.REBOOT,
+        ShutdownReason.CRASH,
+        ShutdownReason.WATCHDOG,
+        ShutdownReason.SOFT_RESET,
+    },
+)
+
+#: Phases in which the domain still executes and its time may run out.
+ALIVE = frozenset({Phase.UP, Phase.ASKED, Phase.GIVEN_UP, Phase.ACKNOWLEDGED})
+
+
+@dataclass(frozen=True, slots=True)
+class Ladder:
+    """Where one domain's stop stands. Moments are host seconds on the events' clock.
+
+    ``since`` is when the phase began, ``listed`` whether the last listing that worked held the
+    domain, ``retry_at`` when a call that failed is tried again, ``reason`` why the current
+    incarnation shut down, as far as it was seen. ``able`` stays True once the kernel has said
+    so. ``restarts``: the definition has the domain created anew when it powers off.
+    """
+
+    sighting: Sighting
+    stop_timeout: float
+    rung_timeout: float
+    begun: float
+    since: float
+    destroy_wanted: bool = False
+    restarts: bool = False
+    phase: Phase = Phase.UP
+    able: bool | None = None
+    listed: bool = True
+    reason: ShutdownReason | None = None
+    acknowledged: bool = False
+    forced: bool = False
+    begun_ended: bool = False
+    seen_dying: bool = False
+    requests: int = 0
+    destroys: int = 0
+    retry_at: float | None = None
+    blind: str = ""
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def deadline(self) -> float:
+        """When the whole stop's time is up."""
+        return self.begun + self.stop_timeout
+
+    @property
+    def being_saved(self) -> bool:
+        """True while another tool may still read the memory: to reap it now would lose it."""
+        suspended = self.reason is ShutdownReason.SUSPEND
+        return suspended and not self.sighting.dying and not self.destroys
+
+    def comes_back(self, reason: ShutdownReason | None) -> bool:
+        """Say whether another incarnation may follow one that ended like this."""
+        return reason in COMES_BACK or (self.restarts and reason is ShutdownReason.POWEROFF)
+
+    @property
+    def patience(self) -> float:
+        """How long the present phase may last; infinite when only the deadline ends it."""
+        match self.phase:
+            case Phase.ASKED if self.sighting.kind is Kind.HVM and self.able is not True:
+                return min(self.rung_timeout, patience.HVM_SILENCE)
+            case Phase.ASKED:
+                return self.rung_timeout
+            case Phase.REBOOTING if not self.listed:
+                return patience.REBOOT_GAP
+            case Phase.ENDED if self.being_saved:
+                return max(patience.REAP_GRACE, self.deadline - self.since)
+            case Phase.REBOOTING | Phase.ENDED if not self.sighting.dying and not self.destroys:
+                return patience.REAP_GRACE
+            case Phase.REBOOTING | Phase.ENDED | Phase.FORCING:
+                return patience.ZOMBIE_GRACE
+        return float("inf")
+
+    @property
+    def wake(self) -> float:
+        """When a ``Tick`` is wanted at the latest; a phase's patience waits for what is retried."""
+        step = self.since + self.patience if self.retry_at is None else self.retry_at
+        return min(step, self.deadline) if self.phase in ALIVE else step
