@@ -25,15 +25,19 @@ state = "state"
 run = "run"
 
 [defaults]
-stop_timeout = "300s"
+stop_timeout = "9999s"
 
 [domain.prompt]
 start = "always"
 """
 
+#: It outlasts every test.
+SLEEPY = 'embedded_guest = "slow"\nembedded_boot = "1s"\nembedded_shutdown = "9000s"\n'
+
 DEFINITIONS = {
     "prompt": 'embedded_boot = "1s"\nembedded_shutdown = "1s"\n',
-    "sleepy": 'embedded_guest = "slow"\nembedded_boot = "1s"\nembedded_shutdown = "120s"\n',
+    "sleepy-2": SLEEPY,
+    "sleepy-15": SLEEPY,
     "naïve": 'embedded_boot = "1s"\nembedded_shutdown = "1s"\n',
 }
 
@@ -103,10 +107,20 @@ def outcomes(document: dict[str, Any]) -> dict[str, str]:
 
 def test_up_status_plan_down_history_tell_one_story(shell: Shell) -> None:
     up = shell.ask("up")
-    assert outcomes(up) == {"prompt": "started", "sleepy": "skipped", "naïve": "skipped"}
+    assert outcomes(up) == {
+        "prompt": "started",
+        "naïve": "skipped",
+        "sleepy-2": "skipped",
+        "sleepy-15": "skipped",
+    }
     assert shell.ask("up", "naïve")["exit"] == 0
     seen = {entry["name"]: entry["seen"] for entry in shell.ask("status")["domains"]}
-    assert seen == {"prompt": "running", "sleepy": "absent", "naïve": "running"}
+    assert seen == {
+        "prompt": "running",
+        "naïve": "running",
+        "sleepy-2": "absent",
+        "sleepy-15": "absent",
+    }
     verbs = {step["name"]: step["verb"] for step in shell.ask("plan", "down")["steps"]}
     assert verbs == {"prompt": "stop", "naïve": "stop"}
     assert outcomes(shell.ask("down")) == {"prompt": "clean", "naïve": "clean"}
@@ -133,8 +147,9 @@ def test_an_answer_without_a_reader_is_no_traceback(shell: Shell) -> None:
 def test_a_signal_ends_a_stop_in_order_and_another_run_is_told_who_holds_the_host(
     shell: Shell, number: signal.Signals
 ) -> None:
-    assert shell.ask("up", "sleepy")["exit"] == 0
-    stop = shell.begin("down", "sleepy")
+    name = f"sleepy-{number.value}"
+    assert shell.ask("up", name)["exit"] == 0
+    stop = shell.begin("down", name)
     busy = shell.ask("up", "prompt", status=75)
     assert str(stop.pid) in busy["error"]["message"]
     stop.send_signal(number)
@@ -144,7 +159,7 @@ def test_a_signal_ends_a_stop_in_order_and_another_run_is_told_who_holds_the_hos
     assert "unknown" in out
     (last,) = shell.ask("history", "--limit", "1")["runs"]
     assert last["ended"] is not None
-    assert outcomes(last) == {"sleepy": "unknown"}
+    assert outcomes(last) == {name: "unknown"}
 
 
 def test_a_host_that_does_not_run_is_not_a_host_without_domains(shell: Shell) -> None:
