@@ -13,6 +13,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from lamplighter.engine.plan import DOM0
+from lamplighter.model.domain import ShutdownReason
 from lamplighter.model.lifecycle import Phase
 from lamplighter.model.outcome import Outcome
 from lamplighter.model.plan import Direction
@@ -236,6 +237,8 @@ def _why_absent(managed: Managed, view: View, problem: Problem | None, trace: Tr
 def _why_ended(name: str, state: Seen, seen: Sighting) -> str:
     if state is Seen.DYING or seen.shutdown is None:
         return "the hypervisor is taking it apart"
+    if seen.shutdown is ShutdownReason.SUSPEND:
+        return "another tool has suspended it, to save or to move it"
     reason = seen.shutdown.name.lower().replace("_", " ")
     return f"has shut down ({reason}) and is kept; lamplighter down {name} takes it away"
 

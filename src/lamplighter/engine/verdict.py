@@ -38,7 +38,7 @@ def _of_reason(ladder: Ladder) -> Finish:
     reason = ladder.reason
     if reason is ShutdownReason.SUSPEND and ladder.destroys:
         note = f"another tool had suspended it and did not end it within {ladder.stop_timeout:g} s"
-        return Finish(Outcome.FORCED, f"{note}: destroyed", good=False)
+        return Finish(Outcome.FAILED, f"{note}: destroyed", good=False)
     if ladder.begun_ended:
         told = reason.name.lower() if reason else "being destroyed"
         return Finish(Outcome.ALREADY, f"it had already ended before it was asked ({told})")

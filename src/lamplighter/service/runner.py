@@ -14,7 +14,7 @@ from lamplighter.errors import JournalError
 from lamplighter.model.outcome import Outcome, Result
 from lamplighter.model.plan import Plan, Step, Verb
 from lamplighter.model.run import Run, Transition
-from lamplighter.service.observer import Observer
+from lamplighter.service.observer import SAFETY, Observer
 from lamplighter.service.worker import Means, Worker
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class Runner:
             asyncio.Semaphore(self._host.configuration.host.parallel_starts.value),
             self._record,
         )
-        watching = asyncio.create_task(observer.watch())
+        watching = asyncio.create_task(self._look(observer))
         try:
             self._tasks = [asyncio.create_task(self._one(step, means)) for step in plan.steps]
             ends = await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -78,9 +78,18 @@ class Runner:
             watching.cancel()
             await asyncio.gather(watching, return_exceptions=True)
             await observer.close()
-        return [self._end(step, end) for step, end in zip(plan.steps, ends, strict=True)]
+        return [await self._end(step, end) for step, end in zip(plan.steps, ends, strict=True)]
 
-    def _end(self, step: Step, end: Result | BaseException) -> Result:
+    async def _look(self, observer: Observer) -> None:
+        """Look at the host as long as the run lives: a defect of ours must not blind them all."""
+        told = ""
+        while True:
+            (end,) = await asyncio.gather(observer.watch(), return_exceptions=True)
+            if isinstance(end, Exception) and told != (told := repr(end)):
+                self._listener.said("".join(traceback.format_exception(end)))
+            await self._host.clock.sleep(SAFETY)
+
+    async def _end(self, step: Step, end: Result | BaseException) -> Result:
         """A defect of ours in one domain's part is that domain's failure, and is told in full."""
         if isinstance(end, Result):
             return end
@@ -96,7 +105,7 @@ class Runner:
             note=f"a defect of Lamplighter's: {end!r}",
             good=False,
         )
-        self._listener.settled(result)
+        await self._settle(result)
         return result
 
     async def _one(self, step: Step, means: Means) -> Result:

@@ -300,7 +300,7 @@ def test_a_domain_that_another_tool_saves_is_left_alone_until_its_time_is_up() -
         assert climb.state.wake == 180.0
         assert climb.feed(Tick(180.0)) == [Destroy(7)]
         climb.feed(Destroyed(180.1), NotListed(180.2))
-        assert (climb.finish.outcome, climb.finish.good) == (Outcome.FORCED, False)
+        assert (climb.finish.outcome, climb.finish.good) == (Outcome.FAILED, False)
         assert "another tool had suspended it" in climb.finish.note
 
 

@@ -97,6 +97,11 @@ def test_a_wanted_domain_that_runs_needs_no_words() -> None:
             Seen.SHUT_DOWN,
             "has shut down (soft reset) and is kept; lamplighter down db takes it away",
         ),
+        (
+            seen(shutdown=ShutdownReason.SUSPEND),
+            Seen.SHUT_DOWN,
+            "another tool has suspended it, to save or to move it",
+        ),
     ],
 )
 def test_states_of_a_domain_that_is_there(sighting: Sighting, state: Seen, why: str) -> None:

@@ -17,6 +17,7 @@ from lamplighter.xenstore import paths
 from tests.simulated import CLOCK, simulate
 
 if TYPE_CHECKING:
+    from lamplighter.model.domain import Sighting
     from tests.simulated import Simulation
 
 POLICY = """
@@ -61,6 +62,24 @@ def test_a_toolstack_that_never_lists_again_makes_every_end_unknown() -> None:
         assert await host.down() == {"web": Outcome.UNKNOWN}
         assert host.run.exit == 1
         assert "list failed" in host.result("web").note
+
+    simulate(story, policy=POLICY)
+
+
+def test_a_defect_in_a_listing_does_not_blind_the_whole_run() -> None:
+    async def story(host: Simulation) -> None:
+        host.define("web")
+        host.define("slow", "slow")
+        await begin(host)
+        works = host.toolstack.list
+
+        async def broken() -> list[Sighting]:
+            host.toolstack.list = works  # type: ignore[method-assign]
+            raise RuntimeError("nobody thought of this")
+
+        host.toolstack.list = broken  # type: ignore[method-assign]
+        assert await host.down() == {"slow": Outcome.CLEAN, "web": Outcome.CLEAN}
+        assert sum("nobody thought of this" in told for told in host.heard.messages) == 1
 
     simulate(story, policy=POLICY)
 
