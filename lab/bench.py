@@ -133,6 +133,7 @@ class Bench:
             ended = self.link.run(line, timeout=deadline.left)
             if ended.status:
                 raise LabError(f"the product could not be installed: {ended}")
+        self.host(deadline.left).configure()
 
 
 class Attempt:
