@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from contextlib import AsyncExitStack, ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,7 +34,7 @@ from lamplighter.service.unit_status import unit_status
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Awaitable, Callable, Iterator, Sequence
 
     from lamplighter.cli.context import Context
     from lamplighter.model.configuration import Configuration
@@ -43,6 +44,8 @@ if TYPE_CHECKING:
     from lamplighter.model.run import Run
     from lamplighter.service.host import Host
     from lamplighter.service.unit_status import UnitStatus
+
+    Look = Callable[[], Awaitable[Plan]]
 
 #: What ends a run early: a key, systemd or a shutdown, a terminal that goes away.
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -83,7 +86,9 @@ async def _carry_out(direction: Direction, names: Sequence[str], context: Contex
             plan = await make_plan(host, direction, names)
             tell_stray_problems(host.roster.problems, {s.name for s in plan.steps}, context)
             began = host.clock.monotonic()
-            run, interruption = await _run(host, plan, context, unit)
+            look_again = partial(make_plan, host, direction, names)
+            late = look_again if direction is Direction.DOWN and not names else None
+            run, interruption = await _run(host, plan, late, context, unit)
             seconds = host.clock.monotonic() - began
             toolstack, problems = host.toolstack.name, host.roster.problems
         broken = _broken(run, problems, everything=not names)
@@ -144,13 +149,13 @@ async def look(host: Host) -> Sequence[Sighting]:
 
 
 async def _run(
-    host: Host, plan: Plan, context: Context, unit: UnitStatus
+    host: Host, plan: Plan, late: Look | None, context: Context, unit: UnitStatus
 ) -> tuple[Run, int | None]:
     """Carry the plan out; return the run, and the signal that ended it early, if one did."""
     async with show_progress(context, host.clock) as progress:
         runner = Runner(host, Chorus([progress, unit]))
         with _interrupting(runner) as caught:
-            run = await runner.run(plan)
+            run = await runner.run(plan, late)
     return run, caught[0] if caught else None
 
 

@@ -7,6 +7,7 @@ never over a problem that bars a domain.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from lamplighter.errors import UsageError
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from lamplighter.model.domain import Sighting
+    from lamplighter.model.outcome import Result
     from lamplighter.model.policy import Roster
 
 #: The control domain: never a guest.
@@ -147,6 +149,24 @@ def _step_down(roster: Roster, seen: Sighting, *, by_hand: bool) -> Step:
     verb = Verb.DESTROY if policy.stop.value is Stop.DESTROY else Verb.STOP
     reason = "asked for by name" if by_hand and verb is Verb.STOP else said
     return Step(name, verb, reason, policy, definition, seen, notes=_notes(policy))
+
+
+def plan_late(plan: Plan, results: Collection[Result]) -> Plan:
+    """Keep of a later plan what an earlier one did not have, as its results tell.
+
+    That is an incarnation that was not there at the first look: created since, or created anew
+    after a reboot of its own. What the earlier plan could not stop is not tried again.
+    """
+    done = {(result.uuid, result.domid) for result in results}
+    note = "it was not there when the others were asked"
+    late = tuple(
+        replace(step, notes=(note, *step.notes))
+        for step in plan.steps
+        if step.verb is not Verb.NOTHING
+        and step.sighting is not None
+        and (step.sighting.uuid, step.sighting.domid) not in done
+    )
+    return replace(plan, steps=late)
 
 
 def _not_running(name: str, managed: Managed | None, roster: Roster) -> Step:

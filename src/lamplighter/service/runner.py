@@ -10,7 +10,8 @@ import asyncio
 import traceback
 from typing import TYPE_CHECKING
 
-from lamplighter.errors import JournalError
+from lamplighter.engine.plan import plan_late
+from lamplighter.errors import JournalError, Unreachable, XenStoreError
 from lamplighter.model.outcome import Outcome, Result
 from lamplighter.model.plan import Plan, Step, Verb
 from lamplighter.model.run import Run, Transition
@@ -18,10 +19,15 @@ from lamplighter.service.observer import SAFETY, Observer
 from lamplighter.service.worker import Means, Worker
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Callable
 
     from lamplighter.service.host import Host
     from lamplighter.service.progress import Listener
+
+    Look = Callable[[], Awaitable[Plan]]
+
+#: So often the host is looked at again at the end, as long as there is something new.
+LATE_LOOKS = 3
 
 
 class Runner:
@@ -36,13 +42,19 @@ class Runner:
         self._id = 0
         self._journal_lost = False
 
-    async def run(self, plan: Plan) -> Run:
-        """Return when every domain's part of the plan has ended."""
+    async def run(self, plan: Plan, look_again: Look | None = None) -> Run:
+        """Return when every domain's part of the plan has ended.
+
+        ``look_again`` makes the plan anew: a domain that was between two incarnations at the
+        first look, or that was created since, is carried along with the others.
+        """
         clock = self._host.clock
         started = clock.wall()
         self._listener.began(plan)
         await self._begin(plan)
         results = await self._all(plan)
+        if look_again is not None:
+            results += await self._late(look_again, results)
         ended, status = clock.wall(), int(not all(result.good for result in results))
         if self._host.journal is not None and self._id:
             await self._keep(self._host.journal.finish(self._id, ended, status))
@@ -79,6 +91,22 @@ class Runner:
             await asyncio.gather(watching, return_exceptions=True)
             await observer.close()
         return [await self._end(step, end) for step, end in zip(plan.steps, ends, strict=True)]
+
+    async def _late(self, look_again: Look, results: list[Result]) -> list[Result]:
+        """Carry out what came meanwhile, and what came while that was done."""
+        late: list[Result] = []
+        for _ in range(LATE_LOOKS):
+            if self._interrupted:
+                break
+            try:
+                plan = plan_late(await look_again(), [*results, *late])
+            except (Unreachable, XenStoreError) as error:
+                self._listener.said(f"whether another domain came meanwhile is not known: {error}")
+                break
+            if not plan.steps:
+                break
+            late += await self._all(plan)
+        return late
 
     async def _look(self, observer: Observer) -> None:
         """Look at the host as long as the run lives: a defect of ours must not blind them all."""

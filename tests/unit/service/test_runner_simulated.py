@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from lamplighter.embedded.faults import Fault, How
 from lamplighter.model.lifecycle import Phase
 from lamplighter.model.outcome import Outcome
 from lamplighter.service.observer import SAFETY
+from lamplighter.xenstore import paths
 from tests.simulated import CLOCK, simulate
 
 if TYPE_CHECKING:
@@ -220,5 +222,33 @@ def test_a_domain_that_is_created_anew_when_it_powers_off_is_never_called_clean(
         assert await host.down() == {"phoenix": Outcome.FORCED}
         await CLOCK.sleep(60)
         assert host.running() == {}
+
+    simulate(story, policy=POLICY)
+
+
+def test_a_domain_between_two_incarnations_at_the_first_look_is_stopped_all_the_same() -> None:
+    async def story(host: Simulation) -> None:
+        host.define("slow", "slow")
+        host.define("web")
+        await host.up()
+        domid = host.running()["web"]
+        await host.xenstore.write(paths.control_shutdown(domid), b"reboot")
+        while len(host.embedded.xl.list()) == 3:
+            await CLOCK.sleep(0.1)
+        assert await host.down() == {"slow": Outcome.CLEAN, "web": Outcome.CLEAN}
+        assert "was not there when the others were asked" in host.result("web").note
+        assert host.running() == {}
+
+    simulate(story, policy=POLICY)
+
+
+def test_what_could_not_be_stopped_is_not_tried_again_at_the_end() -> None:
+    async def story(host: Simulation) -> None:
+        host.define("web")
+        await host.up()
+        host.embedded.faults.set("destroy", Fault(How.FAIL), 1000)
+        host.embedded.faults.set("list", Fault(How.FAIL), 1000)
+        assert await host.down() == {"web": Outcome.UNKNOWN}
+        assert len(host.run.results) == 1
 
     simulate(story, policy=POLICY)
