@@ -7,18 +7,25 @@ import fnmatch
 import signal
 import sys
 import time
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, NoReturn
 
 from lab.bench import Bench, Verdict
 from lab.cache import Cache
 from lab.failure import LabError
+from lab.image import build_image
 from lab.needs import install_needs
 from lab.scenario import Scenario, all_scenarios
 from lab.variants import VARIANTS, Variant
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
     from types import FrameType
+
+    from lab.image import Image
+    from lab.variants import Suite
+
+INTERRUPTED = 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -32,7 +39,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not variants:
         print(f"there is no such variant; there are {', '.join(VARIANTS)}", file=sys.stderr)
         return 2
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
     try:
         install_needs()
         if options.command == "shell":
@@ -42,6 +50,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"the lab: {error}", file=sys.stderr)
         print("0 passed, 1 failed")
         return 1
+    except KeyboardInterrupt:
+        print("the lab: interrupted", file=sys.stderr)
+        return INTERRUPTED
 
 
 def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
@@ -87,11 +98,15 @@ def _list(scenarios: Sequence[Scenario]) -> None:
 def _run(variants: Sequence[Variant], scenarios: Sequence[Scenario], *, keep: bool) -> int:
     began = time.monotonic()
     verdicts: list[Verdict] = []
-    store = Cache.usual()
-    for variant in variants:
-        wanted = [scenario for scenario in scenarios if scenario.concerns(variant)]
-        if wanted:
-            verdicts += _on(variant, wanted, store, keep=keep and variant is variants[-1])
+    wanted = {
+        variant: [scenario for scenario in scenarios if scenario.concerns(variant)]
+        for variant in variants
+    }
+    wanted = {variant: some for variant, some in wanted.items() if some}
+    images = _images({variant.suite for variant in wanted})
+    for variant, some in wanted.items():
+        last = variant is list(wanted)[-1]
+        verdicts += _on(variant, some, images[variant.suite], keep=keep and last)
     failed = [verdict for verdict in verdicts if verdict.reason]
     print(f"{len(verdicts)} scenarios in {time.monotonic() - began:.0f} s")
     for verdict in failed:
@@ -100,12 +115,27 @@ def _run(variants: Sequence[Variant], scenarios: Sequence[Scenario], *, keep: bo
     return 0 if verdicts and not failed else 1
 
 
+def _images(suites: Collection[Suite]) -> dict[Suite, Future[Image]]:
+    """Build the images of all suites side by side; return when every one is built or has failed.
+
+    No host runs meanwhile: beside a build it would miss the time-outs of Xen's own tools.
+    """
+    store = Cache.usual()
+    with ThreadPoolExecutor() as builders:
+        return {suite: builders.submit(build_image, suite, store) for suite in suites}
+
+
 def _on(
-    variant: Variant, scenarios: Sequence[Scenario], store: Cache, *, keep: bool
+    variant: Variant, scenarios: Sequence[Scenario], image: Future[Image], *, keep: bool
 ) -> list[Verdict]:
     """Run scenarios on one host. A host that does not come up fails as a scenario does."""
     began = time.monotonic()
-    bench = Bench(variant, store)
+    try:
+        bench = Bench(variant, image.result())
+    except LabError as error:
+        verdict = Verdict(variant.name, "build", time.monotonic() - began, str(error))
+        print(f"{verdict}\n{error}", flush=True)
+        return [verdict]
     try:
         bench.prepare(product=any(scenario.product for scenario in scenarios))
         verdicts = bench.run(scenarios)
@@ -121,7 +151,7 @@ def _on(
 
 
 def _shell(variant: Variant, *, product: bool) -> int:
-    bench = Bench(variant, Cache.usual())
+    bench = Bench(variant, build_image(variant.suite, Cache.usual()))
     try:
         bench.prepare(product=product)
         _stay(bench)

@@ -14,7 +14,6 @@ from lab import evidence, wheels
 from lab.clock import Deadline
 from lab.dom0 import Dom0
 from lab.failure import LabError
-from lab.image import build_image
 from lab.link import Link
 from lab.machine import Machine
 
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from types import TracebackType
 
-    from lab.cache import Cache
+    from lab.image import Image
     from lab.scenario import Scenario
     from lab.variants import Variant
 
@@ -49,12 +48,11 @@ class Verdict:
 class Bench:
     """A host that scenarios run on, one after another."""
 
-    def __init__(self, variant: Variant, store: Cache) -> None:
+    def __init__(self, variant: Variant, image: Image) -> None:
         self.variant = variant
-        self._image = build_image(variant.suite, store)
         self._folder = Path(mkdtemp(prefix=f"lamplab-{variant.name}-"))
-        self.machine = Machine(self._image, self._folder, c_xenstored=self.variant.c_xenstored)
-        self.link = Link(self.machine.port, self._image.key)
+        self.machine = Machine(image, self._folder, c_xenstored=self.variant.c_xenstored)
+        self.link = Link(self.machine.port, image.key)
 
     def prepare(self, *, product: bool) -> None:
         """Boot, install, and keep the snapshot that scenarios begin from."""

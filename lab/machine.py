@@ -31,8 +31,9 @@ MEMORY = 4096
 DOM0_MEMORY = 1024
 SNAPSHOT = "ready"
 #: Guards against processors that leak. Emulated, each entry into the kernel would flush the
-#: translations of the emulator too: the host would be several times slower.
-UNGUARDED = "spec-ctrl=no xpti=no pv-l1tf=no"
+#: translations of the emulator too: the host would be several times slower. Nor is free memory
+#: scrubbed at boot: that only makes QEMU take all of it from this machine.
+UNGUARDED = "spec-ctrl=no xpti=no pv-l1tf=no bootscrub=0"
 
 
 class Machine:
@@ -62,6 +63,8 @@ class Machine:
         if c_xenstored:
             words += f" {C_XENSTORED}"
         return [
+            # It ends with the lab, however that ends.
+            *("setpriv", "--pdeathsig", "KILL"),
             *("qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none"),
             *("-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", "Nehalem"),
             *("-smp", "2", "-m", str(MEMORY)),

@@ -9,6 +9,7 @@ new keys in an update of its keyring package, and that is what is installed.
 from __future__ import annotations
 
 import re
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from lab.programs import run
 
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 FIELDS = "$(REPO_URI) $(ORIGIN) $(LABEL) $(COMPONENT)"
+#: Images are built side by side, but apt can change this machine for one of them at a time.
+APT = threading.Lock()
 PROXY = re.compile(r'^(Acquire::\w+::Proxy\S*) "(.*)";$', re.MULTILINE)
 
 
@@ -31,10 +34,11 @@ class Mirror:
 
 def find_mirror() -> Mirror:
     """Return the archive of this machine's own apt sources."""
-    address = _debian_archive()
-    if address is None:
-        run(["apt-get", "update", "-qq"], timeout=300)
+    with APT:
         address = _debian_archive()
+        if address is None:
+            run(["apt-get", "update", "-qq"], timeout=300)
+            address = _debian_archive()
     if address is None:
         raise LabError("apt's sources on this machine hold no Debian archive (Origin: Debian)")
     settings = run(["apt-config", "dump"], timeout=30)
@@ -43,8 +47,9 @@ def find_mirror() -> Mirror:
 
 def keyring_for(suite: str) -> Path:
     """Return a keyring with the keys of this suite, fetching Debian's newer one when needed."""
-    if not _has_keys_of(suite):
-        needs.install([KEYRING.stem])
+    with APT:
+        if not _has_keys_of(suite):
+            needs.install([KEYRING.stem])
     if not _has_keys_of(suite):
         raise LabError(f"{KEYRING.stem} of this machine's release has no keys for {suite}")
     return KEYRING
