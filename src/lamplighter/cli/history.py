@@ -27,6 +27,7 @@ HELP = "show past runs and how each domain ended in them"
 
 #: Runs that are shown when nothing else is asked for.
 LIMIT = 10
+LIMIT_MAX = 1_000_000
 
 #: What a person needs of a boot id: enough to tell two apart.
 BOOT_ID_SHOWN = 8
@@ -50,8 +51,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, context: Context) -> int:
     """Do it; return the exit status."""
-    if args.limit < 1:
-        raise UsageError(f"--limit {args.limit}: at least one run must be asked for")
+    if not 1 <= args.limit <= LIMIT_MAX:
+        raise UsageError(f"--limit {args.limit}: expected 1 to {LIMIT_MAX} runs")
     configuration = context.configuration()
     reader = JournalReader(Path(configuration.host.state.value))
     try:

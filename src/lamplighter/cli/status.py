@@ -16,7 +16,13 @@ from lamplighter.cli.problems import tell_stray_problems
 from lamplighter.cli.text import counted, moment, style_of, table
 from lamplighter.engine.plan import DOM0
 from lamplighter.engine.status import Seen, View, Wanted, status_rows
-from lamplighter.errors import CallFailed, JournalError, LamplighterError, Unreachable
+from lamplighter.errors import (
+    CallFailed,
+    JournalError,
+    LamplighterError,
+    ToolstackUnreachable,
+    Unreachable,
+)
 from lamplighter.host.journal_reader import JournalReader
 from lamplighter.service.conversation import Conversation
 from lamplighter.service.host import open_host
@@ -90,8 +96,14 @@ async def _look(configuration: Configuration) -> _Look:
             try:
                 sightings = await host.toolstack.list()
                 view = View(sightings, await _silent(host, sightings), await host.spared())
-            except (CallFailed, Unreachable) as error:
+            except Unreachable as error:
                 return _Look(host.roster, View(None), host.boot_id, error)
+            except CallFailed as error:
+                unread = ToolstackUnreachable(
+                    f"the domains cannot be listed: {error.message}",
+                    hint=error.hint or "try again when the toolstack answers",
+                )
+                return _Look(host.roster, View(None), host.boot_id, unread)
             return _Look(host.roster, view, host.boot_id)
     except Unreachable as error:
         roster = load_roster(configuration, owner=definition_owner(configuration))

@@ -94,7 +94,7 @@ _ADVICE = {
     sqlite3.SQLITE_READONLY: "it must be writable: mount its file system read-write, run as root",
     sqlite3.SQLITE_CANTOPEN: "[host] state must name a directory this user may read and write",
     sqlite3.SQLITE_PERM: "[host] state must name a directory this user may read and write",
-    sqlite3.SQLITE_IOERR: "its disk may be failing: see the kernel's messages (dmesg)",
+    sqlite3.SQLITE_IOERR: "its file system is full (df shows) or its disk fails (dmesg shows)",
     sqlite3.SQLITE_BUSY: "another program keeps it locked: fuser -v shows which",
     sqlite3.SQLITE_LOCKED: "another program keeps it locked: fuser -v shows which",
 }

@@ -63,6 +63,11 @@ class ControlClient:
     async def _exchange(self, request: bytes) -> bytes:
         try:
             reader, writer = await asyncio.open_unix_connection(str(self._path), limit=ANSWER_MAX)
+        except PermissionError as error:
+            raise ToolstackUnreachable(
+                f"the embedded host at {self._path} may not be asked: {error.strerror}",
+                hint="run it as root, or as the user who started the host",
+            ) from error
         except OSError as error:
             raise ToolstackUnreachable(
                 f"no embedded host answers at {self._path}: {error.strerror or error}",

@@ -171,6 +171,14 @@ def test_a_host_that_does_not_run_is_not_a_host_without_domains(shell: Shell) ->
     assert "lamplighter host start" in ended.stderr
 
 
+def test_a_toolstack_that_cannot_list_leaves_the_domains_unknown(shell: Shell) -> None:
+    assert shell.type("host", "fault", "list", "fail").returncode == 0
+    answer = shell.ask("status", status=69)
+    assert answer["error"]["code"] == "toolstack-unreachable"
+    assert answer["error"]["message"].startswith("the domains cannot be listed: ")
+    assert {entry["seen"] for entry in answer["domains"]} == {"unknown"}
+
+
 @pytest.mark.parametrize(
     ("words", "missing"), [(("plan",), "up|down"), (("host",), "start|stop|status")]
 )

@@ -126,11 +126,12 @@ def test_an_empty_past(state: Path) -> None:
     assert call(state, "nobody").out == "no run of nobody is in the journal\n"
 
 
-def test_a_limit_of_nothing_is_refused(state: Path) -> None:
-    end = call(state, "--limit", "0")
+@pytest.mark.parametrize("limit", ["0", str(10**30)])
+def test_a_limit_of_nothing_or_beyond_numbers_is_refused(state: Path, limit: str) -> None:
+    end = call(state, "--limit", limit)
     assert (end.status, end.err) == (
         2,
-        "lamplighter: --limit 0: at least one run must be asked for\n",
+        f"lamplighter: --limit {limit}: expected 1 to 1000000 runs\n",
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -215,6 +216,22 @@ def test_no_host_is_told_apart_from_one_that_fails(tmp_path: Path) -> None:
             await ControlClient(tmp_path / "none", CLOCK, 1.0).call("list")
 
     virtual.run(main())
+
+
+def test_who_may_not_ask_the_host_is_not_told_to_start_one(tmp_path: Path) -> None:
+    async def main() -> None:
+        with pytest.raises(ToolstackUnreachable, match="may not be asked") as caught:
+            await ControlClient(tmp_path / "closed" / "socket", CLOCK, 1.0).call("list")
+        assert "start" not in caught.value.hint.split(",")[0]
+
+    (tmp_path / "closed").mkdir(mode=0)
+    before = os.geteuid()
+    if before == 0:
+        os.seteuid(65534)  # root may enter everywhere
+    try:
+        virtual.run(main())
+    finally:
+        os.seteuid(before)
 
 
 def test_a_folder_too_deep_for_a_socket_is_told(tmp_path: Path) -> None:
