@@ -40,14 +40,19 @@ COMES_BACK = frozenset({ShutdownReason.REBOOT, ShutdownReason.SOFT_RESET})
 
 @dataclass(frozen=True, slots=True)
 class Ascent:
-    """Where one domain's start stands. Moments are host seconds on the events' clock."""
+    """Where one domain's start stands. Moments are host seconds on the events' clock.
+
+    ``trouble`` is why the call to create failed, ``blind`` why the last listing did.
+    """
 
     start_timeout: float
     begun: float
     phase: Phase = Phase.ABSENT
     domid: int | None = None
     gone_at: float | None = None
+    paused: bool = False
     trouble: str = ""
+    blind: str = ""
 
     @property
     def wake(self) -> float:
@@ -76,11 +81,11 @@ def step(ascent: Ascent, event: Event) -> Stepped:
             moved, move = _move(ascent, Phase.UP, "its kernel is up")
             return moved, (*move, Finish(Outcome.STARTED))
         case Seen(now, sighting):
-            return _seen(ascent, sighting, now)
+            return _seen(replace(ascent, blind="", paused=sighting.paused), sighting, now)
         case NotListed(now):
-            return _not_listed(ascent, now)
+            return _not_listed(replace(ascent, blind=""), now)
         case Blind(now, error):
-            return _tick(replace(ascent, trouble=error), now)
+            return _tick(replace(ascent, blind=error), now)
         case Interrupted(_, why):
             return ascent, (_interrupted(ascent, why),)
         case Tick(now):
@@ -137,8 +142,15 @@ def _tick(ascent: Ascent, now: float) -> Stepped:
         note = "it vanished while it was starting and did not come back"
         return moved, (*move, Finish(Outcome.FAILED, note, good=False))
     if ascent.domid is None:
-        note = f"whether it was created could not be seen: {ascent.trouble}"
+        note = f"whether it was created could not be seen: {ascent.blind or ascent.trouble}"
         return ascent, (Finish(Outcome.UNKNOWN, note, good=False),)
+    if ascent.blind:
+        note = f"whether it runs could not be seen: {ascent.blind}"
+        return ascent, (Finish(Outcome.UNKNOWN, note, good=False),)
+    if ascent.paused:
+        why = f": {ascent.trouble}" if ascent.trouble else ""
+        note = f"it is paused and has not begun within {ascent.start_timeout:g} s{why}"
+        return ascent, (Finish(Outcome.FAILED, note, good=False),)
     note = f"its kernel said nothing in XenStore within {ascent.start_timeout:g} s"
     moved, move = _move(ascent, Phase.UP, note)
     return moved, (*move, Finish(Outcome.STARTED, note))

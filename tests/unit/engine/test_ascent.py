@@ -116,3 +116,22 @@ def test_an_interrupted_start_tells_what_was_done() -> None:
     assert before.finish == Finish(Outcome.SKIPPED, "not started: SIGTERM", good=False)
     assert after.finish is not None
     assert after.finish.outcome is Outcome.STARTED
+
+
+def test_what_is_still_paused_at_the_end_was_never_started() -> None:
+    paused = replace(WEB, paused=True)
+    climb = Climb().feed(Created(1.0, None, "xl create was killed"), Seen(2.0, paused))
+    climb.feed(Tick(121.0))
+    assert climb.finish is not None
+    assert (climb.finish.outcome, climb.finish.good) == (Outcome.FAILED, False)
+    assert "it is paused" in climb.finish.note
+    assert "xl create was killed" in climb.finish.note
+
+
+def test_what_cannot_be_seen_at_the_end_is_not_called_started() -> None:
+    climb = Climb().feed(Created(1.0, 7), Seen(2.0, WEB), Blind(60.0, "xl hangs"), Tick(121.0))
+    assert climb.finish is not None
+    assert (climb.finish.outcome, climb.finish.good) == (Outcome.UNKNOWN, False)
+    seen = Climb().feed(Created(1.0, 7), Blind(60.0, "xl hangs"), Seen(70.0, WEB), Tick(121.0))
+    assert seen.finish is not None
+    assert seen.finish.outcome is Outcome.STARTED
