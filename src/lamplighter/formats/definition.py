@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 _TYPES = {"hvm": Kind.HVM, "pv": Kind.PV, "pvh": Kind.PVH}
 _BUILDERS = {"hvm": Kind.HVM, "generic": Kind.PV}
 
+#: What every toolstack calls dom0: a name is given once, so that no other domain can bear it.
+CONTROL_DOMAIN = "Domain-0"
+
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 #: Parameters of a definition and the policy keys they set.
@@ -110,6 +113,8 @@ def _name(config: XlConfig) -> str:
         shown = settings.shown(name)
         hint = "use letters, digits and punctuation, in UTF-8"
         raise _error(f"name: {shown} holds characters that cannot be shown", where, hint)
+    if name == CONTROL_DOMAIN:
+        raise _error(f"name: {name} is the control domain's", where, "give it a name of its own")
     return name
 
 

@@ -106,6 +106,7 @@ def test_a_word_that_xend_never_knew_hides_the_policy(text: str, says: str, hint
         ('name = "a\u202eb"\n', "cannot be shown"),
         ("memory = 1\n", "states no name"),
         ("name = []\n", "not a list"),
+        ('name = "Domain-0"\n', "is the control domain's"),
     ],
 )
 def test_a_name_that_no_listing_can_show_is_none(text: str, says: str) -> None:
