@@ -160,7 +160,7 @@ def test_without_a_descriptor_left_the_call_fails_and_keeps_none(spare: int) -> 
         await processes.run(("/bin/true",), clock, 5)
         before = descriptors()
         limits = resource.getrlimit(resource.RLIMIT_NOFILE)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (before - 1 + spare, limits[1]))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free() + spare, limits[1]))
         try:
             with pytest.raises(CallFailed, match="Too many open files"):
                 await processes.run(("/bin/true",), clock, 5)
@@ -171,6 +171,13 @@ def test_without_a_descriptor_left_the_call_fails_and_keeps_none(spare: int) -> 
 
     before, after = asyncio.run(main())
     assert after == before
+
+
+def lowest_free() -> int:
+    """The number that the next descriptor gets; the limit is one of numbers, not of how many."""
+    number = os.open("/dev/null", os.O_RDONLY)
+    os.close(number)
+    return number
 
 
 def descriptors() -> int:
