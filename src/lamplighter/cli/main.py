@@ -91,6 +91,7 @@ class Parser(argparse.ArgumentParser):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run ``lamplighter`` with the process's own streams; return its exit status."""
+    _do_without_ssl()
     out, err = _own_stream(1, sys.stdout), _own_stream(2, sys.stderr)
     arguments = sys.argv[1:] if argv is None else argv
     try:
@@ -216,6 +217,14 @@ def _global_options() -> Parser:
 def _overview(front: Parser) -> str:
     commands = "\n".join(f"  {name:<9} {_load(name).HELP}" for name in COMMANDS)
     return f"{front.format_help()}\ncommands:\n{commands}"
+
+
+def _do_without_ssl() -> None:
+    """Make asyncio believe that this Python was built without OpenSSL, as it may be.
+
+    Nothing here speaks TLS, and loading it would be a good part of what a command takes to start.
+    """
+    cast("dict[str, object]", sys.modules).setdefault("ssl", None)
 
 
 def _own_stream(descriptor: int, stream: TextIO | None) -> TextIO:

@@ -7,9 +7,8 @@ error is told, and the exit status is the error's. It takes no lock and waits fo
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from lamplighter.cli.documents import error_document, status_document
 from lamplighter.cli.problems import tell_stray_problems
@@ -55,8 +54,7 @@ COLOURS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class _Look:
+class _Look(NamedTuple):
     """What could be seen; ``error`` is why the host could not be read, or None."""
 
     roster: Roster

@@ -9,8 +9,7 @@ from __future__ import annotations
 import os
 import re
 import textwrap
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, NamedTuple, TextIO
 
 from lamplighter.model.outcome import Outcome
 
@@ -34,8 +33,7 @@ COLOURS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Style:
+class Style(NamedTuple):
     """How a stream wants its text: with colours or without, wrapped to a width or not."""
 
     colours: bool = False

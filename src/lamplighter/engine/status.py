@@ -8,9 +8,8 @@ the journal since the host booted says since when, and why a wanted domain is no
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from lamplighter.engine.plan import DOM0
 from lamplighter.model.domain import ShutdownReason
@@ -50,8 +49,7 @@ class Seen(Enum):
     UNKNOWN = "unknown"  # it could not be read
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """One domain in ``status``. ``why`` is empty when nothing is to be said."""
 
     name: str
@@ -63,8 +61,7 @@ class Row:
     why: str
 
 
-@dataclass(frozen=True, slots=True)
-class View:
+class View(NamedTuple):
     """What is seen of the host now.
 
     ``sightings`` is None when the listing failed. ``silent`` are the domids whose kernel has not

@@ -17,8 +17,8 @@ included; each of these was compared with libxlutil 4.17 and 4.20:
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 
 class Sort(Enum):
@@ -38,8 +38,7 @@ class Sort(Enum):
     BAD = "something that is not xl.cfg"
 
 
-@dataclass(frozen=True, slots=True)
-class Token:
+class Token(NamedTuple):
     """One token and its place, counted from 1.
 
     ``text`` is a string's value, any other token's characters, and of a BAD one what is wrong;

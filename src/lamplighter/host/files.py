@@ -10,8 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from lamplighter.errors import ConfigurationError
 from lamplighter.formats import configuration as toml
@@ -48,8 +47,7 @@ class Unreadable(Exception):
         self.code, self.message, self.hint = code, message, hint
 
 
-@dataclass(frozen=True, slots=True)
-class Text:
+class Text(NamedTuple):
     """What one file holds. Bytes that are no UTF-8 are surrogate escapes.
 
     ``identity`` is the same for every path that leads to this file. ``distrust`` is why its

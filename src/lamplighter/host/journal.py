@@ -17,8 +17,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from lamplighter.errors import JournalError
 from lamplighter.host.journal_reader import JournalReader
@@ -34,8 +33,7 @@ if TYPE_CHECKING:
     from lamplighter.model.run import Run, Trace, Transition
 
 
-@dataclass(frozen=True, slots=True)
-class _Write:
+class _Write(NamedTuple):
     """One statement that waits for the next commit, and who waits for it."""
 
     statement: str

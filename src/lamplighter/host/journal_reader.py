@@ -134,8 +134,7 @@ def _traces(moved: list[Row], settled: list[Row]) -> dict[str, Trace]:
     traces = {t.name: Trace(t.name, moved=t) for t in map(_transition, moved)}
     for row in settled:
         result = _result(row[:7])
-        traces[result.name] = replace(
-            traces.get(result.name, Trace(result.name)),
+        traces[result.name] = traces.get(result.name, Trace(result.name))._replace(
             result=result,
             direction=Direction(row[8]),
             settled=_at(row[7]),

@@ -19,9 +19,8 @@ import os
 import pwd
 import stat
 from collections import deque
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -33,8 +32,7 @@ _ACL = "system.posix_acl_access"
 _PATH_ONLY = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-@dataclass(frozen=True, slots=True)
-class Distrust:
+class Distrust(NamedTuple):
     """One file or folder that somebody else could write: which one, why, and the way out."""
 
     path: str

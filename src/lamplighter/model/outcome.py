@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -23,8 +22,7 @@ class Outcome(Enum):
     UNKNOWN = "unknown"  # it could not be seen how it ended
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(NamedTuple):
     """One domain's outcome in one run.
 
     ``seconds`` is how long its part took, in host seconds. ``note`` says why, for a person.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 from lamplighter.model.location import BUILT_IN, Location
 
@@ -34,8 +34,7 @@ class Stop(Enum):
     DESTROY = "destroy"
 
 
-@dataclass(frozen=True, slots=True)
-class Setting(Generic[T]):
+class Setting(NamedTuple, Generic[T]):
     """A value, where it was said, and what must be told about it (such as a refused suspend)."""
 
     value: T
@@ -59,8 +58,7 @@ class Policy:
     stop_timeout: Setting[float] = Setting(180.0)
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(NamedTuple):
     """Something wrong with the configuration or a definition, as ``check`` tells it.
 
     ``domain`` is the name of the domain that suffers from it, or None. A problem with ``fatal``
@@ -75,8 +73,7 @@ class Problem:
     fatal: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Managed:
+class Managed(NamedTuple):
     """A domain that files know: its definition and what policy says about it."""
 
     definition: Definition

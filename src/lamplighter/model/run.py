@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -14,8 +14,7 @@ if TYPE_CHECKING:
     from lamplighter.model.plan import Direction
 
 
-@dataclass(frozen=True, slots=True)
-class Transition:
+class Transition(NamedTuple):
     """One domain moved from one phase to another; on disk before the action it announces."""
 
     name: str
@@ -40,8 +39,7 @@ class Run:
     results: tuple[Result, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Trace:
+class Trace(NamedTuple):
     """What the journal last wrote of one domain since the host booted; None: nothing yet.
 
     ``direction`` and ``settled`` belong to ``result``: which way its run went, and when the
