@@ -53,6 +53,9 @@ SCALE = float(os.environ.get("LAMPLIGHTER_CONTRACT_SCALE", "6" if ON_XEN else "1
 #: Where the lab keeps its guests, and what it says of them.
 LAB = Path("/var/lib/lamplighter-lab")
 
+#: Where xenconsoled logs what the guests say.
+CONSOLES = Path("/var/log/xen/console")
+
 #: What the lab's tempers are called on an embedded host, where that is another name.
 _ALIASES = {"garbles": "noisy"}
 
@@ -122,9 +125,18 @@ class UnderTest:
         return await self.find(definition) is None
 
     async def boot(self, definition: Definition) -> Sighting:
-        """Create a domain and return once its kernel says that it can be asked to power off."""
+        """Create a domain and return once its kernel can be asked and its user space is there.
+
+        A Linux that is asked in between powers off by itself, whatever its temper.
+        """
+        before = _user_spaces(definition)
         domid = await self.toolstack.create(definition)
         await self.until_up(domid)
+
+        async def has_user_space() -> bool:
+            return not ON_XEN or _user_spaces(definition) > before
+
+        await self.until(has_user_space, 20)
         seen = await self.find(definition)
         assert seen is not None
         assert seen.domid == domid
@@ -228,6 +240,12 @@ class Heard:
 
 
 # --- what differs ------------------------------------------------------------------------------
+
+
+def _user_spaces(definition: Definition) -> int:
+    """How many incarnations of a domain have said on their console that their user space is up."""
+    console = CONSOLES / f"guest-{definition.name}.log"
+    return console.read_bytes().count(b"lamplighter-guest: up") if console.exists() else 0
 
 
 def _on_xen(temper: str, seconds: int | None) -> dict[str, object]:
