@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, NamedTuple
 from lamplighter.cli.documents import error_document, status_document
 from lamplighter.cli.problems import tell_stray_problems
 from lamplighter.cli.text import counted, moment, style_of, table
-from lamplighter.engine.plan import DOM0
 from lamplighter.engine.status import Seen, View, Wanted, status_rows
 from lamplighter.errors import (
     CallFailed,
@@ -23,6 +22,7 @@ from lamplighter.errors import (
     Unreachable,
 )
 from lamplighter.host.journal_reader import JournalReader
+from lamplighter.model.domain import DOM0
 from lamplighter.service.conversation import Conversation
 from lamplighter.service.host import open_host
 from lamplighter.service.roster import definition_owner, load_roster

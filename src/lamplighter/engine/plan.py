@@ -7,11 +7,10 @@ never over a problem that bars a domain.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from lamplighter.errors import UsageError
-from lamplighter.model.domain import ShutdownReason
+from lamplighter.model.domain import DOM0, ShutdownReason
 from lamplighter.model.nearest import closest
 from lamplighter.model.outcome import Outcome
 from lamplighter.model.plan import Direction, Plan, Step, Verb
@@ -24,9 +23,6 @@ if TYPE_CHECKING:
     from lamplighter.model.domain import Sighting
     from lamplighter.model.outcome import Result
     from lamplighter.model.policy import Roster
-
-#: The control domain: never a guest.
-DOM0 = 0
 
 
 def plan_up(roster: Roster, sightings: Sequence[Sighting], names: Collection[str] = ()) -> Plan:
@@ -160,13 +156,13 @@ def plan_late(plan: Plan, results: Collection[Result]) -> Plan:
     done = {(result.uuid, result.domid) for result in results}
     note = "it was not there when the others were asked"
     late = tuple(
-        replace(step, notes=(note, *step.notes))
+        step._replace(notes=(note, *step.notes))
         for step in plan.steps
         if step.verb is not Verb.NOTHING
         and step.sighting is not None
         and (step.sighting.uuid, step.sighting.domid) not in done
     )
-    return replace(plan, steps=late)
+    return plan._replace(steps=late)
 
 
 def _not_running(name: str, managed: Managed | None, roster: Roster) -> Step:

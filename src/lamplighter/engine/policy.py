@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from lamplighter.model.policy import Policy
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
     from lamplighter.model.policy import Setting
 
 #: Every setting of a policy, in the order in which it is told.
-KEYS = tuple(field.name for field in fields(Policy))
+KEYS = Policy._fields
 
 NOTHING: Mapping[str, Setting[Any]] = {}
 

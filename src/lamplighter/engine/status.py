@@ -11,8 +11,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
-from lamplighter.engine.plan import DOM0
-from lamplighter.model.domain import ShutdownReason
+from lamplighter.model.domain import DOM0, ShutdownReason
 from lamplighter.model.lifecycle import Phase
 from lamplighter.model.outcome import Outcome
 from lamplighter.model.plan import Direction

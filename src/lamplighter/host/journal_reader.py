@@ -7,7 +7,6 @@ and every answer is whole.
 from __future__ import annotations
 
 import sqlite3
-from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, TypeVar
 from uuid import UUID
@@ -127,7 +126,7 @@ def _runs(rows: list[Row]) -> list[Run]:
             )
         if row[6] is not None:
             results.setdefault(key, []).append(_result(row[6:]))
-    return [replace(run, results=tuple(results.get(key, ()))) for key, run in runs.items()]
+    return [run._replace(results=tuple(results.get(key, ()))) for key, run in runs.items()]
 
 
 def _traces(moved: list[Row], settled: list[Row]) -> dict[str, Trace]:

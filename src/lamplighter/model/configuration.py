@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from lamplighter.model.policy import Setting
 
@@ -11,8 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-@dataclass(frozen=True, slots=True)
-class HostSettings:
+class HostSettings(NamedTuple):
     """The ``[host]`` table. Paths are absolute: relative ones were taken from the file's folder.
 
     ``parallel_starts`` bounds how many domains are being created at one time; all of them may boot

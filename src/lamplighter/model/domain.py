@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
     from lamplighter.model.location import Location
 
+#: The control domain: never a guest.
+DOM0 = 0
+
 #: A value of an xl.cfg: a string, a number, or a list of values.
 Value = str | int | list["Value"]
 

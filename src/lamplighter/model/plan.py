@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from lamplighter.model.domain import Definition, Sighting
@@ -28,8 +27,7 @@ class Verb(Enum):
     NOTHING = "nothing"
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(NamedTuple):
     """What happens to one domain and why.
 
     ``outcome`` is set exactly when the verb is NOTHING: how the domain's part ends without
@@ -48,8 +46,7 @@ class Step:
     notes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(NamedTuple):
     """All steps of one direction, in the order in which they begin."""
 
     direction: Direction

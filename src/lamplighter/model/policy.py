@@ -42,8 +42,7 @@ class Setting(NamedTuple, Generic[T]):
     note: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Policy:
+class Policy(NamedTuple):
     """Every setting of one domain. Durations are seconds.
 
     ``start_timeout``: how long a start may take before it counts as started without a word.

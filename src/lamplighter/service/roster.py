@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
 
 from lamplighter.engine.policy import settle
 from lamplighter.errors import DefinitionError
@@ -38,8 +38,7 @@ if TYPE_CHECKING:
 ONE_EACH = "each domain needs a definition, a name and a UUID of its own"
 
 
-@dataclass(frozen=True, slots=True)
-class _Claim:
+class _Claim(NamedTuple):
     """One file's claim to be the definition of a domain."""
 
     text: Text
@@ -156,7 +155,8 @@ def _known_by_name(claim: _Claim, ambiguous: set[UUID]) -> _Claim:
     definition = claim.reading.definition
     if definition is None or definition.uuid not in ambiguous:
         return claim
-    return replace(claim, reading=replace(claim.reading, definition=replace(definition, uuid=None)))
+    reading = replace(claim.reading, definition=replace(definition, uuid=None))
+    return claim._replace(reading=reading)
 
 
 def _tables_without_definition(configuration: Configuration, names: set[str]) -> list[Problem]:

@@ -97,15 +97,15 @@ def test_each_key_of_the_configuration_is_told_with_its_default() -> None:
     head, tables = page(FORMAT).split(".Sh THE TABLES ")
     host = tags(head.split(".Sh THE TABLE ")[1])
     policy = tags(tables.split(".Sh DEFINITIONS")[0])
-    assert set(host) == set(HostSettings.__slots__)
+    assert set(host) == set(HostSettings._fields)
     words = {f'"{word}"' for word in (*settings._STOP, *settings._START, *TOOLSTACKS)}
-    assert {key for key in policy if not key.startswith(r"\(dq")} == set(Policy.__slots__)
+    assert {key for key in policy if not key.startswith(r"\(dq")} == set(Policy._fields)
     lines = ["[host]", *map(_as_toml, host.values())]
-    lines += ["[defaults]", *(_as_toml(policy[key]) for key in Policy.__slots__)]
+    lines += ["[defaults]", *(_as_toml(policy[key]) for key in Policy._fields)]
     spoken = parse("\n".join(lines), "/etc/lamplighter/lamplighter.toml")
     for key in host:
         assert getattr(spoken.host, key).value == getattr(HostSettings(), key).value, key
-    for key in Policy.__slots__:
+    for key in Policy._fields:
         assert spoken.defaults[key].value == getattr(Policy(), key).value, key
     plain = page(FORMAT).replace(r"\(dq", '"')
     assert not [word for word in words if word not in plain]

@@ -145,7 +145,7 @@ def test_an_hvm_guest_without_drivers_gets_the_button_early_and_is_asked_again()
 
 
 def test_three_requests_fit_into_a_short_stop() -> None:
-    climb = Climb(policy=replace(POLICY, stop_timeout=Setting(9.0))).asked()
+    climb = Climb(policy=POLICY._replace(stop_timeout=Setting(9.0))).asked()
     assert climb.state.wake == 3.0
 
 
@@ -285,7 +285,7 @@ def test_an_interrupted_stop_says_that_the_request_stands() -> None:
 
 
 def test_what_waits_for_a_retry_does_not_wake_before_it() -> None:
-    climb = Climb(policy=replace(POLICY, ack_timeout=Setting(2.0)))
+    climb = Climb(policy=POLICY._replace(ack_timeout=Setting(2.0)))
     climb.feed(Ready(0.0, 7, able=True), Asked(1.0, "no connection"))
     for now in (2.5, 5.9):
         assert climb.feed(Tick(now)) == []

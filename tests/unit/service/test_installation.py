@@ -79,9 +79,9 @@ def test_the_default_configuration_says_what_is_built_in(tmp_path: Path) -> None
         line[1:] if line[:1] == "#" and line[1:2].strip() else line for line in text.split("\n")
     )
     spoken = parse("\n".join(lines), str(CONFIGURATION))
-    for name in HostSettings.__slots__:
+    for name in HostSettings._fields:
         assert getattr(spoken.host, name).value == getattr(HostSettings(), name).value, name
-    for name in Policy.__slots__:
+    for name in Policy._fields:
         assert spoken.defaults[name].value == getattr(Policy(), name).value, name
 
 
