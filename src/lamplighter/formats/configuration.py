@@ -38,7 +38,7 @@ _POLICY: dict[str, Reader] = {
     "ack_timeout": settings.duration,
     "stop_timeout": settings.duration,
 }
-_TOML_PLACE = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
+_TOML_PLACE = r" \(at (?:line (\d+), column (\d+)|end of document)\)$"
 _MAGIC = re.compile(r"([*?[])")
 
 
@@ -59,7 +59,7 @@ def parse(text: str, file: str) -> Configuration:
 
 def _not_toml(message: str, text: str, file: str) -> ConfigurationError:
     hint = "the file must be TOML, see https://toml.io"
-    match = _TOML_PLACE.search(message)
+    match = re.search(_TOML_PLACE, message)
     if "integer string conversion" in message:
         message = "a number has thousands of digits"
     if match is None:

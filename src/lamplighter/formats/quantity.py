@@ -19,10 +19,11 @@ _SECONDS = {
 }
 _BYTES = {"": 1, "B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
 
+# Compiled when the first quantity is read: most commands read none.
 _NUMBER = r"[0-9]{1,15}(?:\.[0-9]{1,9})?"
-_PLAIN = re.compile(rf"-?{_NUMBER}")
-_PART = re.compile(rf"({_NUMBER})\s*([a-z]+)\s*")
-_SIZE = re.compile(rf"({_NUMBER})\s*([A-Za-z]*)")
+_PLAIN = rf"-?{_NUMBER}"
+_PART = rf"({_NUMBER})\s*([a-z]+)\s*"
+_SIZE = rf"({_NUMBER})\s*([A-Za-z]*)"
 
 DURATION_FORMS = 'a duration such as "180s", "3min" or "1h 30min", or a number of seconds'
 SIZE_FORMS = 'a size such as "512MiB" or "4KiB", or a number of bytes'
@@ -34,11 +35,12 @@ def parse_duration(text: str) -> float:
     A negative plain number is read as what it says: whether it makes sense is for the caller.
     """
     given = text.strip()
-    if _PLAIN.fullmatch(given):
+    if re.fullmatch(_PLAIN, given):
         return float(given)
     total = 0.0
     at = 0
-    while match := _PART.match(given, at):
+    part = re.compile(_PART)
+    while match := part.match(given, at):
         number, unit = match.groups()
         if unit not in _SECONDS:
             raise ValueError(f"there is no unit {unit!r}: expected one of ms, s, min, h, d")
@@ -68,7 +70,7 @@ def format_duration(seconds: float) -> str:
 
 def parse_size(text: str) -> int:
     """Return the bytes that a text says; raise ``ValueError`` saying what was expected."""
-    match = _SIZE.fullmatch(text.strip())
+    match = re.fullmatch(_SIZE, text.strip())
     if match is None:
         raise ValueError(f"expected {SIZE_FORMS}")
     number, unit = match.groups()

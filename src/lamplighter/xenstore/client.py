@@ -35,7 +35,7 @@ W = TypeVar("W")
 #: The most requests that may wait for their replies on one connection.
 PENDING_MAX = 4096
 
-_ERROR_NAME = re.compile(rb"(E[A-Z0-9]{1,30})\0")
+_ERROR_NAME = rb"(E[A-Z0-9]{1,30})\0"
 _WATCH_EVENT = int(Op.WATCH_EVENT)
 _ERROR = int(Op.ERROR)
 
@@ -175,7 +175,7 @@ def parse_event(payload: bytes) -> WatchEvent:
 
 def parse_error(payload: bytes) -> str:
     """Read an error's name."""
-    match = _ERROR_NAME.fullmatch(payload)
+    match = re.fullmatch(_ERROR_NAME, payload)
     if match is None:
         raise _malformed("error", payload)
     return match[1].decode("ascii")
