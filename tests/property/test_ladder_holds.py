@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from uuid import UUID
 
 from hypothesis import given, settings
@@ -84,7 +84,7 @@ def sightings(domid: int, kind: Kind) -> st.SearchStrategy[Sighting]:
     return st.one_of(
         st.just(base),
         st.builds(
-            lambda reason, dying: replace(base, shutdown=reason, dying=dying),
+            lambda reason, dying: base._replace(shutdown=reason, dying=dying),
             st.sampled_from([None, *ShutdownReason]),
             st.booleans(),
         ),

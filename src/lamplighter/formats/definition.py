@@ -2,22 +2,21 @@
 
 Everything else stays xl's business. What is read here is read as xl 4.17 and 4.20 read it: a kind
 may be abbreviated, a UUID is exactly eight, four, four, four and twelve hexadecimal digits, and
-``uuid`` or ``type`` given as a list is ignored. Two things are refused that xl lets pass: a name
-that no listing can show, and the UUID of all zeros, which is the control domain's.
+``uuid`` or ``type`` given as a list is ignored. Three things are refused that xl lets pass: a name
+that no listing can show, and the name and the UUID (of all zeros) of the control domain.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import UUID
 
 from lamplighter.errors import DefinitionError
 from lamplighter.formats import settings
 from lamplighter.formats.settings import Unfit
 from lamplighter.formats.xlcfg import XlConfig, as_text
-from lamplighter.model.domain import Definition, Kind
+from lamplighter.model.domain import NOTHING, Definition, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,8 +38,7 @@ _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 PARAMETERS = {"on_xend_start": "start", "on_xend_stop": "stop"}
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(NamedTuple):
     """What could be read of one definition.
 
     ``name`` is None when the file states none that can be used. ``definition`` is None when the
@@ -50,7 +48,7 @@ class Reading:
 
     name: str | None
     definition: Definition | None = None
-    settings: Mapping[str, Setting[Any]] = field(default_factory=dict)
+    settings: Mapping[str, Setting[Any]] = NOTHING
     errors: tuple[DefinitionError, ...] = ()
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
+from lamplighter.model.domain import NOTHING
 from lamplighter.model.policy import Setting
 
 if TYPE_CHECKING:
@@ -26,8 +26,7 @@ class HostSettings(NamedTuple):
     call_timeout: Setting[float] = Setting(120.0)
 
 
-@dataclass(frozen=True, slots=True)
-class Configuration:
+class Configuration(NamedTuple):
     """The whole file, typed but not yet merged.
 
     ``defaults`` and each table of ``domains`` map a policy key (``start``, ``stop``,
@@ -35,6 +34,6 @@ class Configuration:
     """
 
     file: str = ""
-    host: HostSettings = field(default_factory=HostSettings)
-    defaults: Mapping[str, Setting[object]] = field(default_factory=dict)
-    domains: Mapping[str, Mapping[str, Setting[object]]] = field(default_factory=dict)
+    host: HostSettings = HostSettings()
+    defaults: Mapping[str, Setting[object]] = NOTHING
+    domains: Mapping[str, Mapping[str, Setting[object]]] = NOTHING

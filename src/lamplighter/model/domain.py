@@ -7,9 +7,9 @@ by its name: ``Definition.matches`` is the one place that decides whether a sigh
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 #: The control domain: never a guest.
 DOM0 = 0
+
+#: No entries: what a record has where nothing was said.
+NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 #: A value of an xl.cfg: a string, a number, or a list of values.
 Value = str | int | list["Value"]
@@ -44,8 +47,7 @@ class ShutdownReason(Enum):
     UNKNOWN = -1
 
 
-@dataclass(frozen=True, slots=True)
-class Sighting:
+class Sighting(NamedTuple):
     """One domain in one listing of the toolstack.
 
     ``shutdown`` is None while the domain runs, blocks or is paused. ``dying`` says that the
@@ -67,16 +69,15 @@ class Sighting:
         return self.shutdown is None and not self.dying
 
 
-@dataclass(frozen=True, slots=True)
-class Definition:
+class Definition(NamedTuple):
     """One domain's definition file, parsed. ``values`` holds all its keys, known or not."""
 
     name: str
     uuid: UUID | None
     kind: Kind
     path: str
-    values: Mapping[str, Value] = field(default_factory=dict)
-    locations: Mapping[str, Location] = field(default_factory=dict)
+    values: Mapping[str, Value] = NOTHING
+    locations: Mapping[str, Location] = NOTHING
 
     @property
     def restarts(self) -> bool:

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from lamplighter.engine.policy import settle
@@ -155,7 +154,7 @@ def _known_by_name(claim: _Claim, ambiguous: set[UUID]) -> _Claim:
     definition = claim.reading.definition
     if definition is None or definition.uuid not in ambiguous:
         return claim
-    reading = replace(claim.reading, definition=replace(definition, uuid=None))
+    reading = claim.reading._replace(definition=definition._replace(uuid=None))
     return claim._replace(reading=reading)
 
 

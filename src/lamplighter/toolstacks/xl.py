@@ -17,7 +17,6 @@ import asyncio
 import os
 import shutil
 import stat
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -189,7 +188,7 @@ class XlToolstack:
         self._kinds.update({key: kinds[key[0]] for key in new if key[0] in kinds})
 
     def _with_kind(self, sighting: Sighting) -> Sighting:
-        return replace(sighting, kind=self._kinds.get((sighting.domid, sighting.uuid)))
+        return sighting._replace(kind=self._kinds.get((sighting.domid, sighting.uuid)))
 
 
 def _check(ended: Ended, call: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from uuid import UUID
 
 from lamplighter.engine import ascent, patience
@@ -89,7 +88,7 @@ def test_a_call_that_failed_and_cannot_be_checked_is_unknown() -> None:
 
 
 def test_a_crash_while_booting_is_a_failure() -> None:
-    crashed = replace(WEB, shutdown=ShutdownReason.CRASH)
+    crashed = WEB._replace(shutdown=ShutdownReason.CRASH)
     climb = Climb().feed(Created(1.0, 7), Seen(2.0, crashed))
     assert climb.finish == Finish(
         Outcome.FAILED, "it ended while it was starting: crash", good=False
@@ -97,10 +96,10 @@ def test_a_crash_while_booting_is_a_failure() -> None:
 
 
 def test_a_reboot_while_booting_is_followed() -> None:
-    rebooting = replace(WEB, shutdown=ShutdownReason.REBOOT)
+    rebooting = WEB._replace(shutdown=ShutdownReason.REBOOT)
     climb = Climb().feed(Created(1.0, 7), Seen(2.0, rebooting), NotListed(2.5))
     assert climb.finish is None
-    climb.feed(Seen(5.0, replace(WEB, domid=8)), Ready(7.0, 8, able=True))
+    climb.feed(Seen(5.0, WEB._replace(domid=8)), Ready(7.0, 8, able=True))
     assert climb.finish == Finish(Outcome.STARTED)
 
 
@@ -119,7 +118,7 @@ def test_an_interrupted_start_tells_what_was_done() -> None:
 
 
 def test_what_is_still_paused_at_the_end_was_never_started() -> None:
-    paused = replace(WEB, paused=True)
+    paused = WEB._replace(paused=True)
     climb = Climb().feed(Created(1.0, None, "xl create was killed"), Seen(2.0, paused))
     climb.feed(Tick(121.0))
     assert climb.finish is not None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -78,7 +77,7 @@ class Climb:
 
 
 def ended(reason: ShutdownReason, domid: int = 7, *, dying: bool = False) -> Sighting:
-    return replace(WEB, domid=domid, shutdown=reason, dying=dying)
+    return WEB._replace(domid=domid, shutdown=reason, dying=dying)
 
 
 def test_a_prompt_guest_is_asked_acknowledges_and_ends_clean() -> None:
@@ -138,7 +137,7 @@ def test_a_guest_that_comes_up_after_the_request_is_asked_again_at_once() -> Non
 
 
 def test_an_hvm_guest_without_drivers_gets_the_button_early_and_is_asked_again() -> None:
-    climb = Climb(replace(WEB, kind=Kind.HVM)).asked(able=None)
+    climb = Climb(WEB._replace(kind=Kind.HVM)).asked(able=None)
     assert climb.state.wake == patience.HVM_SILENCE
     climb.feed(Tick(patience.HVM_SILENCE))
     assert climb.feed(Cleared(10.1, taken=False)) == [PressPower(7), Ask(7)]
@@ -163,7 +162,7 @@ def test_a_reboot_is_followed_to_the_next_incarnation_which_is_asked_again() -> 
     climb = Climb().asked()
     climb.feed(Request(1.0, 7, b""), Seen(2.0, ended(ShutdownReason.REBOOT)), NotListed(2.5))
     assert climb.state.phase is Phase.REBOOTING
-    assert climb.feed(Seen(5.0, replace(WEB, domid=8))) == [Attend(8)]
+    assert climb.feed(Seen(5.0, WEB._replace(domid=8))) == [Attend(8)]
     assert climb.feed(Ready(5.1, 8, able=True)) == [Ask(8)]
     climb.feed(Request(5.2, 8, b""), Seen(6.0, ended(ShutdownReason.POWEROFF, 8)), NotListed(6.5))
     assert climb.finish.outcome is Outcome.CLEAN
@@ -182,7 +181,7 @@ def test_a_domain_that_reboots_for_ever_is_destroyed_at_its_deadline() -> None:
     climb = Climb().asked()
     climb.feed(Seen(100.0, ended(ShutdownReason.REBOOT)), NotListed(101.0))
     climb.feed(Tick(110.0))
-    assert climb.feed(Seen(181.0, replace(WEB, domid=8))) == [Destroy(8)]
+    assert climb.feed(Seen(181.0, WEB._replace(domid=8))) == [Destroy(8)]
 
 
 def test_not_listed_without_a_reason_may_be_a_reboot_and_is_never_called_clean() -> None:
@@ -236,7 +235,7 @@ def test_a_destroy_that_fails_is_tried_again_and_then_told() -> None:
 
 def test_another_tools_destroy_is_not_called_clean() -> None:
     climb = Climb().asked()
-    climb.feed(Request(1.0, 7, b""), Seen(2.0, replace(WEB, dying=True)), NotListed(2.5))
+    climb.feed(Request(1.0, 7, b""), Seen(2.0, WEB._replace(dying=True)), NotListed(2.5))
     assert climb.finish.outcome is Outcome.FORCED
     assert climb.finish.note == "another tool destroyed it"
 
@@ -314,7 +313,7 @@ def test_a_power_off_that_the_definition_has_restarted_is_followed_like_a_reboot
     climb = Climb(restarts=True).asked()
     climb.feed(Request(1.0, 7, b""), Seen(2.0, ended(ShutdownReason.POWEROFF)))
     assert climb.feed(NotListed(2.5)) == []
-    assert climb.feed(Seen(5.0, replace(WEB, domid=8))) == [Attend(8)]
+    assert climb.feed(Seen(5.0, WEB._replace(domid=8))) == [Attend(8)]
 
 
 def test_a_power_off_that_nobody_restarts_although_the_definition_says_so_is_clean() -> None:
