@@ -45,6 +45,9 @@ COMMANDS = {
     "demo": "lamplighter.cli.demo",
 }
 
+#: How many objects more than before make the collector look for garbage.
+OBJECTS = 50_000
+
 INTERRUPTED = SIGNALLED + signal.SIGINT
 PIPE_CLOSED = SIGNALLED + signal.SIGPIPE
 
@@ -93,6 +96,8 @@ class Parser(argparse.ArgumentParser):
 def main(argv: Sequence[str] | None = None) -> int:
     """Run ``lamplighter`` with the process's own streams; return its exit status."""
     _do_without_ssl()
+    # What the imports to come make stays: looking through it every 700 objects only takes time.
+    gc.set_threshold(OBJECTS)
     out, err = _own_stream(1, sys.stdout), _own_stream(2, sys.stderr)
     arguments = sys.argv[1:] if argv is None else argv
     try:
@@ -183,11 +188,7 @@ def _settle(context: Context, args: argparse.Namespace) -> None:
 
 
 def _load(name: str) -> Command:
-    gc.disable()  # what an import makes stays: looking for garbage in it only takes time
-    try:
-        return cast("Command", importlib.import_module(COMMANDS[name]))
-    finally:
-        gc.enable()
+    return cast("Command", importlib.import_module(COMMANDS[name]))
 
 
 # --- parsers ---------------------------------------------------------------------------------
