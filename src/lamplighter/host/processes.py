@@ -199,19 +199,19 @@ async def _finish(process: Process, clock: Clock) -> None:
         return
     try:
         for number in (signal.SIGTERM, signal.SIGKILL):
-            _tell(process, number)
-            with suppress(TimeoutError):
-                async with clock.timeout(GRACE):
-                    await process.wait()
-    except asyncio.CancelledError:  # nobody waits for it any more, and still it must end
-        _tell(process, signal.SIGKILL)
+            await _end(process, number, clock)
+    except asyncio.CancelledError:  # nobody wants to wait for it any more: no more mercy
+        await _end(process, signal.SIGKILL, clock)
         raise
 
 
-def _tell(process: Process, number: signal.Signals) -> None:
-    """Send a signal to a program and all that is in its process group."""
+async def _end(process: Process, number: signal.Signals, clock: Clock) -> None:
+    """Send a signal to a program and all in its group; wait a little for the program's end."""
     with suppress(ProcessLookupError):
         os.killpg(process.pid, number)
+    with suppress(TimeoutError):
+        async with clock.timeout(GRACE):
+            await process.wait()
 
 
 def _shown(argv: Sequence[str]) -> str:
