@@ -109,8 +109,9 @@ def _run(variants: Sequence[Variant], scenarios: Sequence[Scenario], *, keep: bo
         verdicts += _on(variant, some, images[variant.suite], keep=keep and last)
     failed = [verdict for verdict in verdicts if verdict.reason]
     print(f"{len(verdicts)} scenarios in {time.monotonic() - began:.0f} s")
-    for verdict in failed:
-        print(verdict)
+    for verdict in verdicts:
+        if verdict.reason or verdict.again:
+            print(verdict)
     print(f"{len(verdicts) - len(failed)} passed, {len(failed)} failed")
     return 0 if verdicts and not failed else 1
 
