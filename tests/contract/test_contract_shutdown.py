@@ -18,9 +18,14 @@ if TYPE_CHECKING:
     OnHost = Callable[[Story], None]
 
 
-async def reason_of_end(host: UnderTest, definition: Definition) -> ShutdownReason | None:
-    """Wait until the domain has gone; return why it had shut down, as seen or on record."""
-    last: list[Sighting] = []
+async def reason_of_end(
+    host: UnderTest, definition: Definition, seen: Sighting
+) -> ShutdownReason | None:
+    """Wait until the domain has gone; return why it had shut down, as seen or on record.
+
+    ``seen`` is the domain as it was: it may be gone before it is looked at again.
+    """
+    last = [seen]
 
     async def gone() -> bool:
         seen = await host.find(definition)
@@ -46,7 +51,7 @@ def test_a_request_is_taken_by_clearing_it_and_the_domain_powers_off(on_host: On
         await host.until(taken, 3)
         assert len(changes) >= 2, "the request fired the watch, and so did its acknowledgement"
         assert await host.find(slow) == seen, "it runs on while it shuts down"
-        assert await reason_of_end(host, slow) is ShutdownReason.POWEROFF
+        assert await reason_of_end(host, slow, seen) is ShutdownReason.POWEROFF
         assert await host.request(seen.domid) is None, "its nodes have gone with it"
 
     on_host(story)
@@ -115,7 +120,7 @@ def test_a_reboot_gives_the_domain_another_domid(on_host: OnHost) -> None:
         assert await host.request(first.domid) is None
         await host.until_up(second.domid)
         await host.ask(second.domid)
-        assert await reason_of_end(host, reboots) is ShutdownReason.POWEROFF
+        assert await reason_of_end(host, reboots, second) is ShutdownReason.POWEROFF
 
     on_host(story)
 
@@ -143,7 +148,9 @@ def test_a_guest_powers_off_by_itself(on_host: OnHost) -> None:
         quits = host.define("quits", "quits", seconds=1)
         went = await host.listen(paths.RELEASE_DOMAIN)
         await host.toolstack.create(quits)
-        assert await reason_of_end(host, quits) is ShutdownReason.POWEROFF
+        seen = await host.find(quits)
+        assert seen is not None
+        assert await reason_of_end(host, quits, seen) is ShutdownReason.POWEROFF
         assert went, "@releaseDomain did not fire"
 
     on_host(story)
