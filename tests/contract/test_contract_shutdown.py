@@ -113,7 +113,13 @@ def test_a_reboot_gives_the_domain_another_domid(on_host: OnHost) -> None:
             seen = await host.find(reboots)
             return seen if seen is not None and seen.domid != first.domid else None
 
+        async def named() -> Sighting | None:
+            seen = await back()
+            return seen if seen is not None and seen.name else None
+
         second = await host.until(back, 20)
+        assert second.name in ("", first.name), "while it is created it may be nameless"
+        second = await host.until(named, 5)
         assert (second.uuid, second.name) == (first.uuid, first.name)
         assert second.domid > first.domid
         assert await host.toolstack.epitaph(first) is ShutdownReason.REBOOT

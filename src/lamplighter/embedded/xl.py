@@ -37,9 +37,10 @@ if TYPE_CHECKING:
     from lamplighter.embedded.store import Store
     from lamplighter.model.clock import Clock
 
-#: Host seconds that things take: building a domain, noticing that it shut down, taking it apart,
-#: and what xl waits before it starts a rebooted domain again.
-BUILDING = 0.05
+#: Host seconds that things take: giving a new domain its name, building it, noticing that it shut
+#: down, taking it apart, and what xl waits before it starts a rebooted domain again.
+NAMING = 0.01
+BUILDING = 0.04
 REAPING = 0.3
 TEARDOWN = 0.02
 REBOOT_GAP = 2.0
@@ -145,12 +146,11 @@ class Xl:
 
     async def _create(self, recipe: Recipe, uuid: UUID, *, rebooted: bool) -> Resident:
         async with self._creating:
-            resident = Resident(self._make(recipe, uuid), recipe)
-            domain = resident.domain
-            self._residents[domain.domid] = resident
-            await self._clock.sleep(BUILDING)
-            if resident.ending is not None:
-                raise CallFailed(f"domain {domain.domid} was destroyed while it was built")
+            domain = self._make(recipe, uuid)
+            resident = self._residents[domain.domid] = Resident(domain, recipe)
+            await self._lasts(NAMING, resident)
+            libxl.make(self._session, domain, recipe.name)
+            await self._lasts(BUILDING, resident)
             libxl.describe(self._session, domain, self._clock.wall())
             self._store.introduce(domain.domid)
             resident.kernel = GuestKernel(
@@ -165,7 +165,7 @@ class Xl:
         return resident
 
     def _make(self, recipe: Recipe, uuid: UUID) -> Domain:
-        """Make the domain and its nodes, or nothing; even then a domid is used up."""
+        """Make the domain, nameless as yet, or nothing; even then a domid is used up."""
         domain = self._hypervisor.create(uuid, recipe.kind)
         try:
             if self._names.taken(recipe.name):
@@ -175,8 +175,13 @@ class Xl:
             self._hypervisor.forget(domain)
             raise
         self._names.follow(domain.domid)
-        libxl.make(self._session, domain, recipe.name)
         return domain
+
+    async def _lasts(self, seconds: float, resident: Resident) -> None:
+        """A step of building a domain takes its time, and somebody may end it meanwhile."""
+        await self._clock.sleep(seconds)
+        if resident.ending is not None:
+            raise CallFailed(f"domain {resident.domain.domid} was destroyed while it was built")
 
     async def _run(self, resident: Resident, kernel: GuestKernel) -> None:
         resident.domain.shutdown = await kernel.run()

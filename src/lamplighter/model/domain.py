@@ -51,8 +51,9 @@ class Sighting(NamedTuple):
     """One domain in one listing of the toolstack.
 
     ``shutdown`` is None while the domain runs, blocks or is paused. ``dying`` says that the
-    hypervisor is taking it apart. ``name`` is empty when the toolstack no longer knows it
-    (``(null)`` in xl's output). ``kind`` is None when the toolstack does not tell.
+    hypervisor is taking it apart. ``name`` is empty when XenStore does not have it: not yet,
+    while the domain is being created, or no longer (``(null)`` in xl's output). ``kind`` is None
+    when the toolstack does not tell.
     """
 
     domid: int
