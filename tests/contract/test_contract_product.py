@@ -52,6 +52,8 @@ def test_up_and_down_tell_how_each_domain_really_ended(on_host: OnHost) -> None:
         assert again.exit == 0
         assert {result.domid for result in again.results} == {seen.domid for seen in listed}
 
+        await host.until_user_space(web)
+        await host.until_user_space(stuck)
         plan = plan_down(product.roster, await host.toolstack.list(), names)
         down, outcomes = await carried_out(product, plan)
         assert outcomes == {web.name: Outcome.CLEAN, stuck.name: Outcome.FORCED}

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from lamplighter.model.domain import ShutdownReason
 from lamplighter.service.conversation import Conversation
 from lamplighter.xenstore import paths
+from tests.contract.under_test import user_spaces
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -106,6 +107,7 @@ def test_a_reboot_gives_the_domain_another_domid(on_host: OnHost) -> None:
     async def story(host: UnderTest) -> None:
         reboots = host.define("reboots", "reboots")
         first = await host.boot(reboots)
+        spaces = user_spaces(reboots)
 
         await host.ask(first.domid)
 
@@ -125,6 +127,7 @@ def test_a_reboot_gives_the_domain_another_domid(on_host: OnHost) -> None:
         assert await host.toolstack.epitaph(first) is ShutdownReason.REBOOT
         assert await host.request(first.domid) is None
         await host.until_up(second.domid)
+        await host.until_user_space(reboots, more_than=spaces)
         await host.ask(second.domid)
         assert await reason_of_end(host, reboots, second) is ShutdownReason.POWEROFF
 

@@ -129,18 +129,22 @@ class UnderTest:
 
         A Linux that is asked in between powers off by itself, whatever its temper.
         """
-        before = _user_spaces(definition)
+        before = user_spaces(definition)
         domid = await self.toolstack.create(definition)
         await self.until_up(domid)
-
-        async def has_user_space() -> bool:
-            return not ON_XEN or _user_spaces(definition) > before
-
-        await self.until(has_user_space, 20)
+        await self.until_user_space(definition, more_than=before)
         seen = await self.find(definition)
         assert seen is not None
         assert seen.domid == domid
         return seen
+
+    async def until_user_space(self, definition: Definition, more_than: int = 0) -> None:
+        """Wait until the domain's user space has begun oftener than that."""
+
+        async def has_user_space() -> bool:
+            return not ON_XEN or user_spaces(definition) > more_than
+
+        await self.until(has_user_space, 20)
 
     async def until_up(self, domid: int) -> None:
         async def up() -> bool:
@@ -242,7 +246,7 @@ class Heard:
 # --- what differs ------------------------------------------------------------------------------
 
 
-def _user_spaces(definition: Definition) -> int:
+def user_spaces(definition: Definition) -> int:
     """How many incarnations of a domain have said on their console that their user space is up."""
     console = CONSOLES / f"guest-{definition.name}.log"
     return console.read_bytes().count(b"lamplighter-guest: up") if console.exists() else 0
