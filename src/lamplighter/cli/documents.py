@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from lamplighter.engine.status import Row
     from lamplighter.errors import LamplighterError
+    from lamplighter.model.intent import Hold, PastHold
     from lamplighter.model.outcome import Result
     from lamplighter.model.plan import Plan, Step
     from lamplighter.model.policy import Problem
@@ -38,9 +39,28 @@ def run_document(run: Run, problems: Iterable[Problem], exit_status: int) -> Doc
     }
 
 
-def history_document(runs: Iterable[Run], moves: Mapping[int, Sequence[Transition]]) -> Document:
+def history_document(
+    runs: Iterable[Run],
+    moves: Mapping[int, Sequence[Transition]],
+    holds: Iterable[PastHold] = (),
+) -> Document:
     """``history``; ``moves`` has the transitions of the runs that are to tell them."""
-    return {"runs": [_past_run_document(run, moves.get(run.id)) for run in runs]}
+    return {
+        "runs": [_past_run_document(run, moves.get(run.id)) for run in runs],
+        "holds": [_past_hold_document(past) for past in holds],
+    }
+
+
+def _past_hold_document(past: PastHold) -> Document:
+    hold = past.hold
+    return {
+        "name": hold.name,
+        "reason": hold.reason,
+        "by": hold.said_by,
+        "since": _iso(hold.at),
+        "released": _iso(past.released),
+        "released_by": past.released_by or None,
+    }
 
 
 def _past_run_document(run: Run, moves: Sequence[Transition] | None) -> Document:
@@ -85,6 +105,14 @@ def plan_document(plan: Plan, problems: Iterable[Problem]) -> Document:
         "steps": [_step_document(step) for step in plan.steps],
         "problems": [problem_document(problem) for problem in problems],
     }
+
+
+def hold_document(name: str, hold: Hold | None) -> Document:
+    """``hold`` and ``release``: the hold that is now in force on a domain, if one is."""
+    held = None
+    if hold is not None:
+        held = {"reason": hold.reason, "by": hold.said_by, "since": _iso(hold.at)}
+    return {"name": name, "held": held, "exit": 0}
 
 
 def problem_document(problem: Problem) -> Document:

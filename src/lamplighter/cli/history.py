@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from lamplighter.cli.context import Context
     from lamplighter.cli.text import Style
+    from lamplighter.model.intent import PastHold
     from lamplighter.model.outcome import Result
     from lamplighter.model.run import Run, Transition
 
@@ -57,14 +58,17 @@ def run(args: argparse.Namespace, context: Context) -> int:
     reader = JournalReader(Path(configuration.host.state.value))
     try:
         runs = reader.runs(limit=args.limit, name=args.name)
+        holds = reader.holds(args.name) if args.name is not None else reader.holds_in_force()
         moves = {one.id: reader.transitions(one.id, args.name) for one in runs if args.transitions}
     finally:
         reader.close()
     if context.as_json:
-        context.print_json(history_document(runs, moves))
+        context.print_json(history_document(runs, moves, holds))
     else:
         style = style_of(context.out, context.environ)
         context.print(history_text(runs, moves, style) if runs else _nothing(args.name))
+        for past in holds:
+            context.print(f"\n{printable(past.hold.name)} {_hold(past)}")
     return 0
 
 
@@ -87,6 +91,8 @@ def history_text(
 def _header(one: Run, style: Style) -> str:
     if one.ended is None:
         end = style.paint("has not ended: it still goes on, or was killed", "busy")
+    elif one.exit is None:
+        end = style.paint("was killed; a later run completed its record", "busy")
     else:
         end = f"to {one.ended.astimezone():%H:%M:%S}, exit {one.exit}"
     boot = printable(one.boot_id[:BOOT_ID_SHOWN])
@@ -125,6 +131,13 @@ def _move(transition: Transition) -> str:
     arrow = f"{transition.before.value} -> {transition.after.value}"
     line = f"      {moment(transition.at)}  {printable(transition.name)} (domid {domid})  {arrow}"
     return f"{line}: {printable(transition.detail)}" if transition.detail else line
+
+
+def _hold(past: PastHold) -> str:
+    told = printable(past.hold.told)
+    if past.released is None:
+        return f"is {told}"
+    return f"was {told}; {printable(past.released_by)} released it {moment(past.released)}"
 
 
 def _nothing(name: str | None) -> str:

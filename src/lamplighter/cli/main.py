@@ -38,6 +38,8 @@ COMMANDS = {
     "status": "lamplighter.cli.status",
     "plan": "lamplighter.cli.plan",
     "explain": "lamplighter.cli.explain",
+    "hold": "lamplighter.cli.hold",
+    "release": "lamplighter.cli.release",
     "check": "lamplighter.cli.check",
     "history": "lamplighter.cli.history",
     "host": "lamplighter.cli.host",

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from lamplighter.cli.documents import plan_document
 from lamplighter.cli.problems import tell_stray_problems
 from lamplighter.cli.report import nothing_to_do
-from lamplighter.cli.running import make_plan
 from lamplighter.cli.text import counted, outcome_colour, style_of, table
 from lamplighter.model.plan import Direction, Verb
 from lamplighter.service.host import open_host
+from lamplighter.service.planning import make_plan
 
 if TYPE_CHECKING:
     import argparse

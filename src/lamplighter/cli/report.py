@@ -83,6 +83,8 @@ def _commands(result: Result, direction: Direction, toolstack: str) -> list[tupl
     again = (f"lamplighter {direction.value} {name}", "try again")
     if result.outcome is Outcome.FORCED:
         return [explain]
+    if result.outcome is Outcome.HELD:
+        return [(f"lamplighter release {name}", "let it be started again"), again]
     if result.outcome is Outcome.UNKNOWN:
         return [("lamplighter status", f"where {name} is now"), again]
     if toolstack == "xl" and result.domid is not None:

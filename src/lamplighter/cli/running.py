@@ -21,13 +21,14 @@ from lamplighter.cli.problems import tell_stray_problems
 from lamplighter.cli.progress import show_progress
 from lamplighter.cli.report import report
 from lamplighter.cli.text import style_of
-from lamplighter.engine.plan import plan_down, plan_up
-from lamplighter.errors import CallFailed, CallTimedOut, HostBusy, ToolstackUnreachable
+from lamplighter.errors import HostBusy, JournalError
 from lamplighter.host.clock import LoopClock
 from lamplighter.host.lock import hold_host
 from lamplighter.host.notifier import Notifier
 from lamplighter.model.plan import Direction
 from lamplighter.service.host import open_host
+from lamplighter.service.intents import hold_crash_loops
+from lamplighter.service.planning import make_plan, prepare
 from lamplighter.service.progress import Chorus
 from lamplighter.service.runner import Runner
 from lamplighter.service.unit_status import unit_status
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 
     from lamplighter.cli.context import Context
     from lamplighter.model.configuration import Configuration
-    from lamplighter.model.domain import Sighting
+    from lamplighter.model.intent import Hold
     from lamplighter.model.plan import Plan
     from lamplighter.model.policy import Problem
     from lamplighter.model.run import Run
@@ -49,11 +50,6 @@ if TYPE_CHECKING:
 
 #: What ends a run early: a key, systemd or a shutdown, a terminal that goes away.
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-#: How often the first look is tried, and how many host seconds lie between: without one there
-#: can be no run, and a toolstack that failed once may be about to answer.
-LOOKS = 3
-LOOK_PAUSE = 3.0
 
 #: How many real seconds systemd's run waits for another one to end, and how often it looks.
 LOCK_WAIT = 600.0
@@ -83,12 +79,13 @@ async def _carry_out(direction: Direction, names: Sequence[str], context: Contex
         configuration = context.configuration()
         stack.enter_context(await _take_host(configuration, direction, unit, clock))
         async with open_host(configuration, writing=True) as host:
-            plan = await make_plan(host, direction, names)
+            plan = await prepare(host, direction, names, context.warn)
             tell_stray_problems(host.roster.problems, {s.name for s in plan.steps}, context)
             began = host.clock.monotonic()
             look_again = partial(make_plan, host, direction, names)
             late = look_again if direction is Direction.DOWN and not names else None
             run, interruption = await _run(host, plan, late, context, unit)
+            await _tell_crash_loops(host, run, context)
             seconds = host.clock.monotonic() - began
             toolstack, problems = host.toolstack.name, host.roster.problems
         broken = _broken(run, problems, everything=not names)
@@ -125,29 +122,6 @@ async def _take_host(
         await clock.sleep(LOCK_PAUSE)
 
 
-async def make_plan(host: Host, direction: Direction, names: Sequence[str]) -> Plan:
-    """Look at the host and plan; raise ``UsageError`` for a domain nobody knows."""
-    sightings = await look(host)
-    if direction is Direction.UP:
-        return plan_up(host.roster, sightings, names)
-    return plan_down(host.roster, sightings, names, spared=await host.spared())
-
-
-async def look(host: Host) -> Sequence[Sighting]:
-    """List the domains; a toolstack that fails again and again is ``ToolstackUnreachable``."""
-    for attempt in range(1, LOOKS + 1):
-        try:
-            return await host.toolstack.list()
-        except CallFailed as error:
-            if attempt == LOOKS or isinstance(error, CallTimedOut):
-                raise ToolstackUnreachable(
-                    f"the domains cannot be listed: {error.message}",
-                    hint=error.hint or "nothing was changed; try again when the toolstack answers",
-                ) from error
-        await host.clock.sleep(LOOK_PAUSE)
-    raise AssertionError("the last attempt returns or raises")
-
-
 async def _run(
     host: Host, plan: Plan, late: Look | None, context: Context, unit: UnitStatus
 ) -> tuple[Run, int | None]:
@@ -157,6 +131,19 @@ async def _run(
         with _interrupting(runner) as caught:
             run = await runner.run(plan, late)
     return run, caught[0] if caught else None
+
+
+async def _tell_crash_loops(host: Host, run: Run, context: Context) -> None:
+    """Hold what fails to start again and again, and tell it."""
+    try:
+        for hold in await hold_crash_loops(host, run):
+            context.warn(f"{hold.name} is held from now on: {hold.reason}\n  {_let_go(hold)}")
+    except JournalError as error:
+        context.warn(f"whether a domain fails again and again is not known: {error}")
+
+
+def _let_go(hold: Hold) -> str:
+    return f"when it is mended: lamplighter release {hold.name}; lamplighter up {hold.name}"
 
 
 @contextmanager

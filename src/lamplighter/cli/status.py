@@ -23,6 +23,7 @@ from lamplighter.errors import (
 )
 from lamplighter.host.journal_reader import JournalReader
 from lamplighter.model.domain import DOM0
+from lamplighter.model.intent import Intents
 from lamplighter.service.conversation import Conversation
 from lamplighter.service.host import open_host
 from lamplighter.service.roster import definition_owner, load_roster
@@ -71,7 +72,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     """Do it; return the exit status."""
     configuration = context.configuration()
     look = asyncio.run(_look(configuration))
-    rows = status_rows(look.roster, look.view, _traces(configuration, look.boot_id, context))
+    rows = status_rows(look.roster, look.view, *_record(configuration, look.boot_id, context))
     status = look.error.exit_status if look.error else _exit_status(rows, look.roster)
     if context.as_json:
         document = status_document(rows, look.roster.problems, status)
@@ -116,19 +117,19 @@ async def _silent(host: Host, sightings: Sequence[Sighting]) -> set[int]:
     return {domid for domid, word in zip(domids, able, strict=True) if word is None}
 
 
-def _traces(configuration: Configuration, boot_id: str, context: Context) -> Mapping[str, Trace]:
-    """Read what runs wrote since the host booted; status goes on without it."""
-    if not boot_id:
-        return {}
+def _record(
+    configuration: Configuration, boot_id: str, context: Context
+) -> tuple[Mapping[str, Trace], Intents]:
+    """Read what runs wrote since the host booted, and intent; status goes on without them."""
     try:
         reader = JournalReader(Path(configuration.host.state.value))
         try:
-            return reader.traces(boot_id)
+            return reader.traces(boot_id) if boot_id else {}, reader.intents()
         finally:
             reader.close()
     except JournalError as error:
         context.warn(f"{error.message}\n  {error.hint}")
-        return {}
+        return {}, Intents(trouble=error.message)
 
 
 def _exit_status(rows: Sequence[Row], roster: Roster) -> int:

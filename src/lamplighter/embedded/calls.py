@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import stat
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -15,6 +16,7 @@ from lamplighter.errors import CallFailed, DefinitionError, LamplighterError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from contextlib import AbstractContextManager
 
     from lamplighter.embedded.host import EmbeddedHost
     from lamplighter.embedded.recipe import Recipe
@@ -81,6 +83,7 @@ class Calls:
         self._calls: dict[str, Callable[[Arguments], Awaitable[object]]] = {
             "list": self._list,
             "create": self._create,
+            "creating": self._creating,
             "destroy": self._destroy,
             "press-power": self._press_power,
             "epitaph": self._epitaph,
@@ -101,8 +104,9 @@ class Calls:
         call = self._calls.get(name)
         if call is None:
             raise BadRequest(f"there is no call {name!r}: there are {', '.join(self._calls)}")
-        arguments = Arguments(name, request)
-        task = asyncio.get_running_loop().create_task(self._carry_out(name, call, arguments))
+        meanwhile = self._meanwhile(name, request)
+        carried_out = self._carry_out(name, call, Arguments(name, request), meanwhile)
+        task = asyncio.get_running_loop().create_task(carried_out)
         self._begun.add(task)
         task.add_done_callback(self._ended)
         return await asyncio.shield(task)
@@ -123,10 +127,20 @@ class Calls:
             task.get_loop().call_exception_handler(context)
 
     async def _carry_out(
-        self, name: str, call: Callable[[Arguments], Awaitable[object]], arguments: Arguments
+        self,
+        name: str,
+        call: Callable[[Arguments], Awaitable[object]],
+        arguments: Arguments,
+        meanwhile: AbstractContextManager[None],
     ) -> object:
-        await self._host.faults.before(name)
+        await self._host.faults.before(name, meanwhile)
         return await call(arguments)
+
+    def _meanwhile(self, name: str, request: dict[str, object]) -> AbstractContextManager[None]:
+        """A program that creates a domain lives from its beginning, however late it does it."""
+        path = request.get("path")
+        creates = name == "create" and isinstance(path, str)
+        return self._host.xl.under_way(str(path)) if creates else nullcontext()
 
     # --- what the toolstack needs ---
 
@@ -138,6 +152,10 @@ class Calls:
         path = arguments.text("path")
         arguments.done()
         return {"domid": await self._host.xl.create(read_file(path))}
+
+    async def _creating(self, arguments: Arguments) -> object:
+        arguments.done()
+        return {"paths": sorted(self._host.xl.creating())}
 
     async def _destroy(self, arguments: Arguments) -> object:
         domid = arguments.number("domid", 0x7FFF)

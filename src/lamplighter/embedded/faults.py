@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from lamplighter.errors import CallFailed
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from lamplighter.model.clock import Clock
 
 
@@ -43,8 +45,11 @@ class Faults:
         """Let every call do what it should."""
         self._next.clear()
 
-    async def before(self, call: str) -> None:
-        """Do what is wrong with this call; return when it is to go on."""
+    async def before(self, call: str, meanwhile: AbstractContextManager[None]) -> None:
+        """Do what is wrong with this call; return when it is to go on.
+
+        ``meanwhile`` is entered while a slow call, which will act, has not acted yet.
+        """
         pending = self._next.get(call)
         if not pending:
             return
@@ -55,4 +60,5 @@ class Faults:
             case How.HANG:
                 await asyncio.get_running_loop().create_future()
             case How.SLOW:
-                await self._clock.sleep(fault.seconds)
+                with meanwhile:
+                    await self._clock.sleep(fault.seconds)

@@ -12,7 +12,8 @@ UUID gets a new one at each creation, but keeps it through reboots.
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
+from collections import Counter, OrderedDict
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC
 from functools import partial
@@ -30,7 +31,7 @@ from lamplighter.xenstore import paths
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Coroutine
+    from collections.abc import Coroutine, Iterator
 
     from lamplighter.embedded.domains import Domain, Hypervisor
     from lamplighter.embedded.recipe import Recipe
@@ -77,6 +78,7 @@ class Xl:
         self._reapers: dict[int, asyncio.Task[None]] = {}
         self._records: OrderedDict[int, tuple[UUID, ShutdownReason]] = OrderedDict()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._underway: Counter[str] = Counter()
         self._names = Names(store)
         self._names.follow(DOM0)
         libxl.write_control_domain(self._session)
@@ -100,10 +102,15 @@ class Xl:
 
     async def create(self, recipe: Recipe) -> int:
         """Create and start a domain and leave a reaper behind; return its domid."""
-        resident = await self._create(recipe, recipe.uuid or self._new_uuid(), rebooted=False)
+        with self.under_way(recipe.path):
+            resident = await self._create(recipe, recipe.uuid or self._new_uuid(), rebooted=False)
         domid = resident.domain.domid
         self._reapers[domid] = self._start(self._reap(resident))
         return domid
+
+    def creating(self) -> frozenset[str]:
+        """Return the paths of the definitions from which domains are being created."""
+        return frozenset(+self._underway)
 
     async def destroy(self, domid: int) -> None:
         """Take a domain away; ``NoSuchDomain`` when there is none."""
@@ -143,6 +150,15 @@ class Xl:
             await asyncio.wait(tasks)
 
     # --- creating ---
+
+    @contextmanager
+    def under_way(self, path: str) -> Iterator[None]:
+        """Count a domain as being created from this definition for the length of the block."""
+        self._underway[path] += 1
+        try:
+            yield
+        finally:
+            self._underway[path] -= 1
 
     async def _create(self, recipe: Recipe, uuid: UUID, *, rebooted: bool) -> Resident:
         async with self._creating:
@@ -234,8 +250,9 @@ class Xl:
                 await resident.stopped.wait()
                 if not await self._handle_death(resident):
                     return
-                await self._clock.sleep(REBOOT_GAP)
-                resident = await self._create(resident.recipe, uuid, rebooted=True)
+                with self.under_way(resident.recipe.path):
+                    await self._clock.sleep(REBOOT_GAP)
+                    resident = await self._create(resident.recipe, uuid, rebooted=True)
                 self._reapers[resident.domain.domid] = self._reapers.pop(domid)
                 domid = resident.domain.domid
         except CallFailed:

@@ -3,6 +3,10 @@
 A domain has come up when its kernel advertised itself in XenStore, or when it has run for
 ``start_timeout`` without that (an HVM guest without drivers never will). A call to create that
 did not return in time may have worked all the same: only a listing tells.
+
+A domain that something is creating already is waited for, and created only when that has come to
+nothing: what an ``xl create`` of a run that died still does, or what the process that waits for a
+domain does when it reboots.
 """
 
 from __future__ import annotations
@@ -13,6 +17,7 @@ from typing import TYPE_CHECKING
 from lamplighter.engine import patience
 from lamplighter.engine.events import (
     Action,
+    AskCreator,
     Attend,
     Blind,
     Create,
@@ -26,6 +31,8 @@ from lamplighter.engine.events import (
     Ready,
     Seen,
     Tick,
+    Underway,
+    Withheld,
 )
 from lamplighter.model.domain import ShutdownReason, Sighting
 from lamplighter.model.lifecycle import Phase, check_transition
@@ -42,7 +49,8 @@ COMES_BACK = frozenset({ShutdownReason.REBOOT, ShutdownReason.SOFT_RESET})
 class Ascent:
     """Where one domain's start stands. Moments are host seconds on the events' clock.
 
-    ``trouble`` is why the call to create failed, ``blind`` why the last listing did.
+    ``trouble`` is why the call to create failed, ``blind`` why the last listing did. ``awaited``:
+    something else is creating it, and ``ask_at`` is when that is asked about again.
     """
 
     start_timeout: float
@@ -53,21 +61,39 @@ class Ascent:
     paused: bool = False
     trouble: str = ""
     blind: str = ""
+    awaited: bool = False
+    ask_at: float | None = None
 
     @property
     def wake(self) -> float:
         """When a ``Tick`` is wanted at the latest."""
         if self.gone_at is not None:
             return self.gone_at + patience.REBOOT_GAP
+        if self.ask_at is not None:
+            return self.ask_at
         return self.begun + self.start_timeout
 
 
 Stepped = tuple[Ascent, tuple[Action, ...]]
 
 
-def begin(policy: Policy, now: float) -> Stepped:
-    """Start a domain's start."""
+def begin(
+    policy: Policy, now: float, *, resume: Phase | None = None, domid: int | None = None
+) -> Stepped:
+    """Start a domain's start.
+
+    ``resume``: CREATING when something else is creating it; BOOTING when it is there as ``domid``
+    and a run that died did not see it come up.
+    """
     ascent = Ascent(start_timeout=policy.start_timeout.value, begun=now)
+    if resume is Phase.BOOTING and domid is not None:
+        detail = f"domid {domid}, where a run that died had left it"
+        moved, move = _move(replace(ascent, phase=resume, domid=domid), resume, detail)
+        return moved, (*move, Attend(domid))
+    if resume is Phase.CREATING:
+        detail = "something is creating it already"
+        moved, move = _move(replace(ascent, awaited=True), Phase.CREATING, detail)
+        return moved, (*move, LookAgain())
     moved, move = _move(ascent, Phase.CREATING, "")
     return moved, (*move, Create())
 
@@ -90,7 +116,29 @@ def step(ascent: Ascent, event: Event) -> Stepped:
             return ascent, (_interrupted(ascent, why),)
         case Tick(now):
             return _tick(ascent, now)
+    return _not_begun(ascent, event)
+
+
+def _not_begun(ascent: Ascent, event: Event) -> Stepped:
+    match event:
+        case Underway(now, creating):
+            return _underway(ascent, creating=creating, now=now)
+        case Withheld(_, why):
+            moved, move = _move(ascent, Phase.ABSENT, why)
+            return moved, (*move, Finish(Outcome.HELD, why))
     return ascent, ()
+
+
+def _underway(ascent: Ascent, *, creating: bool, now: float) -> Stepped:
+    """It is not listed: either its creator still works, or it has given up and we begin."""
+    if ascent.domid is not None or not ascent.awaited:
+        return ascent, ()
+    if not creating:
+        return replace(ascent, awaited=False, ask_at=None), (Create(),)
+    if now >= ascent.begun + ascent.start_timeout:
+        note = f"something has been creating it for {ascent.start_timeout:g} s, and it is not there"
+        return ascent, (Finish(Outcome.UNKNOWN, note, good=False),)
+    return replace(ascent, ask_at=now + patience.RETRY_PAUSE), ()
 
 
 def _created(ascent: Ascent, domid: int | None, error: str, now: float) -> Stepped:
@@ -107,11 +155,13 @@ def _seen(ascent: Ascent, sighting: Sighting, now: float) -> Stepped:
         return _ended(ascent, sighting, now)
     if sighting.domid == ascent.domid:
         return _tick(replace(ascent, gone_at=None), now)
-    if ascent.phase is Phase.CREATING:
+    if ascent.awaited:
+        detail = f"domid {sighting.domid}, which was being created already"
+    elif ascent.phase is Phase.CREATING:
         detail = f"domid {sighting.domid}, although the call failed: {ascent.trouble}"
     else:
         detail = f"it came back as domid {sighting.domid}"
-    came = replace(ascent, domid=sighting.domid, gone_at=None)
+    came = replace(ascent, domid=sighting.domid, gone_at=None, awaited=False, ask_at=None)
     moved, move = _move(came, Phase.BOOTING, detail)
     return moved, (*move, Attend(sighting.domid))
 
@@ -128,6 +178,8 @@ def _ended(ascent: Ascent, sighting: Sighting, now: float) -> Stepped:
 
 
 def _not_listed(ascent: Ascent, now: float) -> Stepped:
+    if ascent.awaited:
+        return ascent, (AskCreator(),)
     if ascent.domid is None:
         moved, move = _move(ascent, Phase.ABSENT, ascent.trouble)
         return moved, (*move, Finish(Outcome.FAILED, ascent.trouble, good=False))
@@ -137,6 +189,8 @@ def _not_listed(ascent: Ascent, now: float) -> Stepped:
 def _tick(ascent: Ascent, now: float) -> Stepped:
     if now < ascent.wake:
         return ascent, ()
+    if ascent.ask_at is not None:
+        return replace(ascent, ask_at=None), (LookAgain(),)
     if ascent.gone_at is not None:
         moved, move = _move(ascent, Phase.ABSENT, "it vanished while it was starting")
         note = "it vanished while it was starting and did not come back"

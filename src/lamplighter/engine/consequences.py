@@ -21,11 +21,16 @@ def when_host_starts(name: str, policy: Policy, barred: Problem | None = None) -
     if policy.start.value is Start.NEVER:
         by_hand = "nothing starts it" if barred else f"lamplighter up {name} starts it"
         return f"It is not started with the host; {by_hand}."
-    if barred is not None:
+    if barred is not None and policy.start.value is Start.ALWAYS:
         return "It should be started with the host and is not, because of the problem below."
+    if barred is not None:
+        return "It is not started with the host, because of the problem below."
     wait = format_duration(policy.start_timeout.value)
+    whether = "It is started with the host."
+    if policy.start.value is Start.LAST_STATE:
+        whether = "It is started with the host if it was meant to be up when the host went down."
     return (
-        "It is started with the host. Its start has ended when its kernel has advertised itself "
+        f"{whether} Its start has ended when its kernel has advertised itself "
         f"in XenStore, or when it has run for {wait} without that."
     )
 

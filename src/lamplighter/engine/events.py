@@ -107,6 +107,20 @@ class Created(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class Underway(Event):
+    """Whether something, though no run of ours, is creating the domain at this moment."""
+
+    creating: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Withheld(Event):
+    """It must not be created any more, though the plan says so; ``why`` for a person."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class Epitaph(Event):
     """What the toolstack's own record says about why a vanished incarnation ended."""
 
@@ -171,6 +185,11 @@ class Destroy(Action):
 @dataclass(frozen=True, slots=True)
 class Create(Action):
     """Create the domain from its definition; answered by ``Created``."""
+
+
+@dataclass(frozen=True, slots=True)
+class AskCreator(Action):
+    """Find out whether something is creating the domain; answered by ``Underway``."""
 
 
 @dataclass(frozen=True, slots=True)

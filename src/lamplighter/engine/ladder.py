@@ -65,11 +65,13 @@ def begin(
     *,
     destroy: bool = False,
     restarts: bool = False,
+    resume: Phase | None = None,
 ) -> Stepped:
     """Start a domain's stop.
 
     ``destroy``: without asking, because policy says so. ``restarts``: its definition has it
-    created anew when it powers off.
+    created anew when it powers off. ``resume``: a run that died had brought this incarnation so
+    far: to ACKNOWLEDGED, where it is waited for, or to FORCING, which it had earned.
     """
     limit = policy.stop_timeout.value
     ladder = Ladder(
@@ -85,6 +87,14 @@ def begin(
         return _shut_down(replace(ladder, begun_ended=True), sighting, now)
     if destroy:
         return _force(ladder, now, "its policy is to destroy it")
+    if resume is Phase.FORCING:
+        return _force(ladder, now, "its time was up in the run before, which died")
+    if resume is Phase.ACKNOWLEDGED:
+        ladder = replace(ladder, phase=Phase.ACKNOWLEDGED, acknowledged=True)
+        ladder = _remark(ladder, "it had acknowledged the request of a run that died")
+        # On record again, under this run: it may die, too.
+        ladder, move = _move(ladder, Phase.ACKNOWLEDGED, now, "in a run before, which died")
+        return ladder, (*move, Attend(sighting.domid))
     return ladder, (Attend(sighting.domid),)
 
 

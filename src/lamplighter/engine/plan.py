@@ -2,30 +2,58 @@
 
 A plan is made from one listing that worked. ``up`` looks at the domains that files know, ``down``
 at the domains that are there. Names an administrator gave by hand win over ``start`` and ``leave``,
-never over a problem that bars a domain.
+never over a problem that bars a domain, and never over a hold.
+
+What runs that died were doing is in ``Past``: a step that goes on with it has ``resume``.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from lamplighter.errors import UsageError
-from lamplighter.model.domain import DOM0, ShutdownReason
+from lamplighter.model.domain import DOM0, NOTHING, ShutdownReason
+from lamplighter.model.intent import NO_INTENTS
+from lamplighter.model.lifecycle import Phase
 from lamplighter.model.nearest import closest
 from lamplighter.model.outcome import Outcome
 from lamplighter.model.plan import Direction, Plan, Step, Verb
 from lamplighter.model.policy import Managed, Policy, Problem, Start, Stop
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
     from uuid import UUID
 
     from lamplighter.model.domain import Sighting
+    from lamplighter.model.intent import Hold, Intents
     from lamplighter.model.outcome import Result
     from lamplighter.model.policy import Roster
+    from lamplighter.model.run import Transition
 
 
-def plan_up(roster: Roster, sightings: Sequence[Sighting], names: Collection[str] = ()) -> Plan:
+class Past(NamedTuple):
+    """What was said and done before: intents and holds, and where dead runs of this boot stood.
+
+    ``standing`` is by name; ``creating`` are the paths of definitions from which something creates
+    a domain at this moment, though no run of ours does.
+    """
+
+    intents: Intents = NO_INTENTS
+    standing: Mapping[str, Transition] = NOTHING
+    creating: Collection[str] = ()
+
+
+#: Nothing was ever said or done.
+NO_PAST = Past()
+
+
+def plan_up(
+    roster: Roster,
+    sightings: Sequence[Sighting],
+    names: Collection[str] = (),
+    *,
+    past: Past = NO_PAST,
+) -> Plan:
     """Plan the start of what is wanted, or of the named domains."""
     barred = roster.barred
     candidates = {**dict.fromkeys(barred), **roster.domains}
@@ -33,7 +61,7 @@ def plan_up(roster: Roster, sightings: Sequence[Sighting], names: Collection[str
         _all_known(names, candidates, ())
         candidates = {name: m for name, m in candidates.items() if _named(name, m, names)}
     steps = [
-        _step_up(name, managed, barred.get(name), sightings, by_hand=bool(names))
+        _step_up(name, managed, barred.get(name), sightings, past, by_hand=bool(names))
         for name, managed in sorted(candidates.items())
     ]
     return Plan(Direction.UP, tuple(steps))
@@ -45,6 +73,7 @@ def plan_down(
     names: Collection[str] = (),
     *,
     spared: Collection[int] = (),
+    past: Past = NO_PAST,
 ) -> Plan:
     """Plan the stop of everything that runs, or of the named domains.
 
@@ -52,7 +81,7 @@ def plan_down(
     XenStore; dom0 is always among them.
     """
     guests = [seen for seen in sightings if seen.domid != DOM0 and seen.domid not in spared]
-    steps = [_step_down(roster, seen, by_hand=bool(names)) for seen in guests]
+    steps = [_step_down(roster, seen, past, by_hand=bool(names)) for seen in guests]
     if names:
         known = {**dict.fromkeys(roster.barred), **roster.domains}
         _all_known(names, known, guests)
@@ -73,6 +102,7 @@ def _step_up(
     managed: Managed | None,
     problem: Problem | None,
     sightings: Sequence[Sighting],
+    past: Past,
     *,
     by_hand: bool,
 ) -> Step:
@@ -80,23 +110,65 @@ def _step_up(
         return _nothing(name, Policy(), _why_barred(problem), Outcome.FAILED, good=False)
     policy = managed.policy
     seen = _find(managed, sightings)
-    if seen is not None and seen.running:
-        return _nothing(name, policy, f"runs already as domid {seen.domid}", Outcome.ALREADY, seen)
-    if policy.start.value is Start.NEVER and not by_hand:
-        reason = f'start = "never" ({policy.start.origin})'
-        return _nothing(name, policy, reason, Outcome.SKIPPED, seen)
-    if obstacle := _obstacle(managed, problem, seen, sightings):
-        return _nothing(name, policy, obstacle, Outcome.FAILED, seen, good=False)
-    reason = "asked for by name" if by_hand else f'start = "always" ({policy.start.origin})'
-    return Step(
-        name,
-        Verb.START,
-        reason,
-        policy,
-        definition=managed.definition,
-        sighting=seen,
-        notes=_notes(policy),
-    )
+    hold = past.intents.hold_of(managed.definition)
+    resume = _resumed_start(managed, seen, past)
+    if seen is not None and seen.running and resume is None:
+        return _runs_already(name, policy, seen, hold)
+    if seen is None or not seen.running:
+        if hold is not None:
+            return _held(name, policy, hold, seen, by_hand=by_hand)
+        unwanted = "" if by_hand else _why_unwanted(managed, past.intents)
+        if unwanted:
+            return _nothing(name, policy, unwanted, Outcome.SKIPPED, seen)
+        if obstacle := _obstacle(managed, problem, seen, sightings, past, by_hand=by_hand):
+            return _nothing(name, policy, obstacle, Outcome.FAILED, seen, good=False)
+    step = Step(name, Verb.START, _why_wanted(policy, by_hand=by_hand), policy, managed.definition)
+    return step._replace(sighting=seen, notes=_notes(policy), resume=resume)
+
+
+def _runs_already(name: str, policy: Policy, seen: Sighting, hold: Hold | None) -> Step:
+    reason = f"runs already as domid {seen.domid}"
+    if hold is not None:
+        reason += f", although it is {hold.told}"
+    return _nothing(name, policy, reason, Outcome.ALREADY, seen)
+
+
+def _held(name: str, policy: Policy, hold: Hold, seen: Sighting | None, *, by_hand: bool) -> Step:
+    """What keeps to a hold is good; who asks for such a domain by name is refused."""
+    reason = f"{hold.told}; lamplighter release {name} lets it be started again"
+    return _nothing(name, policy, reason, Outcome.HELD, seen, good=not by_hand)
+
+
+def _why_unwanted(managed: Managed, intents: Intents) -> str:
+    """Why the host's start leaves a domain alone; empty when it is to be started."""
+    start = managed.policy.start
+    if start.value is Start.NEVER:
+        return f'start = "never" ({start.origin})'
+    if start.value is Start.ALWAYS or intents.trouble or intents.meant_up(managed.definition):
+        return ""
+    intent = intents.meant.get(managed.definition.key)
+    if intent is None:
+        why = "it has never been up"
+    else:
+        why = f"it is meant to be down since {intent.at:%Y-%m-%d %H:%M:%S}: {intent.reason}"
+    return f'start = "last-state" ({start.origin}): {why}'
+
+
+def _why_wanted(policy: Policy, *, by_hand: bool) -> str:
+    if by_hand:
+        return "asked for by name"
+    was = ": it is meant to be up" if policy.start.value is Start.LAST_STATE else ""
+    return f'start = "{policy.start.value.value}" ({policy.start.origin}){was}'
+
+
+def _resumed_start(managed: Managed, seen: Sighting | None, past: Past) -> Phase | None:
+    """Where a start goes on that a dead run, or somebody else, has begun; None to begin it."""
+    if seen is None:
+        return Phase.CREATING if managed.definition.path in past.creating else None
+    left = past.standing.get(managed.name)
+    if left is None or left.after not in (Phase.CREATING, Phase.BOOTING) or not seen.running:
+        return None
+    return Phase.BOOTING
 
 
 def _obstacle(
@@ -104,10 +176,18 @@ def _obstacle(
     problem: Problem | None,
     seen: Sighting | None,
     sightings: Iterable[Sighting],
+    past: Past,
+    *,
+    by_hand: bool,
 ) -> str:
     """Why a domain that is wanted must not be created now; empty when it may be."""
     if problem is not None:
         return _why_barred(problem)
+    if past.intents.trouble and not by_hand:
+        return (
+            f"whether it is held, or was up, is not known: {past.intents.trouble}; "
+            f"lamplighter up {managed.name} starts it all the same"
+        )
     if seen is not None and seen.shutdown is not None and not seen.dying:
         if seen.shutdown is ShutdownReason.SUSPEND:
             return f"another tool has suspended it as domid {seen.domid}, to save or to move it"
@@ -132,7 +212,7 @@ def _why_barred(problem: Problem | None) -> str:
 # --- down ------------------------------------------------------------------------------------
 
 
-def _step_down(roster: Roster, seen: Sighting, *, by_hand: bool) -> Step:
+def _step_down(roster: Roster, seen: Sighting, past: Past, *, by_hand: bool) -> Step:
     managed = next((m for m in roster.domains.values() if m.definition.matches(seen)), None)
     policy = managed.policy if managed else roster.named.get(seen.name, roster.defaults)
     name = seen.name or (managed.name if managed else f"domid {seen.domid}")
@@ -144,7 +224,16 @@ def _step_down(roster: Roster, seen: Sighting, *, by_hand: bool) -> Step:
         return _nothing(name, policy, said, Outcome.SKIPPED, seen)
     verb = Verb.DESTROY if policy.stop.value is Stop.DESTROY else Verb.STOP
     reason = "asked for by name" if by_hand and verb is Verb.STOP else said
-    return Step(name, verb, reason, policy, definition, seen, notes=_notes(policy))
+    step = Step(name, verb, reason, policy, definition, seen, notes=_notes(policy))
+    return step._replace(resume=_resumed_stop(name, seen, past))
+
+
+def _resumed_stop(name: str, seen: Sighting, past: Past) -> Phase | None:
+    """Where the stop of this very incarnation goes on that a dead run had begun; else None."""
+    left = past.standing.get(name)
+    if left is None or left.domid != seen.domid or not seen.running:
+        return None
+    return left.after if left.after in (Phase.ACKNOWLEDGED, Phase.FORCING) else None
 
 
 def plan_late(plan: Plan, results: Collection[Result]) -> Plan:

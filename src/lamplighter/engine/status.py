@@ -1,9 +1,9 @@
 """What is wanted of each domain, what is seen, and why they differ.
 
-``wanted`` is what policy wants of the domain when the host starts; a domain that no file knows has
-nothing wanted of it. ``seen`` comes from one listing, and "could not be read" is a state of its
-own: then every domain that files know is ``unknown``, and none is ``absent``. What runs wrote into
-the journal since the host booted says since when, and why a wanted domain is not there.
+``wanted`` is what policy and intent want of the domain when the host starts; a domain that no file
+knows has nothing wanted of it. ``seen`` comes from one listing, and "could not be read" is a state
+of its own: then every domain that files know is ``unknown``, and none is ``absent``. What runs
+wrote into the journal since the host booted says since when, and why a wanted domain is not there.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
 from lamplighter.model.domain import DOM0, ShutdownReason
+from lamplighter.model.intent import NO_INTENTS
 from lamplighter.model.lifecycle import Phase
 from lamplighter.model.outcome import Outcome
 from lamplighter.model.plan import Direction
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from lamplighter.model.domain import Sighting
+    from lamplighter.model.intent import Hold, Intents
     from lamplighter.model.policy import Managed, Problem, Roster
 
 
@@ -31,6 +33,7 @@ class Wanted(Enum):
     """What policy wants of a domain."""
 
     UP = "up"
+    HELD = "held"  # nothing starts it until it is released
     DOWN = "down"  # nothing starts it with the host, and the host's stop stops it
     LEAVE = "leave"  # nothing starts it, nothing stops it
     NOTHING = "-"  # no file knows it
@@ -72,7 +75,12 @@ class View(NamedTuple):
     spared: Collection[int] = ()
 
 
-def status_rows(roster: Roster, view: View, traces: Mapping[str, Trace]) -> list[Row]:
+def status_rows(
+    roster: Roster,
+    view: View,
+    traces: Mapping[str, Trace],
+    intents: Intents = NO_INTENTS,
+) -> list[Row]:
     """Return a row for every domain that files know or that is there, dom0 aside, by name."""
     barred = roster.barred
     rows: list[Row] = []
@@ -81,7 +89,7 @@ def status_rows(roster: Roster, view: View, traces: Mapping[str, Trace]) -> list
         seen = _find(managed, view)
         told |= {s.domid for s in view.sightings or () if managed.definition.matches(s)}
         trace = traces.get(managed.name, Trace(managed.name))
-        rows.append(_known(managed, seen, view, barred.get(managed.name), trace))
+        rows.append(_known(managed, seen, view, barred.get(managed.name), trace, intents))
     for name, problem in barred.items():
         if name not in roster.domains:
             found = [s for s in view.sightings or () if s.name == name and s.domid not in told]
@@ -104,12 +112,20 @@ def _known(
     view: View,
     problem: Problem | None,
     trace: Trace,
+    intents: Intents,
 ) -> Row:
     state = _state(seen, view, trace)
-    wanted = _wanted(managed.policy)
+    wanted = _wanted(managed, seen, intents)
     uuid = seen.uuid if seen else managed.definition.uuid
     domid = seen.domid if seen else None
     why = _why(managed, wanted, state, view, problem, trace)
+    meant = intents.meant.get(managed.definition.key)
+    last_state = managed.policy.start.value is Start.LAST_STATE
+    if last_state and state is Seen.ABSENT and wanted is Wanted.DOWN and meant is not None:
+        why = f"meant to be down since {meant.at:%Y-%m-%d %H:%M:%S}: {meant.reason}"
+    hold = intents.hold_of(managed.definition)
+    if hold is not None and state is not Seen.UNKNOWN:
+        why = _why_held(hold, managed.name, state)
     return Row(managed.name, uuid, domid, wanted, state, _since(state, domid, trace), why)
 
 
@@ -132,8 +148,13 @@ def _stranger(seen: Sighting, view: View, policy: Policy, trace: Trace) -> Row:
     return Row(name, seen.uuid, seen.domid, Wanted.NOTHING, state, since, why)
 
 
-def _wanted(policy: Policy) -> Wanted:
-    if policy.start.value is Start.ALWAYS:
+def _wanted(managed: Managed, seen: Sighting | None, intents: Intents) -> Wanted:
+    policy, start = managed.policy, managed.policy.start.value
+    if intents.hold_of(managed.definition) is not None:
+        return Wanted.HELD
+    if start is Start.ALWAYS:
+        return Wanted.UP
+    if start is Start.LAST_STATE and _last_up(managed, seen, intents):
         return Wanted.UP
     return Wanted.LEAVE if policy.stop.value is Stop.LEAVE else Wanted.DOWN
 
@@ -199,6 +220,19 @@ def _why(
     if state is Seen.RUNNING:
         return "" if wanted is Wanted.UP else _why_it_runs(managed)
     return _why_absent(managed, view, problem, trace) if wanted is Wanted.UP else ""
+
+
+def _last_up(managed: Managed, seen: Sighting | None, intents: Intents) -> bool:
+    """Say whether the domain would be up again; of what nobody spoke, what runs is meant to."""
+    if managed.definition.key in intents.meant:
+        return intents.meant_up(managed.definition)
+    return seen is not None and seen.running
+
+
+def _why_held(hold: Hold, name: str, state: Seen) -> str:
+    if state is Seen.ABSENT:
+        return f"{hold.told}; lamplighter release {name} lets it go"
+    return f"is there although it is {hold.told}; lamplighter down {name} stops it"
 
 
 def _why_it_runs(managed: Managed) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from functools import partial
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -28,15 +29,22 @@ if TYPE_CHECKING:
 #: More domains than this are never created at one time.
 MOST_PARALLEL_STARTS = 1000
 
+#: Nobody waits for more failed starts than this before a domain is held.
+MOST_FAILED_STARTS = 1000
+
 TOOLSTACKS = ("auto", "xl", "embedded")
 
 _TABLES = ("host", "defaults", "domain")
+_HOLD_AFTER = partial(settings.number, least=0, most=MOST_FAILED_STARTS)
+_PARALLEL_STARTS = partial(settings.number, least=1, most=MOST_PARALLEL_STARTS)
 _POLICY: dict[str, Reader] = {
     "start": settings.start,
     "stop": settings.stop,
     "start_timeout": settings.duration,
     "ack_timeout": settings.duration,
     "stop_timeout": settings.duration,
+    "hold_after": _HOLD_AFTER,
+    "hold_window": settings.duration,
 }
 _TOML_PLACE = r" \(at (?:line (\d+), column (\d+)|end of document)\)$"
 _MAGIC = re.compile(r"([*?[])")
@@ -84,7 +92,7 @@ class _Reader:
             "definitions": self._patterns,
             "state": self._directory,
             "run": self._directory,
-            "parallel_starts": _parallel_starts,
+            "parallel_starts": _PARALLEL_STARTS,
             "call_timeout": settings.duration,
         }
 
@@ -200,13 +208,4 @@ def _toolstack(value: object, origin: Location) -> Setting[str]:
     if not isinstance(value, str) or value not in TOOLSTACKS:
         hint = nearest(value, TOOLSTACKS) if isinstance(value, str) else ""
         raise Unfit(f"expected {listed(TOOLSTACKS)}, not {described(value)}", hint)
-    return Setting(value, origin)
-
-
-def _parallel_starts(value: object, origin: Location) -> Setting[int]:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise Unfit(f"expected a whole number, not {described(value)}")
-    if not 1 <= value <= MOST_PARALLEL_STARTS:
-        given = settings.shown(value)
-        raise Unfit(f"expected a number from 1 to {MOST_PARALLEL_STARTS}, not {given}")
     return Setting(value, origin)

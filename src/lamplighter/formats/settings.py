@@ -28,9 +28,8 @@ SUSPEND_REFUSED = (
     "suspend is refused: nothing ties a saved image to its disks yet, so the domain is shut down "
     "cleanly instead"
 )
-_LAST_STATE = "this version does not know last-state yet"
 
-_START = {"always": Start.ALWAYS, "never": Start.NEVER}
+_START = {word.value: word for word in Start}
 _STOP = {"shutdown": Stop.SHUTDOWN, "leave": Stop.LEAVE, "destroy": Stop.DESTROY}
 _XEND_START = {"start": Start.ALWAYS, "ignore": Start.NEVER}
 _XEND_STOP = {"shutdown": Stop.SHUTDOWN, "ignore": Stop.LEAVE}
@@ -47,8 +46,6 @@ class Unfit(ValueError):
 
 def start(value: object, origin: Location) -> Setting[Start]:
     """Read ``start`` of lamplighter.toml."""
-    if value == "last-state":
-        raise Unfit(_LAST_STATE, hint=f"expected {listed(_START)}")
     return Setting(_word(value, _START), origin)
 
 
@@ -85,6 +82,15 @@ def duration(value: object, origin: Location) -> Setting[float]:
         limit = format_duration(LONGEST)
         raise Unfit(f"expected a duration of {limit} at most, not {shown(value)}")
     return Setting(seconds, origin)
+
+
+def number(value: object, origin: Location, *, least: int, most: int) -> Setting[int]:
+    """Read a whole number within bounds."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise Unfit(f"expected a whole number, not {described(value)}")
+    if not least <= value <= most:
+        raise Unfit(f"expected a number from {least} to {most}, not {shown(value)}")
+    return Setting(value, origin)
 
 
 def nearest(given: str, known: Iterable[str]) -> str:

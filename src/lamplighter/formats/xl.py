@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import re
+from itertools import pairwise
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -17,7 +18,7 @@ from lamplighter.errors import CallFailed
 from lamplighter.model.domain import Kind, ShutdownReason, Sighting
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 #: How much of something unexpected is quoted, in characters.
 QUOTED = 200
@@ -108,6 +109,17 @@ def parse_epitaph(log: str, domid: int) -> ShutdownReason | None:
         elif (ended := _SHUT_DOWN.match(line)) and int(ended["domid"]) == domid:
             found = _reason(int(ended["reason"]))
     return found
+
+
+def created_from(words: Sequence[str]) -> list[str]:
+    """Return the absolute paths that a command line gives to ``xl create``; none for any other.
+
+    The command may stand behind another one that starts it, such as ``systemd-run``.
+    """
+    for at, (program, verb) in enumerate(pairwise(words)):
+        if program.rpartition("/")[2] == "xl" and verb == "create":
+            return [word for word in words[at + 2 :] if word.startswith("/")]
+    return []
 
 
 def complaint(stderr: str) -> str:

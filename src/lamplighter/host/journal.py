@@ -27,10 +27,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
     from pathlib import Path
+    from uuid import UUID
 
+    from lamplighter.model.intent import Hold, Intent, Intents
     from lamplighter.model.outcome import Result
     from lamplighter.model.plan import Direction
-    from lamplighter.model.run import Run, Trace, Transition
+    from lamplighter.model.run import LooseEnd, Run, Trace, Transition
 
 
 class _Write(NamedTuple):
@@ -113,6 +115,64 @@ class Journal:
             "UPDATE run SET ended = ?, exit = ? WHERE id = ?",
             (ended.isoformat(), exit_status, run),
         )
+
+    async def close_dead(self, run: int, at: datetime) -> None:
+        """Write that a run that had died has no loose ends any more. Raise ``JournalError``."""
+        await self._write(
+            "UPDATE run SET ended = ? WHERE id = ? AND ended IS NULL", (at.isoformat(), run)
+        )
+
+    async def intend(self, intent: Intent) -> None:
+        """Write what a domain is meant to be from now on. Raise ``JournalError``."""
+        await self._write(
+            "INSERT OR REPLACE INTO intent "
+            "(domain, name, meant, reason, said_by, at, boot_id, domid) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                _storable(intent.domain),
+                _storable(intent.name),
+                intent.meant.value,
+                _storable(intent.reason),
+                _storable(intent.said_by),
+                intent.at.isoformat(),
+                intent.boot_id,
+                intent.domid,
+            ),
+        )
+
+    async def hold(self, hold: Hold) -> None:
+        """Write that a domain is held from now on; a new reason replaces an old one."""
+        await self._write(
+            "INSERT INTO hold (domain, name, reason, said_by, at) VALUES (?, ?, ?, ?, ?) "
+            "ON CONFLICT (domain) WHERE released IS NULL "
+            "DO UPDATE SET reason = excluded.reason, said_by = excluded.said_by, at = excluded.at",
+            (
+                _storable(hold.domain),
+                _storable(hold.name),
+                _storable(hold.reason),
+                _storable(hold.said_by),
+                hold.at.isoformat(),
+            ),
+        )
+
+    async def release(self, domain: str, said_by: str, at: datetime) -> None:
+        """Write that nobody holds a domain any more; ``domain`` is its key."""
+        await self._write(
+            "UPDATE hold SET released = ?, released_by = ? WHERE domain = ? AND released IS NULL",
+            (at.isoformat(), _storable(said_by), domain),
+        )
+
+    def intents(self) -> Intents:
+        """Return what is meant of each domain; see ``JournalReader.intents``."""
+        return self._reader.intents()
+
+    def unfinished(self) -> list[LooseEnd]:
+        """Return what runs that have died left behind; see ``JournalReader.unfinished``."""
+        return self._reader.unfinished()
+
+    def failed_starts(self, name: str, uuid: UUID | None) -> list[tuple[datetime, str]]:
+        """Return the failed starts in a row; see ``JournalReader.failed_starts``."""
+        return self._reader.failed_starts(name, uuid)
 
     def runs(self, *, limit: int = 20, name: str | None = None) -> list[Run]:
         """Return the newest runs first; see ``JournalReader.runs``."""

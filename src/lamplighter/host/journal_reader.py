@@ -13,10 +13,11 @@ from uuid import UUID
 
 from lamplighter.errors import JournalError
 from lamplighter.host.journal_schema import FILE_NAME, journal_error, open_reader
+from lamplighter.model.intent import Hold, Intent, Intents, Meant, PastHold
 from lamplighter.model.lifecycle import Phase
 from lamplighter.model.outcome import Outcome, Result
 from lamplighter.model.plan import Direction
-from lamplighter.model.run import Run, Trace, Transition
+from lamplighter.model.run import LooseEnd, Run, Trace, Transition
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -84,6 +85,84 @@ class JournalReader:
         )
         return self._parse(lambda rows: _traces(rows, settled), moved)
 
+    def intents(self) -> Intents:
+        """Return what each domain is meant to be, and what is held."""
+        if not self._has("hold"):  # written by version 1, which knew neither
+            return Intents()
+        meant = self._ask(
+            "SELECT domain, name, meant, reason, said_by, at, boot_id, domid FROM intent", {}
+        )
+        holds = self._ask(
+            "SELECT domain, name, reason, said_by, at FROM hold WHERE released IS NULL", {}
+        )
+        return self._parse(lambda rows: _intents(rows, holds), meant)
+
+    def holds_in_force(self) -> list[PastHold]:
+        """Return the holds that nobody has released, by name."""
+        return [PastHold(hold) for _, hold in sorted(self.intents().holds.items())]
+
+    def holds(self, name: str) -> list[PastHold]:
+        """Return every hold there ever was on a domain, by its name or key, the newest first."""
+        if not self._has("hold"):
+            return []
+        rows = self._ask(
+            "SELECT domain, name, reason, said_by, at, released, released_by FROM hold "
+            "WHERE name = :name OR domain = lower(:name) OR domain = :name ORDER BY id DESC",
+            {"name": name},
+        )
+        return self._parse(lambda found: [_past_hold(row) for row in found], rows)
+
+    def unfinished(self) -> list[LooseEnd]:
+        """Return the runs that have not ended, the oldest first, and where their domains stand.
+
+        One of them may be under way. Whoever holds the host's lock knows that they are all dead.
+        """
+        runs = self._ask(
+            "SELECT id, direction, boot_id, started, ended, exit, NULL FROM run "
+            "WHERE ended IS NULL ORDER BY id",
+            {},
+        )
+        newest = (
+            f"SELECT {_TRANSITION} FROM transition t WHERE t.id IN (SELECT max(id) FROM transition "
+            "WHERE run = :run GROUP BY name) AND NOT EXISTS (SELECT 1 FROM result s "
+            "WHERE s.run = :run AND s.name = t.name AND s.domid IS t.domid) ORDER BY t.id"
+        )
+        return [
+            LooseEnd(
+                run,
+                self._parse(
+                    lambda rows: tuple(_transition(row) for row in rows),
+                    self._ask(newest, {"run": run.id}),
+                ),
+            )
+            for run in self._parse(_runs, runs)
+        ]
+
+    def failed_starts(self, name: str, uuid: UUID | None) -> list[tuple[datetime, str]]:
+        """Return when, and why, each start of a domain failed since one succeeded, newest first.
+
+        A start that was only planned, such as one of a barred domain, was not tried and does not
+        count; nor does what was before the domain was last released. At most a hundred.
+        """
+        rows = self._ask(
+            "SELECT s.at, s.note, s.outcome FROM result s JOIN run r ON r.id = s.run "
+            "WHERE r.direction = 'up' "
+            "AND (s.uuid = :uuid OR (s.uuid IS NULL OR :uuid IS NULL) AND s.name = :name) "
+            "AND (s.outcome IN ('started', 'already') OR s.outcome = 'failed' AND EXISTS "
+            "(SELECT 1 FROM transition t WHERE t.run = s.run AND t.name = s.name "
+            "AND t.after = 'creating')) ORDER BY s.id DESC LIMIT 100",
+            {"name": name, "uuid": None if uuid is None else str(uuid)},
+        )
+        keys = {name} if uuid is None else {name, str(uuid)}
+        let_go = [past.released for past in self.holds(name) if past.hold.domain in keys]
+        since = max((at for at in let_go if at is not None), default=None)
+        failed: list[tuple[datetime, str]] = []
+        for row in rows:
+            if row[2] != "failed" or (since is not None and _at(row[0]) <= since):
+                break
+            failed.append((_at(row[0]), str(row[1])))
+        return failed
+
     def close(self) -> None:
         """Close the connection."""
         if self._connection is not None:
@@ -99,6 +178,14 @@ class JournalReader:
             return self._connection.execute(question, values).fetchall()
         except sqlite3.Error as error:
             raise journal_error(error, self._path, "read") from error
+
+    def _has(self, table: str) -> bool:
+        return bool(
+            self._ask(
+                "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = :table",
+                {"table": table},
+            )
+        )
 
     def _parse(self, parse: Callable[[list[Row]], T], rows: list[Row]) -> T:
         try:
@@ -139,6 +226,33 @@ def _traces(moved: list[Row], settled: list[Row]) -> dict[str, Trace]:
             settled=_at(row[7]),
         )
     return traces
+
+
+def _intents(meant: list[Row], holds: list[Row]) -> Intents:
+    said = [
+        Intent(
+            str(row[0]),
+            str(row[1]),
+            Meant(row[2]),
+            str(row[3]),
+            str(row[4]),
+            _at(row[5]),
+            str(row[6]),
+            None if row[7] is None else _int(row[7]),
+        )
+        for row in meant
+    ]
+    held = [_hold(row) for row in holds]
+    return Intents({one.domain: one for one in said}, {one.domain: one for one in held})
+
+
+def _hold(row: Row) -> Hold:
+    return Hold(str(row[0]), str(row[1]), str(row[2]), str(row[3]), _at(row[4]))
+
+
+def _past_hold(row: Row) -> PastHold:
+    released = None if row[5] is None else _at(row[5])
+    return PastHold(_hold(row), released, "" if row[6] is None else str(row[6]))
 
 
 def _transition(row: Row) -> Transition:

@@ -9,9 +9,12 @@ commit is on the disk when it returns: one fsync for each.
 A transition is written before the action it announces and holds the domid, which names the
 incarnation the action was meant for. That is all a recovery needs: a run without ``ended``
 whose lock nobody holds has died, and the newest transition of each domain in it says which action
-may or may not have been done. ``intent`` is what an administrator last asked for; it is keyed by
-what a definition is known by (its UUID, or its name where it states none), so that it outlives
-domids and boots.
+may or may not have been done. A run with ``ended`` and without ``exit`` died, and a later one
+finished its record.
+
+``intent`` and ``hold`` are what was last asked for (``model/intent``), keyed by what a definition
+is known by, so that they outlive domids and boots. A hold that was released keeps its row: who
+held a domain, and who let it go, is a part of its history.
 """
 
 from __future__ import annotations
@@ -86,6 +89,44 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE INDEX run_by_boot ON run (boot_id)",
         "CREATE INDEX transition_by_domain ON transition (run, name)",
         "CREATE INDEX result_by_domain ON result (run, name)",
+    ),
+    (
+        "ALTER TABLE intent RENAME TO intent_1",
+        """
+        CREATE TABLE intent (
+            domain TEXT PRIMARY KEY,
+            name TEXT NOT NULL,
+            meant TEXT NOT NULL CHECK (meant IN ('up', 'down')),
+            reason TEXT NOT NULL,
+            said_by TEXT NOT NULL,
+            at TEXT NOT NULL,
+            boot_id TEXT NOT NULL,
+            domid INTEGER
+        )
+        """,
+        """
+        CREATE TABLE hold (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            domain TEXT NOT NULL,
+            name TEXT NOT NULL,
+            reason TEXT NOT NULL,
+            said_by TEXT NOT NULL,
+            at TEXT NOT NULL,
+            released TEXT,
+            released_by TEXT
+        )
+        """,
+        "CREATE UNIQUE INDEX hold_in_force ON hold (domain) WHERE released IS NULL",
+        """
+        INSERT INTO intent
+        SELECT domain, domain, wanted, reason, said_by, at, '', NULL FROM intent_1
+        WHERE wanted IN ('up', 'down')
+        """,
+        """
+        INSERT INTO hold (domain, name, reason, said_by, at)
+        SELECT domain, domain, reason, said_by, at FROM intent_1 WHERE wanted = 'held'
+        """,
+        "DROP TABLE intent_1",
     ),
 )
 

@@ -21,7 +21,7 @@ from lamplighter.errors import CallFailed, CallTimedOut, ToolstackUnreachable
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from lamplighter.model.clock import Clock
 
@@ -216,3 +216,16 @@ async def _end(process: Process, number: signal.Signals, clock: Clock) -> None:
 
 def _shown(argv: Sequence[str]) -> str:
     return " ".join((Path(argv[0]).name, *argv[1:]))
+
+
+def commands() -> Iterator[list[str]]:
+    """Yield the command line of every process that lives; one that ends meanwhile is left out."""
+    for entry in os.scandir("/proc"):
+        if not entry.name.isdigit():
+            continue
+        try:
+            line = Path(entry.path, "cmdline").read_bytes()
+        except OSError:
+            continue
+        if line:
+            yield [os.fsdecode(word) for word in line.removesuffix(b"\0").split(b"\0")]

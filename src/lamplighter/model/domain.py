@@ -81,6 +81,11 @@ class Definition(NamedTuple):
     locations: Mapping[str, Location] = NOTHING
 
     @property
+    def key(self) -> str:
+        """What intent is kept under: the UUID that the file states, or else the name."""
+        return str(self.uuid) if self.uuid is not None else self.name
+
+    @property
     def restarts(self) -> bool:
         """True when ``on_poweroff`` has the toolstack create the domain anew after a power-off."""
         return str(self.values.get("on_poweroff", "")).endswith("restart")

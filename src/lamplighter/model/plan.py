@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from lamplighter.model.domain import Definition, Sighting
+    from lamplighter.model.lifecycle import Phase
     from lamplighter.model.outcome import Outcome
     from lamplighter.model.policy import Policy
 
@@ -32,7 +33,8 @@ class Step(NamedTuple):
 
     ``outcome`` is set exactly when the verb is NOTHING: how the domain's part ends without
     acting. ``good`` is then what ``Result.good`` will be. ``notes`` are further sentences for a
-    person, such as a refused suspend.
+    person, such as a refused suspend. ``resume`` is where a run that died left the domain, when
+    this one goes on from there.
     """
 
     name: str
@@ -44,6 +46,7 @@ class Step(NamedTuple):
     outcome: Outcome | None = None
     good: bool = True
     notes: tuple[str, ...] = ()
+    resume: Phase | None = None
 
 
 class Plan(NamedTuple):

@@ -24,6 +24,7 @@ class Start(Enum):
 
     ALWAYS = "always"
     NEVER = "never"
+    LAST_STATE = "last-state"  # up again if it was meant to be up when the host went down
 
 
 class Stop(Enum):
@@ -48,6 +49,8 @@ class Policy(NamedTuple):
     ``start_timeout``: how long a start may take before it counts as started without a word.
     ``ack_timeout``: how long one request to stop may stay unacknowledged before the next rung.
     ``stop_timeout``: how long the whole stop may take before the domain is destroyed.
+    ``hold_after``: so many failed starts in a row, all within ``hold_window``, hold the domain;
+    0 means never.
     """
 
     start: Setting[Start] = Setting(Start.NEVER)
@@ -55,6 +58,8 @@ class Policy(NamedTuple):
     start_timeout: Setting[float] = Setting(120.0)
     ack_timeout: Setting[float] = Setting(60.0)
     stop_timeout: Setting[float] = Setting(180.0)
+    hold_after: Setting[int] = Setting(3)
+    hold_window: Setting[float] = Setting(3600.0)
 
 
 class Problem(NamedTuple):

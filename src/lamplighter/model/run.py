@@ -37,6 +37,16 @@ class Run(NamedTuple):
     results: tuple[Result, ...] = ()
 
 
+class LooseEnd(NamedTuple):
+    """A run that began and never ended, and where it left the domains that it had begun with.
+
+    ``moved`` holds the newest transition of each domain whose part has no result.
+    """
+
+    run: Run
+    moved: tuple[Transition, ...] = ()
+
+
 class Trace(NamedTuple):
     """What the journal last wrote of one domain since the host booted; None: nothing yet.
 

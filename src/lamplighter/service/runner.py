@@ -21,6 +21,7 @@ from lamplighter.service.worker import Means, Worker
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from lamplighter.model.domain import Definition
     from lamplighter.service.host import Host
     from lamplighter.service.progress import Listener
 
@@ -81,6 +82,7 @@ class Runner:
             observer,
             asyncio.Semaphore(self._host.configuration.host.parallel_starts.value),
             self._record,
+            self._held,
         )
         watching = asyncio.create_task(self._look(observer))
         try:
@@ -170,6 +172,16 @@ class Runner:
         if self._host.journal is not None and self._id:
             await self._keep(self._host.journal.record(self._id, transition))
         self._listener.moved(transition)
+
+    def _held(self, definition: Definition) -> str:
+        """Why a domain is held since the plan was made, which looked at the holds before."""
+        if self._host.journal is None:
+            return ""
+        try:
+            hold = self._host.journal.intents().hold_of(definition)
+        except JournalError:
+            return ""  # it was not held when the plan was made
+        return hold.told if hold is not None else ""
 
     async def _settle(self, result: Result) -> None:
         if self._host.journal is not None and self._id:

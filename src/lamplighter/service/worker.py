@@ -17,6 +17,7 @@ from lamplighter.engine import ascent, ladder, patience
 from lamplighter.engine.events import (
     Action,
     Ask,
+    AskCreator,
     Asked,
     Attend,
     Clear,
@@ -37,6 +38,8 @@ from lamplighter.engine.events import (
     Ready,
     Request,
     Seen,
+    Underway,
+    Withheld,
 )
 from lamplighter.errors import CallFailed, Unreachable, XenStoreError
 from lamplighter.model.lifecycle import Phase
@@ -53,7 +56,7 @@ if TYPE_CHECKING:
 
     from lamplighter.host.xenstore import XenStore
     from lamplighter.model.clock import Clock
-    from lamplighter.model.domain import Sighting
+    from lamplighter.model.domain import Definition
     from lamplighter.toolstacks.base import Toolstack
 
 #: Between two readings of a guest's nodes, in host seconds: however fast it rewrites them.
@@ -62,7 +65,10 @@ READING_PAUSE = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Means:
-    """What every worker of a run shares."""
+    """What every worker of a run shares.
+
+    ``held`` tells why a domain must not be created after all: it was held since the plan was made.
+    """
 
     clock: Clock
     toolstack: Toolstack
@@ -70,6 +76,7 @@ class Means:
     observer: Observer
     creating: asyncio.Semaphore
     record: Callable[[Transition], Awaitable[None]]
+    held: Callable[[Definition], str]
 
 
 class _State(Protocol):
@@ -94,8 +101,7 @@ class Worker:
         self._conversation: Conversation | None = None
         self._read_after = 0.0
         self._stirred = False
-        self._phase = Phase.ABSENT if step.verb is Verb.START else Phase.UP
-        self._domid = step.sighting.domid if step.sighting and step.verb is not Verb.START else None
+        self._phase, self._domid = _where_it_stands(step)
         self._uuid = _uuid(step)
         self._begun = 0.0
 
@@ -105,9 +111,7 @@ class Worker:
         self._means.observer.subscribe(self._subscriber)
         try:
             if self._step.verb is Verb.START:
-                finish = await self._climb(
-                    ascent.begin(self._step.policy, self._begun), ascent.step
-                )
+                finish = await self._climb(self._ascend(), ascent.step)
             else:
                 finish = await self._climb(self._descend(), ladder.step)
         finally:
@@ -119,13 +123,22 @@ class Worker:
         """Return the result of a part that was dropped where it stood."""
         return self._result(Finish(Outcome.UNKNOWN, why, good=False))
 
+    def _ascend(self) -> ascent.Stepped:
+        step = self._step
+        return ascent.begin(step.policy, self._begun, resume=step.resume, domid=self._domid)
+
     def _descend(self) -> ladder.Stepped:
         step = self._step
         assert step.sighting is not None, "a plan stops only what was seen"
         destroy = step.verb is Verb.DESTROY
         restarts = step.definition is not None and step.definition.restarts
         return ladder.begin(
-            step.sighting, step.policy, self._begun, destroy=destroy, restarts=restarts
+            step.sighting,
+            step.policy,
+            self._begun,
+            destroy=destroy,
+            restarts=restarts,
+            resume=step.resume,
         )
 
     async def _climb(
@@ -194,8 +207,8 @@ class Worker:
                 return [Asked(self._now, await self._call(self._partner.ask()))]
             case Clear():
                 return await self._clear()
-            case Inquire(sighting):
-                return await self._inquire(sighting)
+            case Inquire() | AskCreator():
+                return [await self._enquire(action)]
         return []
 
     async def _move(self, phase: Phase, detail: str) -> None:
@@ -217,6 +230,8 @@ class Worker:
         async with self._means.creating:
             if self.inbox.interrupted:
                 return [Interrupted(self._now, self.inbox.interrupted)]
+            if why := self._means.held(self._step.definition):
+                return [Withheld(self._now, why)]
             try:
                 domid = await self._means.toolstack.create(self._step.definition)
             except (CallFailed, Unreachable) as error:
@@ -224,19 +239,26 @@ class Worker:
         self._look_again()
         return [Created(self._now, domid)]
 
+    async def _enquire(self, question: Inquire | AskCreator) -> Event:
+        """Ask the toolstack for what no listing tells."""
+        toolstack, definition = self._means.toolstack, self._step.definition
+        if isinstance(question, Inquire):
+            try:
+                return Epitaph(self._now, await toolstack.epitaph(question.sighting))
+            except (CallFailed, Unreachable):
+                return Epitaph(self._now, None)
+        assert definition is not None, "a plan starts only what a file defines"
+        try:
+            return Underway(self._now, definition.path in await toolstack.creating())
+        except (CallFailed, Unreachable):
+            return Underway(self._now, creating=True)  # not known: nothing is created beside it
+
     async def _clear(self) -> list[Event]:
         try:
             taken = await self._partner.take_back()
         except (Unreachable, XenStoreError) as error:
             return [Cleared(self._now, taken=False, error=error.message)]
         return [Cleared(self._now, taken)]
-
-    async def _inquire(self, sighting: Sighting) -> list[Event]:
-        try:
-            reason = await self._means.toolstack.epitaph(sighting)
-        except (CallFailed, Unreachable):
-            reason = None
-        return [Epitaph(self._now, reason)]
 
     async def _call(self, call: Awaitable[None]) -> str:
         """Return what went wrong with a call, or nothing."""
@@ -275,6 +297,15 @@ class Worker:
         return Result(
             self._step.name, self._uuid, self._domid, finish.outcome, seconds, note, finish.good
         )
+
+
+def _where_it_stands(step: Step) -> tuple[Phase, int | None]:
+    """The phase and domid with which a step begins; a resumed one has both from before."""
+    domid = step.sighting.domid if step.sighting is not None else None
+    if step.verb is not Verb.START:
+        resumed = step.resume if step.resume is Phase.ACKNOWLEDGED else None
+        return resumed or Phase.UP, domid
+    return (Phase.BOOTING, domid) if step.resume is Phase.BOOTING else (Phase.ABSENT, None)
 
 
 def _known_by(step: Step) -> UUID | str:

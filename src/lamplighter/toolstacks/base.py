@@ -32,6 +32,13 @@ class Toolstack(Protocol):
     async def create(self, definition: Definition) -> int:
         """Create and start the domain from its file; return its domid."""
 
+    async def creating(self) -> frozenset[str]:
+        """The definitions (paths) from which something may be about to make a domain.
+
+        Of a domain that is listed this says nothing. Of one that is not, it says that a program
+        which no run of ours waits for still creates it, or creates it anew after a reboot.
+        """
+
     async def destroy(self, domid: int) -> None:
         """Take this incarnation away at once; one that is gone already is no error."""
 

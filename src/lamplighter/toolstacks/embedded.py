@@ -51,6 +51,14 @@ class EmbeddedToolstack:
             raise CallFailed(f"the embedded host created {definition.name} but told no domid")
         return domid
 
+    async def creating(self) -> frozenset[str]:
+        """The definitions (paths) from which the host is creating domains at this moment."""
+        answer = await self._control.call("creating")
+        paths = answer.get("paths")
+        if not isinstance(paths, list):
+            raise CallFailed("the embedded host does not tell what it is creating")
+        return frozenset(map(str, paths))
+
     async def destroy(self, domid: int) -> None:
         """Take this incarnation away at once; one that is gone already is no error."""
         try:

@@ -111,6 +111,14 @@ class XlToolstack:
             )
         return created[-1].domid
 
+    async def creating(self) -> frozenset[str]:
+        """The definitions (paths) of which a process of ``xl create`` lives.
+
+        The same process creates a domain, waits for its end and creates it anew after a reboot. So
+        while it lives and the domain is not listed, it is about to be, or the process about to end.
+        """
+        return frozenset(path for words in processes.commands() for path in xl.created_from(words))
+
     async def destroy(self, domid: int) -> None:
         """Take this incarnation away at once; one that is gone already is no error."""
         async with self._acting:

@@ -18,6 +18,7 @@ from lamplighter.model.outcome import Outcome, Result
 from lamplighter.model.plan import Direction, Plan, Step, Verb
 from lamplighter.model.policy import Policy, Problem, Roster
 from lamplighter.model.run import Run
+from lamplighter.service import planning
 from tests import virtual
 
 AT = datetime(2025, 3, 1, 12, 0, tzinfo=UTC)
@@ -142,7 +143,7 @@ class Clumsy:
 
 def test_a_first_look_that_fails_is_tried_again() -> None:
     host = Clumsy(CallFailed("xl died"), CallFailed("xl died"))
-    assert virtual.run(running.look(host)) == []
+    assert virtual.run(planning.look(host)) == []
     assert host.slept == 6.0
 
 
@@ -153,7 +154,7 @@ def test_a_first_look_that_fails_is_tried_again() -> None:
 def test_without_a_first_look_there_is_no_run(failures: tuple[LamplighterError, ...]) -> None:
     host = Clumsy(*failures)
     with pytest.raises(ToolstackUnreachable, match="cannot be listed: xl") as caught:
-        virtual.run(running.look(host))
+        virtual.run(planning.look(host))
     assert caught.value.exit_status == 69
     assert host.failures == []
 

@@ -7,6 +7,7 @@ from uuid import UUID
 from lamplighter.engine import ascent, patience
 from lamplighter.engine.events import (
     Action,
+    AskCreator,
     Attend,
     Blind,
     Create,
@@ -19,8 +20,11 @@ from lamplighter.engine.events import (
     Ready,
     Seen,
     Tick,
+    Underway,
+    Withheld,
 )
 from lamplighter.model.domain import ShutdownReason, Sighting
+from lamplighter.model.lifecycle import Phase
 from lamplighter.model.outcome import Outcome
 from lamplighter.model.policy import Policy, Setting
 
@@ -31,8 +35,8 @@ POLICY = Policy(start_timeout=Setting(120.0))
 class Climb:
     """Feeds an ascent and keeps what it wants done."""
 
-    def __init__(self) -> None:
-        self.state, actions = ascent.begin(POLICY, 0.0)
+    def __init__(self, resume: Phase | None = None, domid: int | None = None) -> None:
+        self.state, actions = ascent.begin(POLICY, 0.0, resume=resume, domid=domid)
         self.actions: list[Action] = list(actions)
 
     def feed(self, *events: Event) -> Climb:
@@ -134,3 +138,56 @@ def test_what_cannot_be_seen_at_the_end_is_not_called_started() -> None:
     seen = Climb().feed(Created(1.0, 7), Blind(60.0, "xl hangs"), Seen(70.0, WEB), Tick(121.0))
     assert seen.finish is not None
     assert seen.finish.outcome is Outcome.STARTED
+
+
+def creates(climb: Climb) -> int:
+    return sum(isinstance(action, Create) for action in climb.actions)
+
+
+def test_what_a_dead_run_left_booting_is_waited_for_and_not_created() -> None:
+    climb = Climb(Phase.BOOTING, 7)
+    assert climb.actions[-1] == Attend(7)
+    climb.feed(Ready(0.1, 7, None), Seen(1.0, WEB), Ready(2.0, 7, able=True))
+    assert climb.finish == Finish(Outcome.STARTED)
+    assert not creates(climb)
+
+
+def test_what_something_else_is_creating_is_waited_for() -> None:
+    climb = Climb(Phase.CREATING)
+    assert climb.actions[-1] == LookAgain()
+    climb.feed(NotListed(1.0))
+    assert climb.actions[-1] == AskCreator()
+    climb.feed(Underway(1.1, creating=True))
+    assert climb.state.wake == 1.1 + patience.RETRY_PAUSE
+    climb.feed(Tick(climb.state.wake))
+    assert climb.actions[-1] == LookAgain()
+    climb.feed(Seen(7.0, WEB))
+    assert climb.actions[-1] == Attend(7)
+    climb.feed(Ready(9.0, 7, able=True))
+    assert climb.finish == Finish(Outcome.STARTED)
+    assert not creates(climb)
+
+
+def test_what_nobody_creates_any_more_is_created_once() -> None:
+    climb = Climb(Phase.CREATING).feed(NotListed(1.0), Underway(1.1, creating=False))
+    assert climb.actions[-1] == Create()
+    climb.feed(Created(2.0, 7), Ready(3.0, 7, able=True))
+    assert climb.finish == Finish(Outcome.STARTED)
+    assert creates(climb) == 1
+
+
+def test_a_creator_that_comes_to_nothing_and_never_ends_is_not_waited_for_for_ever() -> None:
+    climb = Climb(Phase.CREATING)
+    now = 1.0
+    while climb.finish is None and now < 1000:
+        climb.feed(NotListed(now), Underway(now, creating=True), Tick(now + 5.0))
+        now += 5.0
+    assert climb.finish is not None
+    assert climb.finish.outcome is Outcome.UNKNOWN
+    assert now <= 130
+    assert not creates(climb)
+
+
+def test_what_was_held_meanwhile_is_not_created() -> None:
+    climb = Climb().feed(Withheld(1.0, "held by anna"))
+    assert climb.finish == Finish(Outcome.HELD, "held by anna")

@@ -51,9 +51,10 @@ class Climb:
         *,
         destroy: bool = False,
         restarts: bool = False,
+        resume: Phase | None = None,
     ) -> None:
         self.state, actions = ladder.begin(
-            sighting, policy, 0.0, destroy=destroy, restarts=restarts
+            sighting, policy, 0.0, destroy=destroy, restarts=restarts, resume=resume
         )
         self.actions: list[Action] = list(actions)
 
@@ -337,3 +338,27 @@ def test_a_guest_that_plays_with_its_feature_node_is_asked_again_only_once() -> 
     for now in range(2, 60):
         assert climb.feed(Ready(now, 7, able=now % 2 == 0)) == []
     assert climb.feed(Tick(61.0)) == [Clear(7)]
+
+
+def test_what_had_acknowledged_a_dead_run_is_waited_for_and_not_asked_again() -> None:
+    climb = Climb(resume=Phase.ACKNOWLEDGED)
+    assert climb.actions[-1] == Attend(7)
+    climb.feed(Ready(0.1, 7, able=True), Request(0.1, 7, b""), Tick(100.0))
+    assert not any(isinstance(action, Ask) for action in climb.actions)
+    actions = climb.feed(Tick(180.0))
+    assert actions == [Destroy(7)], "its time-out begins anew"
+    climb = Climb(resume=Phase.ACKNOWLEDGED)
+    climb.feed(Seen(5.0, WEB._replace(shutdown=ShutdownReason.POWEROFF)))
+    (finish,) = climb.feed(NotListed(6.0))
+    assert isinstance(finish, Finish)
+    assert finish.outcome is Outcome.CLEAN
+    assert "a run that died" in finish.note
+
+
+def test_what_a_dead_run_had_begun_to_destroy_is_destroyed() -> None:
+    climb = Climb(resume=Phase.FORCING)
+    assert climb.actions[-1] == Destroy(7)
+    climb.feed(Destroyed(1.0))
+    (finish,) = climb.feed(NotListed(1.5))
+    assert isinstance(finish, Finish)
+    assert finish.outcome is Outcome.FORCED

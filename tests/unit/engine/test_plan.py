@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from uuid import UUID
 
 import pytest
 
-from lamplighter.engine.plan import plan_down, plan_up
+from lamplighter.engine.plan import Past, plan_down, plan_up
 from lamplighter.errors import UsageError
 from lamplighter.model.domain import Definition, Kind, ShutdownReason, Sighting
+from lamplighter.model.intent import Hold, Intent, Intents, Meant
+from lamplighter.model.lifecycle import Phase
 from lamplighter.model.location import Location
 from lamplighter.model.outcome import Outcome
-from lamplighter.model.plan import Verb
+from lamplighter.model.plan import Step, Verb
 from lamplighter.model.policy import Managed, Policy, Problem, Roster, Setting, Start, Stop
+from lamplighter.model.run import Transition
 
 WEB = UUID(int=1)
 DB = UUID(int=2)
@@ -160,3 +164,92 @@ def test_a_table_of_its_own_counts_for_a_domain_that_no_definition_describes() -
     assert "no file knows" not in step.reason
     (gone,) = plan_down(house, [], ["byhand"]).steps
     assert gone.policy is leave
+
+
+AT = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+HELD = Intents({}, {str(WEB): Hold(str(WEB), "web", "disk broken", "anna", AT)})
+
+
+def meant(word: Meant) -> Intents:
+    return Intents({str(WEB): Intent(str(WEB), "web", word, "because", "anna", AT)})
+
+
+def left(after: Phase, domid: int | None = 4) -> dict[str, Transition]:
+    return {"web": Transition("web", WEB, domid, Phase.UP, after, "", AT)}
+
+
+def up_with(
+    past: Past, *sightings: Sighting, start: Start = Start.ALWAYS, names: tuple[str, ...] = ()
+) -> Step:
+    (step,) = plan_up(roster(managed("web", WEB, start)), sightings, names, past=past).steps
+    return step
+
+
+def test_a_held_domain_is_not_started_and_that_is_good_unless_it_is_asked_for() -> None:
+    step = up_with(Past(HELD))
+    assert (step.verb, step.outcome, step.good) == (Verb.NOTHING, Outcome.HELD, True)
+    assert "anna" in step.reason
+    assert "disk broken" in step.reason
+    named = up_with(Past(HELD), names=("web",))
+    assert (named.outcome, named.good) == (Outcome.HELD, False)
+    assert "lamplighter release web" in named.reason
+
+
+def test_a_held_domain_that_runs_runs_on_and_that_is_told() -> None:
+    step = up_with(Past(HELD), Sighting(4, WEB, "web"))
+    assert step.outcome is Outcome.ALREADY
+    assert "disk broken" in step.reason
+
+
+@pytest.mark.parametrize(
+    ("intents", "verb", "told"),
+    [
+        (meant(Meant.UP), Verb.START, "meant to be up"),
+        (meant(Meant.DOWN), Verb.NOTHING, "meant to be down since 2026-03-01 12:00:00: because"),
+        (Intents(), Verb.NOTHING, "never been up"),
+    ],
+)
+def test_last_state_asks_intent(intents: Intents, verb: Verb, told: str) -> None:
+    step = up_with(Past(intents), start=Start.LAST_STATE)
+    assert (step.verb, told in step.reason) == (verb, True)
+    assert up_with(Past(intents), start=Start.LAST_STATE, names=("web",)).verb is Verb.START
+
+
+@pytest.mark.parametrize("start", [Start.ALWAYS, Start.LAST_STATE])
+def test_without_knowing_what_is_held_nothing_is_started_but_by_name(start: Start) -> None:
+    blind = Past(Intents(trouble="the journal cannot be read"))
+    step = up_with(blind, start=start)
+    assert (step.verb, step.outcome, step.good) == (Verb.NOTHING, Outcome.FAILED, False)
+    assert "the journal cannot be read" in step.reason
+    assert "lamplighter up web" in step.reason
+    assert up_with(blind, start=start, names=("web",)).verb is Verb.START
+    assert up_with(blind, start=Start.NEVER).outcome is Outcome.SKIPPED
+
+
+def test_a_start_goes_on_where_a_dead_run_or_another_creator_has_brought_it() -> None:
+    running = Sighting(4, WEB, "web")
+    booting = up_with(Past(standing=left(Phase.BOOTING)), running)
+    assert (booting.verb, booting.resume, booting.sighting) == (Verb.START, Phase.BOOTING, running)
+    assert up_with(Past(standing=left(Phase.CREATING, None)), running).resume is Phase.BOOTING
+    assert up_with(Past(standing=left(Phase.ASKED)), running).outcome is Outcome.ALREADY
+    assert up_with(Past(standing=left(Phase.CREATING, None))).resume is None
+    assert up_with(Past(creating={"/etc/xen/web.cfg"})).resume is Phase.CREATING
+    assert up_with(Past(creating={"/etc/xen/db.cfg"})).resume is None
+
+
+@pytest.mark.parametrize(
+    ("after", "domid", "resume"),
+    [
+        (Phase.ACKNOWLEDGED, 4, Phase.ACKNOWLEDGED),
+        (Phase.FORCING, 4, Phase.FORCING),
+        (Phase.FORCING, 3, None),
+        (Phase.ASKED, 4, None),
+        (Phase.GIVEN_UP, 4, None),
+    ],
+)
+def test_a_stop_goes_on_only_with_the_very_incarnation(
+    after: Phase, domid: int, resume: Phase | None
+) -> None:
+    past = Past(standing=left(after, domid))
+    (step,) = plan_down(roster(), [DOM0, Sighting(4, WEB, "web")], past=past).steps
+    assert (step.verb, step.resume) == (Verb.STOP, resume)

@@ -220,3 +220,19 @@ def test_a_missing_domain_is_known_by_what_xl_says() -> None:
     assert xl.is_no_domain(said["xl destroy 999"])
     assert xl.is_no_domain(said["xl destroy nosuch"])
     assert not xl.is_no_domain(said["xl trigger hangs power"])
+
+
+@pytest.mark.parametrize(
+    ("command", "paths"),
+    [
+        ("/usr/sbin/xl create -q /etc/xen/web.cfg", ["/etc/xen/web.cfg"]),
+        ("systemd-run --scope -- /usr/sbin/xl create -q /etc/xen/web.cfg", ["/etc/xen/web.cfg"]),
+        ("xl create web.cfg", []),
+        ("xl list -v", []),
+        ("xl", []),
+        ("", []),
+        ("vi create /etc/xen/web.cfg", []),
+    ],
+)
+def test_what_a_command_line_creates(command: str, paths: list[str]) -> None:
+    assert xl.created_from(command.split()) == paths

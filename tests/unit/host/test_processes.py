@@ -194,3 +194,9 @@ def test_no_descriptor_is_left_open() -> None:
 
     before, after = asyncio.run(main())
     assert after == before
+
+
+def test_command_lines_of_what_lives_hold_our_own() -> None:
+    found = [words for words in processes.commands() if "pytest" in " ".join(words)]
+    assert found
+    assert all("\0" not in word for words in found for word in words)

@@ -1,0 +1,58 @@
+"""``lamplighter hold DOMAIN --reason TEXT``: keep a domain down, across the host's reboots.
+
+The word is written at once, beside any run: a run that is under way does not create a domain that
+was held since its plan was made. A domain that runs is left running, unless ``--now``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+from typing import TYPE_CHECKING
+
+from lamplighter.cli.documents import hold_document
+from lamplighter.cli.running import carry_out
+from lamplighter.errors import UsageError
+from lamplighter.model.plan import Direction
+from lamplighter.service.naming import find_domain
+from lamplighter.service.word import hold_domain
+
+if TYPE_CHECKING:
+    from lamplighter.cli.context import Context
+    from lamplighter.model.configuration import Configuration
+    from lamplighter.model.intent import Hold
+
+HELP = "keep a domain down, across reboots, until it is released"
+
+#: A reason is a sentence or two.
+LONGEST_REASON = 1000
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's own arguments."""
+    parser.add_argument("domain", metavar="DOMAIN", help="its name or UUID")
+    parser.add_argument("--reason", metavar="TEXT", required=True, help="why, for whoever asks")
+    parser.add_argument("--now", action="store_true", help="stop it cleanly now, if it runs")
+
+
+def run(args: argparse.Namespace, context: Context) -> int:
+    """Do it; return the exit status."""
+    reason = " ".join(args.reason.split())
+    if not reason or len(reason) > LONGEST_REASON:
+        raise UsageError(f"--reason: expected a sentence of at most {LONGEST_REASON} characters")
+    hold = asyncio.run(_hold(args.domain, reason, context.configuration()))
+    if args.now:
+        context.warn(f"{hold.name} is {hold.told}")
+        return carry_out(Direction.DOWN, argparse.Namespace(names=[hold.name]), context)
+    if context.as_json:
+        context.print_json(hold_document(hold.name, hold))
+    else:
+        context.print(
+            f"{hold.name} is held: nothing starts it until lamplighter release {hold.name}.\n"
+            f"If it runs, it runs on; lamplighter down {hold.name} stops it."
+        )
+    return 0
+
+
+async def _hold(given: str, reason: str, configuration: Configuration) -> Hold:
+    return await hold_domain(await find_domain(given, configuration), reason, configuration)

@@ -1,0 +1,33 @@
+"""``lamplighter release DOMAIN``: a held domain may be started again. It starts nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from lamplighter.cli.documents import hold_document
+from lamplighter.service.word import release_domain
+
+if TYPE_CHECKING:
+    import argparse
+
+    from lamplighter.cli.context import Context
+
+HELP = "let a domain that was held be started again"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's own arguments."""
+    parser.add_argument("domain", metavar="DOMAIN", help="its name or UUID")
+
+
+def run(args: argparse.Namespace, context: Context) -> int:
+    """Do it; return the exit status."""
+    name, hold = asyncio.run(release_domain(args.domain, context.configuration()))
+    if context.as_json:
+        context.print_json(hold_document(name, None))
+    elif hold is None:
+        context.print(f"{name} was not held.")
+    else:
+        context.print(f"{name} was {hold.told}\nIt is released; lamplighter up {name} starts it.")
+    return 0

@@ -1,0 +1,137 @@
+"""What is learned about intent from what is seen, and when a domain is held by itself.
+
+``start = "last-state"`` wants a domain up that was meant to be up when the host went down, however
+that happened. Three rules say what is meant by what nobody said to Lamplighter:
+
+- What runs is meant to be up, unless it is the very incarnation that was told to go down.
+- What powered itself off, or was made to by another tool, is meant to be down. What crashed, or
+  ended in a way that nobody saw, is not: that is no one's wish.
+- What a run of the host's stop took down says nothing, whether or not the host went down after it.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, NamedTuple
+
+from lamplighter.formats.quantity import format_duration
+from lamplighter.model.domain import DOM0, ShutdownReason
+from lamplighter.model.intent import Intent, Meant
+from lamplighter.model.outcome import Outcome
+from lamplighter.model.plan import Direction
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from datetime import datetime
+
+    from lamplighter.model.domain import Sighting
+    from lamplighter.model.intent import Intents
+    from lamplighter.model.policy import Managed, Policy, Roster
+    from lamplighter.model.run import Trace
+
+#: Who says what was only seen.
+SEEN = "what was seen"
+
+
+class Moment(NamedTuple):
+    """When and in which boot of the host something is seen or said."""
+
+    at: datetime
+    boot_id: str
+
+
+def ended_unasked(
+    roster: Roster,
+    sightings: Sequence[Sighting],
+    intents: Intents,
+    traces: Mapping[str, Trace],
+) -> list[tuple[Managed, int]]:
+    """Return the domains that are meant to be up and have gone, and their last known domids.
+
+    ``traces`` is what runs wrote since the host booted; those that a run took down are left out.
+    """
+    found = []
+    for managed in roster.domains.values():
+        trace = traces.get(managed.name)
+        if trace is None or trace.result is None or not intents.meant_up(managed.definition):
+            continue
+        came_up = trace.direction is Direction.UP and trace.result.outcome in (
+            Outcome.STARTED,
+            Outcome.ALREADY,
+        )
+        there = any(managed.definition.matches(seen) for seen in sightings)
+        if came_up and not there and trace.result.domid is not None:
+            found.append((managed, trace.result.domid))
+    return found
+
+
+def learn(
+    roster: Roster,
+    sightings: Sequence[Sighting],
+    intents: Intents,
+    ends: Mapping[str, ShutdownReason | None],
+    moment: Moment,
+) -> list[Intent]:
+    """Return the intents that change by what is seen; ``ends`` is by the name of the domain."""
+    learned = []
+    for managed in roster.domains.values():
+        definition = managed.definition
+        before = intents.meant.get(definition.key)
+        for seen in sightings:
+            if definition.matches(seen) and seen.running and _is_news(before, seen, moment):
+                reason = f"it was seen running as domid {seen.domid}"
+                learned.append(_intent(managed, Meant.UP, reason, moment, seen.domid))
+                break
+        if ends.get(managed.name) is ShutdownReason.POWEROFF and intents.meant_up(definition):
+            reason = "it powered off, and no run of ours had asked it to"
+            learned.append(_intent(managed, Meant.DOWN, reason, moment, None))
+    return learned
+
+
+def said(
+    plan_domains: Iterable[tuple[Managed, Sighting | None]],
+    meant: Meant,
+    said_by: str,
+    moment: Moment,
+) -> list[Intent]:
+    """Return the intents that follow from naming domains to ``up`` or ``down``."""
+    return [
+        _intent(
+            managed, meant, f"lamplighter {meant.value} {managed.name}", moment, domid
+        )._replace(said_by=said_by)
+        for managed, seen in plan_domains
+        for domid in (seen.domid if seen is not None and seen.domid != DOM0 else None,)
+    ]
+
+
+def crash_loop(failures: Sequence[tuple[datetime, str]], policy: Policy, now: datetime) -> str:
+    """Return the evidence that a domain's starts fail again and again; empty when they do not.
+
+    ``failures`` are the failed starts in a row, the newest first.
+    """
+    limit, window = policy.hold_after.value, policy.hold_window.value
+    recent = [note for at, note in failures if now - at <= timedelta(seconds=window)]
+    if not limit or len(recent) < limit:
+        return ""
+    return (
+        f"its start failed {len(recent)} times within {format_duration(window)}, "
+        f"the last time because: {recent[0]}"
+    )
+
+
+def _is_news(before: Intent | None, seen: Sighting, moment: Moment) -> bool:
+    """Say whether a running incarnation tells more than what was last said of its domain."""
+    if before is None:
+        return True
+    if before.meant is Meant.UP:
+        return False
+    return (before.boot_id, before.domid) != (moment.boot_id, seen.domid)
+
+
+def _intent(
+    managed: Managed, meant: Meant, reason: str, moment: Moment, domid: int | None
+) -> Intent:
+    definition = managed.definition
+    return Intent(
+        definition.key, managed.name, meant, reason, SEEN, moment.at, moment.boot_id, domid
+    )

@@ -1,0 +1,107 @@
+"""Intent, read before a run, learned from what is seen, and written before anything is done.
+
+What is decided is in ``engine/intent``. Intents that cannot be read are a trouble of their own:
+nobody then knows which domains are held (``Intents.trouble``).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lamplighter.engine import intent
+from lamplighter.errors import JournalError
+from lamplighter.host.journal_reader import JournalReader
+from lamplighter.model.intent import Hold, Intents, Meant
+from lamplighter.model.outcome import Outcome
+from lamplighter.model.plan import Direction
+from lamplighter.service.recovery import epitaph
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from lamplighter.model.configuration import Configuration
+    from lamplighter.model.domain import ShutdownReason, Sighting
+    from lamplighter.model.intent import Intent
+    from lamplighter.model.outcome import Result
+    from lamplighter.model.plan import Plan
+    from lamplighter.model.run import Run
+    from lamplighter.service.host import Host
+
+#: Who holds a domain whose start fails again and again.
+OURSELVES = "lamplighter"
+
+
+def read_intents(configuration: Configuration) -> Intents:
+    """Read what is meant of each domain; never raises: see ``Intents.trouble``."""
+    try:
+        reader = JournalReader(Path(configuration.host.state.value))
+        try:
+            return reader.intents()
+        finally:
+            reader.close()
+    except JournalError as error:
+        return Intents(trouble=error.message)
+
+
+async def learn_intents(host: Host, sightings: Sequence[Sighting], intents: Intents) -> Intents:
+    """Return the intents with what is learned from what is seen, which is written, too.
+
+    Raises ``JournalError``: then what was learned is not kept.
+    """
+    if host.journal is None or intents.trouble:
+        return intents
+    moment = intent.Moment(host.clock.wall(), host.boot_id)
+    traces = host.journal.traces(host.boot_id)
+    ends: dict[str, ShutdownReason | None] = {}
+    for managed, domid in intent.ended_unasked(host.roster, sightings, intents, traces):
+        result = traces[managed.name].result
+        uuid = managed.definition.uuid or (result.uuid if result is not None else None)
+        if uuid is not None:
+            ends[managed.name] = await epitaph(host, domid, uuid, managed.name)
+    learned = intent.learn(host.roster, sightings, intents, ends, moment)
+    for one in learned:
+        await host.journal.intend(one)
+    return intents._replace(meant={**intents.meant, **{one.domain: one for one in learned}})
+
+
+async def write_word(host: Host, plan: Plan, said_by: str) -> None:
+    """Write what follows from naming the plan's domains by hand; raise ``JournalError``.
+
+    What is held, or cannot be started, is not meant to be up because somebody tried.
+    """
+    if host.journal is None:
+        return
+    meant = Meant.UP if plan.direction is Direction.UP else Meant.DOWN
+    refused = (Outcome.HELD, Outcome.FAILED)
+    named = [
+        (host.roster.domains[step.name], step.sighting)
+        for step in plan.steps
+        if step.name in host.roster.domains and step.outcome not in refused
+    ]
+    moment = intent.Moment(host.clock.wall(), host.boot_id)
+    words: list[Intent] = intent.said(named, meant, said_by, moment)
+    for word in words:
+        await host.journal.intend(word)
+
+
+async def hold_crash_loops(host: Host, run: Run) -> list[Hold]:
+    """Hold each domain whose start has failed again and again; raise ``JournalError``."""
+    if host.journal is None or run.direction is not Direction.UP:
+        return []
+    holds = [hold for result in run.results if (hold := _crash_loop(host, result)) is not None]
+    for hold in holds:
+        await host.journal.hold(hold)
+    return holds
+
+
+def _crash_loop(host: Host, result: Result) -> Hold | None:
+    managed = host.roster.domains.get(result.name)
+    if managed is None or result.outcome is not Outcome.FAILED or host.journal is None:
+        return None
+    definition, now = managed.definition, host.clock.wall()
+    failures = host.journal.failed_starts(managed.name, definition.uuid)
+    evidence = intent.crash_loop(failures, managed.policy, now)
+    if not evidence:
+        return None
+    return Hold(definition.key, managed.name, evidence, OURSELVES, now)

@@ -1,0 +1,124 @@
+"""What is learned from what is seen, and when a domain is held by itself."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import pytest
+
+from lamplighter.engine.intent import Moment, crash_loop, ended_unasked, learn, said
+from lamplighter.model.domain import Definition, Kind, ShutdownReason, Sighting
+from lamplighter.model.intent import Hold, Intent, Intents, Meant
+from lamplighter.model.outcome import Outcome, Result
+from lamplighter.model.plan import Direction
+from lamplighter.model.policy import Managed, Policy, Roster, Setting
+from lamplighter.model.run import Trace
+
+AT = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+NOW = Moment(AT, "boot-2")
+WEB = UUID(int=1)
+MANAGED = Managed(Definition("web", WEB, Kind.PV, "/etc/xen/web.cfg"), Policy())
+ROSTER = Roster({"web": MANAGED})
+RUNNING = Sighting(4, WEB, "web")
+
+
+def intents(meant: Meant, boot_id: str = "boot-2", domid: int | None = 4) -> Intents:
+    one = Intent(str(WEB), "web", meant, "asked", "anna", AT, boot_id, domid)
+    return Intents({str(WEB): one})
+
+
+def learned(
+    before: Intents, *sightings: Sighting, end: ShutdownReason | None = None
+) -> list[Meant]:
+    ends = {"web": end} if end is not None else {}
+    return [one.meant for one in learn(ROSTER, sightings, before, ends, NOW)]
+
+
+def test_what_runs_and_of_which_nobody_spoke_is_meant_to_be_up() -> None:
+    (one,) = learn(ROSTER, [RUNNING], Intents(), {}, NOW)
+    assert (one.domain, one.meant, one.boot_id, one.domid) == (str(WEB), Meant.UP, "boot-2", 4)
+    assert "domid 4" in one.reason
+
+
+def test_what_does_not_run_and_of_which_nobody_spoke_stays_unspoken_of() -> None:
+    assert learned(Intents()) == []
+    assert learned(Intents(), RUNNING._replace(shutdown=ShutdownReason.CRASH)) == []
+
+
+def test_nothing_is_learned_twice() -> None:
+    assert learned(intents(Meant.UP), RUNNING) == []
+
+
+def test_an_incarnation_that_was_told_to_go_down_and_still_runs_is_not_meant_to_be_up() -> None:
+    assert learned(intents(Meant.DOWN), RUNNING) == []
+
+
+@pytest.mark.parametrize("before", [("boot-2", 3), ("boot-1", 4), ("boot-2", None)])
+def test_another_incarnation_of_what_was_told_to_go_down_is(before: tuple[str, int]) -> None:
+    assert learned(intents(Meant.DOWN, *before), RUNNING) == [Meant.UP]
+
+
+def test_what_powered_off_unasked_is_meant_to_be_down_and_what_crashed_is_not() -> None:
+    assert learned(intents(Meant.UP), end=ShutdownReason.POWEROFF) == [Meant.DOWN]
+    assert learned(intents(Meant.UP), end=ShutdownReason.CRASH) == []
+    assert learned(intents(Meant.UP)) == []
+
+
+def came_up(direction: Direction = Direction.UP, outcome: Outcome = Outcome.STARTED) -> Trace:
+    return Trace("web", None, Result("web", WEB, 4, outcome), direction, AT)
+
+
+def test_only_what_came_up_and_is_gone_without_a_run_of_ours_is_asked_about() -> None:
+    up = intents(Meant.UP)
+    assert ended_unasked(ROSTER, [], up, {"web": came_up()}) == [(MANAGED, 4)]
+    assert ended_unasked(ROSTER, [RUNNING], up, {"web": came_up()}) == []
+    assert ended_unasked(ROSTER, [], intents(Meant.DOWN), {"web": came_up()}) == []
+    assert ended_unasked(ROSTER, [], up, {}) == []
+    stopped = came_up(Direction.DOWN, Outcome.CLEAN)
+    assert ended_unasked(ROSTER, [], up, {"web": stopped}) == [], "the host's stop means nothing"
+
+
+def test_a_domain_that_was_defined_anew_inherits_nothing() -> None:
+    other = Definition("web", UUID(int=2), Kind.PV, "/etc/xen/web.cfg")
+    held = Intents({}, {str(WEB): Hold(str(WEB), "web", "broken", "anna", AT)})
+    assert held.hold_of(MANAGED.definition) is not None
+    assert held.hold_of(other) is None
+    assert not intents(Meant.UP).meant_up(other)
+
+
+def test_a_hold_from_when_the_definition_had_no_uuid_is_kept() -> None:
+    held = Intents({}, {"web": Hold("web", "web", "broken", "anna", AT)})
+    assert held.hold_of(MANAGED.definition) is not None
+
+
+def test_naming_a_domain_says_what_is_meant_of_it() -> None:
+    (one,) = said([(MANAGED, RUNNING)], Meant.DOWN, "anna", NOW)
+    assert (one.meant, one.said_by, one.domid, one.reason) == (
+        Meant.DOWN,
+        "anna",
+        4,
+        "lamplighter down web",
+    )
+
+
+def failures(*minutes: float) -> list[tuple[datetime, str]]:
+    return [(AT - timedelta(minutes=ago), f"note {ago:g}") for ago in minutes]
+
+
+def test_three_failed_starts_within_an_hour_hold_a_domain_with_the_evidence() -> None:
+    evidence = crash_loop(failures(0, 10, 59), Policy(), AT)
+    assert "3 times within 1h" in evidence
+    assert "note 0" in evidence
+
+
+@pytest.mark.parametrize("minutes", [(), (0, 10), (0, 10, 61)])
+def test_fewer_or_older_ones_do_not(minutes: tuple[float, ...]) -> None:
+    assert crash_loop(failures(*minutes), Policy(), AT) == ""
+
+
+def test_an_administrator_may_want_none_of_that() -> None:
+    never = Policy(hold_after=Setting(0))
+    assert crash_loop(failures(0, 1, 2, 3), never, AT) == ""
+    once = Policy(hold_after=Setting(1), hold_window=Setting(60.0))
+    assert crash_loop(failures(0), once, AT)
