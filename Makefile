@@ -10,12 +10,13 @@ PREFIX       ?= /opt/lamplighter
 BINDIR       ?= /usr/local/bin
 INSTALLFLAGS ?=
 
-.PHONY: help demo test lint lab bench wheel install lock clean
+.PHONY: help demo test lint soak lab bench wheel install lock clean
 
 help:
 	@echo "make demo   a dozen domains come up and go down on an embedded host"
 	@echo "make test   lint, types, layers and all tests that need no Xen"
 	@echo "make lab    the same promises on a real Xen host inside QEMU (root, Debian)"
+	@echo "make soak   simulated hosts, faults and kills from ever new seeds, until told to stop"
 	@echo "make bench  speed and memory as ratios against peers"
 	@echo "make wheel  build dist/*.whl"
 	@echo "make install  as root: into $(PREFIX), $(BINDIR)/lamplighter, and the systemd unit"
@@ -44,6 +45,9 @@ lint: $(VENV)/.installed
 
 test: lint
 	$(BIN)/pytest -n auto
+
+soak: $(VENV)/.installed
+	$(BIN)/python -m tests.simulation --soak $$(date +%s000)
 
 wheel: $(VENV)/.ready
 	@rm -rf dist

@@ -28,7 +28,7 @@ from lamplighter.host.notifier import Notifier
 from lamplighter.model.plan import Direction
 from lamplighter.service.host import open_host
 from lamplighter.service.intents import hold_crash_loops
-from lamplighter.service.planning import make_plan, prepare
+from lamplighter.service.planning import look_again, prepare
 from lamplighter.service.progress import Chorus
 from lamplighter.service.runner import Runner
 from lamplighter.service.unit_status import unit_status
@@ -82,8 +82,7 @@ async def _carry_out(direction: Direction, names: Sequence[str], context: Contex
             plan = await prepare(host, direction, names, context.warn)
             tell_stray_problems(host.roster.problems, {s.name for s in plan.steps}, context)
             began = host.clock.monotonic()
-            look_again = partial(make_plan, host, direction, names)
-            late = look_again if direction is Direction.DOWN and not names else None
+            late = partial(look_again, host) if direction is Direction.DOWN and not names else None
             run, interruption = await _run(host, plan, late, context, unit)
             await _tell_crash_loops(host, run, context)
             seconds = host.clock.monotonic() - began

@@ -15,6 +15,7 @@ from lamplighter.errors import CallFailed, CallTimedOut, JournalError, Toolstack
 from lamplighter.host.person import who
 from lamplighter.model.plan import Direction
 from lamplighter.service.intents import learn_intents, read_intents, write_word
+from lamplighter.service.observer import SAFETY
 from lamplighter.service.recovery import Recovery
 
 if TYPE_CHECKING:
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 #: can be no run, and a toolstack that failed once may be about to answer.
 LOOKS = 3
 LOOK_PAUSE = 3.0
+
+#: What was seen longer ago than this, in host seconds, is looked at again before it is planned on.
+FRESH = 1.0
 
 
 async def look(host: Host) -> Sequence[Sighting]:
@@ -47,8 +51,7 @@ async def look(host: Host) -> Sequence[Sighting]:
 
 async def make_plan(host: Host, direction: Direction, names: Sequence[str]) -> Plan:
     """Look at the host and plan; raise ``UsageError`` for a domain nobody knows."""
-    creating = await _creating(host, direction)
-    sightings = await look(host)
+    sightings, creating = await _look(host, direction)
     intents = read_intents(host.configuration)
     return await _plan(host, direction, names, sightings, Past(intents, creating=creating))
 
@@ -60,8 +63,8 @@ async def prepare(
 
     ``tell`` is told what a person should know of it.
     """
-    creating = await _creating(host, direction)
-    sightings = await look(host)
+    began = host.clock.monotonic()
+    sightings, creating = await _look(host, direction)
     recovery = Recovery(host)
     for message in await recovery.look(sightings):
         tell(message)
@@ -70,6 +73,8 @@ async def prepare(
         intents = await learn_intents(host, sightings, intents)
     except JournalError as error:
         tell(f"what was learned from what is seen cannot be kept: {error}")
+    if host.clock.monotonic() - began > FRESH:
+        sightings, creating = await _look(host, direction)
     past = Past(intents, recovery.standing, creating)
     plan = await _plan(host, direction, names, sightings, past)
     if names:
@@ -78,6 +83,32 @@ async def prepare(
         except JournalError as error:
             tell(f"that you asked for this cannot be kept: {error}")
     return plan
+
+
+async def look_again(host: Host) -> Plan:
+    """Plan the stop of what came since the first look, once nothing more is about to come.
+
+    What a run that was killed had begun to create, or what reboots, is not listed for a while. It
+    is waited for as long as a call to the toolstack may take.
+    """
+    give_up = host.clock.monotonic() + host.configuration.host.call_timeout.value
+    while await _coming(host) and host.clock.monotonic() < give_up:
+        await host.clock.sleep(SAFETY)
+    return await make_plan(host, Direction.DOWN, ())
+
+
+async def _coming(host: Host) -> bool:
+    """Say whether a domain that files know is being created and is not listed yet."""
+    try:
+        creating = await host.toolstack.creating()
+        sightings = await host.toolstack.list() if creating else ()
+    except CallFailed:
+        return False  # the look that follows tells it
+    return any(
+        managed.definition.path in creating
+        and not any(managed.definition.matches(seen) for seen in sightings)
+        for managed in host.roster.domains.values()
+    )
 
 
 async def _plan(
@@ -93,13 +124,20 @@ async def _plan(
     return plan_down(host.roster, sightings, names, spared=spared, past=past)
 
 
-async def _creating(host: Host, direction: Direction) -> frozenset[str]:
-    """Ask, before the listing is made, from which definitions domains are being created.
+async def _look(host: Host, direction: Direction) -> tuple[Sequence[Sighting], frozenset[str]]:
+    """List the domains; for a start, also say from which definitions some are being created.
 
-    In this order nothing falls between: what has been created by the time of the listing is in it.
+    That is asked before the listing and after it, so that nothing falls between: what was created
+    meanwhile is known from before, and what went away to be created anew from after.
     """
     if direction is Direction.DOWN:
-        return frozenset()
+        return await look(host), frozenset()
+    before = await _creating(host)
+    sightings = await look(host)
+    return sightings, before | await _creating(host)
+
+
+async def _creating(host: Host) -> frozenset[str]:
     try:
         return await host.toolstack.creating()
     except CallFailed:

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.shell import LAMPLIGHTER, Shell, outcomes
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-LAMPLIGHTER = [sys.executable, "-m", "lamplighter"]
 
 CONFIGURATION = """\
 [host]
@@ -42,48 +40,6 @@ DEFINITIONS = {
 }
 
 
-class Shell:
-    """Types commands at one host."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.environment = {
-            **os.environ,
-            "LAMPLIGHTER_CONFIG": str(folder / "lamplighter.toml"),
-            "PYTHONUTF8": "1",
-        }
-
-    def type(self, *words: str, **others: Any) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [*LAMPLIGHTER, *words],
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-            **others,
-        )
-
-    def ask(self, *words: str, status: int = 0) -> dict[str, Any]:
-        ended = self.type("--json", *words)
-        assert ended.returncode == status, (words, ended.stdout, ended.stderr)
-        document: dict[str, Any] = json.loads(ended.stdout)
-        return document
-
-    def begin(self, *words: str) -> subprocess.Popen[str]:
-        """Start a command; return once it has told of the first transition."""
-        process = subprocess.Popen(
-            [*LAMPLIGHTER, *words],
-            env=self.environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        assert process.stderr is not None
-        assert "->" in process.stderr.readline()
-        return process
-
-
 @pytest.fixture(scope="module")
 def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
     folder = tmp_path_factory.mktemp("host")
@@ -99,10 +55,6 @@ def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
     assert started.returncode == 0, started.stderr
     yield shell
     assert shell.type("host", "stop").returncode == 0
-
-
-def outcomes(document: dict[str, Any]) -> dict[str, str]:
-    return {entry["name"]: entry["outcome"] for entry in document["domains"]}
 
 
 def test_up_status_plan_down_history_tell_one_story(shell: Shell) -> None:

@@ -1,0 +1,120 @@
+"""Deliberate defects, each one line of the product, that the simulation has to find.
+
+A sabotage replaces a text that stands exactly once in a module, when that module is imported. So
+each runs in a process of its own, and one whose text has gone from the product says so.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib.abc import MetaPathFinder
+from importlib.machinery import PathFinder, SourceFileLoader
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from importlib.machinery import ModuleSpec
+    from types import CodeType, ModuleType
+
+
+class Sabotage(NamedTuple):
+    """One line of one module, and what it is replaced with."""
+
+    module: str
+    right: str
+    wrong: str
+
+
+SABOTAGES = {
+    "a listing that failed counts as an empty one": Sabotage(
+        "lamplighter.service.observer", "self._tell_blind(error)", "self._tell(None)"
+    ),
+    "what runs is created once more": Sabotage(
+        "lamplighter.engine.plan",
+        "    seen = _find(managed, sightings)\n    hold =",
+        "    seen = None\n    hold =",
+    ),
+    "the time of a stop is half of what policy says": Sabotage(
+        "lamplighter.engine.standing",
+        "return self.begun + self.stop_timeout",
+        "return self.begun + self.stop_timeout / 2",
+    ),
+    "a stop that was forced is called clean": Sabotage(
+        "lamplighter.engine.verdict",
+        "return Finish(Outcome.FORCED, note, good=False)",
+        "return Finish(Outcome.CLEAN, note)",
+    ),
+    "who was only asked by a dead run is destroyed by the next": Sabotage(
+        "lamplighter.engine.plan",
+        "return left.after if left.after in (Phase.ACKNOWLEDGED, Phase.FORCING) else None",
+        "return Phase.FORCING",
+    ),
+    "what is being created already is created beside it": Sabotage(
+        "lamplighter.engine.plan",
+        "return Phase.CREATING if managed.definition.path in past.creating else None",
+        "return None",
+    ),
+    "holds are forgotten": Sabotage(
+        "lamplighter.model.intent",
+        "return self.holds.get(definition.key) or self.holds.get(definition.name)",
+        "return None",
+    ),
+    "the host's stop means that a domain is to be down": Sabotage(
+        "lamplighter.engine.intent",
+        "came_up = trace.direction is Direction.UP and trace.result.outcome in (",
+        "came_up = trace.result.outcome in (Outcome.CLEAN,",
+    ),
+    "it is done first and written down afterwards": Sabotage(
+        "lamplighter.service.runner",
+        "            await self._keep(self._host.journal.record(self._id, transition))\n",
+        "            asyncio.get_running_loop().call_later(9, asyncio.ensure_future, "
+        "self._keep(self._host.journal.record(self._id, transition)))\n",
+    ),
+    "what came while the others were stopped is left running": Sabotage(
+        "lamplighter.service.runner", "LATE_LOOKS = 3", "LATE_LOOKS = 0"
+    ),
+    "what an administrator asked for by name is not kept": Sabotage(
+        "lamplighter.service.planning", "    if names:\n", "    if not names:\n"
+    ),
+    "runs that died are never completed": Sabotage(
+        "lamplighter.engine.recover", "        yield Close(end.run.id)\n", "        yield from ()\n"
+    ),
+}
+
+
+class _Loader(SourceFileLoader):
+    sabotage: Sabotage
+
+    def get_code(self, fullname: str) -> CodeType:
+        """Compile the source with its defect, past the cache of compiled files."""
+        source = self.get_data(self.path).decode()
+        found = source.count(self.sabotage.right)
+        if found != 1:
+            raise SystemExit(f"{fullname} holds the text to be replaced {found} times")
+        return compile(source.replace(self.sabotage.right, self.sabotage.wrong), self.path, "exec")
+
+
+class _Saboteur(MetaPathFinder):
+    def __init__(self, sabotage: Sabotage) -> None:
+        self._sabotage = sabotage
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if fullname != self._sabotage.module:
+            return None
+        spec = PathFinder.find_spec(fullname, path, target)
+        assert spec is not None
+        assert spec.origin is not None
+        loader = _Loader(fullname, spec.origin)
+        loader.sabotage = self._sabotage
+        spec.loader = loader
+        return spec
+
+
+def commit(name: str) -> None:
+    """Have a module imported with its defect; it must not have been imported yet."""
+    sabotage = SABOTAGES[name]
+    if sabotage.module in sys.modules:
+        raise SystemExit(f"{sabotage.module} has been imported already")
+    sys.meta_path.insert(0, _Saboteur(sabotage))
