@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 LOOKS = 3
 LOOK_PAUSE = 3.0
 
+#: The process that waited for a domain lives on for a moment when the domain has gone.
+LINGER = 0.5
+
 #: What was seen longer ago than this, in host seconds, is looked at again before it is planned on.
 FRESH = 1.0
 
@@ -92,8 +95,10 @@ async def look_again(host: Host) -> Plan:
     is waited for as long as a call to the toolstack may take.
     """
     give_up = host.clock.monotonic() + host.configuration.host.call_timeout.value
+    pause = LINGER
     while await _coming(host) and host.clock.monotonic() < give_up:
-        await host.clock.sleep(SAFETY)
+        await host.clock.sleep(pause)
+        pause = SAFETY
     return await make_plan(host, Direction.DOWN, ())
 
 
