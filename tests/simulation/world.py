@@ -170,11 +170,13 @@ class Witness:
         await self._destroy(domid)
 
     def _on_record(self, name: str, domid: int | None) -> None:
-        """What is done to a domain was on disk before it was done."""
+        """What is done to a domain was on disk before it was done.
+
+        A slow call may act long after the run that made it.
+        """
         reader = JournalReader(self._state)
         try:
-            (run,) = reader.runs(limit=1)
-            moves = reader.transitions(run.id, name)
+            moves = [m for run in reader.runs() for m in reader.transitions(run.id, name)]
         finally:
             reader.close()
         announced = Phase.CREATING if domid is None else Phase.FORCING
