@@ -70,8 +70,5 @@ class Context:
             return
 
     def warn_interrupted(self) -> None:
-        """Say what an interruption leaves behind."""
-        self.warn(
-            "interrupted; a domain that was asked to stop or told to start goes on by itself\n"
-            "  lamplighter status shows where each one is",
-        )
+        """Say that the command ended before it did anything, or after it had done all."""
+        self.warn("interrupted\n  lamplighter status shows where each domain is")

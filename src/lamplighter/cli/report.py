@@ -21,6 +21,9 @@ ADVISED = 8
 
 HEADERS = ("DOMAIN", "OUTCOME", "TIME", "NOTE")
 
+#: How a part ends that was not begun, or not waited for.
+_UNDONE = (Outcome.SKIPPED, Outcome.UNKNOWN)
+
 
 def report(run: Run, seconds: float, style: Style, *, toolstack: str = "") -> str:
     """Tell how a run ended; ``seconds`` is how long it took in host seconds."""
@@ -60,6 +63,24 @@ def summary(run: Run, seconds: float, style: Style) -> str:
         return style.paint(f"{sentence}.", "good")
     needs = "1 needs attention" if bad == 1 else f"{bad} need attention"
     return style.paint(f"{sentence}. {needs}:", "bad")
+
+
+def left_over(run: Run, signal: str, names: Sequence[str]) -> str:
+    """Tell what a run that a signal has ended leaves undone, and how to go on with it.
+
+    ``names`` are those that the run was for; none means all.
+    """
+    left = sorted(r.name for r in run.results if not r.good and r.outcome in _UNDONE)
+    if not left:
+        return f"interrupted by {signal}: nothing is left undone"
+    shown = ", ".join(printable(name) for name in left[:ADVISED])
+    more = f" and {len(left) - ADVISED} more" if len(left) > ADVISED else ""
+    again = shlex.join(["lamplighter", run.direction.value, *map(printable, names)])
+    return (
+        f"interrupted by {signal}: left undone, of {counted(len(run.results), 'domain')}: "
+        f"{shown}{more}\n"
+        f"  {again} goes on with them; lamplighter status shows where each one is"
+    )
 
 
 def _took(result: Result) -> str:

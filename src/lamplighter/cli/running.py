@@ -1,29 +1,27 @@
 """``up`` and ``down``: take the host's lock, look, plan, run, report.
 
 The lock is taken before the first look, so that a plan is never made from what another run is
-still changing. Under systemd the lock is waited for: a run by hand that still goes on must not
-cost the domains their clean shutdown when the host stops. A first signal ends the run early but
-in order: nothing new is begun and what is known is recorded; a second one drops what is under way.
+still changing. Under systemd the lock is waited for, and the host's stop makes whoever holds it let
+go (``service/taking``). A first signal ends the run early but in order: nothing new is begun and
+what is known is recorded; a second one drops what is under way.
 """
 
 from __future__ import annotations
 
 import asyncio
 import signal
-from contextlib import AsyncExitStack, ExitStack, contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lamplighter.cli.context import SIGNALLED
 from lamplighter.cli.documents import run_document
 from lamplighter.cli.problems import tell_stray_problems
 from lamplighter.cli.progress import show_progress
-from lamplighter.cli.report import report
+from lamplighter.cli.report import left_over, report
 from lamplighter.cli.text import style_of
-from lamplighter.errors import HostBusy, JournalError
+from lamplighter.errors import JournalError
 from lamplighter.host.clock import LoopClock
-from lamplighter.host.lock import hold_host
 from lamplighter.host.notifier import Notifier
 from lamplighter.model.plan import Direction
 from lamplighter.service.host import open_host
@@ -31,6 +29,7 @@ from lamplighter.service.intents import hold_crash_loops
 from lamplighter.service.planning import look_again, prepare
 from lamplighter.service.progress import Chorus
 from lamplighter.service.runner import Runner
+from lamplighter.service.taking import take_host
 from lamplighter.service.unit_status import unit_status
 
 if TYPE_CHECKING:
@@ -38,7 +37,6 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Sequence
 
     from lamplighter.cli.context import Context
-    from lamplighter.model.configuration import Configuration
     from lamplighter.model.intent import Hold
     from lamplighter.model.plan import Plan
     from lamplighter.model.policy import Problem
@@ -50,10 +48,6 @@ if TYPE_CHECKING:
 
 #: What ends a run early: a key, systemd or a shutdown, a terminal that goes away.
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-#: How many real seconds systemd's run waits for another one to end, and how often it looks.
-LOCK_WAIT = 600.0
-LOCK_PAUSE = 1.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -77,7 +71,10 @@ async def _carry_out(direction: Direction, names: Sequence[str], context: Contex
     async with AsyncExitStack() as stack:
         unit = await stack.enter_async_context(unit_status(direction, notifier, clock))
         configuration = context.configuration()
-        stack.enter_context(await _take_host(configuration, direction, unit, clock))
+        taken = take_host(
+            configuration, direction, unit, clock, tell=context.warn, everything=not names
+        )
+        stack.enter_context(await taken)
         async with open_host(configuration, writing=True) as host:
             plan = await prepare(host, direction, names, context.warn)
             tell_stray_problems(host.roster.problems, {s.name for s in plan.steps}, context)
@@ -93,32 +90,16 @@ async def _carry_out(direction: Direction, names: Sequence[str], context: Contex
     status = _exit_status(run, problems, everything=not names)
     if interruption is not None:
         status = SIGNALLED + interruption
-    if context.as_json:
-        context.print_json(run_document(run, problems, status))
-    else:
-        style = style_of(context.out, context.environ)
-        context.print(report(run, seconds, style, toolstack=toolstack))
-    if interruption is not None:
-        context.warn_interrupted()
+    try:
+        if context.as_json:
+            context.print_json(run_document(run, problems, status))
+        else:
+            style = style_of(context.out, context.environ)
+            context.print(report(run, seconds, style, toolstack=toolstack))
+    finally:
+        if name:
+            context.warn(left_over(run, name, names))
     return status
-
-
-async def _take_host(
-    configuration: Configuration, direction: Direction, unit: UnitStatus, clock: LoopClock
-) -> ExitStack:
-    """Return what holds the host until it is closed; ``HostBusy`` when another run does."""
-    directory, since = Path(configuration.host.run.value), clock.wall()
-    give_up = clock.monotonic() + LOCK_WAIT if unit.active else 0.0
-    while True:
-        with ExitStack() as stack:
-            try:
-                stack.enter_context(hold_host(directory, command=direction.value, since=since))
-                return stack.pop_all()
-            except HostBusy as busy:
-                if clock.monotonic() >= give_up:
-                    raise
-                unit.waits(busy.message)
-        await clock.sleep(LOCK_PAUSE)
 
 
 async def _run(

@@ -5,9 +5,11 @@ when its holder dies, however it dies. The file is never removed: a second proce
 lock on the removed file while a third locks a new one. It is open to its owner alone, because
 whoever may read a file may lock it, and a user who could would hold up the host's stop.
 
-The file says who holds it, for the message a second run gets. That text is only believed of a
-process that lives and began when the text says: a holder that died leaves its text behind, and a
-new one holds the lock for a moment before it has written its own.
+The file says who holds it, for the message a second run gets, and for the host's stop, which tells
+the holder to end. That text is only believed of a process that lives and began when the text says:
+a holder that died leaves its text behind, and a new one holds the lock for a moment before it has
+written its own. A holder that lets go takes its text away first, so that nobody is told to end for
+what another one holds.
 """
 
 from __future__ import annotations
@@ -16,9 +18,10 @@ import fcntl
 import json
 import os
 import pwd
-from contextlib import contextmanager
+import signal
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from lamplighter.errors import ConfigurationError, HostBusy
 
@@ -31,6 +34,14 @@ FILE_NAME = "lock"
 
 #: More than any holder writes; the rest of a strange file is not read.
 _LIMIT = 4096
+
+
+class Holder(NamedTuple):
+    """A run that holds a host: its process, when that began (ticks since boot), and in words."""
+
+    pid: int
+    began: str
+    told: str
 
 
 @contextmanager
@@ -53,7 +64,11 @@ def hold_host(directory: Path, *, command: str, since: datetime) -> Iterator[Non
         except OSError as error:
             raise _unusable(path, error) from error
         _write_holder(descriptor, path, command, since)
-        yield
+        try:
+            yield
+        finally:
+            with suppress(OSError):
+                os.ftruncate(descriptor, 0)
     finally:
         os.close(descriptor)  # and the lock is gone
 
@@ -91,17 +106,63 @@ def _write_holder(descriptor: int, path: Path, command: str, since: datetime) ->
         raise _unusable(path, error) from error
 
 
+def read_holder(directory: Path) -> Holder | None:
+    """Return who holds the host, or None when nobody does or it cannot be told who.
+
+    What another user may have written is not believed: it would choose who is told to end.
+    """
+    try:
+        descriptor = os.open(directory / FILE_NAME, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:
+        return None
+    try:
+        mine = os.fstat(descriptor).st_uid == os.geteuid()
+        return _read_holder(descriptor) if mine else None
+    finally:
+        os.close(descriptor)
+
+
+def signal_holder(holder: Holder, number: signal.Signals) -> bool:
+    """Send a signal to this very process; say whether it was there to be sent one.
+
+    Its number may have been given to another process meanwhile. So a descriptor of whatever has the
+    number now is opened, and only when the process with that number still is the one that began
+    when the holder did is the signal sent, through that descriptor. Never to ourselves. Raises
+    ``PermissionError``.
+    """
+    if holder.pid == os.getpid():
+        return False
+    try:
+        descriptor = os.pidfd_open(holder.pid)
+    except ProcessLookupError:
+        return False
+    try:
+        if _began(holder.pid) != holder.began:
+            return False
+        signal.pidfd_send_signal(descriptor, number)
+    except ProcessLookupError:
+        return False
+    finally:
+        os.close(descriptor)
+    return True
+
+
 def _describe_holder(descriptor: int) -> str:
     """Say who holds the lock, as far as that can be believed."""
+    holder = _read_holder(descriptor)
+    return holder.told if holder is not None else "it has not said yet who it is"
+
+
+def _read_holder(descriptor: int) -> Holder | None:
     try:
         holder = json.loads(os.pread(descriptor, _LIMIT, 0))
         pid, began = int(holder["pid"]), holder["began"]
         told = "{command} (pid {pid}, {user}), since {since}".format(**holder)
     except (OSError, ValueError, KeyError, TypeError):
-        return "it has not said yet who it is"
-    if began is None or began != _began(pid):
-        return "it has not said yet who it is"
-    return told
+        return None
+    if pid <= 0 or began is None or began != _began(pid):
+        return None
+    return Holder(pid, began, told)
 
 
 def _began(pid: int) -> str | None:

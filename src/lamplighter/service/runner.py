@@ -40,6 +40,7 @@ class Runner:
         self._workers: list[Worker] = []
         self._tasks: list[asyncio.Task[Result]] = []
         self._interrupted = ""
+        self._dropped = False
         self._id = 0
         self._journal_lost = False
 
@@ -63,10 +64,15 @@ class Runner:
         return Run(self._id, plan.direction, boot_id, started, ended, status, tuple(results))
 
     def interrupt(self, why: str) -> None:
-        """Begin nothing new and wait for nothing more; a second time: drop what is under way."""
+        """Begin nothing new and wait for nothing more; a second time: drop what is under way.
+
+        Once more changes nothing: what was dropped is being written down.
+        """
         if self._interrupted:
-            for task in self._tasks:
-                task.cancel()
+            if not self._dropped:
+                self._dropped = True
+                for task in self._tasks:
+                    task.cancel()
             return
         self._interrupted = why
         self._listener.said(f"{why}: nothing new is begun; once more to drop what is under way")

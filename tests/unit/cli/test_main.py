@@ -214,11 +214,11 @@ def test_what_an_error_quotes_cannot_harm_a_terminal(probe: Probe) -> None:
     assert call("probe").err == "lamplighter: xl said \\x1b[2J\n  see\\x07\n"
 
 
-def test_an_interruption_is_130_and_says_what_is_left(probe: Probe) -> None:
+def test_an_interruption_is_130_and_says_where_to_look(probe: Probe) -> None:
     probe.behaviour = raising(KeyboardInterrupt())
     end = call("probe")
     assert end.status == 130
-    assert "lamplighter status shows where each one is" in end.err
+    assert end.err == "lamplighter: interrupted\n  lamplighter status shows where each domain is\n"
 
 
 def test_a_defect_keeps_its_traceback(probe: Probe) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from lamplighter.cli.report import report
+from lamplighter.cli.report import left_over, report
 from lamplighter.cli.text import Style
 from lamplighter.model.outcome import Outcome, Result
 from lamplighter.model.plan import Direction
@@ -84,3 +84,24 @@ def test_many_bad_ones_are_cut_short() -> None:
 def test_a_run_with_nothing_to_do_says_why() -> None:
     assert told(Direction.DOWN) == "down: no domain runs; nothing to do"
     assert told(Direction.UP) == ("up: no definition says anything about any domain; nothing to do")
+
+
+def test_what_an_interrupted_run_leaves_is_told_by_name_and_how_to_go_on() -> None:
+    not_begun = [bad(f"web-{n:02}", Outcome.SKIPPED, "not started", domid=None) for n in range(9)]
+    done = [
+        Result("db", None, 1, Outcome.STARTED),
+        Result("off", None, None, Outcome.SKIPPED),
+        bad("broken", Outcome.FAILED, domid=None),
+    ]
+    run = Run(1, Direction.UP, "boot", AT, AT, 1, (*done, *not_begun))
+    assert left_over(run, "SIGHUP", ()) == (
+        "interrupted by SIGHUP: left undone, of 12 domains: "
+        "web-00, web-01, web-02, web-03, web-04, web-05, web-06, web-07 and 1 more\n"
+        "  lamplighter up goes on with them; lamplighter status shows where each one is"
+    )
+    assert "  lamplighter up 'a b' goes on" in left_over(run, "SIGINT", ["a b"])
+
+
+def test_an_interruption_that_came_too_late_says_so() -> None:
+    run = Run(1, Direction.DOWN, "boot", AT, AT, 0, (Result("db", None, 1, Outcome.CLEAN),))
+    assert left_over(run, "SIGINT", ()) == "interrupted by SIGINT: nothing is left undone"

@@ -1,0 +1,135 @@
+"""Taking the host: alone, and for the host's stop from whoever holds it.
+
+A run by hand that finds the host held is told by whom, and ends. One that systemd started waits:
+the start for as long as a run by hand may sensibly take, and the stop of the host not even that.
+It wins over whatever else goes on, because the power goes when systemd has waited long enough:
+
+    at once                        SIGTERM: begin nothing new, record what is known, end
+    the time of a call later       SIGTERM: drop what is under way, record that, end
+    a minute after that            SIGKILL: it does not do even that
+
+The time of a call (``[host] call_timeout``) is what a run that ends in order may need: a domain
+that is being created is then created to its end, and a half-made one would cost more time than it
+takes. What a run that was killed leaves behind is in the journal and is taken up from there;
+programs that it started go on without it, and what they create is seen and stopped by the late
+looks of the stop.
+
+Each holder is told anew, should another run get in between. Signals go to the very process that
+says that it holds the host (see ``host/lock``); one that has not said who it is is waited for.
+"""
+
+from __future__ import annotations
+
+import signal
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from lamplighter.errors import HostBusy
+from lamplighter.host.lock import hold_host, read_holder, signal_holder
+from lamplighter.model.plan import Direction
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from lamplighter.host.lock import Holder
+    from lamplighter.model.clock import Clock
+    from lamplighter.model.configuration import Configuration
+    from lamplighter.service.unit_status import UnitStatus
+
+#: How many real seconds systemd's run waits for another one to end, and how often it looks.
+LOCK_WAIT = 600.0
+LOCK_PAUSE = 1.0
+
+#: Real seconds beyond the time of a call in which a run ends in order, and in which one that was
+#: told to drop everything does so.
+ORDERLY = 10.0
+DROPPING = 60.0
+
+
+class Telling(NamedTuple):
+    """One thing that a holder is told: when, in seconds since the first, how, and in words."""
+
+    after: float
+    number: signal.Signals
+    words: str
+
+
+class Takeover:
+    """Makes whoever holds the host let go of it."""
+
+    def __init__(self, directory: Path, call_timeout: float, tell: Callable[[str], None]) -> None:
+        """``tell`` is told each step once; seconds are real ones."""
+        self._directory = directory
+        self._tell = tell
+        drop = call_timeout + ORDERLY
+        late = f"did not end within {drop:g} s: it is told to drop everything"
+        deaf = f"did not end within another {DROPPING:g} s: it is killed, and its record taken up"
+        self._tellings = (
+            Telling(0.0, signal.SIGTERM, "is told to end (SIGTERM)"),
+            Telling(drop, signal.SIGTERM, late),
+            Telling(drop + DROPPING, signal.SIGKILL, deaf),
+        )
+        self._holder: Holder | None = None
+        self._since = 0.0
+        self._told = 0
+
+    @property
+    def longest(self) -> float:
+        """After so many real seconds the last holder has been told the last thing."""
+        return self._tellings[-1].after
+
+    def press(self, now: float) -> None:
+        """Tell the holder what is to be told by now."""
+        holder = read_holder(self._directory)
+        if holder is None:
+            return
+        if self._holder is None or holder[:2] != self._holder[:2]:
+            self._holder, self._since, self._told = holder, now, 0
+        if self._told < len(self._tellings):
+            telling = self._tellings[self._told]
+            if now >= self._since + telling.after:
+                self._told += 1
+                self._send(holder, telling)
+
+    def _send(self, holder: Holder, telling: Telling) -> None:
+        try:
+            if signal_holder(holder, telling.number):
+                self._tell(f"the host stops: {holder.told} {telling.words}")
+        except OSError as error:
+            self._tell(f"{holder.told} cannot be told to end: {error.strerror}")
+
+
+async def take_host(
+    configuration: Configuration,
+    direction: Direction,
+    unit: UnitStatus,
+    clock: Clock,
+    *,
+    tell: Callable[[str], None],
+    everything: bool = True,
+) -> ExitStack:
+    """Return what holds the host until it is closed; ``HostBusy`` when another run does.
+
+    ``everything``: this run is about all domains, so with systemd behind it and downwards it is the
+    host's stop. ``clock`` is real.
+    """
+    directory = Path(configuration.host.run.value)
+    takeover = Takeover(directory, configuration.host.call_timeout.value, tell)
+    wins = unit.active and everything and direction is Direction.DOWN
+    patience = LOCK_WAIT + takeover.longest if wins else LOCK_WAIT
+    give_up = clock.monotonic() + (patience if unit.active else 0.0)
+    while True:
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(
+                    hold_host(directory, command=direction.value, since=clock.wall())
+                )
+                return stack.pop_all()
+            except HostBusy as busy:
+                if clock.monotonic() >= give_up:
+                    raise
+                unit.waits(busy.message)
+        if wins:
+            takeover.press(clock.monotonic())
+        await clock.sleep(LOCK_PAUSE)
