@@ -39,6 +39,11 @@ def run_document(run: Run, problems: Iterable[Problem], exit_status: int) -> Doc
     }
 
 
+def spared_document(why: str) -> Document:
+    """``up`` and ``down`` where no domain was to be moved."""
+    return {"run": None, "domains": [], "problems": [], "why": why, "exit": 0}
+
+
 def history_document(
     runs: Iterable[Run],
     moves: Mapping[int, Sequence[Transition]],

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lamplighter.cli import running
+from lamplighter.errors import UsageError
+from lamplighter.host.notifier import Notifier
 from lamplighter.model.plan import Direction
 
 if TYPE_CHECKING:
@@ -18,8 +20,18 @@ HELP = "stop what runs (or the named domains) cleanly and wait until all have en
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's own arguments."""
     running.add_arguments(parser)
+    parser.add_argument(
+        "--after-stop",
+        action="store_true",
+        help="for systemd's ExecStopPost=: only if the stop of the unit has not done it",
+    )
 
 
 def run(args: argparse.Namespace, context: Context) -> int:
     """Do it; return the exit status."""
-    return running.carry_out(Direction.DOWN, args, context)
+    if args.after_stop and (args.names or not Notifier.from_environment(context.environ).active):
+        raise UsageError(
+            "--after-stop is for the unit alone, where systemd runs it",
+            hint="lamplighter down stops everything that runs",
+        )
+    return running.carry_out(Direction.DOWN, args.names, context, after_stop=args.after_stop)

@@ -6,7 +6,6 @@ was held since its plan was made. A domain that runs is left running, unless ``-
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 from typing import TYPE_CHECKING
 
@@ -18,6 +17,8 @@ from lamplighter.service.naming import find_domain
 from lamplighter.service.word import hold_domain
 
 if TYPE_CHECKING:
+    import argparse
+
     from lamplighter.cli.context import Context
     from lamplighter.model.configuration import Configuration
     from lamplighter.model.intent import Hold
@@ -43,7 +44,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     hold = asyncio.run(_hold(args.domain, reason, context.configuration()))
     if args.now:
         context.warn(f"{hold.name} is {hold.told}")
-        return carry_out(Direction.DOWN, argparse.Namespace(names=[hold.name]), context)
+        return carry_out(Direction.DOWN, [hold.name], context)
     if context.as_json:
         context.print_json(hold_document(hold.name, hold))
     else:

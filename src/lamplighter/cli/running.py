@@ -12,10 +12,11 @@ import asyncio
 import signal
 from contextlib import AsyncExitStack, contextmanager
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lamplighter.cli.context import SIGNALLED
-from lamplighter.cli.documents import run_document
+from lamplighter.cli.documents import run_document, spared_document
 from lamplighter.cli.problems import tell_stray_problems
 from lamplighter.cli.progress import show_progress
 from lamplighter.cli.report import left_over, report
@@ -24,6 +25,7 @@ from lamplighter.errors import JournalError
 from lamplighter.host.clock import LoopClock
 from lamplighter.host.notifier import Notifier
 from lamplighter.model.plan import Direction
+from lamplighter.service.errand import Errand
 from lamplighter.service.host import open_host
 from lamplighter.service.intents import hold_crash_loops
 from lamplighter.service.planning import look_again, prepare
@@ -61,16 +63,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def carry_out(direction: Direction, args: argparse.Namespace, context: Context) -> int:
-    """Carry out one run and return its exit status."""
-    return asyncio.run(_carry_out(direction, args.names, context))
+def carry_out(
+    direction: Direction, names: Sequence[str], context: Context, *, after_stop: bool = False
+) -> int:
+    """Carry out one run and return its exit status.
+
+    ``after_stop``: it is the unit's ``ExecStopPost=``, and there may be nothing left to do.
+    """
+    return asyncio.run(_carry_out(direction, names, context, after_stop=after_stop))
 
 
-async def _carry_out(direction: Direction, names: Sequence[str], context: Context) -> int:
+async def _carry_out(
+    direction: Direction, names: Sequence[str], context: Context, *, after_stop: bool
+) -> int:
     notifier, clock = Notifier.from_environment(context.environ), LoopClock()
+    if after_stop and (why := await _errand(context).after_stop()):
+        return _spare(why, context)  # and the status text stays that of the stop itself
     async with AsyncExitStack() as stack:
         unit = await stack.enter_async_context(unit_status(direction, notifier, clock))
         configuration = context.configuration()
+        errand = _errand(context) if unit.active and not names else None
+        if errand is not None and not after_stop and (why := await _asked(errand, direction)):
+            unit.spared(why)
+            return _spare(why, context)
         taken = take_host(
             configuration, direction, unit, clock, tell=context.warn, everything=not names
         )
@@ -87,6 +102,8 @@ async def _carry_out(direction: Direction, names: Sequence[str], context: Contex
         broken = _broken(run, problems, everything=not names)
         name = signal.Signals(interruption).name if interruption is not None else ""
         unit.ended(run, name, broken)
+        if errand is not None and direction is Direction.DOWN and not name:
+            errand.stopped()
     status = _exit_status(run, problems, everything=not names)
     if interruption is not None:
         status = SIGNALLED + interruption
@@ -100,6 +117,24 @@ async def _carry_out(direction: Direction, names: Sequence[str], context: Contex
         if name:
             context.warn(left_over(run, name, names))
     return status
+
+
+def _errand(context: Context) -> Errand:
+    directory = Path(context.configuration().host.run.value)
+    return Errand(directory, context.environ, context.warn)
+
+
+async def _asked(errand: Errand, direction: Direction) -> str:
+    """Why systemd wants no domain to be moved; nothing when it does."""
+    return await (errand.start() if direction is Direction.UP else errand.stop())
+
+
+def _spare(why: str, context: Context) -> int:
+    if context.as_json:
+        context.print_json(spared_document(why))
+    else:
+        context.print(why)
+    return 0
 
 
 async def _run(

@@ -22,4 +22,4 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, context: Context) -> int:
     """Do it; return the exit status."""
-    return running.carry_out(Direction.UP, args, context)
+    return running.carry_out(Direction.UP, args.names, context)

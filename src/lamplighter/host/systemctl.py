@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from pathlib import Path
+from typing import NamedTuple
 
 from lamplighter.errors import CallFailed, CallTimedOut
 
@@ -13,8 +14,21 @@ BOOTED = Path("/run/systemd/system")
 #: Real seconds: enabling a unit makes systemd read all units again.
 TIMEOUT = 90.0
 
+#: Real seconds for a question; systemd asks to be answered while it waits for us itself.
+ANSWER_TIMEOUT = 10.0
+
 #: What is shown of a failed call's own words.
 _MOST_WORDS = 500
+
+
+class Job(NamedTuple):
+    """What systemd is about to do with a unit: the job's number, unique in a boot, and its type.
+
+    A restart is one job: its type is ``restart`` until the unit has stopped, and ``start`` then.
+    """
+
+    number: int
+    kind: str
 
 
 def systemd_runs(booted: Path = BOOTED) -> bool:
@@ -24,33 +38,53 @@ def systemd_runs(booted: Path = BOOTED) -> bool:
 
 def reload_units() -> None:
     """Let systemd read its unit files again; raise ``CallFailed`` or ``CallTimedOut``."""
-    _systemctl("daemon-reload")
+    _install("daemon-reload")
 
 
 def enable_unit(name: str) -> None:
     """Let a unit start with the host from now on; raise ``CallFailed`` or ``CallTimedOut``."""
-    _systemctl("enable", "--quiet", name)
+    _install("enable", "--quiet", name)
 
 
-def _systemctl(*arguments: str) -> None:
+def list_jobs(*units: str) -> dict[str, Job]:
+    """Return the jobs of those of the units that have one; raise ``CallFailed``.
+
+    Root's ``systemctl`` asks systemd itself, over a socket of its own: no other daemon is needed,
+    so it works until the very end of a shutdown.
+    """
+    told = _systemctl(
+        "list-jobs", "--full", "--no-legend", "--no-pager", *units, timeout=ANSWER_TIMEOUT
+    )
+    lines = (line.split() for line in told.splitlines())
+    fields = (line for line in lines if len(line) == 4 and line[0].isdecimal())
+    return {unit: Job(int(number), kind) for number, unit, kind, _ in fields if unit in units}
+
+
+def _install(*arguments: str) -> None:
+    told = " ".join(("systemctl", *arguments))
+    hint = f"the files are in their places; when systemd answers, type {told}"
+    _systemctl(*arguments, timeout=TIMEOUT, hint=hint)
+
+
+def _systemctl(*arguments: str, timeout: float, hint: str = "") -> str:
     command = ("systemctl", "--no-ask-password", *arguments)
     told = " ".join(("systemctl", *arguments))
     try:
-        subprocess.run(
+        ended = subprocess.run(
             command,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            timeout=TIMEOUT,
+            timeout=timeout,
             check=True,
         )
     except subprocess.TimeoutExpired as error:
-        raise CallTimedOut(f"{told} did not return within {TIMEOUT:g} s") from error
+        raise CallTimedOut(f"{told} did not return within {timeout:g} s") from error
     except subprocess.CalledProcessError as error:
         words = error.stdout.decode("utf-8", "replace").strip()[:_MOST_WORDS]
         raise CallFailed(
-            f"{told} failed: {words or f'exit status {error.returncode}'}",
-            hint=f"the files are in their places; when systemd answers, type {told}",
+            f"{told} failed: {words or f'exit status {error.returncode}'}", hint=hint
         ) from error
     except OSError as error:
         raise CallFailed(f"systemctl cannot be run: {error.strerror}") from error
+    return ended.stdout.decode("utf-8", "replace")

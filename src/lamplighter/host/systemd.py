@@ -13,6 +13,9 @@ from lamplighter.errors import ConfigurationError
 from lamplighter.model.location import Location
 from lamplighter.model.policy import Problem
 
+#: The unit that lights the domains and puts them out.
+SERVICE = "lamplighter-domains.service"
+
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 #: Where systemd looks for units, the first of them wins.

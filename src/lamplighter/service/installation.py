@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING
 
 from lamplighter.errors import ConfigurationError, UsageError
 from lamplighter.host.placing import Placed, place_file, place_folder
+from lamplighter.host.systemd import SERVICE
 from lamplighter.host.trust import Walk
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
-UNIT = "lamplighter-domains.service"
+UNIT = SERVICE
 CONFIGURATION = Path("/etc/lamplighter/lamplighter.toml")
 STATE = Path("/var/lib/lamplighter")
 PROGRAM = "lamplighter"

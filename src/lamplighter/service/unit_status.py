@@ -80,6 +80,11 @@ class UnitStatus:
         """The run cannot begin yet."""
         self._text = f"{_DOING[self._direction]}: waiting: {why}"
 
+    def spared(self, why: str) -> None:
+        """Tell why there was no run to be made."""
+        self._final = True
+        self._text = why
+
     def ended(self, run: Run, interruption: str = "", broken: int = 0) -> None:
         """Tell how all of it ended.
 

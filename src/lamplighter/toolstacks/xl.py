@@ -24,6 +24,7 @@ from lamplighter.errors import CallFailed, ToolstackUnreachable
 from lamplighter.formats import xl
 from lamplighter.host import processes
 from lamplighter.host.clock import booted_at
+from lamplighter.host.systemd import SERVICE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,9 +42,6 @@ LOGS = Path("/var/log/xen")
 
 #: It is there when systemd is the init.
 SYSTEMD = Path("/run/systemd/system")
-
-#: The unit that every domain's scope outlasts.
-SERVICE = "lamplighter-domains.service"
 
 #: How long the kind of a new domain is worth waiting for, in seconds.
 KIND_TIMEOUT = 10.0

@@ -6,7 +6,7 @@ import pytest
 
 from lamplighter.errors import CallFailed, CallTimedOut
 from lamplighter.host import systemctl
-from lamplighter.host.systemctl import enable_unit, reload_units, systemd_runs
+from lamplighter.host.systemctl import Job, enable_unit, list_jobs, reload_units, systemd_runs
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -65,3 +65,28 @@ def test_a_host_without_it(program: Path) -> None:
 def test_whether_systemd_runs_is_told_by_a_folder(tmp_path: Path) -> None:
     assert systemd_runs(tmp_path)
     assert not systemd_runs(tmp_path / "system")
+
+
+def test_the_jobs_of_units_are_told_by_number_and_type(program: Path) -> None:
+    lines = [
+        "12 x.service restart running",
+        " 7  y.service stop waiting",
+        "9 z.service start running",
+    ]
+    write(program, f'echo "$*" >&2; printf "%s\\n" {" ".join(repr(line) for line in lines)}')
+    assert list_jobs("x.service", "y.service", "w.service") == {
+        "x.service": Job(12, "restart"),
+        "y.service": Job(7, "stop"),
+    }
+
+
+def test_no_job_at_all(program: Path) -> None:
+    write(program, "exit 0")
+    assert list_jobs("x.service") == {}
+
+
+def test_systemd_is_not_asked_for_long(program: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(systemctl, "ANSWER_TIMEOUT", 0.05)
+    write(program, "exec /bin/sleep 60")
+    with pytest.raises(CallTimedOut, match=r"list-jobs .*did not return within 0\.05 s"):
+        list_jobs("x.service")

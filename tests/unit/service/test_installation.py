@@ -90,13 +90,17 @@ def test_the_unit_starts_the_program_it_was_told_of(tmp_path: Path) -> None:
     service = Unit((tmp_path / "usr/lib/systemd/system" / UNIT).read_text())["Service"]
     assert service["ExecStart"] == ["-/opt/lamplighter/bin/lamplighter up"]
     assert service["ExecStop"] == ["/opt/lamplighter/bin/lamplighter down"]
+    assert service["ExecStopPost"] == ["/opt/lamplighter/bin/lamplighter down --after-stop"]
+    assert service["ExecReload"] == ["/opt/lamplighter/bin/lamplighter check"]
 
 
 def test_nothing_that_happens_to_another_unit_reaches_ours(unit: Path) -> None:
     ours = Unit(unit.read_text())
     assert ours["Unit"].keys() <= {
         "Description", "Documentation", "ConditionPathExists", "Wants", "After",
+        "StartLimitIntervalSec",
     }  # fmt: skip
+    assert ours["Unit"]["StartLimitIntervalSec"] == ["0"], "a restart too many is no stop"
     after = " ".join(ours["Unit"]["After"]).split()
     assert set(ours["Unit"]["Wants"][0].split()) <= set(after)
     assert {"xendomains.service", "libvirt-guests.service"} <= set(after)

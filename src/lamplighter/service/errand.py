@@ -1,0 +1,168 @@
+"""What systemd wants when it runs a command of the unit: domains moved, or only the unit.
+
+A *restart* of the unit, as an upgrade or needrestart does it, is about the unit alone. systemd runs
+``ExecStop=`` and then ``ExecStart=`` for it, as for a stop and a start, but it is one job: of type
+``restart`` while the unit stops, and with the same number of type ``start`` afterwards.
+
+- The stop half asks for the unit's job. A restart moves nothing, and leaves the job's number in a
+  note in the run directory. When systemd cannot be asked, or the host stops as well, it is a stop:
+  a host that goes down must never be taken for a restart, and a stop that should have been none is
+  made good by the start that follows.
+- The start half starts nothing when the note has the number of its own job. Without a note, as
+  after a boot, systemd is not even asked; with one and no answer, it is a start: a domain too many
+  is seen and put down again, but a host that stays dark is not. The note is taken away as it is
+  read.
+
+A *stop that comes while the unit still starts* gets no ``ExecStop=`` from systemd: ``up`` is sent
+SIGTERM, and ``ExecStopPost=`` is run, as it is after every stop and every failure. So the same stop
+is in there, for what nobody has stopped. It does nothing
+
+- when a note, written when the work was done, says that this invocation of the unit was stopped;
+- in a restart, where no note makes the start half idle, so that the interrupted start goes on;
+- when the unit has no job, because then it failed by itself, such as by a start that hung, and no
+  failure moves domains.
+
+What is left is the moment between the last question and the start half. A host's stop that begins
+just then finds a unit that is not active; it is a few milliseconds long, once a restart.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from contextlib import suppress
+from typing import TYPE_CHECKING, NamedTuple
+
+from lamplighter.errors import CallFailed
+from lamplighter.host.systemctl import list_jobs
+from lamplighter.host.systemd import SERVICE, boot_id
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from lamplighter.host.systemctl import Job
+
+    Jobs = Mapping[str, Job]
+
+#: The note inside the run directory.
+FILE_NAME = "unit.json"
+
+#: Its start is every stop of the host.
+SHUTDOWN = "shutdown.target"
+
+#: More than we ever write; the rest of a strange file is not read.
+_LIMIT = 4096
+
+_RESTART, _STOPPED = "restart", "stopped"
+
+RESTARTING = "the unit is being restarted, which moves no domain"
+RESTARTED = "the unit was restarted, which moved no domain"
+
+
+class Note(NamedTuple):
+    """What one command of the unit leaves for the next one."""
+
+    how: str
+    boot_id: str
+    invocation: str  # systemd's name for the time from one start of the unit to its next
+    job: int
+
+
+class Errand:
+    """Why systemd has run this command.
+
+    ``start``, ``stop`` and ``after_stop`` return why no domain is to be moved; nothing when domains
+    are. ``tell`` is told what could not be found out or kept.
+    """
+
+    def __init__(
+        self, directory: Path, environ: Mapping[str, str], tell: Callable[[str], None]
+    ) -> None:
+        self._path = directory / FILE_NAME
+        self._invocation = environ.get("INVOCATION_ID", "")
+        self._result = environ.get("SERVICE_RESULT", "")
+        self._tell = tell
+
+    async def start(self) -> str:
+        """For ``ExecStart=``."""
+        note = self._read()
+        with suppress(OSError):
+            self._path.unlink()
+        if note is None or note.how != _RESTART:
+            return ""
+        jobs = await self._jobs()
+        job = jobs.get(SERVICE) if jobs is not None else None
+        return RESTARTED if job is not None and job == (note.job, "start") else ""
+
+    async def stop(self) -> str:
+        """For ``ExecStop=``."""
+        jobs = await self._jobs()
+        if jobs is None or _host_stops(jobs):
+            return ""
+        job = jobs.get(SERVICE)
+        if job is None or job.kind != "restart":
+            return ""
+        self._write(_RESTART, job.number)
+        return RESTARTING
+
+    async def after_stop(self) -> str:
+        """For ``ExecStopPost=``."""
+        note = self._read()
+        mine = note.how if note is not None and note.invocation == self._invocation else ""
+        if mine == _STOPPED:
+            return "the unit's stop has been carried out"
+        jobs = await self._jobs()
+        if jobs is None:
+            if mine == _RESTART:
+                return RESTARTING
+            return "" if self._result == "success" else "the unit failed, which moves no domain"
+        if _host_stops(jobs):
+            return ""
+        job = jobs.get(SERVICE)
+        if job is not None and job.kind == "restart":
+            return RESTARTING
+        if job is None or job.kind != "stop":
+            return "the unit failed by itself, which moves no domain"
+        return ""
+
+    def stopped(self) -> None:
+        """All that a stop can do is done."""
+        self._write(_STOPPED, 0)
+
+    async def _jobs(self) -> Jobs | None:
+        try:
+            return await asyncio.to_thread(list_jobs, SERVICE, SHUTDOWN)
+        except CallFailed as error:
+            self._tell(f"what systemd is about to do is not known: {error.message}")
+            return None
+
+    def _read(self) -> Note | None:
+        try:
+            with self._path.open("rb") as file:
+                said = json.loads(file.read(_LIMIT))
+            note = Note(
+                str(said["how"]), str(said["boot_id"]), str(said["invocation"]), int(said["job"])
+            )
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        return note if note.boot_id == boot_id() else None
+
+    def _write(self, how: str, job: int) -> None:
+        if not self._invocation:
+            return  # nobody could tell later whether it is about the same start and stop
+        note = Note(how, boot_id(), self._invocation, job)
+        beside = self._path.with_suffix(".new")
+        try:
+            self._path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+            with os.fdopen(os.open(beside, flags, 0o600), "w", encoding="utf-8") as file:
+                json.dump(note._asdict(), file)
+            beside.replace(self._path)
+        except OSError as error:
+            self._tell(f"{self._path} cannot be written: {error.strerror}")
+
+
+def _host_stops(jobs: Jobs) -> bool:
+    return SHUTDOWN in jobs and jobs[SHUTDOWN].kind == "start"
