@@ -1,0 +1,68 @@
+"""A restart or reload of the unit, and installing it over itself, change no domain; a stop does."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lab import wheels
+from lab.steps import UNIT, outcomes, runs_of
+
+if TYPE_CHECKING:
+    from lab.dom0 import Dom0
+
+DEADLINE = 600.0
+
+
+def run(host: Dom0) -> None:
+    for name in ("db", "mail", "web"):
+        host.define(name, "prompt", on_xend_start="start")
+    host.run(f"systemctl start {UNIT}", timeout=150)
+    assert host.lamplighter("down", "mail").status == 0
+    before = host.domids()
+    assert set(before) == {"db", "web"}, before
+    runs = len(runs_of(host))
+
+    for verb in ("restart", "reload", "try-restart", "reload-or-restart", "restart"):
+        host.run(f"systemctl {verb} {UNIT}", timeout=120)
+        _unmoved(host, before, f"systemctl {verb}")
+    _install_again(host)
+    _unmoved(host, before, "another installation")
+    host.run(f"systemctl restart {UNIT}", timeout=120)
+    _unmoved(host, before, "systemctl restart after another installation")
+    assert len(runs_of(host)) == runs, "a restart is no run"
+
+    host.run(f"systemctl stop {UNIT}", timeout=150)
+    stop = runs_of(host)[0]
+    assert outcomes(stop) == {"db": "clean", "web": "clean"}, stop
+    assert host.domids() == {}
+    assert host.unit(UNIT)["Result"] == "success", host.unit(UNIT)
+
+    _a_start_goes_on(host)
+    host.run(f"systemctl stop {UNIT}", timeout=150)
+    assert host.domids() == {}
+
+
+def _unmoved(host: Dom0, before: dict[str, int], what: str) -> None:
+    now = host.domids()
+    assert now == before, f"{what}: {before} became {now}"
+    unit = host.unit(UNIT)
+    assert (unit["ActiveState"], unit["Result"]) == ("active", "success"), f"{what}: {unit}"
+
+
+def _install_again(host: Dom0) -> None:
+    """As an upgrade does it, with a unit that differs from the one that is there."""
+    wheel = wheels.product()
+    host.copy([wheel], "/root")
+    host.run(f"{wheels.PIP} --quiet --no-deps --force-reinstall /root/{wheel.name}", timeout=180)
+    host.run(f"echo '# an older one' >>/etc/systemd/system/{UNIT}")
+    host.run("lamplighter install", timeout=120)
+
+
+def _a_start_goes_on(host: Dom0) -> None:
+    """A restart that comes while the unit starts: what was begun stays, and the rest comes up."""
+    host.run(f"systemctl start --no-block {UNIT}")
+    first = host.wait_for("the first guest", host.domids, seconds=120)
+    host.run(f"systemctl restart {UNIT}", timeout=200)
+    now = host.domids()
+    assert set(now) == {"db", "mail", "web"}, f"{first} became {now}"
+    assert {name: now[name] for name in first} == first, f"{first} became {now}"
