@@ -10,12 +10,13 @@ PREFIX       ?= /opt/lamplighter
 BINDIR       ?= /usr/local/bin
 INSTALLFLAGS ?=
 
-.PHONY: help demo test lint soak lab bench wheel install lock clean
+.PHONY: help demo test lint simulation soak lab bench wheel install lock clean
 
 help:
 	@echo "make demo   a dozen domains come up and go down on an embedded host"
 	@echo "make test   lint, types, layers and all tests that need no Xen"
 	@echo "make lab    the same promises on a real Xen host inside QEMU (root, Debian)"
+	@echo "make simulation  2,000 simulated hosts with faults and kills; deliberate defects are found"
 	@echo "make soak   simulated hosts, faults and kills from ever new seeds, until told to stop"
 	@echo "make bench  speed and memory as ratios against peers"
 	@echo "make wheel  build dist/*.whl"
@@ -45,6 +46,9 @@ lint: $(VENV)/.installed
 
 test: lint
 	$(BIN)/pytest -n auto
+
+simulation: $(VENV)/.installed
+	$(BIN)/python -m tests.simulation
 
 soak: $(VENV)/.installed
 	$(BIN)/python -m tests.simulation --soak $$(date +%s000)

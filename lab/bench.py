@@ -98,7 +98,7 @@ class Bench:
 
     def host(self, seconds: float) -> Dom0:
         """Return the control domain for a scenario of at most this time."""
-        return Dom0(self.variant, self.link, Deadline(seconds))
+        return Dom0(self.variant, self.link, Deadline(seconds), self.machine.cut_power)
 
     def _boot(self) -> None:
         self.link.wait(BOOT_TIME)

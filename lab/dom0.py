@@ -64,10 +64,14 @@ class Answer:
 class Dom0:
     """The control domain of the lab's host."""
 
-    def __init__(self, variant: Variant, link: Link, deadline: Deadline) -> None:
+    def __init__(
+        self, variant: Variant, link: Link, deadline: Deadline, cut_power: Callable[[], None]
+    ) -> None:
+        """``cut_power`` takes the power from the host's machine and gives it back."""
         self.variant = variant
         self._link = link
         self._deadline = deadline
+        self._cut_power = cut_power
 
     # --- commands ----------------------------------------------------------------------------
 
@@ -205,7 +209,15 @@ class Dom0:
         """Reboot the host and return when it has booted to the end."""
         before = self.boot_id()
         self.run("systemctl reboot --no-block")
+        self._wait_booted(before)
 
+    def cut_power(self) -> None:
+        """Cut the host's power, and return when it has booted to the end."""
+        before = self.boot_id()
+        self._cut_power()
+        self._wait_booted(before)
+
+    def _wait_booted(self, before: str) -> None:
         def back() -> bool:
             self._link.drop()
             try:
@@ -213,7 +225,7 @@ class Dom0:
             except (LabError, AssertionError):
                 return False
 
-        wait_for("the host to reboot", back, seconds=self._deadline.within(REBOOT_TIME), pause=2)
+        wait_for("the host to boot", back, seconds=self._deadline.within(REBOOT_TIME), pause=2)
         self.settle()
 
     def settle(self) -> None:

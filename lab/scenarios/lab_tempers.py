@@ -13,7 +13,7 @@ from lab.guests import TEMPERS
 if TYPE_CHECKING:
     from lab.dom0 import Dom0
 
-VARIANTS = {"bookworm", "trixie"}
+VARIANTS = {"bookworm"}
 PRODUCT = False
 DEADLINE = 300.0
 

@@ -1,4 +1,4 @@
-"""The host reboots: every guest shut itself down, all are clean, all are back, and it is told."""
+"""The host reboots: all guests end clean, those to start are back by the unit, and it is told."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ SHUT_DOWN = "shutdown script ran (poweroff"
 def run(host: Dom0) -> None:
     host.define("web", "prompt", on_xend_start="start")
     host.define("db", "slow", seconds=8, on_xend_start="start")
-    host.define("mail", "prompt", on_xend_start="start")
+    host.define("mail", "prompt")
+    host.define("silent", "prompt")
+    host.define("off", "prompt", on_xend_start="ignore")
+    host.configure('[domain.mail]\nstart = "always"\n')
     host.define("guest", "prompt", folder="/root")
     host.run(f"systemctl start {UNIT}", timeout=120)
     host.create("guest", folder="/root")
@@ -41,6 +44,24 @@ def run(host: Dom0) -> None:
     assert outcomes(stop) == dict.fromkeys((*GUESTS, "guest"), "clean"), stop
     assert outcomes(back) == dict.fromkeys(GUESTS, "started"), back
     assert stop["ended"] is not None, "the stop was cut short"
+    _booted_in_order(host)
+
+
+def _booted_in_order(host: Dom0) -> None:
+    """The unit is active, and nothing of a domain is the unit's: xl's process has its own scope."""
+    unit = host.unit(UNIT)
+    assert (unit["ActiveState"], unit["Result"]) == ("active", "success"), unit
+    status = host.lamplighter("status")
+    assert status.status == 0, str(status)
+    for name in GUESTS:
+        entry = status.domains[name]
+        assert (entry["wanted"], entry["seen"]) == ("up", "running"), str(status)
+    for name in ("off", "silent"):
+        assert status.domains[name]["seen"] == "absent", str(status)
+    for number in host.run("pgrep -x xl").stdout.split():
+        group = host.read(f"/proc/{number}/cgroup")
+        assert ".scope" in group, f"xl is in {group}"
+        assert UNIT not in group, f"xl is in {group}"
 
 
 def _is_back(host: Dom0, name: str) -> bool:

@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 #: How many watch events are kept for a client that does not read; more end its connection.
 EVENTS_KEPT = 10_000
 
+#: In so many rounds of the loop a client that was accepted has become a connection.
+ACCEPTING = 3
+
 #: So many clients are served at one time; a further one is closed at once.
 CLIENTS_MAX = 500
 
@@ -57,6 +60,9 @@ class XenStoreServer:
             self._server.close()
             self._server = None
             self._path.unlink(missing_ok=True)
+        # Whoever was accepted just now becomes a connection in the loop's next rounds.
+        for _ in range(ACCEPTING):
+            await self._clock.sleep(0)
         for connection in tuple(self._connections):
             connection.abort()
         while self._connections:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import stat
 import struct
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -186,5 +188,21 @@ def test_a_restart_keeps_the_tree_and_the_watches_come_back() -> None:
         assert await client.read("/a") == b"kept"
         assert fired == ["/a"], "the watch was set again"
         await client.close()
+
+    serving(body)
+
+
+@pytest.mark.parametrize("rounds", range(5))
+def test_who_is_being_accepted_while_it_closes_is_closed_as_well(rounds: int) -> None:
+    async def body(server: XenStoreServer, path: Path) -> None:
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(path))
+            client.settimeout(0)
+            for _ in range(rounds):
+                await CLOCK.sleep(0)
+            await server.close()
+            assert not server._connections
+            with suppress(ConnectionResetError):  # it was never accepted
+                assert client.recv(1) == b""
 
     serving(body)

@@ -1,0 +1,93 @@
+"""`up` and `down` are killed at any moment: the same command again ends where it would have."""
+
+from __future__ import annotations
+
+import random
+from functools import partial
+from typing import TYPE_CHECKING
+
+from lab.steps import ends, runs_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from lab.dom0 import Dom0
+
+DEADLINE = 1500.0
+VARIANTS = {"bookworm", "trixie"}
+NAMES = ("db", "mail", "web")
+KILLS = 20
+UP = "lamplighter-guest: up"
+
+
+def run(host: Dom0) -> None:
+    chance = random.Random(f"killed runs on {host.variant.name}")
+    for name in NAMES:
+        host.define(name, "prompt", on_xend_start="start")
+    up, down = host.lamplighter("up"), host.lamplighter("down", timeout=200)
+    assert (up.status, down.status) == (0, 0), f"{up}\n{down}"
+    killed = 0
+    for number in range(KILLS):
+        part = (number + chance.random()) / KILLS
+        killed += _kill(host, "up", part * up.seconds, _check_up)
+        killed += _kill(host, "down", part * down.seconds, _check_down)
+    assert killed >= KILLS, f"only {killed} of {2 * KILLS} runs were in the middle"
+
+
+def _kill(
+    host: Dom0, command: str, moment: float, check: Callable[[Dom0, dict[str, int], str], None]
+) -> bool:
+    """Kill a run at this moment (in seconds), and run it again; say whether it was killed."""
+    told = f"lamplighter {command}, killed after {moment:.2f} s"
+    shown = {name: _shown(host, name) for name in NAMES}
+    line = f"lamplighter {command} >/dev/null 2>&1 & sleep {moment:.2f}; kill -KILL $!; wait $!"
+    killed = host.run(line, check=False).status == 137
+    left = host.domids()
+    again = host.lamplighter(command, timeout=200)
+    assert again.status == 0, f"{told}: {again}"
+    check(host, left, told)
+    if command == "up":
+        # Asked before its user space is there, a guest would not hear it.
+        for name in NAMES:
+            host.wait_for(f"{name}, {told}", partial(_comes, host, name, shown[name]))
+    _story(host, command, told)
+    return killed
+
+
+def _check_up(host: Dom0, left: dict[str, int], told: str) -> None:
+    now = host.domids()
+    assert set(now) == set(NAMES), f"{told}: {left} became {now}"
+    assert {name: now[name] for name in left} == left, f"{told}: {left} became {now}"
+    _nothing_else(host, len(NAMES), told)
+
+
+def _check_down(host: Dom0, left: dict[str, int], told: str) -> None:
+    assert host.domids() == {}, f"{told}: {left} became {host.domids()}"
+    _nothing_else(host, 0, told)
+
+
+def _nothing_else(host: Dom0, guests: int, told: str) -> None:
+    """No second incarnation, no domain half made or half gone."""
+    listed = host.run("xl list").stdout.splitlines()
+    assert len(listed) == guests + 2, f"{told}: {listed}"
+
+
+def _story(host: Dom0, command: str, told: str) -> None:
+    """The run that was killed and the one after it tell of each domain, and of no force."""
+    last = runs_of(host)[:2]
+    assert last[0]["direction"] == command, f"{told}: {last}"
+    assert last[0]["ended"] is not None, f"{told}: {last}"
+    story = [ends(run) for run in last if run["direction"] == command]
+    good = {"started", "already"} if command == "up" else {"clean"}
+    for name in NAMES:
+        said = {run[name]["outcome"] for run in story if name in run}
+        assert said & good, f"{told}: {name}: {story}"
+        assert not said & {"forced", "failed"}, f"{told}: {name}: {story}"
+
+
+def _shown(host: Dom0, name: str) -> int:
+    return host.console(name).count(UP)
+
+
+def _comes(host: Dom0, name: str, before: int) -> bool:
+    return _shown(host, name) > before
