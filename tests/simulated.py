@@ -147,7 +147,14 @@ class Simulation:
         roster = load_roster(configuration, owner=self._folder.stat().st_uid)
         fatal = [problem.message for problem in roster.problems if problem.fatal]
         assert not fatal
-        host = Host(configuration, CLOCK, self.toolstack, self.xenstore, roster, "boot")
+        host = Host(
+            configuration,
+            CLOCK,
+            self.toolstack,
+            self.xenstore,
+            roster,
+            self.embedded.boot_id,
+        )
         host.journal = self.journal
         return host
 

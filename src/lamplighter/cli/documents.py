@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from lamplighter.formats.passages import to_json
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from lamplighter.errors import LamplighterError
     from lamplighter.model.intent import Hold, PastHold
     from lamplighter.model.outcome import Result
+    from lamplighter.model.passage import Passage, Watched
     from lamplighter.model.plan import Plan, Step
     from lamplighter.model.policy import Problem
     from lamplighter.model.run import Run, Transition
@@ -48,11 +51,13 @@ def history_document(
     runs: Iterable[Run],
     moves: Mapping[int, Sequence[Transition]],
     holds: Iterable[PastHold] = (),
+    passages: Iterable[Passage] = (),
 ) -> Document:
     """``history``; ``moves`` has the transitions of the runs that are to tell them."""
     return {
         "runs": [_past_run_document(run, moves.get(run.id)) for run in runs],
         "holds": [_past_hold_document(past) for past in holds],
+        "passages": [to_json(passage) for passage in passages],
     }
 
 
@@ -83,8 +88,13 @@ def _past_run_document(run: Run, moves: Sequence[Transition] | None) -> Document
     return document
 
 
-def status_document(rows: Iterable[Row], problems: Iterable[Problem], exit_status: int) -> Document:
-    """``status``."""
+def status_document(
+    rows: Iterable[Row],
+    problems: Iterable[Problem],
+    watched: Watched | None,
+    exit_status: int,
+) -> Document:
+    """``status``; ``watched`` is None where no monitor runs."""
     return {
         "domains": [
             {
@@ -98,8 +108,17 @@ def status_document(rows: Iterable[Row], problems: Iterable[Problem], exit_statu
             }
             for row in rows
         ],
+        "monitor": _watched_document(watched) if watched is not None else None,
         "problems": [problem_document(problem) for problem in problems],
         "exit": exit_status,
+    }
+
+
+def _watched_document(watched: Watched) -> Document:
+    return {
+        "since": _iso(watched.since),
+        "looked": _iso(watched.looked),
+        "trouble": watched.trouble,
     }
 
 

@@ -1,11 +1,12 @@
 """``lamplighter history [DOMAIN]``: past runs and how each domain ended in them.
 
 It reads the journal alone, beside any run that writes it, and needs neither toolstack nor
-XenStore.
+XenStore. Of one domain it also tells what the monitor saw of it between the runs.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from lamplighter.cli.documents import history_document
 from lamplighter.cli.text import duration, moment, outcome_colour, printable, style_of, wrap
 from lamplighter.errors import UsageError
 from lamplighter.host.journal_reader import JournalReader
+from lamplighter.host.logbook import read_logbook
 
 if TYPE_CHECKING:
     import argparse
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from lamplighter.cli.text import Style
     from lamplighter.model.intent import PastHold
     from lamplighter.model.outcome import Result
+    from lamplighter.model.passage import Passage
     from lamplighter.model.run import Run, Transition
 
 HELP = "show past runs and how each domain ended in them"
@@ -62,14 +65,32 @@ def run(args: argparse.Namespace, context: Context) -> int:
         moves = {one.id: reader.transitions(one.id, args.name) for one in runs if args.transitions}
     finally:
         reader.close()
+    passages = _passages(args.name, args.limit, Path(configuration.host.state.value))
     if context.as_json:
-        context.print_json(history_document(runs, moves, holds))
+        context.print_json(history_document(runs, moves, holds, passages))
     else:
         style = style_of(context.out, context.environ)
         context.print(history_text(runs, moves, style) if runs else _nothing(args.name))
         for past in holds:
             context.print(f"\n{printable(past.hold.name)} {_hold(past)}")
+        if passages:
+            context.print("\nWhat the monitor saw, the newest first:")
+        for passage in passages:
+            context.print(_passage(passage))
     return 0
+
+
+def _passages(name: str | None, limit: int, state: Path) -> list[Passage]:
+    """Return the newest passages of a domain, known by name or UUID, the newest first."""
+    if name is None:
+        return []
+    mine = (one for one in read_logbook(state) if name in (one.name, str(one.uuid)))
+    return list(reversed(deque(mine, maxlen=limit)))
+
+
+def _passage(passage: Passage) -> str:
+    came = f"{passage.way.value} as domid {passage.domid}"
+    return f"  {moment(passage.at)}  {printable(passage.name)} {came}: {printable(passage.why)}"
 
 
 def history_text(

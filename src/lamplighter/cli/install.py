@@ -1,7 +1,8 @@
-"""``lamplighter install``: put the unit, the manual and a configuration in place, and enable it.
+"""``lamplighter install``: put the units, the manual and a configuration in place, and enable them.
 
-It starts nothing: to start the unit is to move domains, and that is for an administrator who has
-seen the plan. It can be repeated at any time and then changes only what differs.
+It starts nothing: to start the domains' unit is to move domains, and that is for an administrator
+who has seen the plan. A monitor that runs is restarted, which moves nothing. It can be repeated at
+any time and then changes only what differs.
 """
 
 from __future__ import annotations
@@ -16,12 +17,12 @@ from lamplighter.cli.documents import problem_document
 from lamplighter.cli.problems import problem_text
 from lamplighter.cli.text import printable, style_of
 from lamplighter.host.placing import Placed, Placing
-from lamplighter.host.systemctl import enable_unit, reload_units, systemd_runs
-from lamplighter.host.systemd import conflicting_units, enabling_link
+from lamplighter.host.systemctl import enable_unit, reload_units, restart_if_running, systemd_runs
+from lamplighter.host.systemd import MONITOR, conflicting_units, enabling_link
 from lamplighter.service.installation import (
     CONFIGURATION,
     PROGRAM,
-    UNIT,
+    UNITS,
     Places,
     inside,
     install_files,
@@ -36,18 +37,16 @@ if TYPE_CHECKING:
     from lamplighter.cli.text import Style
     from lamplighter.model.policy import Problem
 
-HELP = "install the systemd unit, the manual pages and a configuration"
+HELP = "install the systemd units, the manual pages and a configuration"
 
 #: Folders from which programs are usually started; a link in one of them outlives a new venv.
 USUAL_FOLDERS = (Path("/usr/local/bin"), Path("/usr/bin"))
-
-_SERVICE = UNIT.removesuffix(".service")
 
 #: What to type when the host is installed, in this order.
 NEXT = (
     "lamplighter check",
     "lamplighter plan up",
-    f"systemctl start {_SERVICE}",
+    *(f"systemctl start {unit.removesuffix('.service')}" for unit in reversed(UNITS)),
 )
 
 
@@ -59,7 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="install into this folder, for a package: nothing outside it is read or changed",
     )
     parser.add_argument(
-        "--no-enable", action="store_true", help="do not let the unit start with the host"
+        "--no-enable", action="store_true", help="do not let the units start with the host"
     )
     parser.add_argument(
         "--bindir",
@@ -150,13 +149,18 @@ def install_text(
 
 
 def _enable(*, wanted: bool, notes: list[str]) -> bool:
-    """Let the unit start with the host if that is wanted; return whether it does."""
+    """Let the units start with the host if that is wanted; return whether all of them do."""
     if not systemd_runs():
-        notes.append(f"systemd does not run here; when it does: systemctl enable {UNIT}")
-        return enabling_link(_SERVICE) is not None
+        notes.append(f"systemd does not run here; when it does: systemctl enable {' '.join(UNITS)}")
+        return all(map(_enabled, UNITS))
     reload_units()
-    before = enabling_link(_SERVICE) is not None
-    if wanted and not before:
-        enable_unit(UNIT)
-        notes.append(f"enabled    {UNIT}")
-    return wanted or before
+    for unit in UNITS:
+        if wanted and not _enabled(unit):
+            enable_unit(unit)
+            notes.append(f"enabled    {unit}")
+    restart_if_running(MONITOR)
+    return wanted or all(map(_enabled, UNITS))
+
+
+def _enabled(unit: str) -> bool:
+    return enabling_link(unit.removesuffix(".service")) is not None

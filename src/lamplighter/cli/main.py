@@ -42,6 +42,7 @@ COMMANDS = {
     "release": "lamplighter.cli.release",
     "check": "lamplighter.cli.check",
     "history": "lamplighter.cli.history",
+    "monitor": "lamplighter.cli.monitor",
     "host": "lamplighter.cli.host",
     "install": "lamplighter.cli.install",
     "demo": "lamplighter.cli.demo",

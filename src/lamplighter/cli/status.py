@@ -1,7 +1,8 @@
 """``lamplighter status``: every domain, what is wanted of it and what is seen.
 
 A host that cannot be read is shown as such: every domain that files know is ``unknown``, the
-error is told, and the exit status is the error's. It takes no lock and waits for no run.
+error is told, and the exit status is the error's. It takes no lock and waits for no run. A monitor
+that runs is asked what it saw last of each domain; nothing depends on it.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from lamplighter.cli.documents import error_document, status_document
 from lamplighter.cli.problems import tell_stray_problems
-from lamplighter.cli.text import counted, moment, style_of, table
+from lamplighter.cli.text import counted, moment, printable, style_of, table
 from lamplighter.engine.status import Seen, View, Wanted, status_rows
 from lamplighter.errors import (
     CallFailed,
@@ -22,6 +23,7 @@ from lamplighter.errors import (
     Unreachable,
 )
 from lamplighter.host.journal_reader import JournalReader
+from lamplighter.host.monitor_socket import ask_monitor
 from lamplighter.model.domain import DOM0
 from lamplighter.model.intent import Intents
 from lamplighter.service.conversation import Conversation
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from lamplighter.engine.status import Row
     from lamplighter.model.configuration import Configuration
     from lamplighter.model.domain import Sighting
+    from lamplighter.model.passage import Passage, Watched
     from lamplighter.model.policy import Roster
     from lamplighter.model.run import Trace
     from lamplighter.service.host import Host
@@ -62,6 +65,7 @@ class _Look(NamedTuple):
     view: View
     boot_id: str
     error: LamplighterError | None = None
+    watched: Watched | None = None
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -75,13 +79,15 @@ def run(args: argparse.Namespace, context: Context) -> int:
     rows = status_rows(look.roster, look.view, *_record(configuration, look.boot_id, context))
     status = look.error.exit_status if look.error else _exit_status(rows, look.roster)
     if context.as_json:
-        document = status_document(rows, look.roster.problems, status)
+        document = status_document(rows, look.roster.problems, look.watched, status)
         if look.error is not None:
             document |= error_document(look.error)
         context.print_json(document)
     else:
         style = style_of(context.out, context.environ)
         context.print(status_text(rows, style, seen=look.error is None))
+        if look.error is None:
+            context.print(_monitor_text(look.watched))
         tell_stray_problems(look.roster.problems, {row.name for row in rows}, context)
         if look.error is not None:
             hint = f"\n  {look.error.hint}" if look.error.hint else ""
@@ -90,11 +96,18 @@ def run(args: argparse.Namespace, context: Context) -> int:
 
 
 async def _look(configuration: Configuration) -> _Look:
+    watched = ask_monitor(Path(configuration.host.run.value))
+    look = await _look_at_host(configuration, watched)
+    return look._replace(watched=watched)
+
+
+async def _look_at_host(configuration: Configuration, watched: Watched | None) -> _Look:
     try:
         async with open_host(configuration) as host:
             try:
                 sightings = await host.toolstack.list()
-                view = View(sightings, await _silent(host, sightings), await host.spared())
+                silent, spared = await _silent(host, sightings), await host.spared()
+                view = View(sightings, silent, spared, _passages(watched, host.boot_id))
             except Unreachable as error:
                 return _Look(host.roster, View(None), host.boot_id, error)
             except CallFailed as error:
@@ -107,6 +120,13 @@ async def _look(configuration: Configuration) -> _Look:
     except Unreachable as error:
         roster = load_roster(configuration, owner=definition_owner(configuration))
         return _Look(roster, View(None), "", error)
+
+
+def _passages(watched: Watched | None, boot_id: str) -> Mapping[str, Passage]:
+    """What the monitor saw last of each domain, by name; nothing if it is of another boot."""
+    if watched is None or watched.boot_id != boot_id:
+        return {}
+    return {passage.name: passage for passage in watched.passages}
 
 
 async def _silent(host: Host, sightings: Sequence[Sighting]) -> set[int]:
@@ -161,6 +181,14 @@ def status_text(rows: Sequence[Row], style: Style, *, seen: bool = True) -> str:
     if any(row.seen is Seen.UNKNOWN for row in rows):
         counts = f"{counted(len(rows), 'domain')}: what runs could not be read"
     return f"{text}\n\n{counts}."
+
+
+def _monitor_text(watched: Watched | None) -> str:
+    if watched is None:
+        return "No monitor runs: what comes and goes between runs is not recorded."
+    if watched.trouble:
+        return f"The monitor sees nothing now: {printable(watched.trouble)}"
+    return f"The monitor has been watching since {moment(watched.since)}."
 
 
 def _colour(row: Row) -> str:

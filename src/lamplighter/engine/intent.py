@@ -7,6 +7,9 @@ that happened. Three rules say what is meant by what nobody said to Lamplighter:
 - What powered itself off, or was made to by another tool, is meant to be down. What crashed, or
   ended in a way that nobody saw, is not: that is no one's wish.
 - What a run of the host's stop took down says nothing, whether or not the host went down after it.
+
+What runs do not see themselves, the monitor may have: its passages are learned from by the same
+rules, in whichever boot of the host they were.
 """
 
 from __future__ import annotations
@@ -18,14 +21,17 @@ from lamplighter.formats.quantity import format_duration
 from lamplighter.model.domain import DOM0, ShutdownReason
 from lamplighter.model.intent import Intent, Meant
 from lamplighter.model.outcome import Outcome
+from lamplighter.model.passage import By, Way
 from lamplighter.model.plan import Direction
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
+    from uuid import UUID
 
     from lamplighter.model.domain import Sighting
     from lamplighter.model.intent import Intents
+    from lamplighter.model.passage import Passage
     from lamplighter.model.policy import Managed, Policy, Roster
     from lamplighter.model.run import Trace
 
@@ -86,6 +92,47 @@ def learn(
             reason = "it powered off, and no run of ours had asked it to"
             learned.append(_intent(managed, Meant.DOWN, reason, moment, None))
     return learned
+
+
+def learn_from_passages(
+    roster: Roster, passages: Iterable[Passage], intents: Intents
+) -> list[Intent]:
+    """Return the intents that change by who came and went; ``passages`` are in their order.
+
+    What was said later than the last passage of a domain stands.
+    """
+    last: dict[UUID | str, Passage] = {}
+    for passage in passages:
+        last[passage.uuid] = last[passage.name] = passage
+    learned = []
+    for managed in roster.domains.values():
+        definition = managed.definition
+        found = last.get(definition.name if definition.uuid is None else definition.uuid)
+        before = intents.meant.get(definition.key)
+        if found is None or (before is not None and before.at >= found.at):
+            continue
+        meant = _meant_by(found, before)
+        if meant is not None and (before is None or before.meant is not meant):
+            reason = f"as domid {found.domid} it {found.way.value}: {found.why}"
+            moment = Moment(found.at, found.boot_id)
+            learned.append(_intent(managed, meant, reason, moment, found.domid))
+    return learned
+
+
+def _meant_by(passage: Passage, before: Intent | None) -> Meant | None:
+    """What a passage says about intent; None: nothing.
+
+    A guest that is back from its own reboot was not asked for by anybody.
+    """
+    if passage.way is Way.CAME:
+        told_down = before is not None and (before.boot_id, before.domid) == (
+            passage.boot_id,
+            passage.domid,
+        )
+        return None if told_down or passage.by is By.GUEST else Meant.UP
+    if passage.end is ShutdownReason.POWEROFF and passage.by in (By.GUEST, By.TOOL):
+        return Meant.DOWN
+    return None
 
 
 def said(

@@ -3,7 +3,8 @@
 ``wanted`` is what policy and intent want of the domain when the host starts; a domain that no file
 knows has nothing wanted of it. ``seen`` comes from one listing, and "could not be read" is a state
 of its own: then every domain that files know is ``unknown``, and none is ``absent``. What runs
-wrote into the journal since the host booted says since when, and why a wanted domain is not there.
+wrote into the journal since the host booted says since when, and why a wanted domain is not there;
+where the monitor runs, it knows that better, of every domain.
 """
 
 from __future__ import annotations
@@ -11,10 +12,11 @@ from __future__ import annotations
 from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
-from lamplighter.model.domain import DOM0, ShutdownReason
+from lamplighter.model.domain import DOM0, NOTHING, ShutdownReason
 from lamplighter.model.intent import NO_INTENTS
 from lamplighter.model.lifecycle import Phase
 from lamplighter.model.outcome import Outcome
+from lamplighter.model.passage import Passage, Way
 from lamplighter.model.plan import Direction
 from lamplighter.model.policy import Policy, Start, Stop
 from lamplighter.model.run import Trace
@@ -67,12 +69,14 @@ class View(NamedTuple):
     """What is seen of the host now.
 
     ``sightings`` is None when the listing failed. ``silent`` are the domids whose kernel has not
-    advertised itself yet, ``spared`` those of domains the host itself needs.
+    advertised itself yet, ``spared`` those of domains the host itself needs. ``passages`` is what
+    the monitor saw last of each domain in this boot, by name; empty where none runs.
     """
 
     sightings: Sequence[Sighting] | None
     silent: Collection[int] = ()
     spared: Collection[int] = ()
+    passages: Mapping[str, Passage] = NOTHING
 
 
 def status_rows(
@@ -126,7 +130,7 @@ def _known(
     hold = intents.hold_of(managed.definition)
     if hold is not None and state is not Seen.UNKNOWN:
         why = _why_held(hold, managed.name, state)
-    return Row(managed.name, uuid, domid, wanted, state, _since(state, domid, trace), why)
+    return Row(managed.name, uuid, domid, wanted, state, _since(state, domid, trace, view), why)
 
 
 def _unusable(name: str, seen: Sighting | None, view: View, problem: Problem) -> Row:
@@ -144,7 +148,7 @@ def _stranger(seen: Sighting, view: View, policy: Policy, trace: Trace) -> Row:
     else:
         why = _why_ended(seen.name, state, seen)
     name = seen.name or f"domid {seen.domid}"
-    since = _since(state, seen.domid, trace)
+    since = _since(state, seen.domid, trace, view)
     return Row(name, seen.uuid, seen.domid, Wanted.NOTHING, state, since, why)
 
 
@@ -186,14 +190,25 @@ def _waited_for(domid: int, trace: Trace) -> bool:
     return moved is not None and moved.domid == domid and moved.after is Phase.UP
 
 
-def _since(state: Seen, domid: int | None, trace: Trace) -> datetime | None:
-    """When the journal says that this began; None where it says nothing of this incarnation."""
-    moved = trace.moved
-    if moved is None or state is Seen.UNKNOWN:
+def _since(state: Seen, domid: int | None, trace: Trace, view: View) -> datetime | None:
+    """When this began, as the monitor or else the journal has it; None where neither knows."""
+    if state is Seen.UNKNOWN:
         return None
-    if state is Seen.ABSENT or moved.domid == domid:
+    passage = view.passages.get(trace.name)
+    if passage is not None and _tells_since(passage, state, domid):
+        return passage.at
+    moved = trace.moved
+    if moved is not None and (state is Seen.ABSENT or moved.domid == domid):
         return moved.at
     return None
+
+
+def _tells_since(passage: Passage, state: Seen, domid: int | None) -> bool:
+    """Say whether the state a domain is in began with this passage."""
+    if state is Seen.ABSENT:
+        return passage.way is Way.WENT
+    ended = state in (Seen.SHUT_DOWN, Seen.DYING)
+    return passage.domid == domid and ended is (passage.way is Way.WENT)
 
 
 # --- why -------------------------------------------------------------------------------------
@@ -251,9 +266,12 @@ def _why_absent(managed: Managed, view: View, problem: Problem | None, trace: Tr
     start_it = f"lamplighter up {managed.name} starts it"
     if trace.moved is not None and (trace.settled is None or trace.moved.at > trace.settled):
         return f"should be up and is not: a run has been moving it ({trace.moved.after.value})"
+    went = view.passages.get(managed.name)
+    if went is not None and went.way is Way.WENT and _is_newer(went, trace):
+        return f"should be up and is not: {went.why}, at {_clock(went.at)}; {start_it}"
     if trace.result is None or trace.settled is None:
         return f"should be up and has not been started since the host booted; {start_it}"
-    when = f"{trace.settled:%Y-%m-%d %H:%M:%S}"
+    when = _clock(trace.settled)
     outcome = trace.result.outcome
     if trace.direction is Direction.UP and outcome in (Outcome.FAILED, Outcome.UNKNOWN):
         return f"should be up and is not: its start failed at {when}: {trace.result.note}"
@@ -262,6 +280,15 @@ def _why_absent(managed: Managed, view: View, problem: Problem | None, trace: Tr
             f"should be up and is not: a run took it down at {when} ({outcome.value}); {start_it}"
         )
     return f"should be up and is not: it ended by itself after {when}; {start_it}"
+
+
+def _is_newer(went: Passage, trace: Trace) -> bool:
+    """Say whether a domain went after the last run had done its part."""
+    return trace.settled is None or went.at > trace.settled
+
+
+def _clock(at: datetime) -> str:
+    return f"{at:%Y-%m-%d %H:%M:%S}"
 
 
 def _why_ended(name: str, state: Seen, seen: Sighting) -> str:

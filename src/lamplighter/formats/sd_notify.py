@@ -19,6 +19,7 @@ def encode(
     *,
     ready: bool = False,
     stopping: bool = False,
+    watchdog: bool = False,
     status: str | None = None,
     extend: float | None = None,
 ) -> bytes:
@@ -28,6 +29,8 @@ def encode(
         lines.append("READY=1")
     if stopping:
         lines.append("STOPPING=1")
+    if watchdog:
+        lines.append("WATCHDOG=1")
     if extend is not None:
         lines.append(f"EXTEND_TIMEOUT_USEC={max(0, round(extend * _MICROSECONDS))}")
     if status is not None:

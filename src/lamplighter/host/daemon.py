@@ -76,8 +76,11 @@ def last_words(log: Path) -> str:
 
 
 @contextmanager
-def hold(lock: Path) -> Iterator[None]:
-    """Hold a lock for the length of the block; ``HostBusy`` when another process does."""
+def hold(lock: Path, what: str = "runs this host") -> Iterator[None]:
+    """Hold a lock for the length of the block; ``HostBusy`` when another process does.
+
+    ``what`` its holder does is for the message.
+    """
     try:
         lock.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
@@ -86,7 +89,7 @@ def hold(lock: Path) -> Iterator[None]:
         raise ConfigurationError(message, where=str(lock)) from error
     try:
         if not _take(descriptor):
-            raise HostBusy(f"another process runs this host and holds {lock}")
+            raise HostBusy(f"another process {what} and holds {lock}")
         yield
     finally:
         os.close(descriptor)

@@ -7,6 +7,7 @@ sending never raises and never waits; what must arrive is sent again.
 
 from __future__ import annotations
 
+import os
 import socket
 from typing import TYPE_CHECKING
 
@@ -15,8 +16,11 @@ from lamplighter.formats.sd_notify import encode
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-#: The environment variable in which systemd names the socket.
+#: The environment variables in which systemd names the socket, and the time in which it wants to
+#: hear that the process is well, with the process that is meant.
 VARIABLE = "NOTIFY_SOCKET"
+WATCHDOG = "WATCHDOG_USEC"
+WATCHDOG_PID = "WATCHDOG_PID"
 
 
 class Notifier:
@@ -35,14 +39,33 @@ class Notifier:
         """Whether systemd wants to hear from this process."""
         return bool(self._address)
 
-    def send(self, *, status: str | None = None, extend: float | None = None) -> bool:
-        """Tell the state in one line, or ask for ``extend`` more seconds; say whether it went."""
+    def send(
+        self,
+        *,
+        status: str | None = None,
+        extend: float | None = None,
+        ready: bool = False,
+        stopping: bool = False,
+        watchdog: bool = False,
+    ) -> bool:
+        """Tell the state in one line, or what ``formats/sd_notify`` has; say whether it went."""
         if not self.active:
             return False
+        told = encode(
+            ready=ready, stopping=stopping, watchdog=watchdog, status=status, extend=extend
+        )
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
                 sender.settimeout(0)
-                sender.sendto(encode(status=status, extend=extend), self._address)
+                sender.sendto(told, self._address)
         except (OSError, ValueError):
             return False
         return True
+
+
+def watchdog_seconds(environ: Mapping[str, str]) -> float | None:
+    """Return in which time systemd wants to hear from this process again and again, if at all."""
+    pid, told = environ.get(WATCHDOG_PID, ""), environ.get(WATCHDOG, "")
+    if (pid and pid != str(os.getpid())) or not told.isdecimal() or not int(told):
+        return None
+    return int(told) / 1_000_000

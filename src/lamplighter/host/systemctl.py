@@ -1,4 +1,4 @@
-"""Calls to ``systemctl``, each with a deadline. None of them starts or stops anything."""
+"""Calls to ``systemctl``, each with a deadline. None of them moves a domain."""
 
 from __future__ import annotations
 
@@ -44,6 +44,11 @@ def reload_units() -> None:
 def enable_unit(name: str) -> None:
     """Let a unit start with the host from now on; raise ``CallFailed`` or ``CallTimedOut``."""
     _install("enable", "--quiet", name)
+
+
+def restart_if_running(name: str) -> None:
+    """Let a unit that runs run its newer program; raise ``CallFailed`` or ``CallTimedOut``."""
+    _install("try-restart", name)
 
 
 def list_jobs(*units: str) -> dict[str, Job]:

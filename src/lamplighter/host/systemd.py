@@ -16,6 +16,9 @@ from lamplighter.model.policy import Problem
 #: The unit that lights the domains and puts them out.
 SERVICE = "lamplighter-domains.service"
 
+#: The unit that looks on.
+MONITOR = "lamplighter-monitor.service"
+
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 #: Where systemd looks for units, the first of them wins.

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 DOM0 = 0
 
 #: No entries: what a record has where nothing was said.
-NOTHING: Mapping[str, Any] = MappingProxyType({})
+NOTHING: Mapping[Any, Any] = MappingProxyType({})
 
 #: A value of an xl.cfg: a string, a number, or a list of values.
 Value = str | int | list["Value"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ from lamplighter.host import systemd
 from lamplighter.host.clock import LoopClock
 from lamplighter.host.journal import Journal
 from lamplighter.host.xenstore import XenStore
-from lamplighter.service.roster import load_roster
+from lamplighter.service.roster import definition_owner, load_roster
 from lamplighter.toolstacks.choose import choose
 from lamplighter.toolstacks.embedded import EmbeddedToolstack
 
@@ -51,27 +50,56 @@ class Host:
         return frozenset({0, int(value)} if value and value.isdigit() else {0})
 
 
-@asynccontextmanager
-async def open_host(configuration: Configuration, *, writing: bool = False) -> AsyncIterator[Host]:
-    """Reach the toolstack and XenStore and read the definitions.
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """What of a host is reached from outside: its toolstack and XenStore, in one of its boots."""
 
-    ``writing``: open the journal, too. Raises ``Unreachable`` when nothing can be seen.
-    """
-    settings = configuration.host
+    clock: Clock
+    toolstack: Toolstack
+    xenstore: XenStore
+    boot_id: str
+
+    async def booted_anew(self) -> bool:
+        """Say whether this is another boot of the host by now; only an embedded host can do that.
+
+        Raises ``CallFailed`` or ``Unreachable``.
+        """
+        toolstack = self.toolstack
+        if not isinstance(toolstack, EmbeddedToolstack):
+            return False
+        return await toolstack.boot_id() != self.boot_id
+
+
+@asynccontextmanager
+async def reach_host(configuration: Configuration) -> AsyncIterator[Reach]:
+    """Reach the toolstack and XenStore; ``Unreachable`` when nothing can be seen."""
     async with AsyncExitStack() as stack:
         clock = LoopClock()
         toolstack = choose(configuration, clock)
         stack.push_async_callback(toolstack.close)
-        owner, boot_id = 0, ""
         if isinstance(toolstack, EmbeddedToolstack):
-            owner, boot_id = os.getuid(), await toolstack.boot_id()
+            boot_id = await toolstack.boot_id()
             clock = LoopClock(await toolstack.speed())
         else:
             boot_id = systemd.boot_id()
         xenstore = await XenStore.connect(toolstack.xenstore_path, clock)
         stack.push_async_callback(xenstore.close)
-        roster = load_roster(configuration, owner=owner)
-        host = Host(configuration, clock, toolstack, xenstore, roster, boot_id)
+        yield Reach(clock, toolstack, xenstore, boot_id)
+
+
+@asynccontextmanager
+async def open_host(configuration: Configuration, *, writing: bool = False) -> AsyncIterator[Host]:
+    """Reach the host and read the definitions.
+
+    ``writing``: open the journal, too. Raises ``Unreachable`` when nothing can be seen.
+    """
+    settings = configuration.host
+    async with AsyncExitStack() as stack:
+        reach = await stack.enter_async_context(reach_host(configuration))
+        roster = load_roster(configuration, owner=definition_owner(configuration))
+        host = Host(
+            configuration, reach.clock, reach.toolstack, reach.xenstore, roster, reach.boot_id
+        )
         if writing:
             try:
                 host.journal = Journal.open(Path(settings.state.value))

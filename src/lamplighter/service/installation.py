@@ -1,6 +1,6 @@
-"""What an installation consists of: the unit, the manual pages, the configuration, the state.
+"""What an installation consists of: the units, the manual pages, the configuration, the state.
 
-The files are in the package, so that a wheel holds all of them. On the host itself the unit goes
+The files are in the package, so that a wheel holds all of them. On the host itself the units go
 where the administrator's units are; inside another root, for packagers, where a distribution's
 are. Everything is checked before the first file is written.
 """
@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING
 
 from lamplighter.errors import ConfigurationError, UsageError
 from lamplighter.host.placing import Placed, place_file, place_folder
-from lamplighter.host.systemd import SERVICE
+from lamplighter.host.systemd import MONITOR, SERVICE
 from lamplighter.host.trust import Walk
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
-UNIT = SERVICE
+UNITS = (SERVICE, MONITOR)
 CONFIGURATION = Path("/etc/lamplighter/lamplighter.toml")
 STATE = Path("/var/lib/lamplighter")
 PROGRAM = "lamplighter"
@@ -58,8 +58,10 @@ def install_files(places: Places) -> list[Placed]:
     be written or must not be run.
     """
     check_places(places)
-    unit = _packaged("units", UNIT).replace("@bindir@", str(places.bindir)).encode()
-    placed = [place_file(_within(places, places.unitdir / UNIT), unit)]
+    placed = []
+    for name in UNITS:
+        unit = _packaged("units", name).replace("@bindir@", str(places.bindir)).encode()
+        placed.append(place_file(_within(places, places.unitdir / name), unit))
     for name in sorted(page.name for page in _package().joinpath("man").iterdir()):
         section = Path(name).suffix.removeprefix(".")
         target = places.mandir / f"man{section}" / name

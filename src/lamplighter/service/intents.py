@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from lamplighter.engine import intent
 from lamplighter.errors import JournalError
 from lamplighter.host.journal_reader import JournalReader
+from lamplighter.host.logbook import read_logbook
 from lamplighter.model.intent import Hold, Intents, Meant
 from lamplighter.model.outcome import Outcome
 from lamplighter.model.plan import Direction
@@ -20,11 +21,13 @@ from lamplighter.service.recovery import epitaph
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from lamplighter.host.journal import Journal
     from lamplighter.model.configuration import Configuration
     from lamplighter.model.domain import ShutdownReason, Sighting
     from lamplighter.model.intent import Intent
     from lamplighter.model.outcome import Result
     from lamplighter.model.plan import Plan
+    from lamplighter.model.policy import Roster
     from lamplighter.model.run import Run
     from lamplighter.service.host import Host
 
@@ -51,6 +54,8 @@ async def learn_intents(host: Host, sightings: Sequence[Sighting], intents: Inte
     """
     if host.journal is None or intents.trouble:
         return intents
+    state = Path(host.configuration.host.state.value)
+    intents = await _keep(host.journal, intents, _seen_by_the_monitor(host.roster, state, intents))
     moment = intent.Moment(host.clock.wall(), host.boot_id)
     traces = host.journal.traces(host.boot_id)
     ends: dict[str, ShutdownReason | None] = {}
@@ -60,8 +65,21 @@ async def learn_intents(host: Host, sightings: Sequence[Sighting], intents: Inte
         if uuid is not None:
             ends[managed.name] = await epitaph(host, domid, uuid, managed.name)
     learned = intent.learn(host.roster, sightings, intents, ends, moment)
+    return await _keep(host.journal, intents, learned)
+
+
+def _seen_by_the_monitor(roster: Roster, state: Path, intents: Intents) -> list[Intent]:
+    """Return what is learned from the monitor's logbook; a logbook is never needed."""
+    try:
+        return intent.learn_from_passages(roster, read_logbook(state), intents)
+    except JournalError:
+        return []
+
+
+async def _keep(journal: Journal, intents: Intents, learned: Sequence[Intent]) -> Intents:
+    """Write what was learned and return all intents with it; raise ``JournalError``."""
     for one in learned:
-        await host.journal.intend(one)
+        await journal.intend(one)
     return intents._replace(meant={**intents.meant, **{one.domain: one for one in learned}})
 
 

@@ -3,7 +3,8 @@
 ``@introduceDomain`` and ``@releaseDomain`` say *look again*, not what happened; they may come for
 any domain, or late, or never. So every hint only marks the picture as old, one listing is made at
 a time, and hints that come meanwhile cause one more. Without any hint the picture is made anew
-every ``SAFETY`` seconds.
+every ``SAFETY`` seconds, or as the observer's owner wants it; but always that soon where a listing
+has failed or a watch could not be set.
 
 Each subscriber is told only what is new to it, and from which listing: a worker that has just
 acted does not believe a listing that began before its action ended.
@@ -12,7 +13,7 @@ acted does not believe a listing that began before its action ended.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from lamplighter.errors import CallFailed, LamplighterError, Unreachable, XenStoreError
 
@@ -44,6 +45,7 @@ class Picture:
 
     def __init__(self, number: int, sightings: Sequence[Sighting]) -> None:
         self.number = number
+        self.sightings = sightings
         self._found: dict[UUID | str, Sighting] = {}
         # The newest incarnation comes last: a dying one may stand beside its successor.
         for seen in sorted(sightings, key=lambda seen: (seen.running, seen.domid)):
@@ -53,6 +55,19 @@ class Picture:
     def find(self, domain: UUID | str) -> Sighting | None:
         """The newest incarnation of the domain with this UUID, or of this name."""
         return self._found.get(domain)
+
+
+class Viewer(Protocol):
+    """Who is shown the pictures. Every method returns at once and raises nothing."""
+
+    def look(self, picture: Picture) -> None:
+        """There is a new picture."""
+
+    def look_in_vain(self, error: str) -> None:
+        """No picture could be made."""
+
+    def forget(self, believes_from: int) -> None:
+        """What was shown so far is of no value; only pictures from this number on are."""
 
 
 class Subscriber:
@@ -96,34 +111,44 @@ class Subscriber:
 
 
 class Observer:
-    """Makes listings and tells the subscribers. Run ``watch()`` as a task beside the workers."""
+    """Makes listings and shows them. Run ``watch()`` as a task beside those who look."""
 
-    def __init__(self, toolstack: Toolstack, xenstore: XenStore, clock: Clock) -> None:
+    def __init__(
+        self,
+        toolstack: Toolstack,
+        xenstore: XenStore,
+        clock: Clock,
+        *,
+        safety: float | None = SAFETY,
+    ) -> None:
+        """After ``safety`` host seconds without a hint a listing is made all the same."""
+        self._safety = safety
+        self._sound = False
         self._toolstack = toolstack
         self._xenstore = xenstore
         self._clock = clock
-        self._subscribers: set[Subscriber] = set()
+        self._viewers: set[Viewer] = set()
         self._old = asyncio.Event()
         self._number = 0
         self._hints: list[Watch] = []
 
-    def subscribe(self, subscriber: Subscriber) -> None:
-        """Tell this subscriber from the next listing on."""
-        subscriber.forget(self._number + 1)
-        self._subscribers.add(subscriber)
+    def subscribe(self, viewer: Viewer) -> None:
+        """Show this viewer the pictures from the next listing on."""
+        viewer.forget(self._number + 1)
+        self._viewers.add(viewer)
         self.look_again()
 
-    def unsubscribe(self, subscriber: Subscriber) -> None:
-        """Tell this subscriber no more."""
-        self._subscribers.discard(subscriber)
+    def unsubscribe(self, viewer: Viewer) -> None:
+        """Show this viewer no more."""
+        self._viewers.discard(viewer)
 
     def look_again(self) -> None:
         """Mark the picture as old."""
         self._old.set()
 
-    def disbelieve(self, subscriber: Subscriber) -> None:
-        """Tell this subscriber nothing from listings that have begun before this moment."""
-        subscriber.forget(self._number + 1)
+    def disbelieve(self, viewer: Viewer) -> None:
+        """Show this viewer nothing from listings that have begun before this moment."""
+        viewer.forget(self._number + 1)
 
     async def watch(self) -> None:
         """Make listings for as long as the task lives."""
@@ -155,8 +180,9 @@ class Observer:
             self.look_again()
 
     async def _wait_for_a_reason(self) -> None:
+        sound = self._sound and len(self._hints) == len(HINTS)
         try:
-            async with self._clock.timeout(SAFETY):
+            async with self._clock.timeout(self._safety if sound else SAFETY):
                 await self._old.wait()
         except TimeoutError:
             pass
@@ -164,15 +190,17 @@ class Observer:
     async def _list(self) -> None:
         self._number += 1
         number = self._number
+        self._sound = False
         try:
             sightings = await self._toolstack.list()
         except (CallFailed, Unreachable) as error:
             told = error.message
-            self._each(lambda subscriber: subscriber.look_in_vain(told))
+            self._each(lambda viewer: viewer.look_in_vain(told))
             return
+        self._sound = True
         picture = Picture(number, sightings)
-        self._each(lambda subscriber: subscriber.look(picture))
+        self._each(lambda viewer: viewer.look(picture))
 
-    def _each(self, visit: Callable[[Subscriber], None]) -> None:
-        for subscriber in tuple(self._subscribers):
-            visit(subscriber)
+    def _each(self, visit: Callable[[Viewer], None]) -> None:
+        for viewer in tuple(self._viewers):
+            visit(viewer)

@@ -121,7 +121,7 @@ def test_the_document(state: Path) -> None:
 
 def test_an_empty_past(state: Path) -> None:
     assert call(state) == End(0, "no runs yet\n", "")
-    assert json.loads(call(state, "--json").out) == {"runs": [], "holds": []}
+    assert json.loads(call(state, "--json").out) == {"runs": [], "holds": [], "passages": []}
     fill(state)
     assert call(state, "nobody").out == "no run of nobody is in the journal\n"
 

@@ -9,6 +9,7 @@ import pytest
 from lamplighter.cli import install
 from lamplighter.cli.main import execute
 from lamplighter.model.policy import Problem
+from lamplighter.service.installation import UNITS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -89,7 +90,7 @@ class OnHost:
 
     def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.calls: list[str] = []
-        self.enabled: Path | None = None
+        self.enabled: set[str] = set()
         self.runs = True
         self.problems: list[Problem] = []
         places = install.inside(root)
@@ -97,13 +98,21 @@ class OnHost:
         monkeypatch.setattr(install, "systemd_runs", lambda: self.runs)
         monkeypatch.setattr(install, "reload_units", lambda: self.calls.append("daemon-reload"))
         monkeypatch.setattr(install, "enable_unit", self.enable)
-        monkeypatch.setattr(install, "enabling_link", lambda _: self.enabled)
+        monkeypatch.setattr(install, "restart_if_running", self.restart)
+        monkeypatch.setattr(install, "enabling_link", self.link)
         monkeypatch.setattr(install, "conflicting_units", lambda: self.problems)
         self._root = root
 
     def enable(self, name: str) -> None:
         self.calls.append(f"enable {name}")
-        self.enabled = self._root / name
+        self.enabled.add(name)
+
+    def restart(self, name: str) -> None:
+        self.calls.append(f"try-restart {name}")
+
+    def link(self, name: str) -> Path | None:
+        unit = f"{name}.service"
+        return self._root / unit if unit in self.enabled else None
 
 
 @pytest.fixture
@@ -114,22 +123,23 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> OnHost:
 def test_on_the_host_it_enables_once_and_starts_nothing(host: OnHost) -> None:
     status, out, _ = lamplighter("install")
     assert status == 0
-    assert host.calls == ["daemon-reload", "enable lamplighter-domains.service"]
+    restart = "try-restart lamplighter-monitor.service"
+    assert host.calls == ["daemon-reload", *(f"enable {unit}" for unit in UNITS), restart]
     assert "Nothing was started. Type next:\n  lamplighter check\n" in out
     assert document("install")["enabled"] is True
-    assert host.calls[2:] == ["daemon-reload"]
+    assert host.calls[4:] == ["daemon-reload", restart]
 
 
 def test_without_enabling(host: OnHost) -> None:
     assert document("install", "--no-enable")["enabled"] is False
-    assert host.calls == ["daemon-reload"]
+    assert host.calls == ["daemon-reload", "try-restart lamplighter-monitor.service"]
 
 
 def test_where_systemd_does_not_run_it_says_what_is_left_to_do(host: OnHost) -> None:
     host.runs = False
     (note,) = document("install")["notes"]
     assert host.calls == []
-    assert "systemctl enable lamplighter-domains.service" in note
+    assert f"systemctl enable {' '.join(UNITS)}" in note
 
 
 def test_services_that_act_on_the_same_domains_are_told_of(host: OnHost) -> None:

@@ -20,9 +20,10 @@ from lamplighter.formats.definition import PARAMETERS
 from lamplighter.model.configuration import HostSettings
 from lamplighter.model.outcome import Outcome
 from lamplighter.model.policy import Policy
-from lamplighter.service.installation import STATE, UNIT
+from lamplighter.service.installation import STATE, UNITS
 
-COMMAND, SERVICE, FORMAT = "lamplighter.8", f"{UNIT}.8", "lamplighter.toml.5"
+COMMAND, FORMAT = "lamplighter.8", "lamplighter.toml.5"
+SERVICES = [f"{unit}.8" for unit in UNITS]
 PAGES = sorted(page.name for page in files("lamplighter").joinpath("man").iterdir())
 
 
@@ -49,7 +50,7 @@ def tags(text: str) -> dict[str, str]:
 
 
 def test_there_is_a_page_for_the_command_the_service_and_the_format() -> None:
-    assert set(PAGES) == {COMMAND, SERVICE, FORMAT}
+    assert set(PAGES) == {COMMAND, *SERVICES, FORMAT}
 
 
 @pytest.mark.parametrize("command", COMMANDS)

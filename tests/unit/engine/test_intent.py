@@ -7,10 +7,18 @@ from uuid import UUID
 
 import pytest
 
-from lamplighter.engine.intent import Moment, crash_loop, ended_unasked, learn, said
+from lamplighter.engine.intent import (
+    Moment,
+    crash_loop,
+    ended_unasked,
+    learn,
+    learn_from_passages,
+    said,
+)
 from lamplighter.model.domain import Definition, Kind, ShutdownReason, Sighting
 from lamplighter.model.intent import Hold, Intent, Intents, Meant
 from lamplighter.model.outcome import Outcome, Result
+from lamplighter.model.passage import By, Passage, Way
 from lamplighter.model.plan import Direction
 from lamplighter.model.policy import Managed, Policy, Roster, Setting
 from lamplighter.model.run import Trace
@@ -122,3 +130,82 @@ def test_an_administrator_may_want_none_of_that() -> None:
     assert crash_loop(failures(0, 1, 2, 3), never, AT) == ""
     once = Policy(hold_after=Setting(1), hold_window=Setting(60.0))
     assert crash_loop(failures(0), once, AT)
+
+
+# --- what the monitor saw ---
+
+LATER = AT + timedelta(minutes=5)
+POWEROFF = ShutdownReason.POWEROFF
+
+
+def passage(way: Way, by: By, end: ShutdownReason | None = None, domid: int = 5) -> Passage:
+    return Passage(way, "web", WEB, domid, by, "so it was seen", LATER, "boot-2", end)
+
+
+def learned_of(before: Intents, *passages: Passage) -> list[Meant]:
+    return [one.meant for one in learn_from_passages(ROSTER, passages, before)]
+
+
+@pytest.mark.parametrize(
+    ("by", "end", "meant"),
+    [
+        (By.GUEST, POWEROFF, [Meant.DOWN]),
+        (By.TOOL, POWEROFF, [Meant.DOWN]),
+        (By.US, POWEROFF, []),
+        (By.CRASH, ShutdownReason.CRASH, []),
+        (By.TOOL, None, []),  # destroyed: that is no word about what it is to be
+        (By.TOOL, ShutdownReason.SUSPEND, []),
+        (By.GUEST, ShutdownReason.REBOOT, []),
+        (By.UNKNOWN, None, []),
+    ],
+)
+def test_what_is_meant_by_a_going(by: By, end: ShutdownReason | None, meant: list[Meant]) -> None:
+    assert learned_of(intents(Meant.UP), passage(Way.WENT, by, end)) == meant
+
+
+@pytest.mark.parametrize(
+    ("by", "meant"),
+    [
+        (By.TOOL, [Meant.UP]),
+        (By.US, [Meant.UP]),
+        (By.UNKNOWN, [Meant.UP]),
+        (By.GUEST, []),  # back from a reboot of its own
+    ],
+)
+def test_what_is_meant_by_a_coming(by: By, meant: list[Meant]) -> None:
+    assert learned_of(intents(Meant.DOWN), passage(Way.CAME, by)) == meant
+
+
+def test_the_incarnation_that_was_told_to_go_down_is_not_meant_up_for_being_seen_late() -> None:
+    assert learned_of(intents(Meant.DOWN), passage(Way.CAME, By.TOOL, domid=4)) == []
+
+
+def test_the_last_passage_counts() -> None:
+    came, gone = passage(Way.CAME, By.TOOL), passage(Way.WENT, By.GUEST, POWEROFF)
+    assert learned_of(Intents(), came, gone) == [Meant.DOWN]
+    assert learned_of(Intents(), gone, came) == [Meant.UP]
+    assert learned_of(intents(Meant.UP), gone, came) == []
+
+
+def test_what_was_said_later_than_the_passage_stands() -> None:
+    earlier = passage(Way.WENT, By.GUEST, POWEROFF)._replace(at=AT)
+    assert learned_of(intents(Meant.UP), earlier) == []
+
+
+def test_what_is_learned_from_a_passage_bears_its_time_and_boot() -> None:
+    gone = passage(Way.WENT, By.GUEST, POWEROFF)._replace(boot_id="boot-1")
+    (one,) = learn_from_passages(ROSTER, [gone], intents(Meant.UP))
+    assert (one.at, one.boot_id, one.domid) == (LATER, "boot-1", 5)
+    assert one.reason == "as domid 5 it went: so it was seen"
+
+
+def test_another_domain_of_the_same_name_says_nothing() -> None:
+    other = passage(Way.WENT, By.GUEST, POWEROFF)._replace(uuid=UUID(int=9))
+    assert learned_of(intents(Meant.UP), other) == []
+
+
+def test_a_domain_without_a_uuid_of_its_own_is_known_by_its_name() -> None:
+    nameonly = Roster({"web": MANAGED._replace(definition=MANAGED.definition._replace(uuid=None))})
+    gone = passage(Way.WENT, By.GUEST, POWEROFF)._replace(uuid=UUID(int=9))
+    (one,) = learn_from_passages(nameonly, [gone], Intents())
+    assert (one.domain, one.meant) == ("web", Meant.DOWN)

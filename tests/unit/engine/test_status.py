@@ -12,6 +12,7 @@ from lamplighter.model.domain import Definition, Kind, ShutdownReason, Sighting
 from lamplighter.model.lifecycle import Phase
 from lamplighter.model.location import Location
 from lamplighter.model.outcome import Outcome, Result
+from lamplighter.model.passage import By, Passage, Way
 from lamplighter.model.plan import Direction
 from lamplighter.model.policy import Managed, Policy, Problem, Roster, Setting, Start, Stop
 from lamplighter.model.run import Trace, Transition
@@ -225,3 +226,38 @@ def test_the_newest_incarnation_is_shown_and_since_belongs_to_it() -> None:
 def test_a_stranger_with_a_table_of_its_own_is_told_by_that() -> None:
     row = only(status_rows(Roster(named={"db": LEFT}), View([seen()]), {}))
     assert row.why.endswith("; down will leave it")
+
+
+# --- with a monitor ---
+
+SEEN_AT = LATER + timedelta(minutes=1)
+
+
+def watched(way: Way, *sightings: Sighting, past: Trace | None = None, domid: int = 3) -> Row:
+    passage = Passage(way, "db", DB, domid, By.GUEST, "it powered off by itself", SEEN_AT, "boot")
+    view = View((DOM0, *sightings), passages={"db": passage})
+    return only(status_rows(roster(managed()), view, {"db": past} if past else {}))
+
+
+def test_the_monitor_knows_since_when_a_domain_runs() -> None:
+    assert watched(Way.CAME, seen()).since == SEEN_AT
+    assert watched(Way.CAME, seen(), past=trace(Direction.UP, Outcome.STARTED)).since == SEEN_AT
+
+
+def test_what_it_saw_of_another_incarnation_or_before_is_no_word_on_this_one() -> None:
+    assert watched(Way.CAME, seen(), domid=2).since is None
+    assert watched(Way.WENT, seen(4)).since is None
+    assert watched(Way.CAME).since is None
+
+
+def test_the_monitor_knows_since_when_and_why_a_domain_is_gone() -> None:
+    row = watched(Way.WENT, past=trace(Direction.UP, Outcome.STARTED))
+    assert (row.seen, row.since) == (Seen.ABSENT, SEEN_AT)
+    when = f"{SEEN_AT:%Y-%m-%d %H:%M:%S}"
+    assert row.why == (f"should be up and is not: it powered off by itself, at {when}; {START_IT}")
+
+
+def test_since_when_it_has_been_shut_down_and_is_kept() -> None:
+    ended = seen(shutdown=ShutdownReason.POWEROFF)
+    assert watched(Way.WENT, ended).since == SEEN_AT
+    assert watched(Way.CAME, ended).since is None

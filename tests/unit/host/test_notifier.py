@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import os
 import socket
 from typing import TYPE_CHECKING
 
 import pytest
 
-from lamplighter.host.notifier import Notifier
+from lamplighter.host.notifier import Notifier, watchdog_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,3 +56,31 @@ def test_a_manager_that_does_not_read_holds_nothing_up(
     sent = [notifier.send(status="x" * 900) for _ in range(2000)]
     assert sent[0]
     assert not sent[-1]
+
+
+def test_it_tells_that_it_is_ready_well_and_about_to_stop(
+    tmp_path: Path, manager: socket.socket
+) -> None:
+    manager.bind(str(tmp_path / "notify"))
+    notifier = Notifier(str(tmp_path / "notify"))
+    assert notifier.send(ready=True, watchdog=True, status="watching 3 domains")
+    assert notifier.send(stopping=True)
+    assert manager.recv(4096) == b"READY=1\nWATCHDOG=1\nSTATUS=watching 3 domains"
+    assert manager.recv(4096) == b"STOPPING=1"
+
+
+@pytest.mark.parametrize(
+    ("told", "pid", "seconds"),
+    [
+        ("600000000", "", 600.0),
+        ("1500000", "mine", 1.5),
+        ("600000000", "1", None),  # meant for another process
+        ("", "", None),
+        ("0", "", None),
+        ("-5", "", None),
+        ("soon", "", None),
+    ],
+)
+def test_the_time_of_the_watchdog(told: str, pid: str, seconds: float | None) -> None:
+    number = str(os.getpid()) if pid == "mine" else pid
+    assert watchdog_seconds({"WATCHDOG_USEC": told, "WATCHDOG_PID": number}) == seconds

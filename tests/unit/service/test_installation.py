@@ -17,7 +17,7 @@ from lamplighter.model.configuration import HostSettings
 from lamplighter.model.policy import Policy
 from lamplighter.service.installation import (
     CONFIGURATION,
-    UNIT,
+    UNITS,
     check_program,
     inside,
     install_files,
@@ -41,7 +41,7 @@ class Unit(dict[str, dict[str, list[str]]]):
 @pytest.fixture
 def unit(tmp_path: Path) -> Path:
     install_files(inside(tmp_path))
-    return tmp_path / "usr/lib/systemd/system" / UNIT
+    return tmp_path / "usr/lib/systemd/system" / UNITS[0]
 
 
 def test_everything_is_put_in_place_and_a_second_time_changes_nothing(tmp_path: Path) -> None:
@@ -87,7 +87,7 @@ def test_the_default_configuration_says_what_is_built_in(tmp_path: Path) -> None
 
 def test_the_unit_starts_the_program_it_was_told_of(tmp_path: Path) -> None:
     install_files(inside(tmp_path, Path("/opt/lamplighter/bin")))
-    service = Unit((tmp_path / "usr/lib/systemd/system" / UNIT).read_text())["Service"]
+    service = Unit((tmp_path / "usr/lib/systemd/system" / UNITS[0]).read_text())["Service"]
     assert service["ExecStart"] == ["-/opt/lamplighter/bin/lamplighter up"]
     assert service["ExecStop"] == ["/opt/lamplighter/bin/lamplighter down"]
     assert service["ExecStopPost"] == ["/opt/lamplighter/bin/lamplighter down --after-stop"]
@@ -129,7 +129,7 @@ def test_systemd_finds_nothing_wrong_with_the_unit(tmp_path: Path) -> None:
     program.write_text("#!/bin/sh\n")
     program.chmod(0o755)
     install_files(inside(root, root / "bin"))
-    unit = root / "usr/lib/systemd/system" / UNIT
+    unit = root / "usr/lib/systemd/system" / UNITS[0]
     ended = subprocess.run(
         ["systemd-analyze", "verify", "--man=no", unit],
         capture_output=True, text=True, timeout=30, check=False,

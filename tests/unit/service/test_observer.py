@@ -137,3 +137,28 @@ def test_the_newest_incarnation_is_told_when_a_dying_one_stands_beside_it() -> N
         assert told.heard == [(1.0, WEB)]
 
     run(watching(story))
+
+
+def test_without_a_safety_it_looks_only_when_it_is_told_to_or_has_failed() -> None:
+    async def story() -> None:
+        toolstack, store = SlowToolstack(), QuietStore()
+        observer = Observer(
+            cast("Toolstack", toolstack), cast("XenStore", store), LoopClock(), safety=None
+        )
+        task = asyncio.create_task(observer.watch())
+        await LoopClock().sleep(1000)
+        listings = toolstack.listings
+        assert listings <= 2
+        toolstack.there = "no answer"
+        store.fired[0]("@releaseDomain")
+        await LoopClock().sleep(10 * SAFETY)
+        assert toolstack.listings >= listings + 5
+        toolstack.there = [WEB]
+        await LoopClock().sleep(2 * SAFETY)
+        listings = toolstack.listings
+        await LoopClock().sleep(1000)
+        assert toolstack.listings == listings
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    run(story())

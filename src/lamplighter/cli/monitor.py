@@ -1,0 +1,59 @@
+"""``lamplighter monitor``: the long-running observer; systemd runs it, and a person may.
+
+It tells on standard error who comes and goes, and ends with SIGTERM or SIGINT. One monitor watches
+a host; a second one ends with 75. It takes no part in anything else: see ``service/monitor``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lamplighter.formats.passages import watched_to_json
+from lamplighter.host import daemon
+from lamplighter.host.notifier import Notifier, watchdog_seconds
+from lamplighter.service.monitor import open_monitor
+
+if TYPE_CHECKING:
+    import argparse
+
+    from lamplighter.cli.context import Context
+
+HELP = "watch who comes and goes and why, until told to end (a systemd service)"
+
+#: What ends it.
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+#: Held by the one monitor of a host, in the run directory.
+LOCK = "monitor.lock"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's own arguments: none."""
+
+
+def run(args: argparse.Namespace, context: Context) -> int:
+    """Do it; return the exit status."""
+    return asyncio.run(_run(context))
+
+
+async def _run(context: Context) -> int:
+    configuration = context.configuration()
+    notifier, seconds = (
+        Notifier.from_environment(context.environ),
+        watchdog_seconds(context.environ),
+    )
+    loop = asyncio.get_running_loop()
+    with daemon.hold(Path(configuration.host.run.value) / LOCK, "watches this host"):
+        async with open_monitor(configuration, context.warn) as monitor:
+            watching = asyncio.ensure_future(monitor.watch(notifier, seconds))
+            for number in SIGNALS:
+                loop.add_signal_handler(number, watching.cancel)
+            with suppress(asyncio.CancelledError):
+                await watching
+    if context.as_json:
+        context.print_json({**watched_to_json(monitor.watched()), "exit": 0})
+    return 0

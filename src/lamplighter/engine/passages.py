@@ -1,0 +1,230 @@
+"""Who came and went between two pictures of the host, and on whose account.
+
+``Register`` is what the monitor knows: the incarnations that came and have not gone. Each new
+listing is compared with it, with the *evidence* of that moment: what runs wrote into the journal,
+whether a request was seen in ``control/shutdown``, and why the toolstack says that an incarnation
+that is no longer listed had shut down. The rules, the first that fits:
+
+- A crash is a crash, whoever had asked for what.
+- What a run of ours was stopping, or creating, went or came on our account.
+- What shut down after a request was seen was asked by another tool; without one, the guest did it.
+- What is gone without having shut down was destroyed by another tool, if somebody was looking all
+  the time; otherwise nobody knows.
+
+All of it is for the record: nothing here decides what becomes of a domain.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from lamplighter.model.domain import DOM0, NOTHING, ShutdownReason
+from lamplighter.model.lifecycle import Phase
+from lamplighter.model.outcome import Outcome
+from lamplighter.model.passage import By, Passage, Way
+from lamplighter.model.plan import Direction
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from datetime import datetime
+    from uuid import UUID
+
+    from lamplighter.model.domain import Sighting
+    from lamplighter.model.run import Trace
+
+#: So many domains that have gone are remembered, the newest: one without a UUID of its own gets
+#: another with each start.
+REMEMBERED = 5000
+
+#: A run that wrote one of these of an incarnation was stopping it.
+STOPPING = frozenset(
+    {
+        Phase.ASKED,
+        Phase.ACKNOWLEDGED,
+        Phase.GIVEN_UP,
+        Phase.FORCING,
+        Phase.ENDED,
+        Phase.REBOOTING,
+        Phase.ABSENT,
+    }
+)
+
+#: What ended by a defect of its own.
+CRASHES = {
+    ShutdownReason.CRASH: "it crashed",
+    ShutdownReason.WATCHDOG: "its watchdog ran out",
+}
+
+#: What a guest does by itself, and what it is called when it was asked to.
+ENDS = {
+    ShutdownReason.POWEROFF: ("powered off", "power off"),
+    ShutdownReason.REBOOT: ("rebooted", "reboot"),
+    ShutdownReason.SOFT_RESET: ("reset itself", "reset"),
+    ShutdownReason.UNKNOWN: ("shut down", "shut down"),
+}
+
+
+class Evidence(NamedTuple):
+    """What is known beside a listing.
+
+    ``traces`` is what runs wrote of each domain in this boot. ``asked`` has the word that was seen
+    in each domid's ``control/shutdown``, empty where only its acknowledgement was. ``ends`` has the
+    toolstack's own record of incarnations that are gone. ``gapless``: since the listing before,
+    nothing can have happened unseen.
+    """
+
+    traces: Mapping[str, Trace] = NOTHING
+    asked: Mapping[int, str] = NOTHING
+    ends: Mapping[int, ShutdownReason | None] = NOTHING
+    gapless: bool = True
+
+
+class Moment(NamedTuple):
+    """When a listing was made, and in which boot of the host."""
+
+    at: datetime
+    boot_id: str
+
+
+class Register:
+    """The incarnations that came and have not gone."""
+
+    def __init__(self, past: Iterable[Passage] = ()) -> None:
+        """``past``: what the record says of this boot, in its order."""
+        self.present: dict[int, Passage] = {}
+        self.last: dict[UUID, Passage] = {}
+        for passage in past:
+            self._enter(passage)
+
+    def missing(self, sightings: Sequence[Sighting]) -> list[Passage]:
+        """Return those that came and are in this listing no longer."""
+        there = {(seen.domid, seen.uuid) for seen in sightings}
+        return [one for one in self.present.values() if (one.domid, one.uuid) not in there]
+
+    def news(self, sightings: Sequence[Sighting]) -> list[Sighting]:
+        """Return the sightings that a comparison would tell something of."""
+        return [seen for seen in sightings if self._is_news(seen)]
+
+    def compare(
+        self, sightings: Sequence[Sighting], evidence: Evidence, moment: Moment
+    ) -> list[Passage]:
+        """Return who came and went since the listing before, and remember it."""
+        passages = [
+            _went(one, evidence.ends.get(one.domid), evidence, moment)
+            for one in self.missing(sightings)
+        ]
+        passages += [self._passage(seen, evidence, moment) for seen in self.news(sightings)]
+        for passage in passages:
+            self._enter(passage)
+        return passages
+
+    def _is_news(self, seen: Sighting) -> bool:
+        if seen.domid == DOM0:
+            return False
+        if _known(self.present, seen):
+            return not seen.running
+        return seen.running and bool(seen.name)
+
+    def _passage(self, seen: Sighting, evidence: Evidence, moment: Moment) -> Passage:
+        if seen.running:
+            return self._came(seen, evidence, moment)
+        came = self.present[seen.domid]
+        end = seen.shutdown if seen.shutdown is not None else evidence.ends.get(seen.domid)
+        return _went(came, end, evidence, moment)
+
+    def _came(self, seen: Sighting, evidence: Evidence, moment: Moment) -> Passage:
+        by, why = self._who_brought(seen, evidence)
+        return Passage(
+            Way.CAME, seen.name, seen.uuid, seen.domid, by, why, moment.at, moment.boot_id
+        )
+
+    def _who_brought(self, seen: Sighting, evidence: Evidence) -> tuple[By, str]:
+        before = self.last.get(seen.uuid)
+        if before is not None and before.end is ShutdownReason.REBOOT:
+            return before.by, f"it is back from the reboot of domid {before.domid}"
+        if _we_created(seen, evidence.traces.get(seen.name)):
+            return By.US, "lamplighter up created it"
+        if not evidence.gapless:
+            return By.UNKNOWN, "it came while nobody looked"
+        return By.TOOL, "another tool created it"
+
+    def _enter(self, passage: Passage) -> None:
+        self.last.pop(passage.uuid, None)
+        self.last[passage.uuid] = passage
+        if len(self.last) > REMEMBERED:
+            del self.last[next(iter(self.last))]
+        if passage.way is Way.CAME:
+            self.present[passage.domid] = passage
+        else:
+            self.present.pop(passage.domid, None)
+
+
+def _known(present: Mapping[int, Passage], seen: Sighting) -> bool:
+    """Say whether this incarnation came; domids are not used twice in a boot, UUIDs may be."""
+    came = present.get(seen.domid)
+    return came is not None and came.uuid == seen.uuid
+
+
+def _went(came: Passage, end: ShutdownReason | None, evidence: Evidence, moment: Moment) -> Passage:
+    by, why = _who_ended(came, end, evidence)
+    return came._replace(
+        way=Way.WENT, by=by, why=why, at=moment.at, boot_id=moment.boot_id, end=end
+    )
+
+
+def _who_ended(came: Passage, end: ShutdownReason | None, evidence: Evidence) -> tuple[By, str]:
+    if end in CRASHES:
+        return By.CRASH, CRASHES[end]
+    trace = evidence.traces.get(came.name)
+    if _we_stopped(came, trace):
+        return _what_we_did(end, trace)
+    if end is ShutdownReason.SUSPEND:
+        return By.TOOL, "another tool suspended it, to save or to move it"
+    if end is not None:
+        return _who_asked(end, evidence.asked.get(came.domid))
+    if came.domid in evidence.asked:
+        return By.TOOL, "another tool asked it to shut down; how it ended was not seen"
+    if not evidence.gapless:
+        return By.UNKNOWN, "it went while nobody looked"
+    return By.TOOL, "another tool destroyed it: it is gone without having shut down"
+
+
+def _who_asked(end: ShutdownReason, word: str | None) -> tuple[By, str]:
+    did, asked = ENDS[end]
+    if word is None:
+        return By.GUEST, f"it {did} by itself"
+    return By.TOOL, f"it {did}: another tool asked it to {word or asked}"
+
+
+def _we_created(seen: Sighting, trace: Trace | None) -> bool:
+    """Say whether a run of this boot is creating the domain, or has seen this domid come.
+
+    A domid is written down only once the toolstack has told it.
+    """
+    if trace is None:
+        return False
+    moved, result = trace.moved, trace.result
+    if moved is not None and moved.after in (Phase.CREATING, Phase.BOOTING, Phase.UP):
+        goes_on = trace.settled is None or moved.at > trace.settled
+        if moved.domid == seen.domid or (moved.domid is None and goes_on):
+            return True
+    return (
+        trace.direction is Direction.UP
+        and result is not None
+        and (result.domid, result.outcome) == (seen.domid, Outcome.STARTED)
+    )
+
+
+def _we_stopped(came: Passage, trace: Trace | None) -> bool:
+    if trace is None or trace.moved is None:
+        return False
+    return trace.moved.domid == came.domid and trace.moved.after in STOPPING
+
+
+def _what_we_did(end: ShutdownReason | None, trace: Trace | None) -> tuple[By, str]:
+    if trace is not None and trace.moved is not None and trace.moved.after is Phase.FORCING:
+        return By.US, "lamplighter down destroyed it"
+    if end is ShutdownReason.REBOOT:
+        return By.GUEST, "it rebooted while lamplighter down was stopping it"
+    did = ENDS[end][0] if end in ENDS else "ended"
+    return By.US, f"it {did}: lamplighter down asked it to"

@@ -1,0 +1,92 @@
+"""Passages as JSON: a line each in the monitor's logbook, an entry each in what it serves."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from lamplighter.model.domain import ShutdownReason
+from lamplighter.model.passage import By, Passage, Watched, Way
+
+
+def to_json(passage: Passage) -> dict[str, object]:
+    """Return a passage as what ``json`` can write."""
+    return {
+        "at": passage.at.isoformat(),
+        "way": passage.way.value,
+        "name": passage.name,
+        "uuid": str(passage.uuid),
+        "domid": passage.domid,
+        "by": passage.by.value,
+        "why": passage.why,
+        "end": passage.end.name.lower() if passage.end is not None else None,
+        "boot_id": passage.boot_id,
+    }
+
+
+def from_json(value: Any) -> Passage:
+    """Read what ``to_json`` wrote; ``ValueError`` for anything else."""
+    try:
+        end = value["end"]
+        return Passage(
+            Way(value["way"]),
+            str(value["name"]),
+            UUID(value["uuid"]),
+            int(value["domid"]),
+            By(value["by"]),
+            str(value["why"]),
+            _moment(value["at"]),
+            str(value["boot_id"]),
+            None if end is None else ShutdownReason[str(end).upper()],
+        )
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise ValueError(f"no passage: {error!r}") from error
+
+
+def to_line(passage: Passage) -> bytes:
+    """Return a passage as one line, its end included."""
+    return json.dumps(to_json(passage), separators=(",", ":")).encode() + b"\n"
+
+
+def from_line(line: bytes) -> Passage:
+    """Read what ``to_line`` wrote; ``ValueError`` for anything else."""
+    try:
+        value = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"no passage: {error!r}") from error
+    return from_json(value)
+
+
+def watched_to_json(watched: Watched) -> dict[str, object]:
+    """Return what a monitor serves."""
+    return {
+        "boot_id": watched.boot_id,
+        "since": watched.since.isoformat(),
+        "looked": watched.looked.isoformat() if watched.looked is not None else None,
+        "trouble": watched.trouble,
+        "passages": [to_json(passage) for passage in watched.passages],
+    }
+
+
+def watched_from_json(value: Any) -> Watched:
+    """Read what ``watched_to_json`` wrote; ``ValueError`` for anything else."""
+    try:
+        looked = value["looked"]
+        return Watched(
+            str(value["boot_id"]),
+            _moment(value["since"]),
+            None if looked is None else _moment(looked),
+            str(value["trouble"]),
+            tuple(from_json(one) for one in value["passages"]),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"no word of a monitor: {error!r}") from error
+
+
+def _moment(text: object) -> datetime:
+    at = datetime.fromisoformat(str(text))
+    if at.tzinfo is None:
+        raise ValueError(f"{text} has no zone")
+    return at

@@ -1,0 +1,120 @@
+"""The monitor's socket: who connects is told what the monitor knows, and asked nothing.
+
+There is no request to be read, and so nothing that a client could send wrong. The kernel says who
+is at the other end: root, or the user whose monitor it is; anybody else is let go without a word.
+A client that does not read costs one connection, until newer ones need it.
+
+The client's end waits a second and no longer. A monitor that is not there, or hangs, is no answer,
+and no command needs one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+import struct
+from typing import TYPE_CHECKING, cast
+
+from lamplighter.embedded.sockets import listen
+from lamplighter.formats.passages import watched_from_json, watched_to_json
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from lamplighter.model.passage import Watched
+
+#: The socket inside the run directory.
+FILE_NAME = "monitor.sock"
+
+#: So many clients are served at one time; one more ends the oldest.
+CLIENTS = 16
+
+#: How many real seconds a client waits for anything to arrive, and how much it reads, in bytes.
+PATIENCE = 1.0
+ANSWER_MAX = 16 << 20
+
+#: What the kernel tells of a peer: process, user, group.
+_CREDENTIALS = struct.Struct("3i")
+
+
+class MonitorSocket:
+    """Serves what is watched, as it is when a client comes, on the socket in a run directory."""
+
+    def __init__(self, directory: Path, watched: Callable[[], Watched]) -> None:
+        self._path = directory / FILE_NAME
+        self._watched = watched
+        self._server: asyncio.Server | None = None
+        self._clients: dict[asyncio.Transport, None] = {}
+
+    async def open(self) -> None:
+        """Begin to serve; ``ConfigurationError`` where there can be no socket."""
+        self._path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        self._server = await listen(self._path, lambda: _Client(self._watched, self._clients))
+
+    def close(self) -> None:
+        """Serve no more, and take the socket away."""
+        if self._server is not None:
+            self._server.close()
+            self._path.unlink(missing_ok=True)
+        for client in tuple(self._clients):
+            client.abort()
+
+
+class _Client(asyncio.Protocol):
+    """One connection; it is in ``clients``, in the order of arrival, while it lasts."""
+
+    def __init__(
+        self, watched: Callable[[], Watched], clients: dict[asyncio.Transport, None]
+    ) -> None:
+        self._watched = watched
+        self._clients = clients
+        self._transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        if _user_of(transport.get_extra_info("socket")) not in (0, os.geteuid()):
+            self._transport.abort()
+            return
+        if len(self._clients) >= CLIENTS:
+            next(iter(self._clients)).abort()
+        self._clients[self._transport] = None
+        self._transport.write(json.dumps(watched_to_json(self._watched())).encode())
+        self._transport.close()  # once all of it is written
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._transport is not None:
+            self._clients.pop(self._transport, None)
+
+
+def ask_monitor(directory: Path, patience: float = PATIENCE) -> Watched | None:
+    """Return what the monitor in this run directory knows; None where none answers in time.
+
+    It is believed only of a process of root's or of this very user's.
+    """
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+            client.settimeout(patience)
+            client.connect(os.fsencode(directory / FILE_NAME))
+            if _user_of(client) not in (0, os.geteuid()):
+                return None
+            return watched_from_json(json.loads(_all_of(client)))
+    except (OSError, ValueError, RecursionError):
+        return None
+
+
+def _all_of(client: socket.socket) -> bytes:
+    answer = bytearray()
+    while chunk := client.recv(1 << 16):
+        answer += chunk
+        if len(answer) > ANSWER_MAX:
+            raise ValueError("no answer of a monitor's is that long")
+    return bytes(answer)
+
+
+def _user_of(connection: socket.socket) -> int:
+    told = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    _, user, _ = _CREDENTIALS.unpack(told)
+    return int(user)

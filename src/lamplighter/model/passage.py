@@ -1,0 +1,65 @@
+"""A domain came or went: what the monitor saw, when, and as far as can be told on whose account.
+
+It is about incarnations. A guest that reboots *went* as one domid and *came* as another; a domain
+that shut down went at that moment, whoever takes its remains away later.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from datetime import datetime
+    from uuid import UUID
+
+    from lamplighter.model.domain import ShutdownReason
+
+
+class Way(Enum):
+    """Which way a domain passed."""
+
+    CAME = "came"
+    WENT = "went"
+
+
+class By(Enum):
+    """On whose account."""
+
+    US = "lamplighter"
+    GUEST = "guest"
+    TOOL = "tool"  # another one than Lamplighter
+    CRASH = "crash"
+    UNKNOWN = "unknown"
+
+
+class Passage(NamedTuple):
+    """One incarnation came or went.
+
+    ``why`` is for a person. ``end`` is why it had shut down, where that is known; None for one that
+    came, or that was taken away while it ran.
+    """
+
+    way: Way
+    name: str
+    uuid: UUID
+    domid: int
+    by: By
+    why: str
+    at: datetime
+    boot_id: str
+    end: ShutdownReason | None = None
+
+
+class Watched(NamedTuple):
+    """What a monitor knows of one boot of the host.
+
+    ``since`` it watches; ``looked`` is when it last made a listing, None before the first;
+    ``trouble`` is why it can see nothing now. ``passages`` has the last one of each domain.
+    """
+
+    boot_id: str
+    since: datetime
+    looked: datetime | None
+    trouble: str
+    passages: tuple[Passage, ...]

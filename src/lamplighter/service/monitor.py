@@ -1,0 +1,240 @@
+"""The monitor: looks on, writes down who comes and goes and why, and serves it. It decides nothing.
+
+It may be killed, stopped, restarted or absent at any moment. What came is in the logbook, so the
+next monitor goes on where this one ended; what happened between the two is told as unseen.
+
+Between two events it does nothing at all: XenStore's watches wake it, and the connection of a
+client. The one timer is systemd's watchdog. Each of its ticks has a listing made, which finds what
+no watch has told, and systemd hears only of a monitor that has looked since the tick before.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lamplighter.engine.passages import Evidence, Moment, Register
+from lamplighter.errors import CallFailed, JournalError, ToolstackUnreachable, Unreachable
+from lamplighter.host.journal_reader import JournalReader
+from lamplighter.host.logbook import Logbook, read_logbook
+from lamplighter.host.monitor_socket import MonitorSocket
+from lamplighter.model.domain import Sighting
+from lamplighter.model.passage import Watched
+from lamplighter.service.host import reach_host
+from lamplighter.service.observer import Observer
+from lamplighter.service.requests import Requests
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+    from datetime import datetime
+
+    from lamplighter.host.notifier import Notifier
+    from lamplighter.model.clock import Clock
+    from lamplighter.model.configuration import Configuration
+    from lamplighter.model.domain import ShutdownReason
+    from lamplighter.model.passage import Passage
+    from lamplighter.model.run import Trace
+    from lamplighter.service.host import Reach
+    from lamplighter.service.observer import Picture
+
+
+class Monitor:
+    """Looks at one host. It is a ``Viewer`` of its own observer."""
+
+    def __init__(self, reach: Reach, state: Path, tell: Callable[[str], None]) -> None:
+        """``state`` has journal and logbook; ``tell`` is told each passage and each trouble."""
+        self._reach = reach
+        self._state = state
+        self._tell = tell
+        self._since = reach.clock.wall()
+        self._looked: datetime | None = None
+        self._trouble = ""
+        self._gapless = False
+        self._picture: Picture | None = None
+        self._news = asyncio.Event()
+        self._logbook = Logbook(state)
+        self._register = Register(self._past())
+        self._requests = Requests(reach.xenstore)
+        self._reconnected = False
+        self.observer = Observer(reach.toolstack, reach.xenstore, reach.clock, safety=None)
+        self.looks = 0
+        self.looked_once = asyncio.Event()
+
+    # --- what the observer shows ---
+
+    def look(self, picture: Picture) -> None:
+        """There is a new listing."""
+        self._seen()
+        self._picture = picture
+        self._news.set()
+
+    def look_in_vain(self, error: str) -> None:
+        """There was none: what happens until the next one may have gone unseen."""
+        self._seen()
+        self._gapless = False
+        if self._trouble != error:
+            self._trouble = error
+            self._tell(f"the domains cannot be listed: {error}")
+
+    def forget(self, believes_from: int) -> None:
+        """Nothing is ever done to a domain here, so no listing is too old."""
+
+    # --- what it does ---
+
+    async def watch(self, notifier: Notifier, watchdog: float | None = None) -> None:
+        """Do it for as long as the task lives; raise ``Unreachable`` when there is nothing left.
+
+        ``watchdog``: within so many seconds the notifier's owner wants to hear that all is well.
+        """
+        self._reach.xenstore.on_connection(self._connection)
+        self.observer.subscribe(self)
+        works = [
+            asyncio.ensure_future(work)
+            for work in (
+                self.observer.watch(),
+                self._requests.listen(),
+                self._enter_news(),
+                _tell_systemd(self, notifier, watchdog),
+            )
+        ]
+        try:
+            await asyncio.gather(*works)
+        finally:
+            notifier.send(stopping=True)
+            for task in works:
+                task.cancel()
+            await asyncio.gather(*works, return_exceptions=True)
+
+    def watched(self) -> Watched:
+        """Return what is served: the last passage of each domain that came or went in this boot."""
+        last = tuple(self._register.last.values())
+        return Watched(self._reach.boot_id, self._since, self._looked, self._trouble, last)
+
+    @property
+    def clock(self) -> Clock:
+        """The host's clock."""
+        return self._reach.clock
+
+    @property
+    def summary(self) -> str:
+        """One line for ``systemctl status``."""
+        if self._trouble:
+            return f"the domains cannot be listed: {self._trouble}"
+        count = len(self._register.present)
+        return f"watching {count} domain{'' if count == 1 else 's'}"
+
+    def _seen(self) -> None:
+        self.looks += 1
+        self.looked_once.set()
+
+    def _connection(self, connected: bool) -> None:
+        if connected:
+            self._reconnected = True
+        else:
+            self._gapless = False
+            self._requests.begin_anew()
+            self._tell("the connection to XenStore is lost")
+
+    async def _enter_news(self) -> None:
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            picture = self._picture
+            if picture is not None:
+                await self._enter(picture.sightings)
+
+    async def _enter(self, sightings: Sequence[Sighting]) -> None:
+        """Write down what a listing tells."""
+        if self._reconnected:
+            await self._check_boot()
+        gapless, self._gapless = self._gapless, True
+        missing = self._register.missing(sightings)
+        if missing or self._register.news(sightings):
+            ends = {one.domid: await self._epitaph(one) for one in missing}
+            evidence = Evidence(self._traces(), self._requests.asked, ends, gapless)
+            moment = Moment(self._reach.clock.wall(), self._reach.boot_id)
+            self._keep(self._register.compare(sightings, evidence, moment))
+        self._requests.attend(self._register.present.keys())
+        self._looked, self._trouble = self._reach.clock.wall(), ""
+
+    async def _check_boot(self) -> None:
+        """Domids begin anew with each boot: another monitor has to begin with them."""
+        self._reconnected = False
+        if await self._reach.booted_anew():
+            raise ToolstackUnreachable(
+                "the host that was watched has gone, and another boot of it is there",
+                hint="start the monitor again",
+            )
+
+    def _keep(self, passages: Sequence[Passage]) -> None:
+        """Write first: what was told must not be forgotten by a monitor that is killed then."""
+        try:
+            self._logbook.write(passages)
+        except JournalError as error:
+            self._tell(str(error))
+        for one in passages:
+            self._tell(f"{one.name} (domid {one.domid}) {one.way.value}: {one.why}")
+
+    async def _epitaph(self, passage: Passage) -> ShutdownReason | None:
+        try:
+            seen = Sighting(passage.domid, passage.uuid, passage.name)
+            return await self._reach.toolstack.epitaph(seen)
+        except (CallFailed, Unreachable):
+            return None
+
+    def _traces(self) -> Mapping[str, Trace]:
+        """Return what runs wrote of the domains in this boot; nothing where it cannot be read."""
+        try:
+            reader = JournalReader(self._state)
+            try:
+                return reader.traces(self._reach.boot_id)
+            finally:
+                reader.close()
+        except JournalError as error:
+            self._tell(f"what runs have done is not known: {error}")
+            return {}
+
+    def _past(self) -> Sequence[Passage]:
+        try:
+            return [one for one in read_logbook(self._state) if one.boot_id == self._reach.boot_id]
+        except JournalError as error:
+            self._tell(str(error))
+            return ()
+
+
+@asynccontextmanager
+async def open_monitor(
+    configuration: Configuration, tell: Callable[[str], None]
+) -> AsyncIterator[Monitor]:
+    """Reach the host, and serve what is seen of it for the length of the block.
+
+    Raises ``Unreachable`` when nothing can be seen, ``ConfigurationError`` for a wrong folder.
+    """
+    settings = configuration.host
+    async with reach_host(configuration) as reach:
+        monitor = Monitor(reach, Path(settings.state.value), tell)
+        socket = MonitorSocket(Path(settings.run.value), monitor.watched)
+        await socket.open()
+        try:
+            yield monitor
+        finally:
+            socket.close()
+
+
+async def _tell_systemd(monitor: Monitor, notifier: Notifier, seconds: float | None) -> None:
+    """Tell systemd that the monitor has looked for the first time, and then that it still does.
+
+    ``seconds`` is the time of its watchdog, in which it wants to hear that twice. Without a
+    watchdog there is no tick, and this ends.
+    """
+    await monitor.looked_once.wait()
+    notifier.send(ready=True, status=monitor.summary)
+    looks = 0
+    while seconds is not None:
+        if monitor.looks > looks:
+            notifier.send(watchdog=True, status=monitor.summary)
+        looks = monitor.looks
+        monitor.observer.look_again()
+        await monitor.clock.sleep(seconds / 2)

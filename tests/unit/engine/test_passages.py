@@ -1,0 +1,178 @@
+"""Who came and went between two listings, and on whose account."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import pytest
+
+from lamplighter.engine import passages
+from lamplighter.engine.passages import Evidence, Moment, Register
+from lamplighter.model.domain import ShutdownReason, Sighting
+from lamplighter.model.lifecycle import Phase
+from lamplighter.model.outcome import Outcome, Result
+from lamplighter.model.passage import By, Passage, Way
+from lamplighter.model.plan import Direction
+from lamplighter.model.run import Trace, Transition
+
+AT = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+NOW = Moment(AT, "boot-1")
+WEB = UUID(int=1)
+DOM0 = Sighting(0, UUID(int=0), "Domain-0")
+RUNNING = Sighting(4, WEB, "web")
+
+
+def register() -> Register:
+    """A register in which web runs as domid 4."""
+    register = Register()
+    register.compare([DOM0, RUNNING], Evidence(), NOW)
+    return register
+
+
+def trace(after: Phase, domid: int | None = 4, settled: datetime | None = None) -> Trace:
+    return Trace("web", Transition("web", WEB, domid, Phase.UP, after, "", AT), settled=settled)
+
+
+def came(evidence: Evidence, seen: Sighting = RUNNING) -> Passage:
+    (passage,) = Register().compare([DOM0, seen], evidence, NOW)
+    assert passage.way is Way.CAME
+    return passage
+
+
+def went(evidence: Evidence, *sightings: Sighting) -> Passage:
+    (passage,) = register().compare([DOM0, *sightings], evidence, NOW)
+    assert passage.way is Way.WENT
+    assert (passage.name, passage.uuid, passage.domid) == ("web", WEB, 4)
+    return passage
+
+
+@pytest.mark.parametrize(
+    ("past", "gapless", "by"),
+    [
+        (None, True, By.TOOL),
+        (None, False, By.UNKNOWN),
+        (trace(Phase.CREATING, None), True, By.US),
+        (trace(Phase.BOOTING, None), False, By.US),
+        (trace(Phase.BOOTING, None, settled=AT + timedelta(seconds=1)), True, By.TOOL),
+        (trace(Phase.UP), True, By.US),
+        (trace(Phase.UP, 3), True, By.TOOL),
+        (trace(Phase.ASKED), True, By.TOOL),
+        (
+            Trace("web", None, Result("web", WEB, 4, Outcome.STARTED), Direction.UP, AT),
+            False,
+            By.US,
+        ),
+        (
+            Trace("web", None, Result("web", WEB, 4, Outcome.ALREADY), Direction.UP, AT),
+            True,
+            By.TOOL,
+        ),
+    ],
+)
+def test_on_whose_account_a_domain_came(past: Trace | None, gapless: bool, by: By) -> None:
+    traces = {"web": past} if past is not None else {}
+    passage = came(Evidence(traces, gapless=gapless))
+    assert passage.by is by
+    assert (passage.at, passage.boot_id, passage.end) == (AT, "boot-1", None)
+
+
+REASONS = ShutdownReason
+
+
+@pytest.mark.parametrize(
+    ("end", "word", "past", "by", "why"),
+    [
+        (REASONS.POWEROFF, None, None, By.GUEST, "it powered off by itself"),
+        (REASONS.REBOOT, None, None, By.GUEST, "it rebooted by itself"),
+        (REASONS.POWEROFF, "power off", None, By.TOOL, "another tool asked it to power off"),
+        (REASONS.REBOOT, "", None, By.TOOL, "another tool asked it to reboot"),
+        (REASONS.CRASH, "power off", None, By.CRASH, "it crashed"),
+        (REASONS.WATCHDOG, None, trace(Phase.ASKED), By.CRASH, "its watchdog ran out"),
+        (REASONS.SUSPEND, None, None, By.TOOL, "suspended it"),
+        (REASONS.UNKNOWN, None, None, By.GUEST, "it shut down by itself"),
+        (REASONS.POWEROFF, "power off", trace(Phase.ASKED), By.US, "lamplighter down asked it to"),
+        (REASONS.POWEROFF, None, trace(Phase.FORCING), By.US, "lamplighter down destroyed it"),
+        (REASONS.REBOOT, None, trace(Phase.ASKED), By.GUEST, "it rebooted while lamplighter"),
+        (REASONS.POWEROFF, None, trace(Phase.ASKED, 3), By.GUEST, "it powered off by itself"),
+        (REASONS.POWEROFF, None, trace(Phase.UP), By.GUEST, "it powered off by itself"),
+        (None, None, trace(Phase.FORCING), By.US, "lamplighter down destroyed it"),
+        (None, None, trace(Phase.ACKNOWLEDGED), By.US, "it ended: lamplighter down asked it to"),
+        (None, "power off", None, By.TOOL, "how it ended was not seen"),
+        (None, None, None, By.TOOL, "another tool destroyed it"),
+    ],
+)
+@pytest.mark.parametrize("listed", [True, False])
+def test_on_whose_account_a_domain_went(
+    listed: bool, end: ShutdownReason | None, word: str | None, past: Trace | None, by: By, why: str
+) -> None:
+    evidence = Evidence(
+        {"web": past} if past is not None else {}, {4: word} if word is not None else {}, {4: end}
+    )
+    still = [RUNNING._replace(shutdown=end, dying=end is None)] if listed else []
+    passage = went(evidence, *still)
+    assert (passage.by, passage.end) == (by, end)
+    assert why in passage.why
+
+
+def test_what_went_while_nobody_looked_is_unknown() -> None:
+    assert went(Evidence(gapless=False)).by is By.UNKNOWN
+    asked = went(Evidence(asked={4: "power off"}, gapless=False))
+    assert asked.by is By.TOOL
+    ended = went(Evidence(ends={4: ShutdownReason.POWEROFF}, gapless=False))
+    assert (ended.by, ended.end) == (By.GUEST, ShutdownReason.POWEROFF)
+
+
+def test_each_is_told_once() -> None:
+    book = register()
+    assert book.compare([DOM0, RUNNING], Evidence(), NOW) == []
+    ended = RUNNING._replace(shutdown=ShutdownReason.POWEROFF)
+    assert [one.way for one in book.compare([DOM0, ended], Evidence(), NOW)] == [Way.WENT]
+    assert book.compare([DOM0, ended], Evidence(), NOW) == []
+    assert book.compare([DOM0], Evidence(), NOW) == []
+    assert book.present == {}
+
+
+def test_a_reboot_is_a_going_and_a_coming_on_the_same_account() -> None:
+    book = register()
+    reboot = RUNNING._replace(shutdown=ShutdownReason.REBOOT)
+    (gone,) = book.compare([DOM0, reboot], Evidence(asked={4: "reboot"}), NOW)
+    (back,) = book.compare([DOM0, RUNNING._replace(domid=5)], Evidence(), NOW)
+    assert (gone.by, back.by) == (By.TOOL, By.TOOL)
+    assert back.why == "it is back from the reboot of domid 4"
+
+
+def test_both_incarnations_in_one_listing_are_told() -> None:
+    reboot = RUNNING._replace(shutdown=ShutdownReason.REBOOT)
+    told = register().compare([DOM0, reboot, RUNNING._replace(domid=5)], Evidence(), NOW)
+    assert [(one.way, one.domid) for one in told] == [(Way.WENT, 4), (Way.CAME, 5)]
+
+
+def test_what_has_no_name_yet_has_not_come() -> None:
+    nameless = RUNNING._replace(name="")
+    book = Register()
+    assert book.compare([DOM0, nameless], Evidence(), NOW) == []
+    assert [one.name for one in book.compare([DOM0, RUNNING], Evidence(), NOW)] == ["web"]
+    assert book.compare([DOM0, nameless], Evidence(), NOW) == []  # its nodes go before it does
+
+
+def test_the_remains_of_what_was_never_seen_running_are_nothing() -> None:
+    ended = RUNNING._replace(shutdown=ShutdownReason.CRASH)
+    assert Register().compare([DOM0, ended], Evidence(), NOW) == []
+
+
+def test_a_register_goes_on_from_its_record() -> None:
+    first = Register()
+    record = first.compare([DOM0, RUNNING, Sighting(5, UUID(int=2), "db")], Evidence(), NOW)
+    record += first.compare([DOM0, RUNNING], Evidence(), NOW)
+    again = Register(record)
+    assert again.compare([DOM0, RUNNING], Evidence(gapless=False), NOW) == []
+    assert [one.name for one in again.compare([DOM0], Evidence(gapless=False), NOW)] == ["web"]
+
+
+def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(passages, "REMEMBERED", 3)
+    book = Register()
+    for number in range(1, 6):
+        book.compare([DOM0, Sighting(number, UUID(int=number), "web")], Evidence(), NOW)
+    assert [uuid.int for uuid in book.last] == [3, 4, 5]

@@ -1,0 +1,86 @@
+"""The monitor's logbook: what was written is read, whatever else is in the file."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+import pytest
+
+from lamplighter.errors import JournalError
+from lamplighter.formats.passages import to_line
+from lamplighter.host.logbook import FILE_NAME, LINE_MAX, OLDER, Logbook, read_logbook
+from lamplighter.model.passage import By, Passage, Way
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+AT = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+
+
+def passage(domid: int) -> Passage:
+    return Passage(Way.CAME, "web", UUID(int=1), domid, By.TOOL, "another tool", AT, "boot")
+
+
+def read(folder: Path) -> list[int]:
+    return [one.domid for one in read_logbook(folder)]
+
+
+def test_what_was_written_is_read_in_order(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    assert read(state) == []
+    logbook = Logbook(state)
+    logbook.write([passage(1), passage(2)])
+    logbook.write([])
+    logbook.write([passage(3)])
+    assert read(state) == [1, 2, 3]
+    assert (state / FILE_NAME).stat().st_mode & 0o777 == 0o600
+    assert state.stat().st_mode & 0o777 == 0o700
+
+
+def test_every_prefix_that_a_crash_may_leave_costs_no_more_than_its_last_line(
+    tmp_path: Path,
+) -> None:
+    whole = to_line(passage(1)) + to_line(passage(2))
+    first = len(to_line(passage(1)))
+    for cut in range(len(whole) + 1):
+        (tmp_path / FILE_NAME).write_bytes(whole[:cut])
+        Logbook(tmp_path).write([passage(3)])
+        kept = read(tmp_path)
+        assert kept[-1] == 3
+        # A line is whole without its end, too.
+        assert kept[:-1] == [1, 2][: (cut >= first - 1) + (cut >= len(whole) - 1)]
+
+
+def test_what_is_no_line_of_ours_is_passed_over(tmp_path: Path) -> None:
+    noise = b"\0" * 5000 + b"\n" + b"{}\n" + b"x" * 3 * LINE_MAX + b"\n"
+    lines = to_line(passage(1)) + noise + to_line(passage(2))
+    (tmp_path / FILE_NAME).write_bytes(lines)
+    assert read(tmp_path) == [1, 2]
+
+
+def test_it_is_kept_to_two_files_of_a_length(tmp_path: Path) -> None:
+    line = len(to_line(passage(1)))
+    logbook = Logbook(tmp_path, longest=3 * line)
+    for domid in range(1, 10):
+        logbook.write([passage(domid)])
+    assert read(tmp_path) == [5, 6, 7, 8, 9]
+    assert {one.name for one in tmp_path.iterdir()} == {FILE_NAME, OLDER}
+
+
+def test_one_that_cannot_be_written_or_read_is_told(tmp_path: Path) -> None:
+    (tmp_path / FILE_NAME).mkdir()
+    with pytest.raises(JournalError, match=r"logbook\.jsonl cannot be written"):
+        Logbook(tmp_path).write([passage(1)])
+    with pytest.raises(JournalError, match=r"logbook\.jsonl cannot be read"):
+        list(read_logbook(tmp_path))
+
+
+def test_a_link_in_its_place_is_not_followed(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.touch()
+    (tmp_path / FILE_NAME).symlink_to(elsewhere)
+    with pytest.raises(JournalError):
+        Logbook(tmp_path).write([passage(1)])
+    assert elsewhere.read_bytes() == b""
