@@ -9,7 +9,7 @@ from importlib import import_module
 
 from bench.ratio import Skipped
 
-MODULES = ("bench.xenstore", "bench.stop", "bench.coldstart")
+MODULES = ("bench.xenstore", "bench.stop", "bench.monitor", "bench.coldstart")
 
 
 def main() -> None:

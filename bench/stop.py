@@ -45,7 +45,7 @@ def measure() -> Iterator[Ratio]:
     program = Path(sys.executable).with_name("lamplighter")
     if not program.exists():
         raise Skipped(f"{program} is not installed")
-    with _host(str(program)) as lamplighter:
+    with thousand(str(program)) as lamplighter:
         lamplighter("up")
         together = lamplighter("down")
         lamplighter("up", LAST)
@@ -54,19 +54,19 @@ def measure() -> Iterator[Ratio]:
     yield Ratio(f"stop of {DOMAINS}, slowest alone", together, alone, ratio, "s", AIM, at_most=True)
 
 
-class _Commands:
+class Commands:
     """Types commands; each must end with every domain as it was wanted."""
 
     def __init__(self, program: str, folder: Path) -> None:
         self._program = program
-        self._environment = {**os.environ, "LAMPLIGHTER_CONFIG": str(folder / "lamplighter.toml")}
+        self.environment = {**os.environ, "LAMPLIGHTER_CONFIG": str(folder / "lamplighter.toml")}
 
     def __call__(self, *words: str) -> float:
         """Return how many seconds the command took."""
         began = time.perf_counter()
         done = subprocess.run(
             [self._program, "--json", *words],
-            env=self._environment,
+            env=self.environment,
             capture_output=True,
             check=False,
         )
@@ -81,7 +81,8 @@ class _Commands:
 
 
 @contextmanager
-def _host(program: str) -> Iterator[_Commands]:
+def thousand(program: str) -> Iterator[Commands]:
+    """Run an embedded host on which nothing has been started yet; give what types at it."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "domains").mkdir(mode=0o755)
@@ -94,7 +95,7 @@ def _host(program: str) -> Iterator[_Commands]:
             )
             path.chmod(0o644)
         (folder / "lamplighter.toml").write_text(CONFIGURATION)
-        commands = _Commands(program, folder)
+        commands = Commands(program, folder)
         commands("host", "start", name)
         try:
             yield commands

@@ -3,7 +3,9 @@
 It may also say:
 
     DEADLINE = 240.0          seconds for all of it
-    VARIANTS = {"trixie"}     the hosts it concerns; all of them when it says nothing
+    VARIANTS = {"trixie"}     the hosts it concerns; all of them when it says nothing, but for those
+                              with another XenStore than Debian's usual one
+    ANY_XENSTORE = True       these as well: it is about what XenStore does
     PRODUCT = False           it does not need Lamplighter to be installed
 """
 
@@ -37,11 +39,14 @@ class Scenario:
     run: Callable[[Dom0], None]
     deadline: float
     variants: frozenset[str] | None
+    any_xenstore: bool
     product: bool
 
     def concerns(self, variant: Variant) -> bool:
         """Whether it is to run on this host."""
-        return self.variants is None or variant.name in self.variants
+        if self.variants is not None:
+            return variant.name in self.variants
+        return self.any_xenstore or not variant.c_xenstored
 
 
 def all_scenarios(pattern: str = "*") -> list[Scenario]:
@@ -62,5 +67,6 @@ def _load(name: str) -> Scenario:
         run=module.run,
         deadline=float(getattr(module, "DEADLINE", DEADLINE)),
         variants=frozenset(variants) if variants else None,
+        any_xenstore=bool(getattr(module, "ANY_XENSTORE", False)),
         product=bool(getattr(module, "PRODUCT", True)),
     )

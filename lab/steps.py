@@ -8,11 +8,12 @@ if TYPE_CHECKING:
     from lab.dom0 import Dom0
 
 UNIT = "lamplighter-domains.service"
+MONITOR = "lamplighter-monitor.service"
 
 
-def runs_of(host: Dom0) -> list[dict[str, Any]]:
-    """Return the journal's runs, newest first."""
-    answer = host.lamplighter("history")
+def runs_of(host: Dom0, *, limit: int = 10) -> list[dict[str, Any]]:
+    """Return the journal's newest runs, the newest first."""
+    answer = host.lamplighter("history", "--limit", str(limit))
     assert answer.status == 0, str(answer)
     runs: list[dict[str, Any]] = answer.document["runs"]
     return runs

@@ -10,6 +10,7 @@ from lab.wheels import ROOT
 if TYPE_CHECKING:
     from lab.dom0 import Dom0
 
+ANY_XENSTORE = True
 DEADLINE = 900.0
 HOME = "/root/contract"
 PYTHON = f"{VENV}/bin/python"

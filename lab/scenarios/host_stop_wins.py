@@ -10,7 +10,6 @@ if TYPE_CHECKING:
     from lab.dom0 import Dom0
 
 DEADLINE = 700.0
-VARIANTS = {"bookworm", "trixie"}
 NAMES = [f"web-{number}" for number in range(12)]
 WANTED, UNWANTED = (f'[defaults]\nstart = "{start}"\n' for start in ("always", "never"))
 

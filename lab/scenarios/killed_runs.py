@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lab.steps import ends, runs_of
 
@@ -13,11 +13,13 @@ if TYPE_CHECKING:
 
     from lab.dom0 import Dom0
 
+    Check = Callable[[Dom0, dict[str, int], str], None]
+
 DEADLINE = 1500.0
-VARIANTS = {"bookworm", "trixie"}
-NAMES = ("db", "mail", "web")
+NAMES = ("db", "web")
 KILLS = 20
 UP = "lamplighter-guest: up"
+GOOD = {"up": {"started", "already"}, "down": {"clean"}}
 
 
 def run(host: Dom0) -> None:
@@ -32,11 +34,10 @@ def run(host: Dom0) -> None:
         killed += _kill(host, "up", part * up.seconds, _check_up)
         killed += _kill(host, "down", part * down.seconds, _check_down)
     assert killed >= KILLS, f"only {killed} of {2 * KILLS} runs were in the middle"
+    _history_tells(host)
 
 
-def _kill(
-    host: Dom0, command: str, moment: float, check: Callable[[Dom0, dict[str, int], str], None]
-) -> bool:
+def _kill(host: Dom0, command: str, moment: float, check: Check) -> bool:
     """Kill a run at this moment (in seconds), and run it again; say whether it was killed."""
     told = f"lamplighter {command}, killed after {moment:.2f} s"
     shown = {name: _shown(host, name) for name in NAMES}
@@ -50,7 +51,6 @@ def _kill(
         # Asked before its user space is there, a guest would not hear it.
         for name in NAMES:
             host.wait_for(f"{name}, {told}", partial(_comes, host, name, shown[name]))
-    _story(host, command, told)
     return killed
 
 
@@ -72,17 +72,23 @@ def _nothing_else(host: Dom0, guests: int, told: str) -> None:
     assert len(listed) == guests + 2, f"{told}: {listed}"
 
 
-def _story(host: Dom0, command: str, told: str) -> None:
-    """The run that was killed and the one after it tell of each domain, and of no force."""
-    last = runs_of(host)[:2]
-    assert last[0]["direction"] == command, f"{told}: {last}"
-    assert last[0]["ended"] is not None, f"{told}: {last}"
-    story = [ends(run) for run in last if run["direction"] == command]
-    good = {"started", "already"} if command == "up" else {"clean"}
+def _history_tells(host: Dom0) -> None:
+    """Each run has ended; and each one after a kill, with the killed one before it, tells all."""
+    runs = runs_of(host, limit=10 * KILLS)
+    for later, earlier in zip(runs, [*runs[1:], runs[-1]], strict=True):
+        assert later["ended"] is not None, later
+        if later["exit"] is not None:
+            _tells(later, earlier)
+
+
+def _tells(last: dict[str, Any], before: dict[str, Any]) -> None:
+    """Of each domain, that it is as it was wanted; and of no force."""
+    command = last["direction"]
+    story = [ends(run) for run in (last, before) if run["direction"] == command]
     for name in NAMES:
         said = {run[name]["outcome"] for run in story if name in run}
-        assert said & good, f"{told}: {name}: {story}"
-        assert not said & {"forced", "failed"}, f"{told}: {name}: {story}"
+        assert said & GOOD[command], f"{name}: {last} after {before}"
+        assert not said & {"forced", "failed"}, f"{name}: {last} after {before}"
 
 
 def _shown(host: Dom0, name: str) -> int:

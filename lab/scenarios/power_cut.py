@@ -10,7 +10,6 @@ if TYPE_CHECKING:
     from lab.dom0 import Dom0
 
 DEADLINE = 900.0
-VARIANTS = {"bookworm", "trixie"}
 REASON = "its disk makes noises"
 
 

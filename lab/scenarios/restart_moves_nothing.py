@@ -1,23 +1,22 @@
-"""A restart or reload of the unit, and installing it over itself, change no domain; a stop does."""
+"""A restart or reload of either unit, and installing them anew, change no domain; a stop does."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from lab import wheels
-from lab.steps import UNIT, outcomes, runs_of
+from lab.steps import MONITOR, UNIT, outcomes, runs_of
 
 if TYPE_CHECKING:
     from lab.dom0 import Dom0
 
 DEADLINE = 600.0
-VARIANTS = {"bookworm", "trixie"}
 
 
 def run(host: Dom0) -> None:
     for name in ("db", "mail", "web"):
         host.define(name, "prompt", on_xend_start="start")
-    host.run(f"systemctl start {UNIT}", timeout=150)
+    host.run(f"systemctl start {MONITOR} {UNIT}", timeout=150)
     assert host.lamplighter("down", "mail").status == 0
     before = host.domids()
     assert set(before) == {"db", "web"}, before
@@ -26,6 +25,9 @@ def run(host: Dom0) -> None:
     for verb in ("restart", "reload", "try-restart", "reload-or-restart", "restart"):
         host.run(f"systemctl {verb} {UNIT}", timeout=120)
         _unmoved(host, before, f"systemctl {verb}")
+    for verb in ("restart", "stop", "start", "reload-or-restart"):
+        host.run(f"systemctl {verb} {MONITOR}", timeout=120)
+        _unmoved(host, before, f"systemctl {verb} {MONITOR}")
     _install_again(host)
     _unmoved(host, before, "another installation")
     host.run(f"systemctl restart {UNIT}", timeout=120)

@@ -15,7 +15,6 @@ from tests import definitions
 if TYPE_CHECKING:
     from lab.dom0 import Dom0
 
-VARIANTS = {"bookworm", "trixie"}
 PRODUCT = False
 HOME = "/root/agreement"
 
