@@ -1,9 +1,12 @@
 """QEMU: the process, its monitor (QMP on a Unix socket), and snapshots.
 
 The image is never written: each machine has an overlay of its own, which also holds the snapshot
-of memory and devices. To go back to it a new process is begun: an emulator that goes on must not
-let its processors' time counter go back, so the host inside would find that minutes had passed
-between two instructions, and stall.
+of memory and devices. What the host inside flushes is flushed to it, so that a machine that is
+killed has lost what a power cut takes, and no more.
+
+To go back to the snapshot a new process is begun: an emulator that goes on must not let its
+processors' time counter go back, so the host inside would find that minutes had passed between two
+instructions, and stall.
 
 The processor model is Nehalem because it is the one under which dom0 stays whole under load and
 libvirt finds a model of its own; there is no hardware virtualisation here.
@@ -70,7 +73,7 @@ class Machine:
             *("-smp", "2", "-m", str(MEMORY)),
             *("-kernel", str(image.xen), "-append", f"com1=115200,8n1 console=com1 {settings}"),
             *("-initrd", f"{image.kernel} {words},{image.initrd}"),
-            *("-drive", f"file={overlay},if=virtio,format=qcow2,cache=unsafe"),
+            *("-drive", f"file={overlay},if=virtio,format=qcow2,cache=writeback"),
             *("-netdev", f"user,id=net,hostfwd=tcp:127.0.0.1:{self.port}-:22"),
             *("-device", "virtio-net-pci,netdev=net,romfile="),
             *("-chardev", f"file,id=serial,path={self.serial},append=on"),
@@ -99,8 +102,9 @@ class Machine:
         self._process = self._start("-loadvm", SNAPSHOT)
 
     def cut_power(self) -> None:
-        """Take the power from the host and give it back: what its disk has is all that is left."""
-        self.quit()
+        """Kill QEMU and start it anew: what the host had on its disk by then is all that is left."""
+        self._process.kill()
+        self._process.wait()
         self._process = self._start()
 
     def quit(self) -> None:
