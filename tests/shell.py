@@ -19,6 +19,7 @@ class Shell:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.launcher: list[str] = []  # what runs the commands, if anything does
         self.environment = {
             **os.environ,
             "LAMPLIGHTER_CONFIG": str(folder / "lamplighter.toml"),
@@ -27,7 +28,7 @@ class Shell:
 
     def type(self, *words: str, **others: Any) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [*LAMPLIGHTER, *words],
+            [*self.launcher, *LAMPLIGHTER, *words],
             env=self.environment,
             capture_output=True,
             text=True,
@@ -45,7 +46,7 @@ class Shell:
     def begin(self, *words: str) -> subprocess.Popen[str]:
         """Start a command; return once it has told of the first transition."""
         process = subprocess.Popen(
-            [*LAMPLIGHTER, *words],
+            [*self.launcher, *LAMPLIGHTER, *words],
             env=self.environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

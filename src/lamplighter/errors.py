@@ -12,6 +12,8 @@
     |-- CallFailed              call-failed     1    one call to the toolstack failed
     |   `-- CallTimedOut        call-timed-out  1    ... or did not return in time
     |-- JournalError            journal         1    the record cannot be kept
+    |   |-- JournalDamaged      journal-damaged 1    ... its file is damaged
+    |   `-- JournalForeign      journal-foreign 1    ... its file is not this version's
     |-- OutputError             output          1    the answer cannot be written
     `-- XenStoreError           xenstore        1    XenStore answered with an error's name
         `-- StoreConflict       xenstore        1    (EAGAIN) a transaction must be tried again
@@ -117,6 +119,18 @@ class JournalError(LamplighterError):
     """The journal cannot be read or written."""
 
     code = "journal"
+
+
+class JournalDamaged(JournalError):
+    """The journal's file is not whole: what it says cannot be relied on."""
+
+    code = "journal-damaged"
+
+
+class JournalForeign(JournalError):
+    """The journal's file is a newer Lamplighter's, or another program's: nobody touches it."""
+
+    code = "journal-foreign"
 
 
 class OutputError(LamplighterError):

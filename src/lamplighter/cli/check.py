@@ -6,13 +6,21 @@ host is up or not. It exits with 0 only when nothing at all is to be told.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lamplighter.cli.documents import problem_document
 from lamplighter.cli.problems import problem_text
 from lamplighter.cli.text import counted, style_of
-from lamplighter.errors import ConfigurationError
+from lamplighter.errors import (
+    ConfigurationError,
+    JournalDamaged,
+    JournalError,
+    JournalForeign,
+)
 from lamplighter.host.folders import folder_problem
+from lamplighter.host.journal_reader import JournalReader
+from lamplighter.host.journal_schema import FILE_NAME
 from lamplighter.host.systemd import conflicting_units
 from lamplighter.model.location import Location
 from lamplighter.model.policy import Problem, Roster, Start
@@ -84,6 +92,19 @@ def _host_problems(configuration: Configuration) -> list[Problem]:
     owners = {0, definition_owner(configuration)}
     folders = (configuration.host.state, configuration.host.run)
     problems = [problem for folder in folders if (problem := folder_problem(folder, owners))]
+    problems += _journal_problems(Path(configuration.host.state.value))
     if not on_embedded_host(configuration):
         problems += conflicting_units()
     return problems
+
+
+def _journal_problems(state: Path) -> list[Problem]:
+    """What is wrong with the journal's file itself; what is with its folder is told of that."""
+    try:
+        JournalReader(state).close()
+    except (JournalDamaged, JournalForeign) as error:
+        where = Location(str(state / FILE_NAME))
+        return [Problem(error.code, error.message, where, hint=error.hint)]
+    except JournalError:
+        pass
+    return []

@@ -14,6 +14,7 @@ from lamplighter.host.files import read_configuration
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from lamplighter.errors import LamplighterError
     from lamplighter.model.configuration import Configuration
 
 #: Where the configuration is when neither option nor environment names another place.
@@ -68,6 +69,10 @@ class Context:
             self.err.flush()
         except (OSError, ValueError):
             return
+
+    def warn_of(self, error: LamplighterError) -> None:
+        """Say what went wrong beside the answer, and what to do about it."""
+        self.warn(error.message + (f"\n  {error.hint}" if error.hint else ""))
 
     def warn_interrupted(self) -> None:
         """Say that the command ended before it did anything, or after it had done all."""

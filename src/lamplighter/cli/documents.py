@@ -33,6 +33,7 @@ def run_document(run: Run, problems: Iterable[Problem], exit_status: int) -> Doc
         "boot_id": run.boot_id,
         "started": _iso(run.started),
         "ended": _iso(run.ended),
+        "record_lost": run.lost or None,  # why the journal does not have all of it
     }
     return {
         "run": header,

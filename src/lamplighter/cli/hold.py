@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     import argparse
 
     from lamplighter.cli.context import Context
-    from lamplighter.model.configuration import Configuration
     from lamplighter.model.intent import Hold
 
 HELP = "keep a domain down, across reboots, until it is released"
@@ -41,7 +40,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     reason = " ".join(args.reason.split())
     if not reason or len(reason) > LONGEST_REASON:
         raise UsageError(f"--reason: expected a sentence of at most {LONGEST_REASON} characters")
-    hold = asyncio.run(_hold(args.domain, reason, context.configuration()))
+    hold = asyncio.run(_hold(args.domain, reason, context))
     if args.now:
         context.warn(f"{hold.name} is {hold.told}")
         return carry_out(Direction.DOWN, [hold.name], context)
@@ -55,5 +54,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     return 0
 
 
-async def _hold(given: str, reason: str, configuration: Configuration) -> Hold:
-    return await hold_domain(await find_domain(given, configuration), reason, configuration)
+async def _hold(given: str, reason: str, context: Context) -> Hold:
+    configuration = context.configuration()
+    named = await find_domain(given, configuration)
+    return await hold_domain(named, reason, configuration, context.warn)

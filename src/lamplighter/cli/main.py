@@ -149,7 +149,7 @@ def tell_error(error: LamplighterError, context: Context) -> None:
             tell_error(error, replace(context, as_json=False))
             tell_error(lost, context)
     else:
-        context.warn(error.message + (f"\n  {error.hint}" if error.hint else ""))
+        context.warn_of(error)
 
 
 def _dispatch(argv: Sequence[str], context: Context) -> int:

@@ -15,10 +15,11 @@ from lamplighter.service.planning import make_plan
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from lamplighter.cli.context import Context
     from lamplighter.cli.text import Style
+    from lamplighter.errors import LamplighterError
     from lamplighter.model.configuration import Configuration
     from lamplighter.model.plan import Plan, Step
     from lamplighter.model.policy import Problem
@@ -44,7 +45,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, context: Context) -> int:
     """Do it; return the exit status."""
     configuration = context.configuration()
-    plan, problems = asyncio.run(_plan(Direction(args.direction), args.names, configuration))
+    plan, problems = asyncio.run(
+        _plan(Direction(args.direction), args.names, configuration, context.warn_of)
+    )
     if context.as_json:
         context.print_json(plan_document(plan, problems))
     else:
@@ -57,9 +60,10 @@ async def _plan(
     direction: Direction,
     names: Sequence[str],
     configuration: Configuration,
+    tell: Callable[[LamplighterError], None],
 ) -> tuple[Plan, Sequence[Problem]]:
     async with open_host(configuration) as host:
-        return await make_plan(host, direction, names), host.roster.problems
+        return await make_plan(host, direction, names, tell), host.roster.problems
 
 
 def plan_text(plan: Plan, style: Style) -> str:

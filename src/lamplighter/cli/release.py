@@ -23,7 +23,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, context: Context) -> int:
     """Do it; return the exit status."""
-    name, hold = asyncio.run(release_domain(args.domain, context.configuration()))
+    configuration = context.configuration()
+    name, hold = asyncio.run(release_domain(args.domain, configuration, context.warn))
     if context.as_json:
         context.print_json(hold_document(name, None))
     elif hold is None:

@@ -27,11 +27,13 @@ _UNDONE = (Outcome.SKIPPED, Outcome.UNKNOWN)
 
 def report(run: Run, seconds: float, style: Style, *, toolstack: str = "") -> str:
     """Tell how a run ended; ``seconds`` is how long it took in host seconds."""
-    if not run.results:
-        return nothing_to_do(run.direction)
-    parts = [outcome_table(run.results, style), summary(run, seconds, style)]
+    parts = [nothing_to_do(run.direction)]
+    if run.results:
+        parts = [outcome_table(run.results, style), summary(run, seconds, style)]
     if any(not result.good for result in run.results):
         parts[-1] += f"\n{_advice(run, toolstack)}"
+    if run.lost:
+        parts.append(style.paint(printable(run.lost), "bad"))
     return "\n\n".join(parts)
 
 

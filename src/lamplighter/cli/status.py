@@ -25,9 +25,9 @@ from lamplighter.errors import (
 from lamplighter.host.journal_reader import JournalReader
 from lamplighter.host.monitor_socket import ask_monitor
 from lamplighter.model.domain import DOM0
-from lamplighter.model.intent import Intents
 from lamplighter.service.conversation import Conversation
 from lamplighter.service.host import open_host
+from lamplighter.service.intents import read_intents
 from lamplighter.service.roster import definition_owner, load_roster
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from lamplighter.engine.status import Row
     from lamplighter.model.configuration import Configuration
     from lamplighter.model.domain import Sighting
+    from lamplighter.model.intent import Intents
     from lamplighter.model.passage import Passage, Watched
     from lamplighter.model.policy import Roster
     from lamplighter.model.run import Trace
@@ -90,8 +91,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
             context.print(_monitor_text(look.watched))
         tell_stray_problems(look.roster.problems, {row.name for row in rows}, context)
         if look.error is not None:
-            hint = f"\n  {look.error.hint}" if look.error.hint else ""
-            context.warn(f"{look.error.message}{hint}")
+            context.warn_of(look.error)
     return status
 
 
@@ -141,15 +141,19 @@ def _record(
     configuration: Configuration, boot_id: str, context: Context
 ) -> tuple[Mapping[str, Trace], Intents]:
     """Read what runs wrote since the host booted, and intent; status goes on without them."""
+    troubles: list[JournalError] = []
+    intents, traces = read_intents(configuration, troubles.append), {}
     try:
         reader = JournalReader(Path(configuration.host.state.value))
         try:
-            return reader.traces(boot_id) if boot_id else {}, reader.intents()
+            traces = reader.traces(boot_id) if boot_id else {}
         finally:
             reader.close()
     except JournalError as error:
-        context.warn(f"{error.message}\n  {error.hint}")
-        return {}, Intents(trouble=error.message)
+        troubles.append(error)
+    if troubles:
+        context.warn_of(troubles[0])
+    return traces, intents
 
 
 def _exit_status(rows: Sequence[Row], roster: Roster) -> int:

@@ -9,7 +9,10 @@ on virtual time.
 
 A write that SQLite refuses for what it says (such as a run that does not exist) fails alone; a
 database that cannot be written fails the whole group with ``JournalError``, and a later write
-tries again, so a disk that was full for a while loses only what was written meanwhile.
+tries again, so a disk that was full for a while loses only what was written meanwhile. A database
+that was moved away under a run's hands would take its record along, so that is looked for.
+
+Intents and holds are in a copy, too, before they are committed (``host/intent_copy``).
 """
 
 from __future__ import annotations
@@ -20,8 +23,12 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, NamedTuple
 
 from lamplighter.errors import JournalError
+from lamplighter.host import journal_words as words
+from lamplighter.host.intent_copy import write_copy
+from lamplighter.host.journal_opening import journal_error, open_writer
 from lamplighter.host.journal_reader import JournalReader
-from lamplighter.host.journal_schema import FILE_NAME, journal_error, open_writer
+from lamplighter.host.journal_schema import FILE_NAME
+from lamplighter.host.journal_words import storable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,10 +58,16 @@ class Journal:
         connection: sqlite3.Connection,
         directory: Path,
         executor: ThreadPoolExecutor | None,
+        told: str = "",
     ) -> None:
-        """Take over an open connection; ``Journal.open`` makes one."""
+        """Take over an open connection; ``Journal.open`` makes one.
+
+        ``told`` is for a person: why this journal had to be begun anew, if it had to.
+        """
+        self.told = told
         self._connection = connection
         self._path = directory / FILE_NAME
+        self._identity = self._look_at_file()
         self._executor = executor
         self._reader = JournalReader(directory)
         self._waiting: list[_Write] = []
@@ -62,10 +75,13 @@ class Journal:
 
     @classmethod
     def open(cls, directory: Path, *, threaded: bool = True) -> Journal:
-        """Open ``state.db`` in this directory, creating both; raise ``JournalError``."""
-        connection = open_writer(directory)
+        """Open ``state.db`` in this directory, creating both; raise ``JournalError``.
+
+        One that is damaged or gone is begun anew: see ``host/journal_opening`` and ``told``.
+        """
+        connection, told = open_writer(directory)
         executor = ThreadPoolExecutor(1, thread_name_prefix="journal") if threaded else None
-        return cls(connection, directory, executor)
+        return cls(connection, directory, executor, told)
 
     async def begin(self, direction: Direction, boot_id: str, started: datetime) -> int:
         """Write that a run begins; return its number. Raise ``JournalError``."""
@@ -81,12 +97,12 @@ class Journal:
             "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 run,
-                _storable(transition.name),
+                storable(transition.name),
                 None if transition.uuid is None else str(transition.uuid),
                 transition.domid,
                 transition.before.value,
                 transition.after.value,
-                _storable(transition.detail),
+                storable(transition.detail),
                 transition.at.isoformat(),
             ),
         )
@@ -98,12 +114,12 @@ class Journal:
             "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 run,
-                _storable(result.name),
+                storable(result.name),
                 None if result.uuid is None else str(result.uuid),
                 result.domid,
                 result.outcome.value,
                 result.seconds,
-                _storable(result.note),
+                storable(result.note),
                 int(result.good),
                 at.isoformat(),
             ),
@@ -124,43 +140,15 @@ class Journal:
 
     async def intend(self, intent: Intent) -> None:
         """Write what a domain is meant to be from now on. Raise ``JournalError``."""
-        await self._write(
-            "INSERT OR REPLACE INTO intent "
-            "(domain, name, meant, reason, said_by, at, boot_id, domid) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                _storable(intent.domain),
-                _storable(intent.name),
-                intent.meant.value,
-                _storable(intent.reason),
-                _storable(intent.said_by),
-                intent.at.isoformat(),
-                intent.boot_id,
-                intent.domid,
-            ),
-        )
+        await self._write(words.INTEND, words.intent_values(intent))
 
     async def hold(self, hold: Hold) -> None:
         """Write that a domain is held from now on; a new reason replaces an old one."""
-        await self._write(
-            "INSERT INTO hold (domain, name, reason, said_by, at) VALUES (?, ?, ?, ?, ?) "
-            "ON CONFLICT (domain) WHERE released IS NULL "
-            "DO UPDATE SET reason = excluded.reason, said_by = excluded.said_by, at = excluded.at",
-            (
-                _storable(hold.domain),
-                _storable(hold.name),
-                _storable(hold.reason),
-                _storable(hold.said_by),
-                hold.at.isoformat(),
-            ),
-        )
+        await self._write(words.HOLD, words.hold_values(hold))
 
     async def release(self, domain: str, said_by: str, at: datetime) -> None:
         """Write that nobody holds a domain any more; ``domain`` is its key."""
-        await self._write(
-            "UPDATE hold SET released = ?, released_by = ? WHERE domain = ? AND released IS NULL",
-            (at.isoformat(), _storable(said_by), domain),
-        )
+        await self._write(words.RELEASE, (at.isoformat(), storable(said_by), domain))
 
     def intents(self) -> Intents:
         """Return what is meant of each domain; see ``JournalReader.intents``."""
@@ -229,10 +217,17 @@ class Journal:
 
     def _commit(self, group: Sequence[_Write]) -> list[int | JournalError]:
         """Write a group in one transaction; return each one's row number or error."""
+        if self._look_at_file() != self._identity:
+            return [self._moved()] * len(group)
         try:
             self._connection.execute("BEGIN IMMEDIATE")
             answers = [self._execute(write) for write in group]
+            if any(write.statement in words.WORDS for write in group):
+                write_copy(self._path.parent, self._said())
             self._connection.execute("COMMIT")
+        except JournalError as error:
+            self._roll_back()
+            return [error] * len(group)
         except sqlite3.Error as error:
             if isinstance(error, sqlite3.ProgrammingError):
                 return [self._closed()] * len(group)
@@ -240,6 +235,15 @@ class Journal:
             failure = journal_error(error, self._path, "written")
             return [failure] * len(group)
         return answers
+
+    def _said(self) -> Intents:
+        try:
+            return words.said(self._connection)
+        except ValueError as error:
+            raise JournalError(
+                f"the journal {self._path} holds an intent or hold that is none: {error}",
+                hint="nothing is written that could not be copied; lamplighter history may tell",
+            ) from error
 
     def _execute(self, write: _Write) -> int | JournalError:
         try:
@@ -255,6 +259,20 @@ class Journal:
         except sqlite3.Error:
             return  # a full disk may have rolled it back already; the next BEGIN will tell
 
+    def _look_at_file(self) -> tuple[int, int] | None:
+        """Say which file has the journal's name now; None: none has."""
+        try:
+            found = self._path.stat()
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino
+
+    def _moved(self) -> JournalError:
+        return JournalError(
+            f"the journal {self._path} was moved or removed while it was written to",
+            hint="the next run begins anew where it was; this one's record is not in it",
+        )
+
     def _closed(self) -> JournalError:
         return JournalError(f"the journal {self._path} is closed")
 
@@ -264,11 +282,6 @@ def _tell(done: asyncio.Future[int], answer: int | JournalError) -> None:
         return
     if isinstance(answer, JournalError):
         # One error may answer many; each gets its own traceback.
-        done.set_exception(JournalError(answer.message, hint=answer.hint))
+        done.set_exception(type(answer)(answer.message, hint=answer.hint))
     else:
         done.set_result(answer)
-
-
-def _storable(text: str) -> str:
-    """Make lone surrogates, which no database takes, readable escapes."""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -12,8 +12,11 @@ from typing import TYPE_CHECKING, TypeVar
 from uuid import UUID
 
 from lamplighter.errors import JournalError
-from lamplighter.host.journal_schema import FILE_NAME, journal_error, open_reader
-from lamplighter.model.intent import Hold, Intent, Intents, Meant, PastHold
+from lamplighter.host.intent_copy import read_copy
+from lamplighter.host.journal_opening import journal_error, open_reader
+from lamplighter.host.journal_schema import FILE_NAME
+from lamplighter.host.journal_words import HELD, MEANT, to_hold, to_intents
+from lamplighter.model.intent import Intents, PastHold
 from lamplighter.model.lifecycle import Phase
 from lamplighter.model.outcome import Outcome, Result
 from lamplighter.model.plan import Direction
@@ -86,16 +89,16 @@ class JournalReader:
         return self._parse(lambda rows: _traces(rows, settled), moved)
 
     def intents(self) -> Intents:
-        """Return what each domain is meant to be, and what is held."""
+        """Return what each domain is meant to be, and what is held.
+
+        Where there is no journal, that is what its copy says: the next run begins with it.
+        """
+        if not self._has("run"):
+            return read_copy(self._path.parent) or Intents()
         if not self._has("hold"):  # written by version 1, which knew neither
             return Intents()
-        meant = self._ask(
-            "SELECT domain, name, meant, reason, said_by, at, boot_id, domid FROM intent", {}
-        )
-        holds = self._ask(
-            "SELECT domain, name, reason, said_by, at FROM hold WHERE released IS NULL", {}
-        )
-        return self._parse(lambda rows: _intents(rows, holds), meant)
+        meant, holds = self._ask(MEANT, {}), self._ask(HELD, {})
+        return self._parse(lambda rows: to_intents(rows, holds), meant)
 
     def holds_in_force(self) -> list[PastHold]:
         """Return the holds that nobody has released, by name."""
@@ -228,31 +231,9 @@ def _traces(moved: list[Row], settled: list[Row]) -> dict[str, Trace]:
     return traces
 
 
-def _intents(meant: list[Row], holds: list[Row]) -> Intents:
-    said = [
-        Intent(
-            str(row[0]),
-            str(row[1]),
-            Meant(row[2]),
-            str(row[3]),
-            str(row[4]),
-            _at(row[5]),
-            str(row[6]),
-            None if row[7] is None else _int(row[7]),
-        )
-        for row in meant
-    ]
-    held = [_hold(row) for row in holds]
-    return Intents({one.domain: one for one in said}, {one.domain: one for one in held})
-
-
-def _hold(row: Row) -> Hold:
-    return Hold(str(row[0]), str(row[1]), str(row[2]), str(row[3]), _at(row[4]))
-
-
 def _past_hold(row: Row) -> PastHold:
     released = None if row[5] is None else _at(row[5])
-    return PastHold(_hold(row), released, "" if row[6] is None else str(row[6]))
+    return PastHold(to_hold(row), released, "" if row[6] is None else str(row[6]))
 
 
 def _transition(row: Row) -> Transition:

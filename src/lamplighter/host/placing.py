@@ -54,7 +54,7 @@ def place_file(path: Path, content: bytes, *, keep: bool = False) -> Placed:
         else:
             how = Placing.CREATED
             _make_folders(path.parent)
-        _write(path, content)
+        write_whole(path, content, 0o644)
     except OSError as error:
         raise _cannot(path, error) from error
     return Placed(path, how)
@@ -76,19 +76,12 @@ def place_folder(path: Path, mode: int) -> Placed:
     return Placed(path, Placing.CREATED)
 
 
-def _make_folders(path: Path) -> None:
-    """Create missing folders so that others can look into them, whatever the umask is."""
-    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
-    for folder in reversed(missing):
-        folder.mkdir()
-        folder.chmod(0o755)
-
-
-def _write(path: Path, content: bytes) -> None:
+def write_whole(path: Path, content: bytes, mode: int) -> None:
+    """Replace a file by one with this content and mode, on disk when this returns; ``OSError``."""
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(descriptor, "wb") as file:
-            os.fchmod(descriptor, 0o644)
+            os.fchmod(descriptor, mode)
             file.write(content)
             file.flush()
             os.fsync(descriptor)
@@ -102,6 +95,14 @@ def _write(path: Path, content: bytes) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def _make_folders(path: Path) -> None:
+    """Create missing folders so that others can look into them, whatever the umask is."""
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    for folder in reversed(missing):
+        folder.mkdir()
+        folder.chmod(0o755)
 
 
 def _mode(path: Path) -> int:

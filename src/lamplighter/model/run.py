@@ -26,7 +26,10 @@ class Transition(NamedTuple):
 
 
 class Run(NamedTuple):
-    """One execution of a plan. ``ended`` and ``exit`` are None while it runs or if it died."""
+    """One execution of a plan. ``ended`` and ``exit`` are None while it runs or if it died.
+
+    ``lost`` is why the journal does not have all of it; only the run itself knows that.
+    """
 
     id: int
     direction: Direction
@@ -35,6 +38,7 @@ class Run(NamedTuple):
     ended: datetime | None
     exit: int | None
     results: tuple[Result, ...] = ()
+    lost: str = ""
 
 
 class LooseEnd(NamedTuple):

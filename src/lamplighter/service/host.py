@@ -105,5 +105,5 @@ async def open_host(configuration: Configuration, *, writing: bool = False) -> A
                 host.journal = Journal.open(Path(settings.state.value))
                 stack.push_async_callback(host.journal.close)
             except JournalError as error:
-                host.journal_trouble = f"there will be no record of this run: {error}"
+                host.journal_trouble = f"there is no record of this run, which goes on: {error}"
         yield host

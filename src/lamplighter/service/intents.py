@@ -1,16 +1,20 @@
 """Intent, read before a run, learned from what is seen, and written before anything is done.
 
-What is decided is in ``engine/intent``. Intents that cannot be read are a trouble of their own:
-nobody then knows which domains are held (``Intents.trouble``).
+What is decided is in ``engine/intent``. Where the journal cannot be read, its copy is believed:
+both say the same (``host/intent_copy``). Not so where it is a newer version's: that may know of
+reasons to leave a domain alone that this one has never heard of. Intents that cannot be read at
+all are a trouble of their own: nobody then knows which domains are held (``Intents.trouble``).
 """
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lamplighter.engine import intent
-from lamplighter.errors import JournalError
+from lamplighter.errors import JournalError, JournalForeign
+from lamplighter.host.intent_copy import read_copy
 from lamplighter.host.journal_reader import JournalReader
 from lamplighter.host.logbook import read_logbook
 from lamplighter.model.intent import Hold, Intents, Meant
@@ -19,7 +23,7 @@ from lamplighter.model.plan import Direction
 from lamplighter.service.recovery import epitaph
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from lamplighter.host.journal import Journal
     from lamplighter.model.configuration import Configuration
@@ -35,16 +39,33 @@ if TYPE_CHECKING:
 OURSELVES = "lamplighter"
 
 
-def read_intents(configuration: Configuration) -> Intents:
-    """Read what is meant of each domain; never raises: see ``Intents.trouble``."""
+def read_intents(
+    configuration: Configuration, tell: Callable[[JournalError], None] | None = None
+) -> Intents:
+    """Read what is meant of each domain; never raises: see ``Intents.trouble``.
+
+    ``tell`` is told why the journal could not be read, if it could not.
+    """
+    directory = Path(configuration.host.state.value)
     try:
-        reader = JournalReader(Path(configuration.host.state.value))
+        reader = JournalReader(directory)
         try:
             return reader.intents()
         finally:
             reader.close()
     except JournalError as error:
+        if tell is not None:
+            tell(error)
+        return _from_copy(directory, error)
+
+
+def _from_copy(directory: Path, error: JournalError) -> Intents:
+    if isinstance(error, JournalForeign):
         return Intents(trouble=error.message)
+    with suppress(JournalError):
+        if (copy := read_copy(directory)) is not None:
+            return copy
+    return Intents(trouble=error.message)
 
 
 async def learn_intents(host: Host, sightings: Sequence[Sighting], intents: Intents) -> Intents:

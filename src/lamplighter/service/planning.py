@@ -52,10 +52,18 @@ async def look(host: Host) -> Sequence[Sighting]:
     raise AssertionError("the last attempt returns or raises")
 
 
-async def make_plan(host: Host, direction: Direction, names: Sequence[str]) -> Plan:
-    """Look at the host and plan; raise ``UsageError`` for a domain nobody knows."""
+async def make_plan(
+    host: Host,
+    direction: Direction,
+    names: Sequence[str],
+    tell: Callable[[JournalError], None] | None = None,
+) -> Plan:
+    """Look at the host and plan; raise ``UsageError`` for a domain nobody knows.
+
+    ``tell`` is told why the journal could not be read, if it could not.
+    """
     sightings, creating = await _look(host, direction)
-    intents = read_intents(host.configuration)
+    intents = read_intents(host.configuration, tell)
     return await _plan(host, direction, names, sightings, Past(intents, creating=creating))
 
 
@@ -68,6 +76,8 @@ async def prepare(
     """
     began = host.clock.monotonic()
     sightings, creating = await _look(host, direction)
+    if host.journal is not None and host.journal.told:
+        tell(host.journal.told)
     recovery = Recovery(host)
     for message in await recovery.look(sightings):
         tell(message)

@@ -42,7 +42,7 @@ class Runner:
         self._interrupted = ""
         self._dropped = False
         self._id = 0
-        self._journal_lost = False
+        self._lost = ""
 
     async def run(self, plan: Plan, look_again: Look | None = None) -> Run:
         """Return when every domain's part of the plan has ended.
@@ -60,8 +60,16 @@ class Runner:
         ended, status = clock.wall(), int(not all(result.good for result in results))
         if self._host.journal is not None and self._id:
             await self._keep(self._host.journal.finish(self._id, ended, status))
-        boot_id = self._host.boot_id
-        return Run(self._id, plan.direction, boot_id, started, ended, status, tuple(results))
+        return Run(
+            self._id,
+            plan.direction,
+            self._host.boot_id,
+            started,
+            ended,
+            status,
+            tuple(results),
+            self._lost,
+        )
 
     def interrupt(self, why: str) -> None:
         """Begin nothing new and wait for nothing more; a second time: drop what is under way.
@@ -165,14 +173,14 @@ class Runner:
     async def _begin(self, plan: Plan) -> None:
         journal = self._host.journal
         if journal is None:
-            self._listener.said(self._host.journal_trouble)
+            self._tell_loss(self._host.journal_trouble)
             return
         try:
             self._id = await journal.begin(
                 plan.direction, self._host.boot_id, self._host.clock.wall()
             )
         except JournalError as error:
-            self._tell_loss(error)
+            self._tell_loss(f"there is no record of this run, which goes on: {error}")
 
     async def _record(self, transition: Transition) -> None:
         if self._host.journal is not None and self._id:
@@ -199,12 +207,13 @@ class Runner:
         try:
             await record
         except JournalError as error:
-            self._tell_loss(error)
+            self._tell_loss(f"the record of this run, which goes on, is not whole: {error}")
 
-    def _tell_loss(self, error: JournalError) -> None:
-        if not self._journal_lost:
-            self._journal_lost = True
-            self._listener.said(f"the record of this run is lost, the run goes on: {error}")
+    def _tell_loss(self, why: str) -> None:
+        """Tell it once: what was lost first is why the rest is lost, too, or will not be."""
+        if not self._lost:
+            self._lost = why
+            self._listener.said(why)
 
 
 def _settled_already(step: Step) -> Result:

@@ -119,15 +119,16 @@ class UnitStatus:
 def final_text(run: Run) -> str:
     """How a run ended: each outcome and how often, and by name the domains that need attention."""
     done = _DONE[run.direction]
+    lost = "; its record is lost, the journal of the unit tells why" if run.lost else ""
     if not run.results:
-        return f"{done}: there was no domain to {_THING[run.direction]}"
+        return f"{done}: there was no domain to {_THING[run.direction]}{lost}"
     counts = Counter(result.outcome for result in run.results)
     parts = []
     for outcome, count in counts.most_common():
         bad = sorted(r.name for r in run.results if r.outcome is outcome and not r.good)
         parts.append(f"{count} {outcome.value}" + (f" ({_listed(bad)})" if bad else ""))
     domains = "domain" if len(run.results) == 1 else "domains"
-    return f"{done}, {len(run.results)} {domains}: {', '.join(parts)}"
+    return f"{done}, {len(run.results)} {domains}: {', '.join(parts)}{lost}"
 
 
 @asynccontextmanager

@@ -91,7 +91,8 @@ def test_is_for_its_owner_alone(tmp_path: Path) -> None:
         await journal.begin(Direction.UP, "b", AT)
         assert stat.S_IMODE(state.stat().st_mode) == 0o700
         modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in state.iterdir()}
-        assert modes == dict.fromkeys(("state.db", "state.db-wal", "state.db-shm"), 0o600)
+        files = ("state.db", "state.db-wal", "state.db-shm", "intent.json")
+        assert modes == dict.fromkeys(files, 0o600)
 
     in_thread(state, look)
 
@@ -331,13 +332,13 @@ def opened_both_ways(directory: Path) -> list[JournalError]:
     return errors
 
 
-def test_garbage_is_told_and_left_alone(tmp_path: Path) -> None:
+def test_garbage_without_a_copy_of_holds_is_told_and_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "state.db"
     path.write_bytes(b"this is no database at all" * 100)
     for error in opened_both_ways(tmp_path):
         assert f"{path} cannot be" in error.message
         assert "file is not a database" in error.message
-        assert error.hint.startswith(f"move it aside (mv {path} {path}.old)")
+        assert error.hint.endswith(f"if none is held, move it aside (mv {path} {path}.old)")
     assert path.read_bytes().startswith(b"this is no database")
 
 

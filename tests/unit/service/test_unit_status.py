@@ -199,6 +199,11 @@ def test_only_the_domains_that_need_attention_have_their_names_told(run: Run, to
     assert final_text(run) == told
 
 
+def test_a_record_that_was_lost_is_told() -> None:
+    told = final_text(run_of(result("web"))._replace(lost="the disk is full"))
+    assert told.startswith("stopped, 1 domain: 1 clean; its record is lost")
+
+
 def test_an_interrupted_run_says_by_what() -> None:
     status = UnitStatus(Direction.UP, active=True)
     status.ended(run_of(direction=Direction.UP), "SIGTERM")

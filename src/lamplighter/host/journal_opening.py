@@ -1,0 +1,265 @@
+"""Opening the journal's database, and beginning a new one where it is damaged or gone.
+
+What is opened for writing is looked through first (``PRAGMA quick_check``, a second for every
+gigabyte or so): a page that was torn years ago must not come to light in the middle of a decision.
+Then there are four kinds of it:
+
+- It is whole, perhaps of an earlier version: that is migrated, in one transaction.
+- There is none, or an empty file: a new one is begun.
+- It is damaged: it is kept aside (``host/aside``), and a new one is begun.
+- It is a newer Lamplighter's, or another program's: ``JournalForeign``. What it says would be
+  guessed at, so nothing is written to it and it is not moved.
+
+A new one begins with the intents and holds of the copy (``host/intent_copy``), in the transaction
+that makes its tables, so that there never is a journal that has forgotten them. Without a copy
+that can be relied on, a damaged journal stays where it is: nobody knows which domains are held,
+and only a person can say that none is.
+
+Readers move nothing, and wait for nobody.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from contextlib import suppress
+from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import quote
+
+from lamplighter.errors import JournalDamaged, JournalError, JournalForeign
+from lamplighter.host import intent_copy
+from lamplighter.host.aside import alone_in, set_aside
+from lamplighter.host.clock import LoopClock
+from lamplighter.host.journal_schema import APPLICATION_ID, FILE_NAME, MIGRATIONS
+from lamplighter.host.journal_words import said, say
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from lamplighter.model.intent import Intents
+
+#: Seconds a writer waits for another one, and a reader for a checkpoint.
+BUSY_SECONDS = 10.0
+
+_DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+_ADVICE = {
+    sqlite3.SQLITE_FULL: "make room on the file system that holds it",
+    sqlite3.SQLITE_READONLY: "it must be writable: mount its file system read-write, run as root",
+    sqlite3.SQLITE_CANTOPEN: "[host] state must name a directory this user may read and write",
+    sqlite3.SQLITE_PERM: "[host] state must name a directory this user may read and write",
+    sqlite3.SQLITE_IOERR: "its file system is full (df shows) or its disk fails (dmesg shows)",
+    sqlite3.SQLITE_BUSY: "another program keeps it locked: fuser -v shows which",
+    sqlite3.SQLITE_LOCKED: "another program keeps it locked: fuser -v shows which",
+}
+_MOVE_ASIDE = "move it aside (mv {path} {path}.old): a new one is begun, the old one keeps its past"
+_WILL_RENEW = (
+    "the next lamplighter up or down keeps it aside and begins a new one, "
+    "with the intents and holds of {copy}"
+)
+_UNKNOWN_HOLDS = (
+    "there is no copy of intents and holds to begin a new one from, so no domain is started unless "
+    "it is named; if none is held, move it aside (mv {path} {path}.old)"
+)
+
+
+class Opened(NamedTuple):
+    """A database that can be written, and what a person should know of how it came to be."""
+
+    connection: sqlite3.Connection
+    told: str = ""
+
+
+def open_writer(directory: Path) -> Opened:
+    """Open the database for writing, creating directory and tables; raise ``JournalError``."""
+    path = directory / FILE_NAME
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return _open(path)
+    except JournalDamaged:
+        with alone_in(directory) as folder:
+            return _open_anew(path, folder)
+    except OSError as error:
+        raise JournalError(
+            f"the journal {path} cannot be opened: {error.strerror}",
+            hint="[host] state must name a directory this user may read and write",
+        ) from error
+
+
+def open_reader(directory: Path) -> sqlite3.Connection | None:
+    """Open the database for reading only; None when there is none yet; raise ``JournalError``.
+
+    It never waits for a run that writes, and works on a read-only file system.
+    """
+    path = directory / FILE_NAME
+    try:
+        if path.stat().st_size == 0:
+            return None
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise JournalError(
+            f"the journal {path} cannot be read: {error.strerror}",
+            hint="run as a user who may read it, such as root",
+        ) from error
+    # Without -shm beside it, a reader of a WAL database would have to create one.
+    writable = os.access(directory, os.W_OK, effective_ids=True)
+    frozen = not writable and not path.with_name(f"{FILE_NAME}-wal").exists()
+    connection = _connect(path, "ro", immutable=frozen)
+    try:
+        _check_owner(connection, path)
+        if _version(connection) == 0:  # created, and its maker died before the first table
+            connection.close()
+            return None
+    except sqlite3.Error as error:
+        connection.close()
+        raise journal_error(error, path, "read") from error
+    except JournalError:
+        connection.close()
+        raise
+    return connection
+
+
+def journal_error(error: sqlite3.Error, path: Path, done: str) -> JournalError:
+    """Put what SQLite says into our words; ``done`` is what could not be done to the file."""
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+    message = f"the journal {path} cannot be {done}: {error}"
+    if code in _DAMAGE:
+        return _damaged(message, path)
+    return JournalError(message, hint=_ADVICE.get(code, _MOVE_ASIDE.format(path=path)))
+
+
+def _damaged(message: str, path: Path) -> JournalDamaged:
+    known = intent_copy.copy_is_whole(path.parent)
+    advice = _WILL_RENEW if known else _UNKNOWN_HOLDS
+    copy = path.with_name(intent_copy.FILE_NAME)
+    return JournalDamaged(message, hint=advice.format(path=path, copy=copy))
+
+
+# --- for writing -----------------------------------------------------------------------------
+
+
+def _open_anew(path: Path, folder: int) -> Opened:
+    """Begin a new database beside the damaged one, unless somebody else just has."""
+    try:
+        return _open(path)
+    except JournalDamaged as damage:
+        if not intent_copy.copy_is_whole(path.parent):
+            raise
+        aside = set_aside(folder, path, LoopClock().wall())
+        told = f"{damage.message}; it is kept as {aside}"
+    try:
+        opened = _open(path)
+    except JournalError as error:
+        raise JournalError(f"{told}; {error.message}", hint=error.hint) from error
+    return opened._replace(told=f"{told}\n  {_begun(opened.connection, path)}")
+
+
+def _open(path: Path) -> Opened:
+    # SQLite would create it by the umask; its -wal and -shm take the mode over from it.
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    connection = _connect(path, "rw")
+    try:
+        # Before anything is written: a stranger's database must stay as it is.
+        _check_owner(connection, path)
+        _check_whole(connection, path)
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA foreign_keys = ON")
+        lost = _migrate(connection, path)
+    except sqlite3.Error as error:
+        connection.close()
+        raise journal_error(error, path, "opened") from error
+    except JournalError:
+        connection.close()
+        raise
+    if not lost:
+        return Opened(connection)
+    return Opened(connection, f"the journal {path} is gone\n  {_begun(connection, path)}")
+
+
+def _begun(connection: sqlite3.Connection, path: Path) -> str:
+    now, copy = said(connection), path.with_name(intent_copy.FILE_NAME)
+    return (
+        f"a new one is begun with the intents ({len(now.meant)}) and holds ({len(now.holds)}) "
+        f"of {copy}; history forgets the runs before this one"
+    )
+
+
+def _connect(path: Path, mode: str, *, immutable: bool = False) -> sqlite3.Connection:
+    uri = f"file:{quote(os.fspath(path))}?mode={mode}" + ("&immutable=1" if immutable else "")
+    try:
+        return sqlite3.connect(
+            uri,
+            uri=True,
+            timeout=BUSY_SECONDS,
+            isolation_level=None,
+            check_same_thread=False,
+        )
+    except sqlite3.Error as error:
+        raise journal_error(error, path, "opened") from error
+
+
+def _check_owner(connection: sqlite3.Connection, path: Path) -> None:
+    """Raise ``JournalForeign`` for another program's database and for one of a later version."""
+    (marked,) = connection.execute("PRAGMA application_id").fetchone()
+    (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    if marked != APPLICATION_ID and tables:
+        raise JournalForeign(
+            f"{path} is a database, but not Lamplighter's",
+            hint=_MOVE_ASIDE.format(path=path),
+        )
+    version = _version(connection)
+    if version > len(MIGRATIONS):
+        raise JournalForeign(
+            f"the journal {path} was written by a newer Lamplighter: it has version {version}, "
+            f"this one knows {len(MIGRATIONS)}",
+            hint="use the newer Lamplighter; it alone knows which domains must not be started",
+        )
+
+
+def _check_whole(connection: sqlite3.Connection, path: Path) -> None:
+    (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    if found != "ok":
+        raise _damaged(f"the journal {path} is damaged: {' '.join(found.split())}", path)
+
+
+def _migrate(connection: sqlite3.Connection, path: Path) -> bool:
+    """Bring the tables up to date, and copy and journal into agreement.
+
+    Returns whether there had been a journal that is gone, as a copy without one tells.
+    """
+    copy: Intents | None = None
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        _check_owner(connection, path)
+        before = _version(connection)
+        if before == 0:
+            copy = intent_copy.read_copy(path.parent)
+        for version in range(before, len(MIGRATIONS)):
+            for statement in MIGRATIONS[version]:
+                connection.execute(statement)
+            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            connection.execute(f"PRAGMA user_version = {version + 1}")
+        if copy is not None:
+            say(connection, copy)
+        _refresh_copy(connection, path)
+        connection.execute("COMMIT")
+    except (sqlite3.Error, JournalError):
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+    return copy is not None
+
+
+def _refresh_copy(connection: sqlite3.Connection, path: Path) -> None:
+    """Make the copy say what the journal says, when that can be done: nothing hangs on it yet."""
+    with suppress(JournalError, ValueError):
+        now = said(connection)
+        if not intent_copy.copy_is_whole(path.parent) or intent_copy.read_copy(path.parent) != now:
+            intent_copy.write_copy(path.parent, now)
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    return int(version)

@@ -1,0 +1,307 @@
+"""A state database that is damaged, gone, newer or without room never moves a domain wrongly.
+
+Each command is a process, at an embedded host whose time passes fast. In these stories ``held`` is
+kept down by an administrator, and starting it would be the wrong action.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import subprocess
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.shell import Shell, outcomes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+CONFIGURATION = """\
+[host]
+toolstack = "embedded"
+definitions = ["domains/*.cfg"]
+state = "state"
+run = "run"
+
+[defaults]
+start = "always"
+
+[domain.last]
+start = "last-state"
+"""
+
+QUICK = 'memory = 64\nembedded_boot = "1s"\nembedded_shutdown = "1s"\n'
+SLOW = 'memory = 64\nembedded_boot = "1s"\nembedded_guest = "slow"\nembedded_shutdown = "60s"\n'
+DEFINITIONS = {"held": QUICK, "last": QUICK, "web": QUICK, "slow": SLOW}
+RUNNING = {"last", "web", "slow"}
+
+
+class Machine(Shell):
+    """A host that can be booted again, and its state."""
+
+    @property
+    def state(self) -> Path:
+        return self.folder / "state"
+
+    @property
+    def database(self) -> Path:
+        return self.state / "state.db"
+
+    def boot(self) -> None:
+        """Cut its power, if it has any, and boot it."""
+        self.type("host", "stop")
+        started = self.type("host", "start", str(self.folder), "--speed", "40")
+        assert started.returncode == 0, started.stderr
+
+    def running(self) -> set[str]:
+        rows = self.ask_any("status")["domains"]
+        return {row["name"] for row in rows if row["seen"] in ("running", "booting")}
+
+    def ask_any(self, *words: str) -> dict[str, Any]:
+        """Ask without minding whether all is as wanted."""
+        ended = self.type("--json", *words)
+        return self.ask(*words, status=ended.returncode)
+
+    def asides(self) -> list[Path]:
+        """The databases that were kept aside, without what SQLite keeps beside one."""
+        found = sorted(self.state.glob("state.db.damaged-*"))
+        return [path for path in found if not path.name.endswith(("-wal", "-shm"))]
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Iterator[Machine]:
+    """A host on which everything runs that may."""
+    tmp_path.chmod(0o755)
+    (tmp_path / "domains").mkdir(mode=0o755)
+    for number, (name, text) in enumerate(DEFINITIONS.items(), 1):
+        path = tmp_path / "domains" / f"{name}.cfg"
+        path.write_text(f'name = "{name}"\nuuid = "00000000-0000-4000-8000-{number:012}"\n{text}')
+        path.chmod(0o644)
+    (tmp_path / "lamplighter.toml").write_text(CONFIGURATION)
+    machine = Machine(tmp_path)
+    machine.boot()
+    yield machine
+    machine.type("host", "stop")
+
+
+def begin(machine: Machine) -> None:
+    """Hold one, start the others."""
+    machine.ask("hold", "held", "--reason", "disk 3 is broken")
+    machine.ask("up")
+    machine.ask("up", "last")
+    assert machine.running() == RUNNING
+
+
+# --- damaged ---------------------------------------------------------------------------------
+
+
+def garbage(database: Path) -> None:
+    database.write_bytes(os.urandom(20_000))
+
+
+def truncated(database: Path) -> None:
+    database.write_bytes(database.read_bytes()[:8192])
+
+
+@pytest.mark.parametrize("damage", [garbage, truncated])
+def test_a_damaged_one_is_begun_anew_and_what_is_held_stays_down(
+    machine: Machine, damage: Callable[[Path], None]
+) -> None:
+    begin(machine)
+    damage(machine.database)
+
+    for words in (("status",), ("plan", "up"), ("plan", "down")):
+        told = machine.type(*words)
+        assert told.returncode == 0, told.stderr
+        assert "keeps it aside and begins a new one" in told.stderr
+        assert "intent.json" in told.stderr
+    assert machine.type("history").returncode == 1
+    assert "keeps it aside" in machine.type("history").stderr
+    assert machine.ask("check", status=78)["problems"][0]["code"] == "journal-damaged"
+    assert machine.asides() == [], "who only reads moves nothing"
+    steps = {step["name"]: step["outcome"] for step in machine.ask("plan", "up")["steps"]}
+    assert steps["held"] == "held"
+
+    down = machine.type("--json", "down")
+    assert down.returncode == 0, down.stderr
+    (aside,) = machine.asides()
+    assert str(aside) in down.stderr
+    assert "history forgets the runs before this one" in down.stderr
+    assert machine.running() == set()
+    (run,) = machine.ask("history")["runs"]
+    assert outcomes(run) == dict.fromkeys(RUNNING, "clean")
+
+    machine.boot()
+    assert outcomes(machine.ask("up")) == {**dict.fromkeys(RUNNING, "started"), "held": "held"}
+    assert "disk 3 is broken" in machine.type("release", "held").stdout
+
+
+def test_the_first_to_come_may_be_the_hosts_start_or_a_word(machine: Machine) -> None:
+    begin(machine)
+    machine.boot()
+    garbage(machine.database)
+    assert outcomes(machine.ask("up")) == {**dict.fromkeys(RUNNING, "started"), "held": "held"}
+    garbage(machine.database)
+    held = machine.type("hold", "web", "--reason", "noisy")
+    assert held.returncode == 0
+    assert "it is kept as" in held.stderr
+    assert {hold["name"] for hold in machine.ask("history")["holds"]} == {"held", "web"}
+    garbage(machine.database)
+    assert "it is kept as" in machine.type("release", "web").stderr
+    assert {hold["name"] for hold in machine.ask("history")["holds"]} == {"held"}
+    assert len(machine.asides()) == 3
+
+
+def test_where_nobody_knows_what_is_held_only_named_domains_are_started(machine: Machine) -> None:
+    begin(machine)
+    garbage(machine.database)
+    (machine.state / "intent.json").write_text("{")
+
+    down = machine.ask("down")
+    assert outcomes(down) == dict.fromkeys(RUNNING, "clean")
+    assert "there is no record of this run" in down["run"]["record_lost"]
+    up = machine.ask("up", status=1)
+    assert outcomes(up) == {"held": "failed", "last": "failed", "web": "failed", "slow": "failed"}
+    assert "whether it is held, or was up, is not known" in up["domains"][0]["note"]
+    assert machine.asides() == []
+    assert outcomes(machine.ask("up", "web")) == {"web": "started"}
+    hold = machine.ask("hold", "held", "--reason", "still broken", status=1)
+    assert "if none is held, move it aside" in hold["error"]["hint"]
+
+    # As the hint says: nobody holds anything, and what does hold is said anew.
+    for name in ("state.db", "intent.json"):
+        (machine.state / name).rename(machine.state / f"{name}.old")
+    machine.ask("hold", "held", "--reason", "still broken")
+    assert outcomes(machine.ask("up")) == {
+        "held": "held", "web": "already", "slow": "started", "last": "skipped",
+    }  # fmt: skip
+
+
+# --- newer, gone -----------------------------------------------------------------------------
+
+
+def test_a_newer_one_is_told_and_left_alone(machine: Machine) -> None:
+    begin(machine)
+    machine.ask("down", "web")
+    with closing(sqlite3.connect(machine.database)) as newer:
+        newer.execute("PRAGMA user_version = 99")
+        newer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    before = machine.database.read_bytes()
+
+    up = machine.ask("up", status=1)
+    assert outcomes(up) == {"last": "already", "slow": "already", "held": "failed", "web": "failed"}
+    assert "was written by a newer Lamplighter" in up["run"]["record_lost"]
+    for words in (("hold", "web", "--reason", "x"), ("release", "held"), ("history",)):
+        assert machine.ask(*words, status=1)["error"]["code"] == "journal-foreign"
+    down = machine.ask("down")
+    assert outcomes(down) == {"last": "clean", "slow": "clean"}
+    assert "was written by a newer Lamplighter" in down["run"]["record_lost"]
+    assert machine.database.read_bytes() == before
+    assert machine.asides() == []
+
+
+def test_one_that_is_gone_is_begun_anew_from_its_copy(machine: Machine) -> None:
+    begin(machine)
+    machine.database.unlink()
+    machine.boot()
+    up = machine.type("--json", "up")
+    assert "state.db is gone" in up.stderr
+    assert machine.running() == RUNNING
+
+
+def test_without_any_state_what_runs_is_meant_to_be_up(machine: Machine) -> None:
+    begin(machine)
+    shutil.rmtree(machine.state)
+    assert outcomes(machine.ask("down")) == dict.fromkeys(RUNNING, "clean")
+    machine.boot()
+    ends = outcomes(machine.ask("up"))
+    assert ends["last"] == "started", "it was seen running before it was stopped"
+
+
+# --- no room ---------------------------------------------------------------------------------
+
+
+class SmallDisk:
+    """A file system of its own for the state, in a mount namespace that dies with its holder."""
+
+    def __init__(self, machine: Machine, pid: int) -> None:
+        self.state = Path(f"/proc/{pid}/root{machine.state}")
+        self._filler = self.state / "filler"
+
+    def fill(self) -> None:
+        """Leave no room for a single byte."""
+        with self._filler.open("ab", buffering=0) as filler, suppress(OSError):
+            while True:
+                filler.write(bytes(4096))
+
+    def free(self) -> None:
+        self._filler.unlink()
+
+
+@contextmanager
+def small_disk(machine: Machine) -> Iterator[SmallDisk]:
+    machine.state.mkdir(mode=0o700, exist_ok=True)
+    mount = f"mount -t tmpfs -o size=512k,mode=700 tmpfs {machine.state} && echo there && exec cat"
+    try:
+        holder = subprocess.Popen(
+            ["unshare", "--mount", "sh", "-c", mount],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+        )  # fmt: skip
+    except OSError as error:
+        pytest.skip(f"needs a mount namespace: {error}")
+    with holder:
+        assert holder.stdout is not None
+        if holder.stdout.readline() != "there\n" or shutil.which("nsenter") is None:
+            pytest.skip("needs root and a mount namespace")
+        machine.launcher = ["nsenter", f"--mount=/proc/{holder.pid}/ns/mnt", "--"]
+        try:
+            yield SmallDisk(machine, holder.pid)
+        finally:
+            machine.launcher = []
+
+
+def test_a_disk_that_is_full_in_the_middle_of_a_stop_costs_only_the_record(
+    machine: Machine,
+) -> None:
+    with small_disk(machine) as disk:
+        begin(machine)
+        stop = machine.begin("--json", "down")
+        disk.fill()
+        out, err = stop.communicate(timeout=60)
+        assert stop.returncode == 0, err
+        assert err.count("is not whole") == 1, err
+        assert "database or disk is full (make room on the file system" in err
+        assert '"record_lost": "the record of this run, which goes on, is not whole' in out
+        assert out.count('"clean"') == len(RUNNING)
+        assert machine.running() == set()
+
+        disk.fill()  # what the journal's log had taken
+        for words in (("hold", "web", "--reason", "x"), ("release", "held")):
+            word = machine.ask(*words, status=1)
+            assert word["error"]["code"] == "journal"
+            assert "full" in word["error"]["message"] + word["error"]["hint"]
+        disk.free()
+        up = machine.ask("up")
+        assert up["run"]["record_lost"] is None
+        assert outcomes(up) == {**dict.fromkeys(RUNNING, "started"), "held": "held"}
+        (newest, *_) = machine.ask("history")["runs"]
+        assert (newest["id"], newest["exit"]) == (up["run"]["id"], 0)
+
+
+def test_a_disk_that_is_full_from_the_beginning_stops_no_run(machine: Machine) -> None:
+    with small_disk(machine) as disk:
+        begin(machine)
+        for path in disk.state.glob("state.db*"):
+            path.unlink()
+        disk.fill()
+        down = machine.type("down")
+        assert down.returncode == 0, down.stderr
+        assert "there is no record of this run, which goes on" in down.stdout
+        up = machine.ask("up")
+        assert "there is no record of this run" in up["run"]["record_lost"]
+        assert outcomes(up) == {**dict.fromkeys(RUNNING, "started"), "held": "held"}
