@@ -102,7 +102,7 @@ class Machine:
         self._process = self._start("-loadvm", SNAPSHOT)
 
     def cut_power(self) -> None:
-        """Kill QEMU and start it anew: what the host had on its disk by then is all that is left."""
+        """Kill QEMU and start it anew: what is on the disk by then is all that is left."""
         self._process.kill()
         self._process.wait()
         self._process = self._start()
