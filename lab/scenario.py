@@ -50,9 +50,13 @@ class Scenario:
 
 
 def all_scenarios(pattern: str = "*") -> list[Scenario]:
-    """Return every scenario whose name fits the pattern, in the order of their names."""
+    """Return every scenario whose name fits the pattern, in the order of their names.
+
+    There may be several patterns, with commas between them.
+    """
     names = sorted(found.name for found in pkgutil.iter_modules(scenarios.__path__))
-    return [_load(name) for name in names if fnmatch.fnmatch(name, pattern)]
+    patterns = pattern.split(",")
+    return [_load(name) for name in names if any(fnmatch.fnmatch(name, one) for one in patterns)]
 
 
 def _load(name: str) -> Scenario:
