@@ -20,6 +20,7 @@ from lamplighter.errors import CallFailed, JournalError, ToolstackUnreachable, U
 from lamplighter.host.journal_reader import JournalReader
 from lamplighter.host.logbook import Logbook, read_logbook
 from lamplighter.host.monitor_socket import MonitorSocket
+from lamplighter.host.notifier import Notifier
 from lamplighter.model.domain import Sighting
 from lamplighter.model.passage import Watched
 from lamplighter.service.host import reach_host
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
     from datetime import datetime
 
-    from lamplighter.host.notifier import Notifier
     from lamplighter.model.clock import Clock
     from lamplighter.model.configuration import Configuration
     from lamplighter.model.domain import ShutdownReason
@@ -51,13 +51,16 @@ class Monitor:
         self._since = reach.clock.wall()
         self._looked: datetime | None = None
         self._trouble = ""
-        self._gapless = False
+        self._gap = True  # since the last listing something may have happened unseen
         self._picture: Picture | None = None
+        self._gap_before_picture = True
         self._news = asyncio.Event()
         self._logbook = Logbook(state)
         self._register = Register(self._past())
         self._requests = Requests(reach.xenstore)
         self._reconnected = False
+        self._notifier = Notifier()
+        self._shown = ""
         self.observer = Observer(reach.toolstack, reach.xenstore, reach.clock, safety=None)
         self.looks = 0
         self.looked_once = asyncio.Event()
@@ -67,16 +70,19 @@ class Monitor:
     def look(self, picture: Picture) -> None:
         """There is a new listing."""
         self._seen()
-        self._picture = picture
+        self._picture, self._trouble = picture, ""
+        self._gap_before_picture |= self._gap
+        self._gap = False
         self._news.set()
 
     def look_in_vain(self, error: str) -> None:
         """There was none: what happens until the next one may have gone unseen."""
         self._seen()
-        self._gapless = False
+        self._gap = True
         if self._trouble != error:
             self._trouble = error
-            self._tell(f"the domains cannot be listed: {error}")
+            self._tell(self.summary)
+            self._show()
 
     def forget(self, believes_from: int) -> None:
         """Nothing is ever done to a domain here, so no listing is too old."""
@@ -88,6 +94,7 @@ class Monitor:
 
         ``watchdog``: within so many seconds the notifier's owner wants to hear that all is well.
         """
+        self._notifier = notifier
         self._reach.xenstore.on_connection(self._connection)
         self.observer.subscribe(self)
         works = [
@@ -129,11 +136,17 @@ class Monitor:
         self.looks += 1
         self.looked_once.set()
 
+    def _show(self) -> None:
+        """Keep systemd's line of text up to date."""
+        if self._shown != (text := self.summary):
+            self._shown = text
+            self._notifier.send(status=text)
+
     def _connection(self, connected: bool) -> None:
+        self._gap = True
         if connected:
             self._reconnected = True
         else:
-            self._gapless = False
             self._requests.begin_anew()
             self._tell("the connection to XenStore is lost")
 
@@ -149,15 +162,16 @@ class Monitor:
         """Write down what a listing tells."""
         if self._reconnected:
             await self._check_boot()
-        gapless, self._gapless = self._gapless, True
+        gapless, self._gap_before_picture = not self._gap_before_picture, False
         missing = self._register.missing(sightings)
         if missing or self._register.news(sightings):
             ends = {one.domid: await self._epitaph(one) for one in missing}
             evidence = Evidence(self._traces(), self._requests.asked, ends, gapless)
             moment = Moment(self._reach.clock.wall(), self._reach.boot_id)
             self._keep(self._register.compare(sightings, evidence, moment))
+        self._show()
         self._requests.attend(self._register.present.keys())
-        self._looked, self._trouble = self._reach.clock.wall(), ""
+        self._looked = self._reach.clock.wall()
 
     async def _check_boot(self) -> None:
         """Domids begin anew with each boot: another monitor has to begin with them."""

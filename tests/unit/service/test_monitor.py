@@ -317,10 +317,10 @@ def test_without_a_journal_it_looks_all_the_same() -> None:
     watching(story)
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_a_thousand_comings_and_goings_are_each_told_once(seed: int) -> None:
+@pytest.mark.parametrize("seed", range(2))
+def test_many_comings_and_goings_are_each_told_once(seed: int) -> None:
     async def story(simulation: Simulation, watch: Watch) -> None:
-        names = [simulation.define(f"d{number}", memory=1) for number in range(40)]
+        names = [simulation.define(f"d{number}", memory=1) for number in range(20)]
         async with watch.monitor():
             for _ in range(3):
                 await simulation.up()
