@@ -12,7 +12,6 @@ from lab.steps import UNIT, ends, runs_of
 if TYPE_CHECKING:
     from lab.dom0 import Dom0
 
-ANY_XENSTORE = True
 #: Each one's own stop_timeout, and how much later the end of a forced domain may be seen.
 HANGS, DEAF, SLACK = 30, 18, 8
 CONFIGURATION = f"""
