@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Sequence
 
     from lamplighter.cli.context import Context
+    from lamplighter.model.clock import Clock
     from lamplighter.model.intent import Hold
     from lamplighter.model.plan import Plan
     from lamplighter.model.policy import Problem
@@ -77,12 +78,12 @@ async def _carry_out(
     direction: Direction, names: Sequence[str], context: Context, *, after_stop: bool
 ) -> int:
     notifier, clock = Notifier.from_environment(context.environ), LoopClock()
-    if after_stop and (why := await _errand(context).after_stop()):
+    if after_stop and (why := await _errand(context, clock).after_stop()):
         return _spare(why, context)  # and the status text stays that of the stop itself
     async with AsyncExitStack() as stack:
         unit = await stack.enter_async_context(unit_status(direction, notifier, clock))
         configuration = context.configuration()
-        errand = _errand(context) if unit.active and not names else None
+        errand = _errand(context, clock) if unit.active and not names else None
         if errand is not None and not after_stop and (why := await _asked(errand, direction)):
             unit.spared(why)
             return _spare(why, context)
@@ -119,9 +120,9 @@ async def _carry_out(
     return status
 
 
-def _errand(context: Context) -> Errand:
+def _errand(context: Context, clock: Clock) -> Errand:
     directory = Path(context.configuration().host.run.value)
-    return Errand(directory, context.environ, context.warn)
+    return Errand(directory, context.environ, clock, context.warn)
 
 
 async def _asked(errand: Errand, direction: Direction) -> str:
