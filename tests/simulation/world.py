@@ -161,7 +161,7 @@ class Witness:
 
     async def _note_destroy(self, domid: int) -> None:
         for seen in self._xl.list():
-            if seen.domid == domid and seen.running:
+            if seen.domid == domid and seen.running and not seen.unborn:
                 since = self.asked.get(domid)
                 if since is None or CLOCK.monotonic() - since < STOP_TIMEOUT - TOLERANCE:
                     self._object(f"domid {domid} ({seen.name}) was destroyed before its time")
@@ -190,7 +190,10 @@ class Witness:
     def runs(self, result: Result) -> bool:
         """Say whether the incarnation of a result, or any where it names none, executes."""
         return any(
-            seen.running and seen.uuid == result.uuid and result.domid in (None, seen.domid)
+            seen.running
+            and not seen.unborn
+            and seen.uuid == result.uuid
+            and result.domid in (None, seen.domid)
             for seen in self._xl.list()
         )
 

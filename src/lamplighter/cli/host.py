@@ -4,7 +4,7 @@ It lives in one folder: configuration, definitions, state, sockets. ``start`` ma
 it has no configuration yet. There is a fourth action beside the three that the help tells,
 ``fault``, which makes a running host misbehave; it is for those who try this software out.
 
-    lamplighter host fault create fail [--times 3]      or hang, or slow with --seconds 5
+    lamplighter host fault create fail [--times 3]      or hang, half, slow with --seconds 5
     lamplighter host fault clear
     lamplighter host fault xenstore --seconds 2         all clients lose their connection
     lamplighter host fault reaper 3                     nobody will reap domain 3

@@ -107,6 +107,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         status = execute(arguments, os.environ, out, err)
     except BrokenPipeError:
         status = PIPE_CLOSED
+    # All is said: one more Ctrl-C must not change how the command has ended.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     status = status if _let_go_of(out) else status or PIPE_CLOSED
     # The process ends: nothing is gained by searching all that was imported for garbage once more.
     gc.freeze()

@@ -3,17 +3,19 @@
 The lock is taken before the first look, so that a plan is never made from what another run is
 still changing. Under systemd the lock is waited for, and the host's stop makes whoever holds it let
 go (``service/taking``). A first signal ends the run early but in order: nothing new is begun and
-what is known is recorded; a second one drops what is under way.
+what is known is recorded; a second one drops what is under way. Signals are caught until the record
+is whole and the host is let go, so that no impatience costs the words on what is left. Before the
+run begins they end the process as they would any other: there is nothing to be put in order yet.
 """
 
 from __future__ import annotations
 
 import asyncio
 import signal
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Self
 
 from lamplighter.cli.context import SIGNALLED
 from lamplighter.cli.documents import run_document, spared_document
@@ -36,9 +38,11 @@ from lamplighter.service.unit_status import unit_status
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Awaitable, Callable, Iterator, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
+    from types import TracebackType
 
     from lamplighter.cli.context import Context
+    from lamplighter.model.clock import Clock
     from lamplighter.model.intent import Hold
     from lamplighter.model.plan import Plan
     from lamplighter.model.policy import Problem
@@ -77,12 +81,13 @@ async def _carry_out(
     direction: Direction, names: Sequence[str], context: Context, *, after_stop: bool
 ) -> int:
     notifier, clock = Notifier.from_environment(context.environ), LoopClock()
-    if after_stop and (why := await _errand(context).after_stop()):
+    if after_stop and (why := await _errand(context, clock).after_stop()):
         return _spare(why, context)  # and the status text stays that of the stop itself
     async with AsyncExitStack() as stack:
+        signals = stack.enter_context(Signals())
         unit = await stack.enter_async_context(unit_status(direction, notifier, clock))
         configuration = context.configuration()
-        errand = _errand(context) if unit.active and not names else None
+        errand = _errand(context, clock) if unit.active and not names else None
         if errand is not None and not after_stop and (why := await _asked(errand, direction)):
             unit.spared(why)
             return _spare(why, context)
@@ -95,12 +100,13 @@ async def _carry_out(
             tell_stray_problems(host.roster.problems, {s.name for s in plan.steps}, context)
             began = host.clock.monotonic()
             late = partial(look_again, host) if direction is Direction.DOWN and not names else None
-            run, interruption = await _run(host, plan, late, context, unit)
+            run = await _run(host, plan, late, context, unit, signals)
+            interruption = signals.first
             await _tell_crash_loops(host, run, context)
             seconds = host.clock.monotonic() - began
             toolstack, problems = host.toolstack.name, host.roster.problems
         broken = _broken(run, problems, everything=not names)
-        name = signal.Signals(interruption).name if interruption is not None else ""
+        name = interruption.name if interruption is not None else ""
         unit.ended(run, name, broken)
         if errand is not None and direction is Direction.DOWN and not name:
             errand.stopped()
@@ -119,9 +125,9 @@ async def _carry_out(
     return status
 
 
-def _errand(context: Context) -> Errand:
+def _errand(context: Context, clock: Clock) -> Errand:
     directory = Path(context.configuration().host.run.value)
-    return Errand(directory, context.environ, context.warn)
+    return Errand(directory, context.environ, clock, context.warn)
 
 
 async def _asked(errand: Errand, direction: Direction) -> str:
@@ -138,14 +144,20 @@ def _spare(why: str, context: Context) -> int:
 
 
 async def _run(
-    host: Host, plan: Plan, late: Look | None, context: Context, unit: UnitStatus
-) -> tuple[Run, int | None]:
-    """Carry the plan out; return the run, and the signal that ended it early, if one did."""
+    host: Host,
+    plan: Plan,
+    late: Look | None,
+    context: Context,
+    unit: UnitStatus,
+    signals: Signals,
+) -> Run:
+    """Carry the plan out, until it ends or signals end it early."""
     async with show_progress(context, host.clock) as progress:
         runner = Runner(host, Chorus([progress, unit]))
-        with _interrupting(runner) as caught:
-            run = await runner.run(plan, late)
-    return run, caught[0] if caught else None
+        signals.interrupt(runner)
+        run = await runner.run(plan, late)
+        signals.runner = None
+        return run
 
 
 async def _tell_crash_loops(host: Host, run: Run, context: Context) -> None:
@@ -161,26 +173,43 @@ def _let_go(hold: Hold) -> str:
     return f"when it is mended: lamplighter release {hold.name}; lamplighter up {hold.name}"
 
 
-@contextmanager
-def _interrupting(runner: Runner) -> Iterator[list[int]]:
-    """Let signals end the run early instead of the process; yield the list of those that came."""
-    loop = asyncio.get_running_loop()
-    before = {number: signal.getsignal(number) for number in SIGNALS}
-    mine = [number for number in SIGNALS if before[number] is not signal.SIG_IGN]  # nohup, &
-    caught: list[int] = []
+class Signals:
+    """Lets signals end a run early instead of the process, until the block ends.
 
-    def interrupt(number: signal.Signals) -> None:
-        caught.append(number)
-        runner.interrupt(f"interrupted by {number.name}")
+    When the run has ended, they are caught still and change nothing any more.
+    """
 
-    for number in mine:
-        loop.add_signal_handler(number, interrupt, number)
-    try:
-        yield caught
-    finally:
-        for number in mine:
-            loop.remove_signal_handler(number)
-            signal.signal(number, before[number] or signal.SIG_DFL)
+    def __init__(self) -> None:
+        self.first: signal.Signals | None = None
+        self.runner: Runner | None = None
+        self._before: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def interrupt(self, runner: Runner) -> None:
+        """From now on they interrupt this run."""
+        self.runner = runner
+        for number in SIGNALS:
+            before = signal.getsignal(number)
+            if before is not signal.SIG_IGN:  # nohup, &
+                self._before[number] = before
+                asyncio.get_running_loop().add_signal_handler(number, self._caught, number)
+
+    def _caught(self, number: signal.Signals) -> None:
+        self.first = self.first or number
+        if self.runner is not None:
+            self.runner.interrupt(f"interrupted by {number.name}")
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for number, before in self._before.items():
+            asyncio.get_running_loop().remove_signal_handler(number)
+            signal.signal(number, before or signal.SIG_DFL)
 
 
 def _exit_status(run: Run, problems: Sequence[Problem], *, everything: bool) -> int:

@@ -84,6 +84,7 @@ class Calls:
             "list": self._list,
             "create": self._create,
             "creating": self._creating,
+            "abandoned": self._abandoned,
             "destroy": self._destroy,
             "press-power": self._press_power,
             "epitaph": self._epitaph,
@@ -133,7 +134,8 @@ class Calls:
         arguments: Arguments,
         meanwhile: AbstractContextManager[None],
     ) -> object:
-        await self._host.faults.before(name, meanwhile)
+        if await self._host.faults.before(name, meanwhile):
+            call = self._create_half
         return await call(arguments)
 
     def _meanwhile(self, name: str, request: dict[str, object]) -> AbstractContextManager[None]:
@@ -153,9 +155,20 @@ class Calls:
         arguments.done()
         return {"domid": await self._host.xl.create(read_file(path))}
 
+    async def _create_half(self, arguments: Arguments) -> object:
+        path = arguments.text("path")
+        arguments.done()
+        await self._host.xl.create_half(read_file(path))
+        raise CallFailed("what created it was killed, as it was told to be")
+
     async def _creating(self, arguments: Arguments) -> object:
         arguments.done()
         return {"paths": sorted(self._host.xl.creating())}
+
+    async def _abandoned(self, arguments: Arguments) -> object:
+        domid = arguments.number("domid", 0x7FFF)
+        arguments.done()
+        return {"abandoned": self._host.xl.abandoned(domid)}
 
     async def _destroy(self, arguments: Arguments) -> object:
         domid = arguments.number("domid", 0x7FFF)
@@ -262,4 +275,5 @@ def _listed(seen: Sighting) -> dict[str, object]:
         "shutdown": None if seen.shutdown is None else seen.shutdown.name,
         "dying": seen.dying,
         "paused": seen.paused,
+        "begun": seen.begun,
     }

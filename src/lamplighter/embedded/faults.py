@@ -19,6 +19,7 @@ class How(Enum):
     """What a call does instead."""
 
     FAIL = "fail"  # it says that it failed, and does nothing
+    HALF = "half"  # a create dies over it and leaves the domain half made; others fail
     HANG = "hang"  # it never returns, and does nothing
     SLOW = "slow"  # it does what it should, but later, even for a caller who has gone
 
@@ -45,20 +46,23 @@ class Faults:
         """Let every call do what it should."""
         self._next.clear()
 
-    async def before(self, call: str, meanwhile: AbstractContextManager[None]) -> None:
-        """Do what is wrong with this call; return when it is to go on.
+    async def before(self, call: str, meanwhile: AbstractContextManager[None]) -> bool:
+        """Do what is wrong with this call; return when it is to go on, and whether half way only.
 
         ``meanwhile`` is entered while a slow call, which will act, has not acted yet.
         """
         pending = self._next.get(call)
         if not pending:
-            return
+            return False
         fault = pending.popleft()
         match fault.how:
-            case How.FAIL:
+            case How.HALF if call == "create":
+                return True
+            case How.FAIL | How.HALF:
                 raise CallFailed(f"{call} failed, as it was told to")
             case How.HANG:
                 await asyncio.get_running_loop().create_future()
             case How.SLOW:
                 with meanwhile:
                     await self._clock.sleep(fault.seconds)
+        return False

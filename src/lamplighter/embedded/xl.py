@@ -96,6 +96,7 @@ class Xl:
                 domain.shutdown,
                 domain.dying,
                 domain.paused,
+                domain.begun,
             )
             for domain in self._hypervisor.domains()
         ]
@@ -107,6 +108,17 @@ class Xl:
         domid = resident.domain.domid
         self._reapers[domid] = self._start(self._reap(resident))
         return domid
+
+    async def create_half(self, recipe: Recipe) -> None:
+        """Begin to create a domain, and die over it."""
+        async with self._creating:
+            await self._begin(recipe, recipe.uuid or self._new_uuid())
+
+    def abandoned(self, domid: int) -> bool:
+        """Return whether nothing will finish this domain; ``NoSuchDomain`` when there is none."""
+        domain, resident = self._hypervisor.find(domid), self._residents.get(domid)
+        creating = resident is not None and resident.recipe.path in self.creating()
+        return not domain.begun and not creating
 
     def creating(self) -> frozenset[str]:
         """Return the paths of the definitions from which domains are being created."""
@@ -162,10 +174,8 @@ class Xl:
 
     async def _create(self, recipe: Recipe, uuid: UUID, *, rebooted: bool) -> Resident:
         async with self._creating:
-            domain = self._make(recipe, uuid)
-            resident = self._residents[domain.domid] = Resident(domain, recipe)
-            await self._lasts(NAMING, resident)
-            libxl.make(self._session, domain, recipe.name)
+            resident = await self._begin(recipe, uuid)
+            domain = resident.domain
             await self._lasts(BUILDING, resident)
             libxl.describe(self._session, domain, self._clock.wall())
             self._store.introduce(domain.domid)
@@ -176,8 +186,15 @@ class Xl:
                 self._chance,
                 rebooted=rebooted,
             )
-            domain.paused = False
+            domain.paused, domain.begun = False, True
             resident.running = self._start(self._run(resident, resident.kernel))
+        return resident
+
+    async def _begin(self, recipe: Recipe, uuid: UUID) -> Resident:
+        domain = self._make(recipe, uuid)
+        resident = self._residents[domain.domid] = Resident(domain, recipe)
+        await self._lasts(NAMING, resident)
+        libxl.make(self._session, domain, recipe.name)
         return resident
 
     def _make(self, recipe: Recipe, uuid: UUID) -> Domain:

@@ -114,6 +114,14 @@ class Underway(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class Inspected(Event):
+    """Whether an incarnation that has never run was left half made, so that it never will."""
+
+    domid: int
+    abandoned: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Withheld(Event):
     """It must not be created any more, though the plan says so; ``why`` for a person."""
 
@@ -190,6 +198,13 @@ class Create(Action):
 @dataclass(frozen=True, slots=True)
 class AskCreator(Action):
     """Find out whether something is creating the domain; answered by ``Underway``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Inspect(Action):
+    """Find out whether this incarnation was left half made; answered by ``Inspected``."""
+
+    sighting: Sighting
 
 
 @dataclass(frozen=True, slots=True)

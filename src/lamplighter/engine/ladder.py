@@ -6,8 +6,13 @@
       | rebooted instead: wait for the next incarnation and ask that one
     stop_timeout: destroy
 
-Invariants: nothing is destroyed before its ``stop_timeout`` unless policy says ``destroy`` or the
-domain has already shut down; a listing that failed never counts as an end; every stop ends.
+A domain that has never run is looked into at each asking: one that was left half made by what
+created it, and is therefore paused for ever, is taken away at once. One that is being created
+still, or was created paused, is asked like any other.
+
+Invariants: nothing is destroyed before its ``stop_timeout`` unless policy says ``destroy``, or the
+domain has already shut down or can never run; a listing that failed never counts as an end; every
+stop ends.
 
 A request is only ever taken back in a transaction that looks whether the guest took it first, and
 the node is never read between that and the next asking: so an empty ``control/shutdown`` is always
@@ -34,6 +39,8 @@ from lamplighter.engine.events import (
     Event,
     Finish,
     Inquire,
+    Inspect,
+    Inspected,
     Interrupted,
     LookAgain,
     Move,
@@ -111,6 +118,8 @@ def step(ladder: Ladder, event: Event) -> Stepped:
             return _epitaph(ladder, reason, now)
         case Destroyed(now, error):
             return _destroyed(ladder, error, now)
+        case Inspected(now, domid, abandoned):
+            return _inspected(ladder, domid, now) if abandoned else (ladder, ())
         case Interrupted(_, why):
             return ladder, (_interrupted(ladder, why),)
         case Tick(now):
@@ -149,7 +158,8 @@ def _ready(ladder: Ladder, able: bool | None, now: float) -> Stepped:
 def _ask(ladder: Ladder, now: float, detail: str) -> Stepped:
     moved, move = _move(ladder, Phase.ASKED, now, detail)
     asked = replace(moved, since=now, requests=ladder.requests + 1, retry_at=None)
-    return asked, (*move, Ask(ladder.sighting.domid))
+    look = (Inspect(ladder.sighting),) if ladder.sighting.unborn else ()
+    return asked, (*look, *move, Ask(ladder.sighting.domid))
 
 
 def _request(ladder: Ladder, value: bytes | None, now: float) -> Stepped:
@@ -224,6 +234,7 @@ def _came_back(ladder: Ladder, sighting: Sighting, now: float) -> Stepped:
         reason=None,
         acknowledged=False,
         forced=False,
+        abandoned=False,
         begun_ended=False,
         seen_dying=False,
         destroys=0,
@@ -263,6 +274,13 @@ def _epitaph(ladder: Ladder, reason: ShutdownReason | None, now: float) -> Stepp
     if reason is None:
         return _move(ladder, Phase.REBOOTING, now, "it is gone, and may be rebooting")
     return _move(ladder, Phase.REBOOTING, now, f"shut down: {reason.name.lower()}")
+
+
+def _inspected(ladder: Ladder, domid: int, now: float) -> Stepped:
+    if ladder.phase not in ALIVE or domid != ladder.sighting.domid or not ladder.sighting.unborn:
+        return ladder, ()
+    why = "what created it has died over it: it is half made and will never run"
+    return _force(replace(ladder, abandoned=True), now, why)
 
 
 # --- time and force --------------------------------------------------------------------------

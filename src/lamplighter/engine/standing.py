@@ -33,7 +33,8 @@ class Ladder:
     ``since`` is when the phase began, ``listed`` whether the last listing that worked held the
     domain, ``retry_at`` when a call that failed is tried again, ``reason`` why the current
     incarnation shut down, as far as it was seen. ``able`` stays True once the kernel has said
-    so. ``restarts``: the definition has the domain created anew when it powers off.
+    so. ``restarts``: the definition has the domain created anew when it powers off. ``abandoned``:
+    whoever created the incarnation left it half made.
     """
 
     sighting: Sighting
@@ -49,6 +50,7 @@ class Ladder:
     reason: ShutdownReason | None = None
     acknowledged: bool = False
     forced: bool = False
+    abandoned: bool = False
     begun_ended: bool = False
     seen_dying: bool = False
     requests: int = 0

@@ -24,6 +24,8 @@ def verdict(ladder: Ladder) -> Finish:
 
 
 def _of_own_force(ladder: Ladder) -> Finish:
+    if ladder.abandoned:
+        return Finish(Outcome.ALREADY, "half made and never run: taken away")
     if ladder.destroy_wanted:
         return Finish(Outcome.FORCED, "destroyed, as its policy says")
     took = f"{ladder.stop_timeout:g} s"

@@ -27,7 +27,7 @@ QUOTED = 200
 #: tools/xl/xl_list.c. The name is greedy: should it look like columns, the last ones count.
 _LINE = re.compile(
     r"(?P<name>.*\S) +(?P<domid>[0-9]{1,5}) +[0-9]+ +[0-9]+\s+"
-    r"(?P<state>[r-][b-][p-][s-][a-z?-][d-]) +[0-9.]+ +"
+    r"(?P<state>[r-][b-][p-][s-][a-z?-][d-]) +(?P<seconds>[0-9.]+) +"
     r"(?P<uuid>[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}) +"
     r"(?P<reason>-|[0-9a-f]{1,8})(?: +\S.*)?"
 )
@@ -49,6 +49,9 @@ _ORIGIN = re.compile(
     r"^(?:(?:libxl|xc|xencall|libxl_ctx): )?(?:(?:error|panic|detail): )*"
     r"(?:\w+\.c:[0-9]+: ?(?:\w+: )?)?(?:Domain [0-9]+:)?\s*"
 )
+
+#: What makes a domain.
+_CREATING = ("create", "restore", "migrate-receive")
 
 _NO_DOMAIN = ("Non-existant domain", "Non-existent domain", "invalid domain identifier")
 
@@ -122,6 +125,21 @@ def created_from(words: Sequence[str]) -> list[str]:
     return []
 
 
+def may_create(words: Sequence[str], path: str) -> bool:
+    """Say whether a process with this command line may be creating a domain from this file.
+
+    Its path may be a relative one or that of a link, so its name alone decides; of what restores
+    or receives a domain, nothing does.
+    """
+    name = path.rpartition("/")[2]
+    for at, (program, verb) in enumerate(pairwise(words)):
+        if program.rpartition("/")[2] == "xl" and verb in _CREATING:
+            return verb != "create" or any(
+                word.replace("=", "/").rpartition("/")[2] == name for word in words[at + 2 :]
+            )
+    return False
+
+
 def complaint(stderr: str) -> str:
     """Return the one line of a failed xl's messages that says what went wrong.
 
@@ -163,6 +181,7 @@ def _sighting(line: str) -> Sighting:
         shutdown,
         dying=state[5] == "d",
         paused=state[2] == "p",
+        begun=match["seconds"].strip("0.") != "",
     )
 
 

@@ -220,12 +220,13 @@ def _shown(argv: Sequence[str]) -> str:
 
 def commands() -> Iterator[list[str]]:
     """Yield the command line of every process that lives; one that ends meanwhile is left out."""
-    for entry in os.scandir("/proc"):
-        if not entry.name.isdigit():
-            continue
-        try:
-            line = Path(entry.path, "cmdline").read_bytes()
-        except OSError:
-            continue
-        if line:
-            yield [os.fsdecode(word) for word in line.removesuffix(b"\0").split(b"\0")]
+    with os.scandir("/proc") as entries:
+        for entry in entries:
+            if not entry.name.isdigit():
+                continue
+            try:
+                line = Path(entry.path, "cmdline").read_bytes()
+            except OSError:
+                continue
+            if line:
+                yield [os.fsdecode(word) for word in line.removesuffix(b"\0").split(b"\0")]

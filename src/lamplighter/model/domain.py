@@ -53,7 +53,7 @@ class Sighting(NamedTuple):
     ``shutdown`` is None while the domain runs, blocks or is paused. ``dying`` says that the
     hypervisor is taking it apart. ``name`` is empty when XenStore does not have it: not yet,
     while the domain is being created, or no longer (``(null)`` in xl's output). ``kind`` is None
-    when the toolstack does not tell.
+    when the toolstack does not tell. ``begun`` says that it has used processor time.
     """
 
     domid: int
@@ -63,11 +63,17 @@ class Sighting(NamedTuple):
     shutdown: ShutdownReason | None = None
     dying: bool = False
     paused: bool = False
+    begun: bool = True
 
     @property
     def running(self) -> bool:
         """True while the domain can still execute: neither shut down nor dying."""
         return self.shutdown is None and not self.dying
+
+    @property
+    def unborn(self) -> bool:
+        """True while it has never executed: being created, created paused, or left half made."""
+        return self.running and self.paused and not self.begun
 
 
 class Definition(NamedTuple):

@@ -7,7 +7,8 @@ A *restart* of the unit, as an upgrade or needrestart does it, is about the unit
 - The stop half asks for the unit's job. A restart moves nothing, and leaves the job's number in a
   note in the run directory. When systemd cannot be asked, or the host stops as well, it is a stop:
   a host that goes down must never be taken for a restart, and a stop that should have been none is
-  made good by the start that follows.
+  made good by the start that follows. systemd does not answer for a moment while it executes itself
+  anew, as its own upgrade has it do just when other services are restarted; so it is asked again.
 - The start half starts nothing when the note has the number of its own job. Without a note, as
   after a boot, systemd is not even asked; with one and no answer, it is a start: a domain too many
   is seen and put down again, but a host that stays dark is not. The note is taken away as it is
@@ -18,12 +19,17 @@ SIGTERM, and ``ExecStopPost=`` is run, as it is after every stop and every failu
 is in there, for what nobody has stopped. It does nothing
 
 - when a note, written when the work was done, says that this invocation of the unit was stopped;
-- in a restart, where no note makes the start half idle, so that the interrupted start goes on;
+- in a restart. When that has interrupted a start, no note makes the start half idle, so that the
+  start goes on. When it has come while the unit was being reloaded, for which systemd leaves out
+  ``ExecStop=`` as well, the note is left here;
 - when the unit has no job, because then it failed by itself, such as by a start that hung, and no
   failure moves domains.
 
-What is left is the moment between the last question and the start half. A host's stop that begins
-just then finds a unit that is not active; it is a few milliseconds long, once a restart.
+What is left is the time between the last question and the start half. A host's stop that begins
+then finds a unit that is not active, and systemd runs no command of it. It is a few milliseconds
+long when the unit is restarted alone. When a unit that it comes after is restarted in the same
+breath, such as libvirtd.service, the start half waits for that one's start. Nothing in the unit can
+close this: only an active unit is stopped, and a restart has to deactivate it.
 """
 
 from __future__ import annotations
@@ -43,6 +49,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from lamplighter.host.systemctl import Job
+    from lamplighter.model.clock import Clock
 
     Jobs = Mapping[str, Job]
 
@@ -51,6 +58,14 @@ FILE_NAME = "unit.json"
 
 #: Its start is every stop of the host.
 SHUTDOWN = "shutdown.target"
+
+#: How a start ends that was not interrupted.
+STARTED = frozenset({"0", "1", "69", "75", "78"})
+
+#: So often systemd is asked before it is taken to be deaf, with so many real seconds in between: to
+#: execute itself anew, it reads all units again.
+ASKED = 10
+PAUSE = 1.0
 
 #: More than we ever write; the rest of a strange file is not read.
 _LIMIT = 4096
@@ -78,11 +93,18 @@ class Errand:
     """
 
     def __init__(
-        self, directory: Path, environ: Mapping[str, str], tell: Callable[[str], None]
+        self,
+        directory: Path,
+        environ: Mapping[str, str],
+        clock: Clock,
+        tell: Callable[[str], None],
     ) -> None:
+        """``clock`` is real."""
+        self._clock = clock
         self._path = directory / FILE_NAME
         self._invocation = environ.get("INVOCATION_ID", "")
         self._result = environ.get("SERVICE_RESULT", "")
+        self._ended = environ.get("EXIT_STATUS", "")  # of the unit's start
         self._tell = tell
 
     async def start(self) -> str:
@@ -122,6 +144,8 @@ class Errand:
             return ""
         job = jobs.get(SERVICE)
         if job is not None and job.kind == "restart":
+            if self._ended in STARTED:
+                self._write(_RESTART, job.number)
             return RESTARTING
         if job is None or job.kind != "stop":
             return "the unit failed by itself, which moves no domain"
@@ -132,11 +156,16 @@ class Errand:
         self._write(_STOPPED, 0)
 
     async def _jobs(self) -> Jobs | None:
-        try:
-            return await asyncio.to_thread(list_jobs, SERVICE, SHUTDOWN)
-        except CallFailed as error:
-            self._tell(f"what systemd is about to do is not known: {error.message}")
-            return None
+        trouble = ""
+        for attempt in range(ASKED):
+            if attempt:
+                await self._clock.sleep(PAUSE)
+            try:
+                return await asyncio.to_thread(list_jobs, SERVICE, SHUTDOWN)
+            except CallFailed as error:
+                trouble = error.message
+        self._tell(f"what systemd is about to do is not known: {trouble}")
+        return None
 
     def _read(self) -> Note | None:
         try:

@@ -39,6 +39,7 @@ class Runner:
         self._listener = listener
         self._workers: list[Worker] = []
         self._tasks: list[asyncio.Task[Result]] = []
+        self._looking: asyncio.Future[Plan] | None = None
         self._interrupted = ""
         self._dropped = False
         self._id = 0
@@ -86,6 +87,8 @@ class Runner:
         self._listener.said(f"{why}: nothing new is begun; once more to drop what is under way")
         for worker in self._workers:
             worker.inbox.interrupt(why)
+        if self._looking is not None:
+            self._looking.cancel()
 
     async def _all(self, plan: Plan) -> list[Result]:
         observer = Observer(self._host.toolstack, self._host.xenstore, self._host.clock)
@@ -112,17 +115,29 @@ class Runner:
         """Carry out what came meanwhile, and what came while that was done."""
         late: list[Result] = []
         for _ in range(LATE_LOOKS):
-            if self._interrupted:
-                break
-            try:
-                plan = plan_late(await look_again(), [*results, *late])
-            except (Unreachable, XenStoreError) as error:
-                self._listener.said(f"whether another domain came meanwhile is not known: {error}")
-                break
-            if not plan.steps:
+            seen = await self._look_late(look_again)
+            if seen is None or not (plan := plan_late(seen, [*results, *late])).steps:
                 break
             late += await self._all(plan)
         return late
+
+    async def _look_late(self, look_again: Look) -> Plan | None:
+        """Plan anew; None when that cannot be done, or when nobody waits for it any more."""
+        why = self._interrupted
+        if not why:
+            self._looking = asyncio.ensure_future(look_again())
+            try:
+                return await self._looking
+            except asyncio.CancelledError:
+                if not self._interrupted:
+                    raise
+                why = self._interrupted
+            except (Unreachable, XenStoreError) as error:
+                why = str(error)
+            finally:
+                self._looking = None
+        self._listener.said(f"whether another domain came meanwhile is not known: {why}")
+        return None
 
     async def _look(self, observer: Observer) -> None:
         """Look at the host as long as the run lives: a defect of ours must not blind them all."""

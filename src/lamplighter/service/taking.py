@@ -14,8 +14,10 @@ takes. What a run that was killed leaves behind is in the journal and is taken u
 programs that it started go on without it, and what they create is seen and stopped by the late
 looks of the stop.
 
-Each holder is told anew, should another run get in between. Signals go to the very process that
-says that it holds the host (see ``host/lock``); one that has not said who it is is waited for.
+A holder that was stopped with a key (Ctrl-Z) hears no SIGTERM until it goes on, so it is made to
+(SIGCONT). Each holder is told anew, should another run get in between. Signals go to the very
+process that says that it holds the host (see ``host/lock``); one that has not said who it is is
+waited for.
 """
 
 from __future__ import annotations
@@ -95,6 +97,7 @@ class Takeover:
     def _send(self, holder: Holder, telling: Telling) -> None:
         try:
             if signal_holder(holder, telling.number):
+                signal_holder(holder, signal.SIGCONT)
                 self._tell(f"the host stops: {holder.told} {telling.words}")
         except OSError as error:
             self._tell(f"{holder.told} cannot be told to end: {error.strerror}")

@@ -6,6 +6,8 @@ changes with every domain, but is told once a second at the most: systemd has be
 The time-out of the unit is extended every few seconds for as long as the run lives, from its
 first moment to its last. That does not let it live for ever: each domain's part has time-outs of
 its own, and so has every call. It lets a stop that is slow but goes on come to its end.
+
+A run that does not even do that any more hangs, and is ended by the kernel (``host/hang``).
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from lamplighter.errors import LamplighterError
+from lamplighter.host.hang import end_if_hung, end_no_more
 from lamplighter.model.plan import Direction, Verb
 
 if TYPE_CHECKING:
@@ -33,6 +36,9 @@ TICK = 1.0
 #: Real seconds between two extensions, and how far each one reaches: a few may get lost.
 EXTEND_EVERY = 10.0
 EXTEND_BY = 60.0
+
+#: After so many real seconds without a look it hangs.
+HUNG = 120.0
 
 #: More names than this are only counted.
 MOST_NAMES = 8
@@ -148,6 +154,7 @@ async def unit_status(
         if telling is not None:
             telling.cancel()
             await asyncio.gather(telling, return_exceptions=True)
+            end_no_more()
         notifier.send(status=status.text)
 
 
@@ -155,6 +162,7 @@ async def _tell(status: UnitStatus, notifier: Notifier, clock: Clock) -> None:
     told, extended = "", -EXTEND_EVERY
     began = clock.monotonic()
     while True:
+        end_if_hung(HUNG)
         now = clock.monotonic() - began
         extend = EXTEND_BY if now - extended >= EXTEND_EVERY else None
         if extend is not None or status.text != told:

@@ -30,6 +30,8 @@ from lamplighter.engine.events import (
     Event,
     Finish,
     Inquire,
+    Inspect,
+    Inspected,
     Interrupted,
     LookAgain,
     Move,
@@ -56,7 +58,7 @@ if TYPE_CHECKING:
 
     from lamplighter.host.xenstore import XenStore
     from lamplighter.model.clock import Clock
-    from lamplighter.model.domain import Definition
+    from lamplighter.model.domain import Definition, Sighting
     from lamplighter.toolstacks.base import Toolstack
 
 #: Between two readings of a guest's nodes, in host seconds: however fast it rewrites them.
@@ -207,7 +209,7 @@ class Worker:
                 return [Asked(self._now, await self._call(self._partner.ask()))]
             case Clear():
                 return await self._clear()
-            case Inquire() | AskCreator():
+            case Inquire() | AskCreator() | Inspect():
                 return [await self._enquire(action)]
         return []
 
@@ -239,7 +241,7 @@ class Worker:
         self._look_again()
         return [Created(self._now, domid)]
 
-    async def _enquire(self, question: Inquire | AskCreator) -> Event:
+    async def _enquire(self, question: Inquire | AskCreator | Inspect) -> Event:
         """Ask the toolstack for what no listing tells."""
         toolstack, definition = self._means.toolstack, self._step.definition
         if isinstance(question, Inquire):
@@ -247,11 +249,22 @@ class Worker:
                 return Epitaph(self._now, await toolstack.epitaph(question.sighting))
             except (CallFailed, Unreachable):
                 return Epitaph(self._now, None)
+        if isinstance(question, Inspect):
+            return await self._inspect(question.sighting)
         assert definition is not None, "a plan starts only what a file defines"
         try:
             return Underway(self._now, definition.path in await toolstack.creating())
         except (CallFailed, Unreachable):
             return Underway(self._now, creating=True)  # not known: nothing is created beside it
+
+    async def _inspect(self, sighting: Sighting) -> Inspected:
+        """A domain that no file defines is nothing that could be told of here."""
+        toolstack, definition = self._means.toolstack, self._step.definition
+        abandoned = False
+        if definition is not None:
+            with suppress(CallFailed, Unreachable):
+                abandoned = await toolstack.abandoned(sighting, definition)
+        return Inspected(self._now, sighting.domid, abandoned)
 
     async def _clear(self) -> list[Event]:
         try:

@@ -39,6 +39,12 @@ class Toolstack(Protocol):
         which no run of ours waits for still creates it, or creates it anew after a reboot.
         """
 
+    async def abandoned(self, sighting: Sighting, definition: Definition) -> bool:
+        """Whether nothing creates this ``unborn`` domain any more and nobody has finished it.
+
+        What was created and is left paused on purpose was finished. Where it cannot be told, no.
+        """
+
     async def destroy(self, domid: int) -> None:
         """Take this incarnation away at once; one that is gone already is no error."""
 

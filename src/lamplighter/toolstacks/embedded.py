@@ -59,6 +59,11 @@ class EmbeddedToolstack:
             raise CallFailed("the embedded host does not tell what it is creating")
         return frozenset(map(str, paths))
 
+    async def abandoned(self, sighting: Sighting, definition: Definition) -> bool:
+        """Whether what created this domain has died over it; ``definition`` is known there."""
+        answer = await self._control.call("abandoned", domid=sighting.domid)
+        return answer.get("abandoned") is True
+
     async def destroy(self, domid: int) -> None:
         """Take this incarnation away at once; one that is gone already is no error."""
         try:
@@ -108,4 +113,5 @@ def _sighting(entry: dict[str, Any]) -> Sighting:
         None if shutdown is None else ShutdownReason[shutdown],
         bool(entry["dying"]),
         bool(entry["paused"]),
+        bool(entry["begun"]),
     )

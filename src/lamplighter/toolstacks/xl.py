@@ -9,6 +9,12 @@ moment; so many programs at once would be more than the control domain has memor
 reboots. Under systemd that process is put into a scope of its own, ordered before our service,
 so that it is stopped after it. That process also writes down why the domain shut down, which is
 all that is left of one that was reaped between two listings: its epitaph.
+
+An ``xl create`` that was killed leaves a domain half made, paused for ever. libxl writes a
+domain's configuration down when its creation has ended well, before it first lets it run, for
+whichever toolstack it does it (``domcreate_complete`` in libxl_create.c). So a domain that never
+ran, of which there is no such record and no process that may be creating it, never will. The record
+of the control domain, made at boot, shows that they are where we look for them.
 """
 
 from __future__ import annotations
@@ -19,6 +25,7 @@ import shutil
 import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 from lamplighter.errors import CallFailed, ToolstackUnreachable
 from lamplighter.formats import xl
@@ -28,7 +35,6 @@ from lamplighter.host.systemd import SERVICE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from uuid import UUID
 
     from lamplighter.host.processes import Ended
     from lamplighter.model.clock import Clock
@@ -40,8 +46,13 @@ XENSTORE_SOCKET = "/run/xenstored/socket"
 #: Where xl's processes log.
 LOGS = Path("/var/log/xen")
 
+#: Where libxl keeps what it knows of each domain.
+RECORDS = Path("/var/lib/xen")
+
 #: It is there when systemd is the init.
 SYSTEMD = Path("/run/systemd/system")
+
+CONTROL_DOMAIN = UUID(int=0)
 
 #: How long the kind of a new domain is worth waiting for, in seconds.
 KIND_TIMEOUT = 10.0
@@ -66,6 +77,7 @@ class XlToolstack:
         call_timeout: float,
         path: str = processes.PATH,
         logs: Path = LOGS,
+        records: Path = RECORDS,
         systemd: Path = SYSTEMD,
     ) -> None:
         """``call_timeout`` bounds each call, in seconds of ``clock``."""
@@ -73,6 +85,7 @@ class XlToolstack:
         self._call_timeout = call_timeout
         self._path = path
         self._logs = logs
+        self._records = records
         self._systemd = systemd
         self._kinds: dict[tuple[int, UUID], Kind] = {}
         self._tries: dict[tuple[int, UUID], int] = {}
@@ -117,6 +130,17 @@ class XlToolstack:
         """
         return frozenset(path for words in processes.commands() for path in xl.created_from(words))
 
+    async def abandoned(self, sighting: Sighting, definition: Definition) -> bool:
+        """Whether nothing creates this domain any more and nobody has finished it.
+
+        The processes come first: one that ends meanwhile has then written its record before.
+        """
+        if any(xl.may_create(words, definition.path) for words in processes.commands()):
+            return False
+        return self._recorded(0, CONTROL_DOMAIN) and not self._recorded(
+            sighting.domid, sighting.uuid
+        )
+
     async def destroy(self, domid: int) -> None:
         """Take this incarnation away at once; one that is gone already is no error."""
         async with self._acting:
@@ -144,6 +168,9 @@ class XlToolstack:
 
     async def close(self) -> None:
         """Nothing is held open."""
+
+    def _recorded(self, domid: int, uuid: UUID) -> bool:
+        return os.path.lexists(self._records / f"userdata-d.{domid}.{uuid}.libxl-json")
 
     # --- calls ---
 

@@ -68,7 +68,7 @@ def test_start_twice_status_stop_twice(shell: Shell) -> None:
 
     shell.type("host", "fault", "memory", "100")
     assert shell.ask("host", "status")["host"]["free"] == 100
-    assert "fail, hang, slow" in shell.type("host", "fault", "list", "explode", status=1)
+    assert "fail, half, hang, slow" in shell.type("host", "fault", "list", "explode", status=1)
 
     assert shell.ask("host", "stop")["stopped"] is True
     assert shell.ask("host", "stop")["stopped"] is False

@@ -20,6 +20,8 @@ from lamplighter.engine.events import (
     Event,
     Finish,
     Inquire,
+    Inspect,
+    Inspected,
     Interrupted,
     Move,
     NotListed,
@@ -91,6 +93,41 @@ def test_a_prompt_guest_is_asked_acknowledges_and_ends_clean() -> None:
     assert climb.state.phase is Phase.ACKNOWLEDGED
     climb.feed(Seen(3.0, ended(ShutdownReason.POWEROFF)), NotListed(3.5))
     assert climb.finish == Finish(Outcome.CLEAN)
+
+
+HALF = WEB._replace(paused=True, begun=False)
+
+
+def test_what_was_left_half_made_is_taken_away_at_once() -> None:
+    climb = Climb(HALF)
+    assert climb.feed(Ready(0.0, 7, None)) == [Inspect(HALF), Ask(7)]
+    assert climb.feed(Inspected(0.1, 7, abandoned=True)) == [Destroy(7)]
+    climb.feed(Asked(0.2), Destroyed(0.3), NotListed(0.4))
+    assert climb.finish == Finish(Outcome.ALREADY, "half made and never run: taken away")
+
+
+def test_what_is_being_created_or_paused_is_asked_and_looked_into_with_each_asking() -> None:
+    climb = Climb(HALF).asked(able=None)
+    assert climb.feed(Inspected(0.1, 7, abandoned=False)) == []
+    climb.feed(Tick(60.0))
+    assert climb.feed(Cleared(60.1, taken=False)) == [Inspect(HALF), Ask(7)]
+    climb.feed(Inspected(60.2, 7, abandoned=False), Tick(120.1), Cleared(120.2, taken=False))
+    assert climb.feed(Tick(180.0)) == [Destroy(7)]
+    climb.feed(Destroyed(181.0), NotListed(181.5))
+    assert climb.finish.outcome is Outcome.FORCED
+
+
+def test_what_has_begun_meanwhile_is_not_taken_away() -> None:
+    climb = Climb(HALF).asked(able=None)
+    climb.feed(Seen(0.1, HALF._replace(paused=False)))
+    assert climb.feed(Inspected(0.2, 7, abandoned=True)) == []
+    climb.feed(Seen(0.3, WEB._replace(domid=8)))
+    assert climb.feed(Inspected(0.4, 7, abandoned=True)) == []
+
+
+def test_what_ran_once_and_is_paused_is_not_looked_into() -> None:
+    climb = Climb(WEB._replace(paused=True))
+    assert climb.feed(Ready(0.0, 7, None)) == [Ask(7)]
 
 
 def test_silence_is_answered_with_taking_back_asking_again_and_at_last_force() -> None:

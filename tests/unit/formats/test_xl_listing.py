@@ -72,6 +72,40 @@ def test_states(
     assert (seen.shutdown, seen.dying, seen.paused) == (shutdown, dying, paused)
 
 
+@pytest.mark.parametrize(
+    ("seconds", "state", "unborn"),
+    [
+        ("0.0", "--p---", True),
+        ("0.1", "--p---", False),
+        ("10.0", "--p---", False),
+        ("0.0", "r-----", False),
+        ("0.0", "--p--d", False),
+    ],
+)
+def test_what_never_ran(seconds: str, state: str, unborn: bool) -> None:
+    row = line(state=state).replace("       9.2 ", f" {seconds:>9} ")
+    assert xl.parse_listing(listing(row))[1].unborn is unborn
+
+
+@pytest.mark.parametrize(
+    ("command", "may"),
+    [
+        ("/usr/sbin/xl create -q /etc/xen/web.cfg", True),
+        ("xl create web.cfg", True),
+        ("xl create /etc/xen/auto/web.cfg -p", True),
+        ("xl create --defconfig=/root/web.cfg", True),
+        ("systemd-run --scope -- /usr/sbin/xl create -q /etc/xen/web.cfg", True),
+        ("xl create -q /etc/xen/db.cfg", False),
+        ("xl restore /var/lib/xen/save/anything", True),
+        ("xl migrate-receive", True),
+        ("xl console web.cfg", False),
+        ("vi /etc/xen/web.cfg", False),
+    ],
+)
+def test_who_may_be_creating(command: str, may: bool) -> None:
+    assert xl.may_create(command.split(), "/etc/xen/web.cfg") is may
+
+
 @pytest.mark.parametrize("name", ["a b", "1 2 3", "x" * 200, "grüße", "(x)", "a\u2028b"])
 def test_names_may_be_anything_that_fits_on_a_line(name: str) -> None:
     assert xl.parse_listing(listing(line(name)))[1].name == name

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from lamplighter.host.clock import LoopClock
 from lamplighter.host.systemd import SERVICE
 from lamplighter.service import errand
 from lamplighter.service.errand import Errand
@@ -26,6 +27,7 @@ class Systemd:
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("PATH", str(folder))
+        monkeypatch.setattr(errand, "PAUSE", 0.0)
         self.program = folder / "systemctl"
         self.asked = folder / "asked"
         self.run = folder / "run"
@@ -39,9 +41,20 @@ class Systemd:
         self.program.write_text(f'#!/bin/sh\necho "$*" >> {self.asked}\n{answer}\n')
         self.program.chmod(0o755)
 
-    def command(self, result: str = "success") -> Errand:
+    def jobs_after_a_silence(self, *lines: str) -> None:
+        """The next question has no answer, and the ones after it have this one."""
+        once = self.program.with_name("once")
+        once.touch()
+        self.jobs(*lines)
+        there = self.program.read_text().partition("\n")[2]
+        silent = f"if [ -e {once} ]; then /bin/rm {once}; exit 1; fi"
+        self.program.write_text(f"#!/bin/sh\n{silent}\n{there}")
+
+    def command(self, result: str = "success", ended: str = "143") -> Errand:
+        """A command of the unit, whose start has ended like this."""
         environ = {"INVOCATION_ID": f"{self.invocation:032x}", "SERVICE_RESULT": result}
-        return Errand(self.run, environ, self.told.append)
+        environ["EXIT_STATUS"] = ended
+        return Errand(self.run, environ, LoopClock(), self.told.append)
 
     def start(self) -> bool:
         """ExecStart= in an invocation of its own; whether it moves domains."""
@@ -56,9 +69,9 @@ class Systemd:
             command.stopped()
         return moves
 
-    def after_stop(self, result: str = "success") -> bool:
+    def after_stop(self, result: str = "success", ended: str = "143") -> bool:
         """ExecStopPost=, likewise."""
-        return not asyncio.run(self.command(result).after_stop())
+        return not asyncio.run(self.command(result, ended).after_stop())
 
 
 @pytest.fixture
@@ -96,6 +109,16 @@ def test_a_restart_moves_nothing(systemd: Systemd) -> None:
         assert not systemd.start()
     systemd.jobs(STOP)
     assert systemd.stop()
+    assert systemd.told == []
+
+
+def test_a_systemd_that_executes_itself_anew_is_asked_again(systemd: Systemd) -> None:
+    systemd.jobs_after_a_silence(RESTART)
+    assert not systemd.stop()
+    systemd.jobs_after_a_silence(RESTART)
+    assert not systemd.after_stop()
+    systemd.jobs_after_a_silence(f"7 {SERVICE} start running")
+    assert not systemd.start()
     assert systemd.told == []
 
 
@@ -147,6 +170,21 @@ def test_a_restart_of_a_start_under_way_lets_it_go_on(systemd: Systemd) -> None:
     assert systemd.start()
 
 
+@pytest.mark.parametrize("ended", ["0", "1"])
+def test_a_restart_while_the_unit_is_reloaded_moves_nothing(systemd: Systemd, ended: str) -> None:
+    assert systemd.start()
+    systemd.jobs(RESTART)
+    assert not systemd.after_stop(ended=ended), "and there was no ExecStop="
+    systemd.jobs(f"7 {SERVICE} start running")
+    assert not systemd.start()
+
+
+def test_a_stop_while_the_unit_is_reloaded_is_a_stop(systemd: Systemd) -> None:
+    assert systemd.start()
+    systemd.jobs(STOP)
+    assert systemd.after_stop("signal", ended="0")
+
+
 @pytest.mark.parametrize("jobs", [(), (f"5 {SERVICE} start running",), (DEAF,)])
 def test_a_start_that_hung_moves_nothing(systemd: Systemd, jobs: tuple[str, ...]) -> None:
     assert systemd.start()
@@ -193,7 +231,7 @@ def test_a_note_that_cannot_be_written_is_told(systemd: Systemd) -> None:
 
 
 def test_without_an_invocation_no_note_is_kept(systemd: Systemd) -> None:
-    command = Errand(systemd.run, {}, systemd.told.append)
+    command = Errand(systemd.run, {}, LoopClock(), systemd.told.append)
     command.stopped()
     assert not systemd.run.exists()
 

@@ -114,6 +114,16 @@ def test_nothing_of_a_domain_dies_with_the_unit(unit: Path) -> None:
     assert (service["Type"], service["RemainAfterExit"]) == (["oneshot"], ["yes"])
 
 
+def test_a_start_that_takes_long_does_not_leave_the_unit_failed(unit: Path) -> None:
+    service = Unit(unit.read_text())["Service"]
+    assert service["TimeoutStartSec"] == ["infinity"]
+    assert service["ExecStart"][0].startswith("-")
+
+
+def test_the_unit_can_be_read_without_scrolling(unit: Path) -> None:
+    assert max(map(len, unit.read_text().splitlines())) <= 100
+
+
 def test_the_unit_is_an_ini_file_for_every_other_reader(unit: Path) -> None:
     parser = configparser.ConfigParser(strict=False, interpolation=None)
     parser.read_string(unit.read_text())

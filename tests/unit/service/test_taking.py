@@ -173,6 +173,13 @@ def test_only_who_does_nothing_of_that_is_killed(tmp_path: Path) -> None:
     assert "did not end within another 60 s: it is killed" in told.lines[-1]
 
 
+def test_a_holder_that_was_stopped_with_a_key_goes_on_and_hears_it(tmp_path: Path) -> None:
+    with other_run(tmp_path, ends_at=1) as holder:
+        holder.send_signal(signal.SIGSTOP)
+        Takeover(tmp_path, CALL, Told()).press(0.0)
+        assert holder.wait(10) == 0
+
+
 def test_the_next_holder_is_told_from_the_beginning(tmp_path: Path) -> None:
     told = Told()
     takeover = Takeover(tmp_path, CALL, told)

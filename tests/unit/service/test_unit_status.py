@@ -12,6 +12,7 @@ from lamplighter.model.outcome import Outcome, Result
 from lamplighter.model.plan import Direction, Plan, Step, Verb
 from lamplighter.model.policy import Policy
 from lamplighter.model.run import Run
+from lamplighter.service import unit_status as module
 from lamplighter.service.unit_status import UnitStatus, final_text, unit_status
 from tests import virtual
 
@@ -98,6 +99,29 @@ def test_the_time_out_is_extended_from_the_first_moment_to_the_last(seed: int) -
     assert 590 <= times[-1] <= 600
     assert all(8 <= after - before <= 12 for before, after in itertools.pairwise(times))
     assert all(seconds >= 60 for _, seconds in manager.extensions)
+
+
+def test_a_run_that_hangs_is_ended_and_one_that_is_slow_or_by_hand_is_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    armed: list[tuple[float, float]] = []
+    clock = LoopClock()
+    monkeypatch.setattr(module, "end_if_hung", lambda s: armed.append((clock.monotonic(), s)))
+    monkeypatch.setattr(module, "end_no_more", lambda: armed.append((clock.monotonic(), 0)))
+
+    async def story(*, active: bool) -> None:
+        async with unit_status(Direction.UP, Manager(active=active), clock):
+            await clock.sleep(600)
+        await clock.sleep(600)
+
+    virtual.run(story(active=False))
+    assert armed == []
+    virtual.run(story(active=True))
+    assert armed.pop() == (600, 0)
+    for (before, seconds), (after, _) in itertools.pairwise(armed):
+        assert after - before < seconds / 10
+    # A hung run ends by itself before systemd ends it, which would leave the unit failed.
+    assert all(seconds < 180 for _, seconds in armed)
 
 
 def test_what_did_not_arrive_is_sent_again() -> None:

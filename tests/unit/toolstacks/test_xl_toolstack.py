@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -47,6 +48,7 @@ class Lab:
             call_timeout=seconds,
             path=str(self.folder),
             logs=self.folder / "logs",
+            records=self.folder / "records",
             systemd=self.folder / "systemd",
         )
 
@@ -58,6 +60,12 @@ class Lab:
     @property
     def calls(self) -> list[str]:
         return self.calls_path.read_text().splitlines()
+
+    def record(self, domid: int, uuid: UUID) -> None:
+        """Write what libxl writes when a domain has been created."""
+        path = self.folder / "records" / f"userdata-d.{domid}.{uuid}.libxl-json"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("{}")
 
     def log(self, name: str, text: str, *, age: float = 0) -> None:
         path = self.folder / "logs" / name
@@ -210,6 +218,32 @@ def test_a_domain_that_is_gone_at_once_was_not_started(lab: Lab) -> None:
     other = Definition("other", UUID(int=5), Kind.PV, "/etc/xen/other.cfg")
     with pytest.raises(CallFailed, match="gone already"):
         do(lab.toolstack.create(other))
+
+
+def abandoned(lab: Lab) -> bool:
+    half = Sighting(5, PROMPT, "prompt", paused=True, begun=False)
+    return do(lab.toolstack.abandoned(half, WEB))
+
+
+def test_what_was_never_finished_is_told_from_what_was_left_paused(lab: Lab) -> None:
+    assert not abandoned(lab), "libxl's records are not where they are looked for"
+    lab.record(0, UUID(int=0))
+    assert abandoned(lab)
+    lab.record(5, UUID(int=9))
+    lab.record(4, PROMPT)
+    assert abandoned(lab), "these are of other incarnations"
+    lab.record(5, PROMPT)
+    assert not abandoned(lab)
+
+
+def test_what_is_being_created_is_not_abandoned(lab: Lab) -> None:
+    lab.record(0, UUID(int=0))
+    lab.program("read nothing")
+    creator = [str(lab.folder / "xl"), "create", "web.cfg"]
+    with subprocess.Popen(creator, stdin=subprocess.PIPE) as process:
+        assert not abandoned(lab)
+        process.communicate()
+    assert abandoned(lab)
 
 
 # --- ending ---

@@ -1,0 +1,34 @@
+"""That a process which hangs ends by itself, and no other does."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+
+#: Says that it lives, again and again, and then waits for ever, in the middle of a call.
+HANGS = """
+import os
+from lamplighter.host.hang import end_if_hung, end_no_more
+for _ in range(1000):
+    end_if_hung(0.2)
+{then}
+os.read(0, 1)
+"""
+
+
+def end_of(then: str, *, let_go: bool) -> int:
+    with subprocess.Popen(
+        [sys.executable, "-c", HANGS.format(then=then)], stdin=subprocess.PIPE
+    ) as process:
+        if let_go:
+            process.communicate(b"go on", timeout=30)
+        return process.wait(30)
+
+
+def test_what_hangs_is_ended() -> None:
+    assert end_of("", let_go=False) == -signal.SIGALRM
+
+
+def test_what_is_done_is_not() -> None:
+    assert end_of("end_no_more()", let_go=True) == 0
