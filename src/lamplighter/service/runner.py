@@ -39,6 +39,7 @@ class Runner:
         self._listener = listener
         self._workers: list[Worker] = []
         self._tasks: list[asyncio.Task[Result]] = []
+        self._looking: asyncio.Future[Plan] | None = None
         self._interrupted = ""
         self._dropped = False
         self._id = 0
@@ -78,6 +79,8 @@ class Runner:
         self._listener.said(f"{why}: nothing new is begun; once more to drop what is under way")
         for worker in self._workers:
             worker.inbox.interrupt(why)
+        if self._looking is not None:
+            self._looking.cancel()
 
     async def _all(self, plan: Plan) -> list[Result]:
         observer = Observer(self._host.toolstack, self._host.xenstore, self._host.clock)
@@ -106,8 +109,13 @@ class Runner:
         for _ in range(LATE_LOOKS):
             if self._interrupted:
                 break
+            self._looking = asyncio.ensure_future(look_again())
             try:
-                plan = plan_late(await look_again(), [*results, *late])
+                plan = plan_late(await self._looking, [*results, *late])
+            except asyncio.CancelledError:
+                if not self._interrupted:
+                    raise
+                break
             except (Unreachable, XenStoreError) as error:
                 self._listener.said(f"whether another domain came meanwhile is not known: {error}")
                 break

@@ -18,6 +18,7 @@ from tests.simulated import CLOCK, simulate
 
 if TYPE_CHECKING:
     from lamplighter.model.domain import Sighting
+    from lamplighter.model.plan import Plan
     from tests.simulated import Simulation
 
 POLICY = """
@@ -372,6 +373,30 @@ def test_a_second_interruption_drops_what_hangs(seed: int) -> None:
         assert CLOCK.monotonic() - began < 11
 
     simulate(story, seed=seed)
+
+
+def test_an_interruption_is_not_held_up_by_the_last_look_for_others() -> None:
+    async def story(host: Simulation) -> None:
+        host.define("web")
+        await begin(host)
+        product = host.product()
+
+        async def look() -> Plan:
+            await CLOCK.sleep(60)
+            raise AssertionError("nobody waits for this any more")
+
+        async def trouble() -> None:
+            await CLOCK.sleep(10)
+            host.runner.interrupt("enough")
+
+        troubling = asyncio.create_task(trouble())
+        began = CLOCK.monotonic()
+        plan = plan_down(product.roster, host.embedded.xl.list())
+        assert await host.carry_out(product, plan, look) == {"web": Outcome.CLEAN}
+        await troubling
+        assert CLOCK.monotonic() - began < 11
+
+    simulate(story)
 
 
 class FailingJournal:
