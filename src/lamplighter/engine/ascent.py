@@ -168,6 +168,9 @@ def _seen(ascent: Ascent, sighting: Sighting, now: float) -> Stepped:
 
 def _ended(ascent: Ascent, sighting: Sighting, now: float) -> Stepped:
     if sighting.domid != ascent.domid:
+        if ascent.awaited:
+            told = f"domid {sighting.domid} of it has ended and is still listed"
+            ascent = replace(ascent, trouble=told)
         return _tick(ascent, now)
     if sighting.shutdown in COMES_BACK:
         return _tick(replace(ascent, gone_at=ascent.gone_at or now), now)

@@ -188,6 +188,15 @@ def test_a_creator_that_comes_to_nothing_and_never_ends_is_not_waited_for_for_ev
     assert not creates(climb)
 
 
+def test_an_incarnation_that_stays_listed_is_told_when_its_successor_is_waited_for() -> None:
+    dying = Sighting(4, UUID(int=1), "web", shutdown=ShutdownReason.REBOOT, dying=True)
+    climb = Climb(Phase.CREATING).feed(Seen(1.0, dying), Tick(120.0))
+    assert climb.finish is not None
+    assert climb.finish.outcome is Outcome.UNKNOWN
+    assert "domid 4 of it has ended and is still listed" in climb.finish.note
+    assert not creates(climb)
+
+
 def test_what_was_held_meanwhile_is_not_created() -> None:
     climb = Climb().feed(Withheld(1.0, "held by anna"))
     assert climb.finish == Finish(Outcome.HELD, "held by anna")
