@@ -102,7 +102,7 @@ class Observer:
         self._toolstack = toolstack
         self._xenstore = xenstore
         self._clock = clock
-        self._subscribers: set[Subscriber] = set()
+        self._subscribers: dict[Subscriber, None] = {}  # in order, so that a simulation replays
         self._old = asyncio.Event()
         self._number = 0
         self._hints: list[Watch] = []
@@ -110,12 +110,12 @@ class Observer:
     def subscribe(self, subscriber: Subscriber) -> None:
         """Tell this subscriber from the next listing on."""
         subscriber.forget(self._number + 1)
-        self._subscribers.add(subscriber)
+        self._subscribers[subscriber] = None
         self.look_again()
 
     def unsubscribe(self, subscriber: Subscriber) -> None:
         """Tell this subscriber no more."""
-        self._subscribers.discard(subscriber)
+        self._subscribers.pop(subscriber, None)
 
     def look_again(self) -> None:
         """Mark the picture as old."""
