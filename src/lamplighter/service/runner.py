@@ -109,20 +109,26 @@ class Runner:
         for _ in range(LATE_LOOKS):
             if self._interrupted:
                 break
-            self._looking = asyncio.ensure_future(look_again())
             try:
-                plan = plan_late(await self._looking, [*results, *late])
-            except asyncio.CancelledError:
-                if not self._interrupted:
-                    raise
-                break
+                looked = await self._look_late(look_again)
             except (Unreachable, XenStoreError) as error:
                 self._listener.said(f"whether another domain came meanwhile is not known: {error}")
                 break
-            if not plan.steps:
+            plan = plan_late(looked, [*results, *late]) if looked is not None else None
+            if plan is None or not plan.steps:
                 break
             late += await self._all(plan)
         return late
+
+    async def _look_late(self, look_again: Look) -> Plan | None:
+        """Look once more; None when the run is told to end meanwhile: no look holds that up."""
+        self._looking = asyncio.ensure_future(look_again())
+        try:
+            return await self._looking
+        except asyncio.CancelledError:
+            if not self._interrupted:
+                raise
+            return None
 
     async def _look(self, observer: Observer) -> None:
         """Look at the host as long as the run lives: a defect of ours must not blind them all."""
