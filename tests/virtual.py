@@ -95,7 +95,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         return super().call_at(when, callback, *args, context=context)
 
     def _run_once(self) -> None:
-        if self._random is not None:
+        if self._random is not None and len(self._ready) > 1:
             self._shuffle_ready()
         super()._run_once()
 

@@ -173,6 +173,7 @@ class Story:
         return Ills(
             killed_after=self.chance.choice((None, self.chance.randint(0, 60))),
             lies=self.chance.choice((0.0, 0.0, 0.2)),
+            old=self.chance.choice((0.0, 0.0, 0.3)),
             deaf=self.chance.choice((0.0, 0.0, 0.15)),
         )
 

@@ -36,7 +36,7 @@ CALL_TIMEOUT = 8.0
 #: Who is killed during a call is killed so long after its beginning at the most: a call takes more.
 IN_A_CALL = 0.02
 
-#: A watch's event that comes late comes so much later.
+#: A watch's event that comes late comes so much later, and a listing's answer no more than that.
 LATE = 3.0
 
 
@@ -45,13 +45,15 @@ class Ills(NamedTuple):
 
     ``killed_after`` so many moments it is killed, and after ``power_cut`` seconds, too, whereupon
     its caller should end the boot. ``lies`` is how probably a call that worked says that it
-    failed, ``deaf`` how probably a watch's event is lost, late or doubled, each. ``interrupted``
-    says when its run is told to end, in seconds from the run's beginning: once, or twice.
+    failed, ``old`` how probably a listing's answer comes late, so that it is old by then, and
+    ``deaf`` how probably a watch's event is lost, late or doubled, each. ``interrupted`` says when
+    its run is told to end, in seconds from the run's beginning: once, or twice.
     """
 
     killed_after: int | None = None
     power_cut: float | None = None
     lies: float = 0.0
+    old: float = 0.0
     deaf: float = 0.0
     interrupted: tuple[float, ...] = ()
 
@@ -139,7 +141,11 @@ class MortalToolstack(EmbeddedToolstack):
         self._begins = begins
 
     async def list(self) -> list[Sighting]:
-        return await self._fate.call(super().list)
+        seen = await self._fate.call(super().list)
+        if self._fate.chance.random() < self._fate.ills.old:
+            self._fate.sights[Saw.LIST_OLD] += 1
+            await CLOCK.sleep(self._fate.chance.random() * LATE)
+        return seen
 
     async def creating(self) -> frozenset[str]:
         return await self._fate.call(super().creating)

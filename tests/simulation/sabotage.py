@@ -108,11 +108,6 @@ SABOTAGES = {
         "            self._each(lambda subscriber: subscriber.look_in_vain(told))\n",
         "            self._each(lambda subscriber: subscriber.look(Picture(number, ())))\n",
     ),
-    "a listing from before a call is believed after it": Sabotage(
-        "lamplighter.service.worker",
-        "        self._means.observer.disbelieve(self._subscriber)\n",
-        "",
-    ),
     # --- the decisions ---
     "the time of a stop is half of what policy says": Sabotage(
         "lamplighter.engine.standing",
@@ -123,16 +118,6 @@ SABOTAGES = {
         "lamplighter.engine.verdict",
         "return Finish(Outcome.FORCED, note, good=False)",
         "return Finish(Outcome.CLEAN, note)",
-    ),
-    "who is gone without anybody's having seen how is called clean": Sabotage(
-        "lamplighter.engine.verdict",
-        '    return Finish(Outcome.UNKNOWN, f"it {said}, but nobody saw how it ended", good=False)',
-        "    return Finish(Outcome.CLEAN)",
-    ),
-    "who vanished is not waited for, though it may be rebooting": Sabotage(
-        "lamplighter.engine.ladder",
-        "    if reason is ShutdownReason.POWEROFF and not ladder.restarts:\n",
-        "    if reason is not ShutdownReason.CRASH:\n",
     ),
     "holds are forgotten": Sabotage(
         "lamplighter.model.intent",

@@ -25,6 +25,7 @@ class Saw(Enum):
     CALL_SLOW = "a call acted late"
     CALL_LIED = "a call did it and said that it failed"
     LIST_FAILED = "a listing failed or hung"
+    LIST_OLD = "a listing was answered late, and was old by then"
     XENSTORE_LOST = "XenStore was restarted"
     EVENT_LOST = "a watch's event was lost"
     EVENT_LATE = "a watch's event came late"

@@ -12,7 +12,7 @@ import pytest
 from tests.simulation.chaos import play
 
 #: Stories with several domains, kills and troubles; none of them is short.
-SEEDS = (3, 16, 42, 132)
+SEEDS = (0, 43, 57, 104)
 
 ROOT = Path(__file__).parents[2]
 
@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_seed_goes_the_same_way_twice(seed: int) -> None:
     first, second = play(seed), play(seed)
-    assert len(first.log) > 20
+    assert len(first.log) > 30
     assert first.log == second.log
     assert first.sights == second.sights
 
