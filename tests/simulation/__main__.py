@@ -1,12 +1,12 @@
-"""Play seeds: ``python -m tests.simulation [--seeds FROM TO] [--sabotage NAME] [--soak SEED]``.
+"""Play seeds: ``python -m tests.simulation [--seeds FROM TO] [--tell SEED] [--soak SEED]``.
 
 Without words it is what CI runs: 2,000 seeds, shared out among the processors, and then each of
-the deliberate defects, which one of these seeds has to find. Each seed that fails is told with its
-story and the command that plays it again; the last line counts, and it leaves with 1 when anything
-failed.
+the deliberate defects, which one of these seeds has to find (``search``). Each seed that fails is
+told with its story and the command that plays it again. At the end it is counted what the stories
+had in them; one thing that never came is a failure, too, and so the exit status is 1.
 
-With ``--sabotage`` the first seed that finds the defect ends it, and it leaves with 1 when none
-does. A soak goes on from its seed until it is told to stop.
+``--tell`` plays one seed and tells its story whatever comes of it. A soak goes on from its seed
+until it is told to stop.
 """
 
 from __future__ import annotations
@@ -16,19 +16,21 @@ import os
 import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
-from importlib import import_module
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from itertools import count
 from multiprocessing import get_context
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from tests.simulation import sabotage
+from tests.simulation import sabotage, saw
+from tests.simulation.chaos import play
+from tests.simulation.playing import played
+from tests.simulation.saw import Sights
+from tests.simulation.search import SEEDS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
-SEEDS = (0, 2000)
-SEARCH = (sys.executable, "-m", "tests.simulation", "--sabotage")
+SEARCH = (sys.executable, "-m", "tests.simulation.search")
 
 #: A soak tells how far it is after so many seeds.
 TOLD_EVERY = 500
@@ -37,64 +39,55 @@ TOLD_EVERY = 500
 HANDED = 10
 
 
-class Played(NamedTuple):
-    """One seed, and what was wrong in its story; nothing when it kept every invariant."""
-
-    seed: int
-    wrong: str
-
-
 def main() -> int:
     """Play, and return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m tests.simulation")
     parser.add_argument("--seeds", nargs=2, type=int, metavar=("FROM", "TO"))
-    parser.add_argument("--sabotage", choices=sabotage.SABOTAGES, metavar="NAME")
+    parser.add_argument("--tell", type=int, metavar="SEED")
     parser.add_argument("--soak", type=int, metavar="SEED")
     args = parser.parse_args()
-    seeds = range(*(args.seeds or SEEDS))
-    if args.sabotage:
-        return _find(args.sabotage, seeds)
+    if args.tell is not None:
+        return _tell(args.tell)
     if args.soak is not None:
         return _soak(args.soak)
+    seeds = range(*(args.seeds or SEEDS))
     began = time.monotonic()
-    failed = _play(seeds)
-    told = f"{len(seeds) - failed} of {len(seeds)} seeds passed"
-    missed = 0
-    if not args.seeds:
-        missed = _search()
-        found = len(sabotage.SABOTAGES) - missed
-        told += f", {found} of {len(sabotage.SABOTAGES)} deliberate defects found"
-    _say(f"{told}, in {time.monotonic() - began:.0f} s")
-    return int(failed + missed > 0)
+    failed, sights = _play(seeds)
+    _say(saw.table(sights))
+    _say(f"{len(seeds) - failed} of {len(seeds)} seeds passed, in {_since(began)}")
+    if args.seeds:
+        return int(failed > 0)
+    missing = saw.missing(sights)
+    for one in missing:
+        _say(f"it never came that {one}")
+    began = time.monotonic()
+    names = tuple(sabotage.SABOTAGES)
+    missed = _search(names)
+    found = len(names) - missed
+    _say(f"{found} of {len(names)} deliberate defects found, in {_since(began)}")
+    return int(failed + missed + len(missing) > 0)
 
 
-def _play(seeds: Iterable[int]) -> int:
-    """Play seeds on every processor; return how many failed."""
-    failed = 0
-    with get_context("spawn").Pool() as pool:
-        for played in pool.imap(_played, seeds, chunksize=HANDED):
-            if played.wrong:
+def _play(seeds: Iterable[int]) -> tuple[int, Sights]:
+    """Play seeds on every processor; return how many failed, and what all had in them.
+
+    A process that dies raises ``BrokenProcessPool``: nothing is waited for that does not come.
+    """
+    failed, sights = 0, Sights()
+    with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
+        for one in pool.map(played, seeds, chunksize=HANDED):
+            sights += one.sights
+            if one.wrong:
                 failed += 1
-                again = f"python -m tests.simulation --seeds {played.seed} {played.seed + 1}"
-                _say(f"{played.wrong}\nagain: {again}")
-    return failed
+                again = f"python -m tests.simulation --tell {one.seed}"
+                _say(f"{one.wrong}\nagain: {again}")
+    return failed, sights
 
 
-def _played(seed: int) -> Played:
-    return Played(seed, _player()(seed))
-
-
-def _player() -> Callable[[int], str]:
-    """Import the story: not before, because what is sabotaged must not have been imported."""
-    play: Callable[[int], str] = import_module("tests.simulation.chaos").play
-    return play
-
-
-def _search() -> int:
+def _search(names: Iterable[str]) -> int:
     """Have each deliberate defect looked for in a process of its own; return how many were not."""
     with ThreadPoolExecutor(os.cpu_count()) as searchers:
-        statuses = searchers.map(_searched, sabotage.SABOTAGES)
-        return sum(status != 0 for status in statuses)
+        return sum(status != 0 for status in searchers.map(_searched, names))
 
 
 def _searched(name: str) -> int:
@@ -103,26 +96,26 @@ def _searched(name: str) -> int:
     return ended.returncode
 
 
-def _find(name: str, seeds: Iterable[int]) -> int:
-    sabotage.commit(name)
-    play = _player()
-    for seed in seeds:
-        if wrong := play(seed):
-            _say(f"found by seed {seed}: {wrong.splitlines()[-1]}")
-            return 0
-    _say("NOT FOUND by any seed")
-    return 1
+def _tell(seed: int) -> int:
+    told = play(seed)
+    _say("\n".join((*told.log, told.wrong or "every invariant holds")))
+    return int(bool(told.wrong))
 
 
 def _soak(first: int) -> int:
-    failed = 0
+    failed, sights = 0, Sights()
     try:
         for begin in count(first, TOLD_EVERY):
-            failed += _play(range(begin, begin + TOLD_EVERY))
+            wrong, seen = _play(range(begin, begin + TOLD_EVERY))
+            failed, sights = failed + wrong, sights + seen
             _say(f"{begin + TOLD_EVERY - first} seeds, {failed} failed")
     except KeyboardInterrupt:
-        _say(f"told to stop; {failed} failed")
+        _say(f"{saw.table(sights)}\ntold to stop; {failed} failed")
     return int(failed > 0)
+
+
+def _since(began: float) -> str:
+    return f"{time.monotonic() - began:.0f} s"
 
 
 def _say(text: str) -> None:

@@ -25,12 +25,90 @@ class Sabotage(NamedTuple):
     wrong: str
 
 
+#: By what each does wrong. Those of plan, recovery and runner come first.
 SABOTAGES = {
+    # --- the plan ---
     "what runs is created once more": Sabotage(
         "lamplighter.engine.plan",
         "    seen = _find(managed, sightings)\n    hold =",
         "    seen = None\n    hold =",
     ),
+    "what is being created already is created beside it": Sabotage(
+        "lamplighter.engine.plan",
+        "return Phase.CREATING if creating else None",
+        "return None",
+    ),
+    "who was only asked by a dead run is destroyed by the next": Sabotage(
+        "lamplighter.engine.plan",
+        "return left.after if left.after in (Phase.ACKNOWLEDGED, Phase.FORCING) else None",
+        "return Phase.FORCING",
+    ),
+    "a listing that failed before the plan counts as an empty one": Sabotage(
+        "lamplighter.service.planning",
+        "            if attempt == LOOKS or isinstance(error, CallTimedOut):\n",
+        "            return []\n            if attempt == LOOKS:\n",
+    ),
+    "what an administrator asked for by name is not kept": Sabotage(
+        "lamplighter.service.planning", "    if names:\n", "    if not names:\n"
+    ),
+    # --- recovery ---
+    "runs that died are never completed": Sabotage(
+        "lamplighter.engine.recover", "        yield Close(end.run.id)\n", "        yield from ()\n"
+    ),
+    "what a dead run was moving gets no end": Sabotage(
+        "lamplighter.engine.recover",
+        "            yield Settle(end.run.id, _concluded(end.run, moved, world))\n",
+        "            yield from ()\n",
+    ),
+    "a crash that a dead run did not live to see is called clean": Sabotage(
+        "lamplighter.engine.recover",
+        "        case ShutdownReason.POWEROFF | ShutdownReason.REBOOT:\n",
+        "        case ShutdownReason.POWEROFF | ShutdownReason.REBOOT | ShutdownReason.CRASH:\n",
+    ),
+    # --- the runner, its workers and what they see ---
+    "it is done first and written down afterwards": Sabotage(
+        "lamplighter.service.runner",
+        "            await self._keep(self._host.journal.record(self._id, transition))\n",
+        "            asyncio.get_running_loop().call_later(9, asyncio.ensure_future, "
+        "self._keep(self._host.journal.record(self._id, transition)))\n",
+    ),
+    "what came while the others were stopped is left running": Sabotage(
+        "lamplighter.service.runner", "LATE_LOOKS = 3", "LATE_LOOKS = 0"
+    ),
+    "that a run has ended is not written": Sabotage(
+        "lamplighter.service.runner",
+        "            await self._keep(self._host.journal.finish(self._id, ended, status))\n",
+        "            pass\n",
+    ),
+    "a hold that comes after the plan is not looked for": Sabotage(
+        "lamplighter.service.runner",
+        '        return hold.told if hold is not None else ""\n',
+        '        return ""\n',
+    ),
+    "a run that is told to end does not tell its workers": Sabotage(
+        "lamplighter.service.runner",
+        "            worker.inbox.interrupt(why)\n        if self._looking",
+        "            pass\n        if self._looking",
+    ),
+    "a run that is told to end waits for its last look": Sabotage(
+        "lamplighter.service.runner", "            self._looking.cancel()\n", "            pass\n"
+    ),
+    "what a run that is told to end had queued is created all the same": Sabotage(
+        "lamplighter.service.worker",
+        "            if self.inbox.interrupted:\n",
+        "            if False:\n",
+    ),
+    "a run that is told to drop everything does not": Sabotage(
+        "lamplighter.service.runner",
+        "                    task.cancel()\n",
+        "                    pass\n",
+    ),
+    "a listing that failed counts as an empty one": Sabotage(
+        "lamplighter.service.observer",
+        "            self._each(lambda subscriber: subscriber.look_in_vain(told))\n",
+        "            self._each(lambda subscriber: subscriber.look(Picture(number, ())))\n",
+    ),
+    # --- the decisions ---
     "the time of a stop is half of what policy says": Sabotage(
         "lamplighter.engine.standing",
         "return self.begun + self.stop_timeout",
@@ -41,16 +119,6 @@ SABOTAGES = {
         "return Finish(Outcome.FORCED, note, good=False)",
         "return Finish(Outcome.CLEAN, note)",
     ),
-    "who was only asked by a dead run is destroyed by the next": Sabotage(
-        "lamplighter.engine.plan",
-        "return left.after if left.after in (Phase.ACKNOWLEDGED, Phase.FORCING) else None",
-        "return Phase.FORCING",
-    ),
-    "what is being created already is created beside it": Sabotage(
-        "lamplighter.engine.plan",
-        "return Phase.CREATING if managed.definition.path in past.creating else None",
-        "return None",
-    ),
     "holds are forgotten": Sabotage(
         "lamplighter.model.intent",
         "return self.holds.get(definition.key) or self.holds.get(definition.name)",
@@ -60,21 +128,6 @@ SABOTAGES = {
         "lamplighter.engine.intent",
         "came_up = trace.direction is Direction.UP and trace.result.outcome in (",
         "came_up = trace.result.outcome in (Outcome.CLEAN,",
-    ),
-    "it is done first and written down afterwards": Sabotage(
-        "lamplighter.service.runner",
-        "            await self._keep(self._host.journal.record(self._id, transition))\n",
-        "            asyncio.get_running_loop().call_later(9, asyncio.ensure_future, "
-        "self._keep(self._host.journal.record(self._id, transition)))\n",
-    ),
-    "what came while the others were stopped is left running": Sabotage(
-        "lamplighter.service.runner", "LATE_LOOKS = 3", "LATE_LOOKS = 0"
-    ),
-    "what an administrator asked for by name is not kept": Sabotage(
-        "lamplighter.service.planning", "    if names:\n", "    if not names:\n"
-    ),
-    "runs that died are never completed": Sabotage(
-        "lamplighter.engine.recover", "        yield Close(end.run.id)\n", "        yield from ()\n"
     ),
 }
 

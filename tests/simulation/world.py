@@ -1,60 +1,58 @@
-"""A host, its administrator and its misfortunes, on virtual time and from a seed.
+"""A host on virtual time and from a seed, its boots, and the commands that are run on it.
 
-A ``World`` outlives the boots of its host: it has the definitions, the journal and what the
-administrator has said. A ``Boot`` is one embedded host. A ``Process`` is one command of the
-product: it has its own driver, connection to XenStore and journal, and can be killed at any
-*moment*, which is before or after any write of the journal and any call to the toolstack. Nothing
-of it runs after that, but what it had begun at the host goes on, as programs do.
-
-What must hold is checked where it happens (``Witness``), not from what the product says.
+A ``World`` outlives the boots of its host: it has the definitions, the journal and what holds the
+administrator has said. A ``Boot`` is one embedded host with a witness on it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
+from collections import Counter
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
+from lamplighter.embedded.faults import How
 from lamplighter.embedded.host import EmbeddedHost
 from lamplighter.errors import CallFailed, JournalError, Unreachable, XenStoreError
 from lamplighter.formats import configuration as toml
-from lamplighter.host.clock import LoopClock
-from lamplighter.host.journal import Journal
-from lamplighter.host.journal_reader import JournalReader
-from lamplighter.host.xenstore import XenStore
-from lamplighter.model.lifecycle import Phase
-from lamplighter.model.outcome import Outcome
+from lamplighter.host import xenstore_transport
 from lamplighter.model.plan import Direction
+from lamplighter.service import taking
 from lamplighter.service.host import Host
 from lamplighter.service.intents import hold_crash_loops
 from lamplighter.service.planning import look_again, prepare
 from lamplighter.service.roster import load_roster
 from lamplighter.service.runner import Runner
-from lamplighter.toolstacks.embedded import EmbeddedToolstack
+from tests.simulation.process import (
+    CALL_TIMEOUT,
+    CLOCK,
+    HEALTH,
+    Fate,
+    Ills,
+    MortalJournal,
+    MortalToolstack,
+    MortalXenStore,
+)
+from tests.simulation.saw import Saw, Sights
+from tests.simulation.witness import STOP_TIMEOUT, Broken, Ear, Witness
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
+    from contextlib import AbstractContextManager
     from pathlib import Path
-    from typing import TypeVar
-    from uuid import UUID
 
-    from lamplighter.embedded.recipe import Recipe
-    from lamplighter.embedded.xl import Xl
-    from lamplighter.model.domain import Definition, Sighting
-    from lamplighter.model.outcome import Result
-    from lamplighter.model.plan import Plan
-    from lamplighter.model.run import Run, Transition
+    from lamplighter.model.domain import Definition
+    from lamplighter.model.run import Run
 
-    T = TypeVar("T")
+#: No command lasts longer, in virtual seconds, whatever goes wrong: every run ends.
+LONGEST_COMMAND = 400.0
 
-CLOCK = LoopClock()
-CALL_TIMEOUT = 8.0
-STOP_TIMEOUT = 20.0
-
-#: The time of a stop begins a little before its first transition is told.
-TOLERANCE = 1.0
+#: A run that was told to end does so in the time that the host's stop gives it, and one that was
+#: told to drop everything at once: nothing but the journal's last writes is waited for.
+ORDERLY = CALL_TIMEOUT + taking.ORDERLY
+AT_ONCE = 1.0
 
 POLICY = f"""
 [defaults]
@@ -64,185 +62,15 @@ stop_timeout = "{STOP_TIMEOUT}s"
 hold_after = 0
 """
 
+#: XenStore answers from the thread that asks: to look for its answer before the loop has had its
+#: turn is time lost.
+xenstore_transport.LOOKS = 0
+
+_HOW = {How.FAIL: Saw.CALL_FAILED, How.HANG: Saw.CALL_HUNG, How.SLOW: Saw.CALL_SLOW}
+
 
 class Killed(Exception):
     """The process was killed; raised by whoever waited for it."""
-
-
-class Broken(AssertionError):
-    """An invariant does not hold."""
-
-
-class Fate:
-    """When a process is killed: at its so many-th moment, or never."""
-
-    def __init__(self, moments: int | None) -> None:
-        self._left = moments
-        self.dead = False
-        self.task: asyncio.Task[object] | None = None
-
-    async def moment(self) -> None:
-        """A moment at which the process may be killed; after that nothing of it goes on."""
-        if self._left is not None and not self.dead:
-            self._left -= 1
-            if self._left < 0:
-                self.kill()
-        if self.dead:
-            await asyncio.get_running_loop().create_future()
-
-    def kill(self) -> None:
-        """End the process where it is."""
-        self.dead = True
-        if self.task is not None:
-            self.task.cancel()
-
-
-class MortalJournal(Journal):
-    """The product's journal: each write is a moment before and a moment after it."""
-
-    fate: Fate
-
-    async def _write(self, statement: str, values: tuple[object, ...]) -> int:
-        await self.fate.moment()
-        row = await super()._write(statement, values)
-        await self.fate.moment()
-        return row
-
-
-class MortalToolstack(EmbeddedToolstack):
-    """The product's driver: calls are moments, and may lie about having failed."""
-
-    def __init__(self, run: Path, fate: Fate, chance: random.Random, lies: float) -> None:
-        super().__init__(run, CLOCK, call_timeout=CALL_TIMEOUT)
-        self._fate = fate
-        self._chance = chance
-        self._lies = lies
-
-    async def list(self) -> list[Sighting]:
-        await self._fate.moment()
-        return await super().list()
-
-    async def create(self, definition: Definition) -> int:
-        return await self._act(partial(super().create, definition))
-
-    async def destroy(self, domid: int) -> None:
-        return await self._act(partial(super().destroy, domid))
-
-    async def _act(self, call: Callable[[], Awaitable[T]]) -> T:
-        await self._fate.moment()
-        answer = await call()
-        await self._fate.moment()
-        if self._chance.random() < self._lies:
-            raise CallFailed("it says that it failed")
-        return answer
-
-
-class Witness:
-    """Sees what is done to the domains of one boot, and objects."""
-
-    def __init__(self, xl: Xl, state: Path) -> None:
-        self._xl = xl
-        self._state = state
-        self.cut: set[tuple[UUID, int]] = set()
-        self.asked: dict[int, float] = {}
-        self.objections: list[str] = []
-        self._create, self._destroy = xl.create, xl.destroy
-        xl.create = self._note_create  # type: ignore[method-assign]
-        xl.destroy = self._note_destroy  # type: ignore[method-assign]
-
-    async def _note_create(self, recipe: Recipe) -> int:
-        for seen in self._xl.list():
-            if seen.running and seen.uuid == recipe.uuid:
-                self._object(f"create of {recipe.name}, which runs as domid {seen.domid}")
-        if recipe.path in self._xl.creating():
-            self._object(f"create of {recipe.name}, which is being created")
-        self._on_record(recipe.name, None)
-        return await self._create(recipe)
-
-    async def _note_destroy(self, domid: int) -> None:
-        for seen in self._xl.list():
-            if seen.domid == domid and seen.running and not seen.unborn:
-                since = self.asked.get(domid)
-                if since is None or CLOCK.monotonic() - since < STOP_TIMEOUT - TOLERANCE:
-                    self._object(f"domid {domid} ({seen.name}) was destroyed before its time")
-                self.cut.add((seen.uuid, domid))
-                self._on_record(seen.name, domid)
-        await self._destroy(domid)
-
-    def _on_record(self, name: str, domid: int | None) -> None:
-        """What is done to a domain was on disk before it was done.
-
-        A slow call may act long after the run that made it.
-        """
-        reader = JournalReader(self._state)
-        try:
-            moves = [m for run in reader.runs() for m in reader.transitions(run.id, name)]
-        finally:
-            reader.close()
-        announced = Phase.CREATING if domid is None else Phase.FORCING
-        if not any(m.after is announced and m.domid == domid for m in moves):
-            self._object(f"{announced.value} {name} is not on record")
-
-    def _object(self, why: str) -> None:
-        """Remember it: what is raised here goes to the product, as the answer to its call."""
-        self.objections.append(why)
-
-    def runs(self, result: Result) -> bool:
-        """Say whether the incarnation of a result, or any where it names none, executes."""
-        return any(
-            seen.running
-            and not seen.unborn
-            and seen.uuid == result.uuid
-            and result.domid in (None, seen.domid)
-            for seen in self._xl.list()
-        )
-
-    def ask(self) -> None:
-        """Raise what there is to object to. No domain has two incarnations that execute."""
-        if self.objections:
-            raise Broken("; ".join(self.objections))
-        running = [seen.uuid for seen in self._xl.list() if seen.running]
-        if len(set(running)) != len(running):
-            raise Broken("a domain runs twice")
-
-
-class Ear:
-    """A listener that passes on to the witness when a stop begins, and keeps what was told."""
-
-    def __init__(self, witness: Witness) -> None:
-        self._witness = witness
-        self._direction = Direction.UP
-        self._begun: dict[UUID, float] = {}
-        self.results: list[Result] = []
-        self.messages: list[str] = []
-
-    def began(self, plan: Plan) -> None:
-        """The time of a stop begins with the run that makes it."""
-        self._direction = plan.direction
-        if plan.direction is Direction.DOWN:
-            for step in plan.steps:
-                if step.sighting is not None:
-                    self._begun[step.sighting.uuid] = CLOCK.monotonic()
-                    self._witness.asked.setdefault(step.sighting.domid, CLOCK.monotonic())
-
-    def moved(self, transition: Transition) -> None:
-        """A domain that came back, or was created since, has the time of its own stop."""
-        if transition.domid is not None and transition.uuid is not None:
-            begun = self._begun.setdefault(transition.uuid, CLOCK.monotonic())
-            self._witness.asked.setdefault(transition.domid, begun)
-
-    def settled(self, result: Result) -> None:
-        """What is told to have ended, or not to have begun, does not run at this moment."""
-        self.results.append(result)
-        over = result.outcome in (Outcome.CLEAN, Outcome.FORCED) or " is gone" in result.note
-        failed = self._direction is Direction.UP and result.outcome is Outcome.FAILED
-        if (over or failed) and result.uuid is not None and self._witness.runs(result):
-            self._witness.objections.append(f"{result.name} runs, and is told to be: {result}")
-
-    def said(self, message: str) -> None:
-        if "Traceback" in message:
-            raise Broken(message)
-        self.messages.append(message)
 
 
 class Boot:
@@ -251,8 +79,10 @@ class Boot:
     def __init__(self, world: World, embedded: EmbeddedHost) -> None:
         self.world = world
         self.embedded = embedded
+        self.witness = Witness(embedded, world.state, world.sights, world.tell)
         self._to_come: list[asyncio.Task[None]] = []
-        self.witness = Witness(embedded.xl, world.folder / "state")
+        self._faults = embedded.faults.before
+        embedded.faults.before = self._count_fault  # type: ignore[method-assign]
 
     def later(self, seconds: float, work: Callable[[Boot], Awaitable[None]]) -> None:
         """Let something happen after a while, if the host is still up by then."""
@@ -264,95 +94,107 @@ class Boot:
         self._to_come.append(asyncio.get_running_loop().create_task(wait()))
 
     async def end(self) -> None:
-        """Nothing more comes."""
+        """Nothing more comes; what went wrong in what came is raised."""
         for task in self._to_come:
             task.cancel()
-        await asyncio.gather(*self._to_come, return_exceptions=True)
+        ends = await asyncio.gather(*self._to_come, return_exceptions=True)
+        self.witness.close()
+        for end in ends:
+            if isinstance(end, Exception):
+                raise end
 
     def running(self) -> dict[str, int]:
         """Return the domid of each guest that executes, by name."""
         return {seen.name: seen.domid for seen in self.embedded.xl.list()[1:] if seen.running}
 
-    async def command(
-        self,
-        direction: Direction,
-        names: Sequence[str] = (),
-        *,
-        killed_after: int | None = None,
-        lies: float = 0.0,
-        deaf: float = 0.0,
-        power_cut: float | None = None,
-    ) -> Run:
-        """Run ``up`` or ``down`` as a process of its own.
+    async def _count_fault(self, call: str, meanwhile: AbstractContextManager[None]) -> None:
+        pending = self.embedded.faults._next.get(call)
+        if pending:
+            how = pending[0].how
+            self.world.tell(f"      {call}: {how.value}")
+            self.world.sights[_HOW[how]] += 1
+            if call == "list" and how is not How.SLOW:
+                self.world.sights[Saw.LIST_FAILED] += 1
+        await self._faults(call, meanwhile)
 
-        ``killed_after`` so many moments it is killed: ``Killed``. ``lies`` is how probably a call
-        that worked says that it failed, ``deaf`` how probably a watch's event is lost. After
-        ``power_cut`` seconds it is killed, too, and its caller should end the boot.
-        """
-        fate = Fate(killed_after)
-        tell = self.world.tell
-        dies = "" if killed_after is None else f", killed after {killed_after}"
-        tell(f"{direction.value} {' '.join(names)} (lies {lies}, deaf {deaf}{dies})")
-        task = asyncio.get_running_loop().create_task(
-            self._process(direction, names, fate, lies, deaf)
-        )
-        fate.task = task
-        if power_cut is not None:
-            asyncio.get_running_loop().call_later(power_cut, fate.kill)
+    async def command(
+        self, direction: Direction, names: Sequence[str] = (), ills: Ills = HEALTH
+    ) -> Run:
+        """Run ``up`` or ``down`` as a process of its own; raise ``Killed`` when that ends it."""
+        world = self.world
+        fate = Fate(ills, world.chance, world.sights)
+        world.tell(f"{direction.value} {' '.join(names)} {ills if ills != HEALTH else ''}")
+        loop = asyncio.get_running_loop()
+        fate.task = task = loop.create_task(self._process(direction, names, fate))
+        if ills.power_cut is not None:
+            loop.call_later(ills.power_cut, fate.kill, Saw.POWER_CUT_IN_RUN)
         try:
-            run = await task
+            async with CLOCK.timeout(LONGEST_COMMAND):
+                run = await task
         except asyncio.CancelledError:
             if not fate.dead:
                 raise
-            tell("  killed")
+            world.tell("  killed")
             raise Killed from None
-        for result in run.results:
-            tell(f"  {result.name}: {result.outcome.value} (domid {result.domid}) {result.note}")
+        except TimeoutError:
+            raise Broken(f"{direction.value} did not end in {LONGEST_COMMAND:g} s") from None
         self.witness.ask()
         return run
 
-    async def _process(
-        self, direction: Direction, names: Sequence[str], fate: Fate, lies: float, deaf: float
-    ) -> Run:
+    async def _process(self, direction: Direction, names: Sequence[str], fate: Fate) -> Run:
         world = self.world
-        toolstack = MortalToolstack(world.folder / "run", fate, world.chance, lies)
-        xenstore = await _connect(self.embedded, world.chance, deaf)
-        journal = MortalJournal.open(world.folder / "state", threaded=False)
-        assert isinstance(journal, MortalJournal)
-        journal.fate = fate
+        end = asyncio.Event()
+        toolstack = MortalToolstack(world.folder / "run", fate, partial(self._may_begin, end))
+        xenstore = await MortalXenStore.of(fate, self.embedded.xenstore_path)
+        journal = MortalJournal.of(fate, world.state)
         try:
             configuration = world.configuration()
             roster = load_roster(configuration, owner=world.folder.stat().st_uid)
             host = Host(
                 configuration, CLOCK, toolstack, xenstore, roster, self.embedded.boot_id, journal
             )
-            return await self._run(host, direction, names)
+            ear = Ear(self.witness, world.tell)
+            plan = await prepare(host, direction, names, ear.said)
+            late = partial(look_again, host) if direction is Direction.DOWN and not names else None
+            runner = Runner(host, ear)
+            interruption = asyncio.get_running_loop().create_task(
+                self._interrupt(runner, fate, end)
+            )
+            try:
+                run = await runner.run(plan, late)
+                self._check_end(interruption)
+            finally:
+                interruption.cancel()
+            await hold_crash_loops(host, run)
+            return run
         finally:
             fate.dead = True
             await xenstore.close()
             await journal.close()
 
-    async def _run(self, host: Host, direction: Direction, names: Sequence[str]) -> Run:
-        ear = Ear(self.witness)
-        plan = await prepare(host, direction, names, ear.said)
+    async def _interrupt(self, runner: Runner, fate: Fate, end: asyncio.Event) -> None:
+        """Tell a run to end, and then to drop everything; it has so long for either."""
+        kinds = (Saw.INTERRUPTED, Saw.DROPPED)
+        for kind, seconds in zip(kinds, fate.ills.interrupted, strict=False):
+            await CLOCK.sleep(seconds)
+            self.world.sights[kind] += 1
+            end.set()
+            runner.interrupt("the story says so")
+        if fate.ills.interrupted:
+            await CLOCK.sleep(AT_ONCE if len(fate.ills.interrupted) > 1 else ORDERLY)
+            raise Broken("a run that was told to end did not")
 
-        late = partial(look_again, host) if direction is Direction.DOWN and not names else None
-        run = await Runner(host, ear).run(plan, late)
-        await hold_crash_loops(host, run)
-        self._check(run)
-        return run
+    @staticmethod
+    def _check_end(interruption: asyncio.Task[None]) -> None:
+        if interruption.done():
+            interruption.result()
 
-    def _check(self, run: Run) -> None:
-        """Nothing is told better than it was."""
-        there = {(seen.uuid, seen.domid) for seen in self.embedded.xl.list() if seen.running}
-        for result in run.results:
-            if result.uuid is None or result.domid is None:
-                continue
-            one = (result.uuid, result.domid)
-            if result.outcome is Outcome.CLEAN and (one in self.witness.cut or one in there):
-                raise Broken(f"{result.name} is called clean: {result.note}")
-            if result.outcome is Outcome.FORCED and one in there:
-                raise Broken(f"{result.name} is called forced and runs")
+    def _may_begin(self, end: asyncio.Event, definition: Definition) -> None:
+        """Examine a create at the very moment at which it is decided on."""
+        if end.is_set():
+            self.witness.object(f"{definition.name} is created by a run that was told to end")
+        if definition.name in self.world.held:
+            self.witness.object(f"{definition.name} is created, although it is held")
 
 
 class World:
@@ -360,9 +202,13 @@ class World:
 
     def __init__(self, folder: Path, seed: int) -> None:
         self.folder = folder
+        self.state = folder / "state"
         self.chance = random.Random(seed)
-        self._tables: list[str] = []
         self.log: list[str] = []
+        self.sights: Sights = Counter()
+        self.held: set[str] = set()
+        self._tables: list[str] = []
+        self._parallel = self.chance.choice((1, 2))
         (folder / "domains").mkdir(mode=0o755)
 
     def define(self, name: str, guest: str, start: str, **keys: str) -> None:
@@ -383,12 +229,13 @@ class World:
 
     def tell(self, what: str) -> None:
         """Keep what happened, for whoever has to understand a seed that failed."""
-        self.log.append(f"{CLOCK.monotonic():8.2f}  {what}")
+        self.log.append(f"{CLOCK.monotonic():8.2f}  {what}".replace(str(self.folder), ""))
 
     def configuration(self) -> toml.Configuration:
+        """Parse lamplighter.toml, as each command does."""
         text = (
             '[host]\ntoolstack = "embedded"\ndefinitions = ["domains/*.cfg"]\n'
-            'state = "state"\nrun = "run"\nparallel_starts = 2\n'
+            f'state = "state"\nrun = "run"\nparallel_starts = {self._parallel}\n'
         )
         return toml.parse(
             text + POLICY + "".join(self._tables), str(self.folder / "lamplighter.toml")
@@ -404,29 +251,6 @@ class World:
                 await story(boot)
             finally:
                 await boot.end()
-
-
-async def _connect(embedded: EmbeddedHost, chance: random.Random, deaf: float) -> XenStore:
-    """Connect to XenStore; of what its watches tell, some is lost, late or told twice."""
-    xenstore = await XenStore.connect(str(embedded.xenstore_path), CLOCK)
-    watch = xenstore.watch
-
-    async def unreliable(path: str, fired: Callable[[str], None]) -> object:
-        def maybe(event: str) -> None:
-            luck = chance.random()
-            if luck < deaf:
-                return
-            if luck < 2 * deaf:
-                asyncio.get_running_loop().call_later(3.0, fired, event)
-                return
-            fired(event)
-            if luck < 3 * deaf:
-                fired(event)
-
-        return await watch(path, maybe)
-
-    xenstore.watch = unreliable  # type: ignore[method-assign,assignment]
-    return xenstore
 
 
 #: What a process may rightly die of when XenStore and the toolstack fail.

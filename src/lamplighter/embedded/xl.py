@@ -265,9 +265,9 @@ class Xl:
         try:
             while True:
                 await resident.stopped.wait()
-                if not await self._handle_death(resident):
-                    return
                 with self.under_way(resident.recipe.path):
+                    if not await self._handle_death(resident):
+                        return
                     await self._clock.sleep(REBOOT_GAP)
                     resident = await self._create(resident.recipe, uuid, rebooted=True)
                 self._reapers[resident.domain.domid] = self._reapers.pop(domid)

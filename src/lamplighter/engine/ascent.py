@@ -50,7 +50,8 @@ class Ascent:
     """Where one domain's start stands. Moments are host seconds on the events' clock.
 
     ``trouble`` is why the call to create failed, ``blind`` why the last listing did. ``awaited``:
-    something else is creating it, and ``ask_at`` is when that is asked about again.
+    something else is creating it, and ``ask_at`` is when that is asked about again. ``deserted``:
+    nothing creates it any more, and one more look tells whether it came before that was asked.
     """
 
     start_timeout: float
@@ -62,6 +63,7 @@ class Ascent:
     trouble: str = ""
     blind: str = ""
     awaited: bool = False
+    deserted: bool = False
     ask_at: float | None = None
 
     @property
@@ -130,11 +132,14 @@ def _not_begun(ascent: Ascent, event: Event) -> Stepped:
 
 
 def _underway(ascent: Ascent, *, creating: bool, now: float) -> Stepped:
-    """It is not listed: either its creator still works, or it has given up and we begin."""
+    """It was not listed: its creator still works, has just ended its work, or has given up.
+
+    A listing that begins now tells the last two apart.
+    """
     if ascent.domid is not None or not ascent.awaited:
         return ascent, ()
     if not creating:
-        return replace(ascent, awaited=False, ask_at=None), (Create(),)
+        return replace(ascent, deserted=True, ask_at=None), (LookAgain(),)
     if now >= ascent.begun + ascent.start_timeout:
         note = f"something has been creating it for {ascent.start_timeout:g} s, and it is not there"
         return ascent, (Finish(Outcome.UNKNOWN, note, good=False),)
@@ -161,13 +166,17 @@ def _seen(ascent: Ascent, sighting: Sighting, now: float) -> Stepped:
         detail = f"domid {sighting.domid}, although the call failed: {ascent.trouble}"
     else:
         detail = f"it came back as domid {sighting.domid}"
-    came = replace(ascent, domid=sighting.domid, gone_at=None, awaited=False, ask_at=None)
+    came = replace(ascent, domid=sighting.domid, gone_at=None, ask_at=None)
+    came = replace(came, awaited=False, deserted=False)
     moved, move = _move(came, Phase.BOOTING, detail)
     return moved, (*move, Attend(sighting.domid))
 
 
 def _ended(ascent: Ascent, sighting: Sighting, now: float) -> Stepped:
     if sighting.domid != ascent.domid:
+        if ascent.awaited:
+            told = f"domid {sighting.domid} of it has ended and is still listed"
+            ascent = replace(ascent, trouble=told)
         return _tick(ascent, now)
     if sighting.shutdown in COMES_BACK:
         return _tick(replace(ascent, gone_at=ascent.gone_at or now), now)
@@ -178,6 +187,8 @@ def _ended(ascent: Ascent, sighting: Sighting, now: float) -> Stepped:
 
 
 def _not_listed(ascent: Ascent, now: float) -> Stepped:
+    if ascent.deserted:
+        return replace(ascent, awaited=False, deserted=False), (Create(),)
     if ascent.awaited:
         return ascent, (AskCreator(),)
     if ascent.domid is None:

@@ -120,7 +120,8 @@ def _step_up(
         unwanted = "" if by_hand else _why_unwanted(managed, past.intents)
         if unwanted:
             return _nothing(name, policy, unwanted, Outcome.SKIPPED, seen)
-        if obstacle := _obstacle(managed, problem, seen, sightings, past, by_hand=by_hand):
+        kept = seen if resume is None else None
+        if obstacle := _obstacle(managed, problem, kept, sightings, past, by_hand=by_hand):
             return _nothing(name, policy, obstacle, Outcome.FAILED, seen, good=False)
     step = Step(name, Verb.START, _why_wanted(policy, by_hand=by_hand), policy, managed.definition)
     return step._replace(sighting=seen, notes=_notes(policy), resume=resume)
@@ -162,11 +163,16 @@ def _why_wanted(policy: Policy, *, by_hand: bool) -> str:
 
 
 def _resumed_start(managed: Managed, seen: Sighting | None, past: Past) -> Phase | None:
-    """Where a start goes on that a dead run, or somebody else, has begun; None to begin it."""
-    if seen is None:
-        return Phase.CREATING if managed.definition.path in past.creating else None
+    """Where a start goes on that a dead run, or somebody else, has begun; None to begin it.
+
+    What has ended and is still listed may be about to be created anew, unless it was suspended.
+    """
+    if seen is None or not seen.running:
+        kept = seen is not None and seen.shutdown is ShutdownReason.SUSPEND
+        creating = managed.definition.path in past.creating and not kept
+        return Phase.CREATING if creating else None
     left = past.standing.get(managed.name)
-    if left is None or left.after not in (Phase.CREATING, Phase.BOOTING) or not seen.running:
+    if left is None or left.after not in (Phase.CREATING, Phase.BOOTING):
         return None
     return Phase.BOOTING
 
@@ -174,13 +180,16 @@ def _resumed_start(managed: Managed, seen: Sighting | None, past: Past) -> Phase
 def _obstacle(
     managed: Managed,
     problem: Problem | None,
-    seen: Sighting | None,
+    kept: Sighting | None,
     sightings: Iterable[Sighting],
     past: Past,
     *,
     by_hand: bool,
 ) -> str:
-    """Why a domain that is wanted must not be created now; empty when it may be."""
+    """Why a domain that is wanted must not be created now; empty when it may be.
+
+    ``kept`` is an incarnation that has ended, and that nobody is about to create anew.
+    """
     if problem is not None:
         return _why_barred(problem)
     if past.intents.trouble and not by_hand:
@@ -188,12 +197,12 @@ def _obstacle(
             f"whether it is held, or was up, is not known: {past.intents.trouble}; "
             f"lamplighter up {managed.name} starts it all the same"
         )
-    if seen is not None and seen.shutdown is not None and not seen.dying:
-        if seen.shutdown is ShutdownReason.SUSPEND:
-            return f"another tool has suspended it as domid {seen.domid}, to save or to move it"
-        told = seen.shutdown.name.lower()
+    if kept is not None and kept.shutdown is not None and not kept.dying:
+        if kept.shutdown is ShutdownReason.SUSPEND:
+            return f"another tool has suspended it as domid {kept.domid}, to save or to move it"
+        told = kept.shutdown.name.lower()
         return (
-            f"domid {seen.domid} of it has shut down ({told}) and is kept; "
+            f"domid {kept.domid} of it has shut down ({told}) and is kept; "
             f"lamplighter down {managed.name} takes it away"
         )
     for other in sightings:

@@ -127,7 +127,7 @@ class Observer:
         self._toolstack = toolstack
         self._xenstore = xenstore
         self._clock = clock
-        self._viewers: set[Viewer] = set()
+        self._viewers: dict[Viewer, None] = {}  # in order, so that a simulation replays
         self._old = asyncio.Event()
         self._number = 0
         self._hints: list[Watch] = []
@@ -135,12 +135,12 @@ class Observer:
     def subscribe(self, viewer: Viewer) -> None:
         """Show this viewer the pictures from the next listing on."""
         viewer.forget(self._number + 1)
-        self._viewers.add(viewer)
+        self._viewers[viewer] = None
         self.look_again()
 
     def unsubscribe(self, viewer: Viewer) -> None:
         """Show this viewer no more."""
-        self._viewers.discard(viewer)
+        self._viewers.pop(viewer, None)
 
     def look_again(self) -> None:
         """Mark the picture as old."""

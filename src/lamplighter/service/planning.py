@@ -11,7 +11,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lamplighter.engine.plan import Past, plan_down, plan_up
-from lamplighter.errors import CallFailed, CallTimedOut, JournalError, ToolstackUnreachable
+from lamplighter.errors import (
+    CallFailed,
+    CallTimedOut,
+    JournalError,
+    ToolstackUnreachable,
+    XenStoreUnreachable,
+)
 from lamplighter.host.person import who
 from lamplighter.model.plan import Direction
 from lamplighter.service.intents import learn_intents, read_intents, write_word
@@ -74,6 +80,8 @@ async def prepare(
 
     ``tell`` is told what a person should know of it.
     """
+    if direction is Direction.DOWN and names:
+        await _until_nothing_comes(host, names)
     began = host.clock.monotonic()
     sightings, creating = await _look(host, direction)
     if host.journal is not None and host.journal.told:
@@ -99,28 +107,35 @@ async def prepare(
 
 
 async def look_again(host: Host) -> Plan:
-    """Plan the stop of what came since the first look, once nothing more is about to come.
+    """Plan the stop of what came since the first look, once nothing more is about to come."""
+    await _until_nothing_comes(host)
+    return await make_plan(host, Direction.DOWN, ())
+
+
+async def _until_nothing_comes(host: Host, names: Sequence[str] = ()) -> None:
+    """Wait for what is about to come, of these domains or of all.
 
     What a run that was killed had begun to create, or what reboots, is not listed for a while. It
     is waited for as long as a call to the toolstack may take.
     """
     give_up = host.clock.monotonic() + host.configuration.host.call_timeout.value
     pause = LINGER
-    while await _coming(host) and host.clock.monotonic() < give_up:
+    while await _coming(host, names) and host.clock.monotonic() < give_up:
         await host.clock.sleep(pause)
         pause = SAFETY
-    return await make_plan(host, Direction.DOWN, ())
 
 
-async def _coming(host: Host) -> bool:
+async def _coming(host: Host, names: Sequence[str]) -> bool:
     """Say whether a domain that files know is being created and is not listed yet."""
     try:
         creating = await host.toolstack.creating()
         sightings = await host.toolstack.list() if creating else ()
     except CallFailed:
         return False  # the look that follows tells it
+    uuids = {name.lower() for name in names}
     return any(
         managed.definition.path in creating
+        and (not names or managed.name in names or managed.definition.key in uuids)
         and not any(managed.definition.matches(seen) for seen in sightings)
         for managed in host.roster.domains.values()
     )
@@ -135,8 +150,18 @@ async def _plan(
 ) -> Plan:
     if direction is Direction.UP:
         return plan_up(host.roster, sightings, names, past=past)
-    spared = await host.spared()
+    spared = await _spared(host)
     return plan_down(host.roster, sightings, names, spared=spared, past=past)
+
+
+async def _spared(host: Host) -> frozenset[int]:
+    """Ask XenStore which domains no stop may touch; a connection that was lost may come back."""
+    for _ in range(1, LOOKS):
+        try:
+            return await host.spared()
+        except XenStoreUnreachable:
+            await host.clock.sleep(LOOK_PAUSE)
+    return await host.spared()
 
 
 async def _look(host: Host, direction: Direction) -> tuple[Sequence[Sighting], frozenset[str]]:

@@ -170,10 +170,19 @@ def test_what_something_else_is_creating_is_waited_for() -> None:
 
 def test_what_nobody_creates_any_more_is_created_once() -> None:
     climb = Climb(Phase.CREATING).feed(NotListed(1.0), Underway(1.1, creating=False))
+    assert climb.actions[-1] == LookAgain()
+    climb.feed(NotListed(1.2))
     assert climb.actions[-1] == Create()
     climb.feed(Created(2.0, 7), Ready(3.0, 7, able=True))
     assert climb.finish == Finish(Outcome.STARTED)
     assert creates(climb) == 1
+
+
+def test_what_was_created_after_the_listing_and_before_the_question_is_not_created_again() -> None:
+    climb = Climb(Phase.CREATING).feed(NotListed(1.0), Underway(3.0, creating=False))
+    climb.feed(Seen(3.1, WEB), Ready(4.0, 7, able=True))
+    assert climb.finish == Finish(Outcome.STARTED)
+    assert not creates(climb)
 
 
 def test_a_creator_that_comes_to_nothing_and_never_ends_is_not_waited_for_for_ever() -> None:
@@ -185,6 +194,15 @@ def test_a_creator_that_comes_to_nothing_and_never_ends_is_not_waited_for_for_ev
     assert climb.finish is not None
     assert climb.finish.outcome is Outcome.UNKNOWN
     assert now <= 130
+    assert not creates(climb)
+
+
+def test_an_incarnation_that_stays_listed_is_told_when_its_successor_is_waited_for() -> None:
+    dying = Sighting(4, UUID(int=1), "web", shutdown=ShutdownReason.REBOOT, dying=True)
+    climb = Climb(Phase.CREATING).feed(Seen(1.0, dying), Tick(120.0))
+    assert climb.finish is not None
+    assert climb.finish.outcome is Outcome.UNKNOWN
+    assert "domid 4 of it has ended and is still listed" in climb.finish.note
     assert not creates(climb)
 
 

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pytest
 
-from lamplighter.engine.plan import Past, plan_down, plan_up
+from lamplighter.engine.plan import NO_PAST, Past, plan_down, plan_up
 from lamplighter.errors import UsageError
 from lamplighter.model.domain import Definition, Kind, ShutdownReason, Sighting
 from lamplighter.model.intent import Hold, Intent, Intents, Meant
@@ -235,6 +235,18 @@ def test_a_start_goes_on_where_a_dead_run_or_another_creator_has_brought_it() ->
     assert up_with(Past(standing=left(Phase.CREATING, None))).resume is None
     assert up_with(Past(creating={"/etc/xen/web.cfg"})).resume is Phase.CREATING
     assert up_with(Past(creating={"/etc/xen/db.cfg"})).resume is None
+
+
+def test_what_has_ended_and_is_about_to_be_created_anew_is_waited_for() -> None:
+    anew = Past(creating={"/etc/xen/web.cfg"})
+    dying = Sighting(4, WEB, "web", shutdown=ShutdownReason.REBOOT, dying=True)
+    ended = Sighting(4, WEB, "web", shutdown=ShutdownReason.REBOOT)
+    saved = Sighting(4, WEB, "web", shutdown=ShutdownReason.SUSPEND)
+    assert up_with(anew, dying).resume is Phase.CREATING
+    assert up_with(NO_PAST, dying).resume is None
+    assert up_with(anew, ended).resume is Phase.CREATING
+    assert up_with(NO_PAST, ended).outcome is Outcome.FAILED
+    assert up_with(anew, saved).outcome is Outcome.FAILED
 
 
 @pytest.mark.parametrize(

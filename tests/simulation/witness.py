@@ -1,0 +1,237 @@
+"""Who sees what is done to the domains of one boot, and objects.
+
+What must hold is checked where it happens, on the embedded host itself, not from what the product
+says: no create of a domain that runs, or is being created, or is held, or after the run was told to
+end; no second incarnation beside one that executes; no destroy before its time; nothing done that
+was not on disk before. And what the product says is compared with it: nobody is told to be clean
+that did not power off by itself, and nobody to be gone that runs.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lamplighter.host.journal_reader import JournalReader
+from lamplighter.model.domain import ShutdownReason
+from lamplighter.model.lifecycle import Phase
+from lamplighter.model.outcome import Outcome
+from lamplighter.model.plan import Direction
+from tests.simulation.process import CLOCK
+from tests.simulation.saw import Saw
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+    from uuid import UUID
+
+    from lamplighter.embedded.guest import GuestKernel
+    from lamplighter.embedded.host import EmbeddedHost
+    from lamplighter.embedded.recipe import Recipe
+    from lamplighter.embedded.xl import Resident
+    from lamplighter.model.outcome import Result
+    from lamplighter.model.plan import Plan
+    from lamplighter.model.run import Run, Transition
+    from tests.simulation.saw import Sights
+
+STOP_TIMEOUT = 20.0
+
+#: The time of a stop begins a little before its first transition is told.
+TOLERANCE = 1.0
+
+#: The ends that may be told to be clean.
+OWN_ENDS = (ShutdownReason.POWEROFF, ShutdownReason.REBOOT)
+
+_TOLD = {
+    Outcome.CLEAN: Saw.CLEAN,
+    Outcome.FORCED: Saw.FORCED,
+    Outcome.STARTED: Saw.STARTED,
+    Outcome.FAILED: Saw.FAILED,
+    Outcome.UNKNOWN: Saw.UNKNOWN,
+}
+
+_ON_RECORD = (
+    "SELECT 1 FROM transition t JOIN run r ON r.id = t.run "
+    "WHERE r.boot_id = :boot AND t.name = :name AND t.after = :after AND t.domid IS :domid"
+)
+
+
+class Broken(AssertionError):
+    """An invariant does not hold."""
+
+
+class Witness:
+    """Sees what is done to the domains of one boot, and objects."""
+
+    def __init__(
+        self, embedded: EmbeddedHost, state: Path, sights: Sights, tell: Callable[[str], None]
+    ) -> None:
+        self._xl = embedded.xl
+        self._boot_id = embedded.boot_id
+        self._journal = JournalReader(state)
+        self._sights = sights
+        self._tell = tell
+        self._asked: dict[int, float] = {}
+        self._cut: set[tuple[UUID, int]] = set()
+        self._ends: dict[tuple[UUID, int], ShutdownReason | None] = {}
+        self._objections: list[str] = []
+        self._create, self._destroy = self._xl.create, self._xl.destroy
+        self._run = self._xl._run
+        self._xl.create = self._note_create  # type: ignore[method-assign]
+        self._xl.destroy = self._note_destroy  # type: ignore[method-assign]
+        self._xl._run = self._note_run  # type: ignore[method-assign]
+
+    def close(self) -> None:
+        """Let go of the journal."""
+        self._journal.close()
+
+    # --- what is done ---
+
+    async def _note_create(self, recipe: Recipe) -> int:
+        self._sights[Saw.CREATED] += 1
+        self._tell(f"      create {recipe.name}")
+        for seen in self._xl.list():
+            if seen.running and seen.uuid == recipe.uuid:
+                self.object(f"create of {recipe.name}, which runs as domid {seen.domid}")
+        if recipe.path in self._xl.creating():
+            self.object(f"create of {recipe.name}, which is being created")
+        self._on_record(recipe.name, Phase.CREATING, None)
+        return await self._create(recipe)
+
+    async def _note_destroy(self, domid: int) -> None:
+        self._tell(f"      destroy {domid}")
+        for seen in self._xl.list():
+            if seen.domid == domid and seen.running and not seen.unborn:
+                self._sights[Saw.DESTROYED] += 1
+                since = self._asked.get(domid)
+                if since is None or CLOCK.monotonic() - since < STOP_TIMEOUT - TOLERANCE:
+                    self.object(f"domid {domid} ({seen.name}) was destroyed before its time")
+                self._cut.add((seen.uuid, domid))
+                self._on_record(seen.name, Phase.FORCING, domid)
+        await self._destroy(domid)
+
+    async def _note_run(self, resident: Resident, kernel: GuestKernel) -> None:
+        """An incarnation executes, until it ends by itself or is cut off (``CancelledError``)."""
+        domain = resident.domain
+        twins = [
+            seen.domid
+            for seen in self._xl.list()
+            if seen.running and seen.uuid == domain.uuid and seen.domid != domain.domid
+        ]
+        if twins:
+            self.object(f"{resident.recipe.name} runs as {domain.domid} beside {twins}")
+        if any(uuid == domain.uuid for uuid, _ in self._ends):
+            self._sights[Saw.CAME_BACK] += 1
+        await self._run(resident, kernel)
+        self._ends[domain.uuid, domain.domid] = domain.shutdown
+
+    def _on_record(self, name: str, announced: Phase, domid: int | None) -> None:
+        """What is done to a domain was on disk before it was done.
+
+        A slow call may act long after the run that made it.
+        """
+        values = {"boot": self._boot_id, "name": name, "after": announced.value, "domid": domid}
+        if not self._journal._ask(_ON_RECORD, values):
+            self.object(f"{announced.value} {name} is not on record")
+
+    def object(self, why: str) -> None:
+        """Remember it: what is raised here goes to the product, as the answer to its call."""
+        self._objections.append(why)
+
+    # --- what is said ---
+
+    def asked(self, domid: int, since: float) -> None:
+        """The stop of an incarnation has begun, for the first time or again."""
+        self._asked.setdefault(domid, since)
+
+    def runs(self, result: Result) -> bool:
+        """Say whether the incarnation of a result, or any where it names none, executes."""
+        return any(
+            seen.running
+            and not seen.unborn
+            and seen.uuid == result.uuid
+            and result.domid in (None, seen.domid)
+            for seen in self._xl.list()
+        )
+
+    def told(self, result: Result, direction: Direction) -> None:
+        """What is told to have ended, or not to have begun, does not run at this moment."""
+        if result.outcome in _TOLD:
+            self._sights[_TOLD[result.outcome]] += 1
+        if result.outcome is Outcome.HELD and "lets it be started" not in result.note:
+            self._sights[Saw.WITHHELD] += 1
+        self._is_own_end(result)
+        over = result.outcome in (Outcome.CLEAN, Outcome.FORCED) or " is gone" in result.note
+        failed = direction is Direction.UP and result.outcome is Outcome.FAILED
+        if (over or failed) and result.uuid is not None and self.runs(result):
+            self.object(f"{result.name} runs, and is told to be: {result}")
+
+    def _is_own_end(self, result: Result) -> None:
+        """Nobody is called clean who did not shut down by itself."""
+        if result.outcome is Outcome.CLEAN and result.uuid is not None:
+            end = self._ends.get((result.uuid, result.domid or 0))
+            if end not in OWN_ENDS or (result.uuid, result.domid or 0) in self._cut:
+                self.object(f"{result.name} is called clean, and ended with {end}: {result}")
+
+    def ask(self) -> None:
+        """Raise what there is to object to, what the journal says of this boot included."""
+        for run in self._journal.runs():
+            if run.boot_id == self._boot_id:
+                for result in run.results:
+                    self._is_own_end(result)
+        if self._objections:
+            raise Broken("; ".join(self._objections))
+
+
+class Ear:
+    """A listener that passes on to the witness what a run tells."""
+
+    def __init__(self, witness: Witness, tell: Callable[[str], None]) -> None:
+        self._witness = witness
+        self._tell = tell
+        self._direction = Direction.UP
+        self._begun: dict[UUID, float] = {}
+
+    def began(self, plan: Plan) -> None:
+        """The time of a stop begins with the run that makes it."""
+        self._direction = plan.direction
+        if plan.direction is Direction.DOWN:
+            for step in plan.steps:
+                if step.sighting is not None:
+                    self._begun[step.sighting.uuid] = CLOCK.monotonic()
+                    self._witness.asked(step.sighting.domid, CLOCK.monotonic())
+
+    def moved(self, transition: Transition) -> None:
+        """A domain that came back, or was created since, has the time of its own stop."""
+        name, domid = transition.name, transition.domid
+        self._tell(f"    {name} {transition.after.value} (domid {domid}) {transition.detail}")
+        if self._direction is Direction.DOWN and domid is not None and transition.uuid is not None:
+            begun = self._begun.setdefault(transition.uuid, CLOCK.monotonic())
+            self._witness.asked(domid, begun)
+
+    def settled(self, result: Result) -> None:
+        self._tell(f"  {result.name}: {result.outcome.value} (domid {result.domid}) {result.note}")
+        self._witness.told(result, self._direction)
+
+    def said(self, message: str) -> None:
+        self._tell(f"  {message}")
+        if "Traceback" in message:
+            self._witness.object(message)
+
+
+def check_record(state: Path) -> int:
+    """Every run has an end, and every domain that it moved, too; return how many had died."""
+    reader = JournalReader(state)
+    try:
+        if reader.unfinished():
+            raise Broken("a run was left without an end")
+        runs = reader.runs(limit=1000)
+        for run in runs:
+            _check_run(run, {moved.name for moved in reader.transitions(run.id)})
+        return sum(run.exit is None for run in runs)
+    finally:
+        reader.close()
+
+
+def _check_run(run: Run, moved: set[str]) -> None:
+    if nobody := moved - {result.name for result in run.results}:
+        raise Broken(f"run {run.id} moved {sorted(nobody)}, and how that ended is not on record")

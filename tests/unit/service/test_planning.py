@@ -1,0 +1,52 @@
+"""What is looked at before a plan is made, on a simulated host."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from lamplighter.model.outcome import Outcome
+from lamplighter.model.plan import Direction, Verb
+from lamplighter.service.planning import make_plan, prepare
+from lamplighter.xenstore import paths
+from tests.simulated import CLOCK, simulate
+
+if TYPE_CHECKING:
+    from tests.simulated import Simulation
+
+POLICY = 'state = "no-such-state"\n'
+
+
+def test_a_plan_to_stop_outlives_a_lost_connection_to_xenstore() -> None:
+    async def story(host: Simulation) -> None:
+        host.define("web")
+        await host.up()
+        gone = asyncio.create_task(host.embedded.xenstore.interrupt(1.0))
+        await CLOCK.sleep(0.1)
+        (step,) = (await make_plan(host.product(), Direction.DOWN, ())).steps
+        assert (step.name, step.verb) == ("web", Verb.STOP)
+        await gone
+
+    simulate(story, policy=POLICY)
+
+
+def test_a_named_domain_between_two_incarnations_is_not_called_down() -> None:
+    async def story(host: Simulation) -> None:
+        host.define("web")
+        host.define("other")
+        await host.up()
+        domid = host.running()["web"]
+        await host.xenstore.write(paths.control_shutdown(domid), b"reboot")
+        await CLOCK.sleep(2)
+        assert list(host.running()) == ["other"]
+
+        plan = await prepare(host.product(), Direction.DOWN, ["web"], host.heard.said)
+
+        (step,) = plan.steps
+        assert (step.name, step.verb) == ("web", Verb.STOP)
+        assert step.sighting is not None
+        assert step.sighting.domid == host.running()["web"] != domid
+        assert await host.carry_out(host.product(), plan) == {"web": Outcome.CLEAN}
+        assert list(host.running()) == ["other"]
+
+    simulate(story, policy=POLICY)
