@@ -17,7 +17,6 @@ from lamplighter.embedded.faults import How
 from lamplighter.embedded.host import EmbeddedHost
 from lamplighter.errors import CallFailed, JournalError, Unreachable, XenStoreError
 from lamplighter.formats import configuration as toml
-from lamplighter.host import xenstore_transport
 from lamplighter.model.plan import Direction
 from lamplighter.service import taking
 from lamplighter.service.host import Host
@@ -61,10 +60,6 @@ ack_timeout = "3s"
 stop_timeout = "{STOP_TIMEOUT}s"
 hold_after = 0
 """
-
-#: XenStore answers from the thread that asks: to look for its answer before the loop has had its
-#: turn is time lost.
-xenstore_transport.LOOKS = 0
 
 _HOW = {How.FAIL: Saw.CALL_FAILED, How.HANG: Saw.CALL_HUNG, How.SLOW: Saw.CALL_SLOW}
 
