@@ -112,7 +112,7 @@ def seen(shell: Shell) -> set[str]:
 
 
 def test_the_host_s_stop_makes_a_start_let_go_and_ends_what_is_being_created(shell: Shell) -> None:
-    shell.type("host", "fault", "create", "slow", "--seconds", "30", "--times", "4")
+    shell.type("host", "fault", "create", "slow", "--seconds", "40", "--times", "4")
     start = shell.begin("up")
     with systemd(shell) as manager:
         stop = manager.type("down")
@@ -205,7 +205,7 @@ def test_a_terminal_that_goes_away_ends_a_run_in_order(
     shell: Shell, term: str, command: str
 ) -> None:
     if command == "up":
-        shell.type("host", "fault", "create", "slow", "--seconds", "20")
+        shell.type("host", "fault", "create", "slow", "--seconds", "40", "--times", "4")
     else:
         come_up_and_be_slow_to_go(shell)
     with on_a_terminal(shell, command, term=term) as run:
@@ -217,7 +217,7 @@ def test_a_terminal_that_goes_away_ends_a_run_in_order(
 
 @pytest.mark.parametrize("term", ["dumb", "xterm"])
 def test_without_its_terminal_a_run_that_hears_no_hangup_goes_on(shell: Shell, term: str) -> None:
-    shell.type("host", "fault", "create", "slow", "--seconds", "20")
+    shell.type("host", "fault", "create", "slow", "--seconds", "40", "--times", "4")
     with on_a_terminal(shell, "up", term=term, hears_hangup=False) as run:
         assert run.wait(timeout=30) in (1, 128 + signal.SIGPIPE), "its answer was not read"
     assert set(last_run(shell).values()) == {"started"}
