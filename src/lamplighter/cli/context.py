@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, TextIO
 
 from lamplighter.cli.text import printable
 from lamplighter.errors import OutputError
-from lamplighter.host.files import read_configuration
+from lamplighter.host.files import read_configuration, salvage_configuration
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from lamplighter.errors import LamplighterError
+    from lamplighter.errors import ConfigurationError, LamplighterError
     from lamplighter.model.configuration import Configuration
 
 #: Where the configuration is when neither option nor environment names another place.
@@ -46,6 +46,10 @@ class Context:
     def configuration(self) -> Configuration:
         """Read and parse the configuration; raise ``ConfigurationError``."""
         return read_configuration(self.config_path, required=self.explicit)
+
+    def sound_configuration(self) -> tuple[Configuration, ConfigurationError | None]:
+        """What is sound of the configuration, and what is wrong with it."""
+        return salvage_configuration(self.config_path, required=self.explicit)
 
     def print(self, text: str = "") -> None:
         """Print a line of the answer; raise ``BrokenPipeError`` or ``OutputError``."""

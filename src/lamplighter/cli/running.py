@@ -42,7 +42,9 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from lamplighter.cli.context import Context
+    from lamplighter.errors import ConfigurationError
     from lamplighter.model.clock import Clock
+    from lamplighter.model.configuration import Configuration
     from lamplighter.model.intent import Hold
     from lamplighter.model.plan import Plan
     from lamplighter.model.policy import Problem
@@ -81,12 +83,13 @@ async def _carry_out(
     direction: Direction, names: Sequence[str], context: Context, *, after_stop: bool
 ) -> int:
     notifier, clock = Notifier.from_environment(context.environ), LoopClock()
+    host_stops = notifier.active and not names and direction is Direction.DOWN
     if after_stop and (why := await _errand(context, clock).after_stop()):
         return _spare(why, context)  # and the status text stays that of the stop itself
     async with AsyncExitStack() as stack:
         signals = stack.enter_context(Signals())
         unit = await stack.enter_async_context(unit_status(direction, notifier, clock))
-        configuration = context.configuration()
+        configuration, wrong = _configuration(context, host_stops=host_stops)
         errand = _errand(context, clock) if unit.active and not names else None
         if errand is not None and not after_stop and (why := await _asked(errand, direction)):
             unit.spared(why)
@@ -110,7 +113,7 @@ async def _carry_out(
         unit.ended(run, name, broken)
         if errand is not None and direction is Direction.DOWN and not name:
             errand.stopped()
-    status = _exit_status(run, problems, everything=not names)
+    status = _exit_status(run, problems, wrong, everything=not names)
     if interruption is not None:
         status = SIGNALLED + interruption
     try:
@@ -125,8 +128,25 @@ async def _carry_out(
     return status
 
 
+def _configuration(
+    context: Context, *, host_stops: bool
+) -> tuple[Configuration, ConfigurationError | None]:
+    """The configuration; at the host's stop what is sound of it, and what is wrong, which is told.
+
+    The power goes, whatever is in a file: a mistake in it must not cost every domain its clean
+    shutdown.
+    """
+    if not host_stops:
+        return context.configuration(), None
+    configuration, wrong = context.sound_configuration()
+    if wrong is not None:
+        context.warn("the host stops, and goes by what is sound of its configuration:")
+        context.warn_of(wrong)
+    return configuration, wrong
+
+
 def _errand(context: Context, clock: Clock) -> Errand:
-    directory = Path(context.configuration().host.run.value)
+    directory = Path(context.sound_configuration()[0].host.run.value)
     return Errand(directory, context.environ, clock, context.warn)
 
 
@@ -212,7 +232,11 @@ class Signals:
             signal.signal(number, before or signal.SIG_DFL)
 
 
-def _exit_status(run: Run, problems: Sequence[Problem], *, everything: bool) -> int:
+def _exit_status(
+    run: Run, problems: Sequence[Problem], wrong: ConfigurationError | None, *, everything: bool
+) -> int:
+    if wrong is not None:
+        return wrong.exit_status
     return 1 if _broken(run, problems, everything=everything) else run.exit or 0
 
 

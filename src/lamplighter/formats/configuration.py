@@ -52,17 +52,27 @@ _MAGIC = re.compile(r"([*?[])")
 
 def parse(text: str, file: str) -> Configuration:
     """Parse the text of ``file``, an absolute path; raise ``ConfigurationError`` with its line."""
+    configuration, wrong = salvage(text, file)
+    if wrong is not None:
+        raise wrong
+    return configuration
+
+
+def salvage(text: str, file: str) -> tuple[Configuration, ConfigurationError | None]:
+    """Return what is sound of a text, and the first thing that is wrong with it.
+
+    What is wrong counts as not said. Of a text that is no TOML nothing is sound.
+    """
     try:
         document = tomllib.loads(text)
         places = locate(text)
-    except RecursionError as error:
-        raise ConfigurationError("values are nested too deeply", where=file) from error
+    except RecursionError:
+        return Configuration(file), ConfigurationError("values are nested too deeply", where=file)
     except ValueError as error:
-        raise _not_toml(str(error), text, file) from error
+        return Configuration(file), _not_toml(str(error), text, file)
     reader = _Reader(file, places)
     configuration = reader.read(document)
-    reader.raise_first()
-    return configuration
+    return configuration, reader.first_fault()
 
 
 def _not_toml(message: str, text: str, file: str) -> ConfigurationError:
@@ -109,17 +119,17 @@ class _Reader:
             {name: self._settings(("domain", name), domains[name], _POLICY) for name in domains},
         )
 
-    def raise_first(self) -> None:
-        """Raise the error that stands first in the file, if there is any."""
+    def first_fault(self) -> ConfigurationError | None:
+        """The error that stands first in the file, if there is any."""
         if not self._faults:
-            return
+            return None
         first = min(self._faults, key=lambda fault: (fault.line or 0, fault.column or 0))
         others = len(self._faults) - 1
         hint = first.hint
         if others:
             more = f"and {others} more {'errors' if others > 1 else 'error'} in the file"
             hint = f"{hint}; {more}" if hint else more
-        raise ConfigurationError(
+        return ConfigurationError(
             first.problem, where=first.file, line=first.line, column=first.column, hint=hint
         )
 

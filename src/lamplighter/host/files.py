@@ -67,8 +67,23 @@ def read_configuration(path: Path, *, required: bool) -> Configuration:
     and the user who runs this can write is refused.
     """
     path = path.absolute()
+    return toml.parse(_configuration_text(path, required=required), str(path))
+
+
+def salvage_configuration(
+    path: Path, *, required: bool
+) -> tuple[Configuration, ConfigurationError | None]:
+    """Read what is sound of lamplighter.toml, and the first thing that is wrong with it."""
+    path = path.absolute()
+    try:
+        return toml.salvage(_configuration_text(path, required=required), str(path))
+    except ConfigurationError as error:
+        return Configuration(str(path)), error
+
+
+def _configuration_text(path: Path, *, required: bool) -> str:
     if not required and _is_missing(path):
-        return Configuration(str(path))
+        return ""
     try:
         read = _read(path, {0, os.geteuid()})
     except Unreadable as error:
@@ -78,13 +93,12 @@ def read_configuration(path: Path, *, required: bool) -> Configuration:
             f"refused: {read.distrust}", where=str(path), hint=read.distrust.hint
         )
     try:
-        text = read.text.encode(errors="surrogateescape").decode()
+        return read.text.encode(errors="surrogateescape").decode()
     except UnicodeDecodeError as error:
         line = bytes(error.object[: error.start]).count(b"\n") + 1
         raise ConfigurationError(
             "bytes that are no UTF-8", where=str(path), line=line, hint="save the file as UTF-8"
         ) from error
-    return toml.parse(text, str(path))
 
 
 def read_definitions(

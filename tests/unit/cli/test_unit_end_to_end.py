@@ -155,3 +155,24 @@ def test_only_systemd_stops_after_a_stop(unit: Unit) -> None:
         ended = shell.type("down", "--after-stop", *words)
         assert ended.returncode == 2
         assert "--after-stop is for the unit alone" in ended.stderr
+
+
+def test_a_mistake_in_the_configuration_costs_no_domain_its_clean_shutdown(unit: Unit) -> None:
+    assert unit.type("up").returncode == 0
+    (unit.folder / "lamplighter.toml").write_text(
+        CONFIGURATION + '[domain.web]\nstop = "leave"\n[domain.db]\nstpo = "leave"\n'
+    )
+    by_hand = Shell(unit.folder).type("down")
+    assert by_hand.returncode == 78, "somebody who types it can mend the file first"
+    unit.job(50, "stop")
+    ended = unit.type("--json", "down")
+    assert ended.returncode == 78, ended.stderr
+    assert "the host stops, and goes by what is sound of its configuration:" in ended.stderr
+    assert 'there is no key "stpo" in [domain.db]' in ended.stderr
+    document = json.loads(ended.stdout)
+    assert outcomes(document) == {"db": "clean", "mail": "clean", "web": "skipped"}
+    assert document["exit"] == 78
+    (unit.folder / "lamplighter.toml").write_text(CONFIGURATION)
+    domids = unit.domids()
+    assert (domids["db"], domids["mail"]) == (None, None)
+    assert domids["web"] is not None

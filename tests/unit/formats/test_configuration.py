@@ -172,3 +172,19 @@ def test_the_first_mistake_of_the_file_is_told_and_how_many_follow() -> None:
     assert error.line == 2
     assert error.hint.endswith("and 2 more errors in the file")
     assert refusal("[host]\nstate = 1\nrun = 1\n").hint.endswith("and 1 more error in the file")
+
+
+def test_what_is_sound_of_a_wrong_file_can_be_had() -> None:
+    text = '[host]\nparallel_starts = 0\nstate = "/srv"\n[domain.web]\nstpo = 1\nstop = "leave"\n'
+    sound, wrong = configuration.salvage(text, FILE)
+    assert wrong is not None
+    assert (wrong.line, "and 1 more error" in wrong.hint) == (2, True)
+    assert (sound.host.state.value, sound.host.parallel_starts) == ("/srv", Setting(4))
+    assert sound.domains["web"]["stop"].value is Stop.LEAVE
+
+
+@pytest.mark.parametrize("text", ["[host", "a = " + "[" * 5000])
+def test_of_what_is_no_toml_nothing_is_sound(text: str) -> None:
+    sound, wrong = configuration.salvage(text, FILE)
+    assert sound == Configuration(FILE)
+    assert wrong is not None
