@@ -1,8 +1,9 @@
-"""How hypothesis goes about it in every test of ours."""
+"""How hypothesis goes about it in every test of ours, and which signals reach what they start."""
 
 from __future__ import annotations
 
 import os
+import signal
 
 from hypothesis import settings
 
@@ -10,3 +11,10 @@ from hypothesis import settings
 # that a change is judged by what it changes; everywhere else new ones are tried.
 settings.register_profile("ours", deadline=None, derandomize="CI" in os.environ)
 settings.load_profile("ours")
+
+
+# Commands inherit what is ignored, and keep to it, as under nohup. Whoever runs the tests in the
+# background of a shell must not have it so.
+for _number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, signal.SIG_DFL)

@@ -95,11 +95,12 @@ def learn(
 
 
 def learn_from_passages(
-    roster: Roster, passages: Iterable[Passage], intents: Intents
+    roster: Roster, passages: Iterable[Passage], intents: Intents, boot_id: str
 ) -> list[Intent]:
     """Return the intents that change by who came and went; ``passages`` are in their order.
 
-    What was said later than the last passage of a domain stands.
+    What was said later than the last passage of a domain stands; what was said in this boot is
+    later than any passage of another one, whatever the clocks of the two have shown.
     """
     last: dict[UUID | str, Passage] = {}
     for passage in passages:
@@ -109,7 +110,7 @@ def learn_from_passages(
         definition = managed.definition
         found = last.get(definition.name if definition.uuid is None else definition.uuid)
         before = intents.meant.get(definition.key)
-        if found is None or (before is not None and before.at >= found.at):
+        if found is None or (before is not None and _stands(before, found, boot_id)):
             continue
         meant = _meant_by(found, before)
         if meant is not None and (before is None or before.meant is not meant):
@@ -117,6 +118,15 @@ def learn_from_passages(
             moment = Moment(found.at, found.boot_id)
             learned.append(_intent(managed, meant, reason, moment, found.domid))
     return learned
+
+
+def _stands(before: Intent, found: Passage, boot_id: str) -> bool:
+    """Say whether an intent is newer than a passage."""
+    if before.boot_id == boot_id != found.boot_id:
+        return True
+    if found.boot_id == boot_id and before.boot_id not in (boot_id, ""):
+        return False
+    return before.at >= found.at
 
 
 def _meant_by(passage: Passage, before: Intent | None) -> Meant | None:

@@ -7,6 +7,8 @@ that is no longer listed had shut down. The rules, the first that fits:
 
 - A crash is a crash, whoever had asked for what.
 - What a run of ours was stopping, or creating, went or came on our account.
+- What went while a run of ours was stopping domains, and of which its record does not tell, went on
+  nobody knows whose: the record may be lost, and our own stop must never be taken for a wish.
 - What shut down after a request was seen was asked by another tool; without one, the guest did it.
 - What is gone without having shut down was destroyed by another tool, if somebody was looking all
   the time; otherwise nobody knows.
@@ -25,7 +27,7 @@ from lamplighter.model.passage import By, Passage, Way
 from lamplighter.model.plan import Direction
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Container, Iterable, Mapping, Sequence
     from datetime import datetime
     from uuid import UUID
 
@@ -69,13 +71,15 @@ class Evidence(NamedTuple):
 
     ``traces`` is what runs wrote of each domain in this boot. ``asked`` has the word that was seen
     in each domid's ``control/shutdown``, empty where only its acknowledgement was. ``ends`` has the
-    toolstack's own record of incarnations that are gone. ``gapless``: since the listing before,
-    nothing can have happened unseen.
+    toolstack's own record of incarnations that are gone. ``doubtful`` are the domids that may have
+    been asked, or destroyed, by a run of ours whose record is lost. ``gapless``: since the listing
+    before, nothing can have happened unseen.
     """
 
     traces: Mapping[str, Trace] = NOTHING
     asked: Mapping[int, str] = NOTHING
     ends: Mapping[int, ShutdownReason | None] = NOTHING
+    doubtful: Container[int] = ()
     gapless: bool = True
 
 
@@ -178,6 +182,12 @@ def _who_ended(came: Passage, end: ShutdownReason | None, evidence: Evidence) ->
     trace = evidence.traces.get(came.name)
     if _we_stopped(came, trace):
         return _what_we_did(end, trace)
+    if came.domid in evidence.doubtful:
+        did = ENDS[end][0] if end in ENDS else "went"
+        return (
+            By.UNKNOWN,
+            f"it {did} while lamplighter down ran, which did not write that it asked it",
+        )
     if end is ShutdownReason.SUSPEND:
         return By.TOOL, "another tool suspended it, to save or to move it"
     if end is not None:

@@ -37,11 +37,15 @@ _LIMIT = 4096
 
 
 class Holder(NamedTuple):
-    """A run that holds a host: its process, when that began (ticks since boot), and in words."""
+    """A run that holds a host: its process, when that began (ticks since boot), and in words.
+
+    ``command`` is ``up``, ``down`` or another word of the command line.
+    """
 
     pid: int
     began: str
     told: str
+    command: str = ""
 
 
 @contextmanager
@@ -162,7 +166,7 @@ def _read_holder(descriptor: int) -> Holder | None:
         return None
     if pid <= 0 or began is None or began != _began(pid):
         return None
-    return Holder(pid, began, told)
+    return Holder(pid, began, told, str(holder["command"]))
 
 
 def _began(pid: int) -> str | None:

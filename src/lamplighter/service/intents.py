@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from lamplighter.model.intent import Intent
     from lamplighter.model.outcome import Result
     from lamplighter.model.plan import Plan
-    from lamplighter.model.policy import Roster
     from lamplighter.model.run import Run
     from lamplighter.service.host import Host
 
@@ -75,8 +74,7 @@ async def learn_intents(host: Host, sightings: Sequence[Sighting], intents: Inte
     """
     if host.journal is None or intents.trouble:
         return intents
-    state = Path(host.configuration.host.state.value)
-    intents = await _keep(host.journal, intents, _seen_by_the_monitor(host.roster, state, intents))
+    intents = await _keep(host.journal, intents, _seen_by_the_monitor(host, intents))
     moment = intent.Moment(host.clock.wall(), host.boot_id)
     traces = host.journal.traces(host.boot_id)
     ends: dict[str, ShutdownReason | None] = {}
@@ -89,10 +87,11 @@ async def learn_intents(host: Host, sightings: Sequence[Sighting], intents: Inte
     return await _keep(host.journal, intents, learned)
 
 
-def _seen_by_the_monitor(roster: Roster, state: Path, intents: Intents) -> list[Intent]:
+def _seen_by_the_monitor(host: Host, intents: Intents) -> list[Intent]:
     """Return what is learned from the monitor's logbook; a logbook is never needed."""
+    passages = read_logbook(Path(host.configuration.host.state.value))
     try:
-        return intent.learn_from_passages(roster, read_logbook(state), intents)
+        return intent.learn_from_passages(host.roster, passages, intents, host.boot_id)
     except JournalError:
         return []
 

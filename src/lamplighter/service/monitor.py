@@ -18,11 +18,13 @@ from typing import TYPE_CHECKING
 from lamplighter.engine.passages import Evidence, Moment, Register
 from lamplighter.errors import CallFailed, JournalError, ToolstackUnreachable, Unreachable
 from lamplighter.host.journal_reader import JournalReader
+from lamplighter.host.lock import read_holder
 from lamplighter.host.logbook import Logbook, read_logbook
 from lamplighter.host.monitor_socket import MonitorSocket
 from lamplighter.host.notifier import Notifier
 from lamplighter.model.domain import Sighting
 from lamplighter.model.passage import Watched
+from lamplighter.model.plan import Direction
 from lamplighter.service.host import reach_host
 from lamplighter.service.observer import Observer
 from lamplighter.service.requests import Requests
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from lamplighter.model.clock import Clock
-    from lamplighter.model.configuration import Configuration
+    from lamplighter.model.configuration import Configuration, HostSettings
     from lamplighter.model.domain import ShutdownReason
     from lamplighter.model.passage import Passage
     from lamplighter.model.run import Trace
@@ -43,10 +45,11 @@ if TYPE_CHECKING:
 class Monitor:
     """Looks at one host. It is a ``Viewer`` of its own observer."""
 
-    def __init__(self, reach: Reach, state: Path, tell: Callable[[str], None]) -> None:
-        """``state`` has journal and logbook; ``tell`` is told each passage and each trouble."""
+    def __init__(self, reach: Reach, settings: HostSettings, tell: Callable[[str], None]) -> None:
+        """``tell`` is told each passage and each trouble."""
         self._reach = reach
-        self._state = state
+        self._state = Path(settings.state.value)
+        self._run = Path(settings.run.value)
         self._tell = tell
         self._since = reach.clock.wall()
         self._looked: datetime | None = None
@@ -55,9 +58,9 @@ class Monitor:
         self._picture: Picture | None = None
         self._gap_before_picture = True
         self._news = asyncio.Event()
-        self._logbook = Logbook(state)
+        self._logbook = Logbook(self._state)
         self._register = Register(self._past())
-        self._requests = Requests(reach.xenstore)
+        self._requests = Requests(reach.xenstore, self._we_stop)
         self._reconnected = False
         self._notifier = Notifier()
         self._shown = ""
@@ -166,12 +169,19 @@ class Monitor:
         missing = self._register.missing(sightings)
         if missing or self._register.news(sightings):
             ends = {one.domid: await self._epitaph(one) for one in missing}
-            evidence = Evidence(self._traces(), self._requests.asked, ends, gapless)
+            doubtful = self._register.present if self._we_stop() else self._requests.doubtful
+            traces, asked = self._traces(), self._requests.asked
+            evidence = Evidence(traces, asked, ends, frozenset(doubtful), gapless)
             moment = Moment(self._reach.clock.wall(), self._reach.boot_id)
             self._keep(self._register.compare(sightings, evidence, moment))
         self._show()
         self._requests.attend(self._register.present.keys())
         self._looked = self._reach.clock.wall()
+
+    def _we_stop(self) -> bool:
+        """Say whether a run of ours is stopping domains now."""
+        holder = read_holder(self._run)
+        return holder is not None and holder.command == Direction.DOWN.value
 
     async def _check_boot(self) -> None:
         """Domids begin anew with each boot: another monitor has to begin with them."""
@@ -228,7 +238,7 @@ async def open_monitor(
     """
     settings = configuration.host
     async with reach_host(configuration) as reach:
-        monitor = Monitor(reach, Path(settings.state.value), tell)
+        monitor = Monitor(reach, settings, tell)
         socket = MonitorSocket(Path(settings.run.value), monitor.watched)
         await socket.open()
         try:

@@ -18,7 +18,7 @@ from lamplighter.errors import LamplighterError, Unreachable, XenStoreError
 from lamplighter.xenstore import paths
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
 
     from lamplighter.host.xenstore import XenStore
     from lamplighter.host.xenstore_link import Watch
@@ -41,10 +41,16 @@ class _Ear(NamedTuple):
 
 
 class Requests:
-    """Listens to every domain that it is told of; ``asked`` has what was heard, by domid."""
+    """Listens to every domain that it is told of; ``asked`` has what was heard, by domid.
 
-    def __init__(self, xenstore: XenStore) -> None:
+    ``doubtful`` are those of them that were asked while a run of ours may have done it.
+    """
+
+    def __init__(self, xenstore: XenStore, ours: Callable[[], bool]) -> None:
+        """``ours`` says whether a run of ours is stopping domains now."""
         self.asked: dict[int, str] = {}
+        self.doubtful: set[int] = set()
+        self._ours = ours
         self._xenstore = xenstore
         self._domids: set[int] = set()
         self._ears: dict[int, _Ear] = {}
@@ -57,6 +63,7 @@ class Requests:
         """Listen to these domains from now on, and to no other."""
         self._domids = set(domids)
         self._left &= self._domids
+        self.doubtful &= self._domids
         for known in (self.asked, self._values, self._stirred):
             for domid in known.keys() - self._domids:
                 del known[domid]
@@ -104,6 +111,8 @@ class Requests:
             self.asked[domid] = WORDS[value]
         elif before == b"" and value == b"":
             self.asked[domid] = ""
+        if domid in self.asked and self._ours():
+            self.doubtful.add(domid)
         if domid in self.asked or ear.stirs >= STIRS:
             self._left.add(domid)
             await self._leave(domid)

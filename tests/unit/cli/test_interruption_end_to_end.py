@@ -151,7 +151,9 @@ def test_any_number_of_signals_ends_a_run_in_order(shell: Shell, command: str, c
         set_default(shell, 'stop = "destroy"')
     shell.type("host", "fault", call, "hang", "--times", "4")
     run = shell.begin(command)
-    while still_running(run):
+    for _ in range(600):
+        if not still_running(run):
+            break
         run.send_signal(signal.SIGINT)
     _, err = run.communicate(timeout=30)
     assert run.returncode == 128 + signal.SIGINT, err

@@ -143,7 +143,7 @@ def passage(way: Way, by: By, end: ShutdownReason | None = None, domid: int = 5)
 
 
 def learned_of(before: Intents, *passages: Passage) -> list[Meant]:
-    return [one.meant for one in learn_from_passages(ROSTER, passages, before)]
+    return [one.meant for one in learn_from_passages(ROSTER, passages, before, "boot-2")]
 
 
 @pytest.mark.parametrize(
@@ -192,9 +192,18 @@ def test_what_was_said_later_than_the_passage_stands() -> None:
     assert learned_of(intents(Meant.UP), earlier) == []
 
 
+@pytest.mark.parametrize("hours", [-48, 48])
+def test_what_was_said_in_this_boot_is_later_than_any_passage_of_another(hours: int) -> None:
+    gone = passage(Way.WENT, By.GUEST, POWEROFF)
+    other = gone._replace(boot_id="boot-1", at=AT + timedelta(hours=hours))
+    assert learned_of(intents(Meant.UP, "boot-2"), other) == []
+    this = gone._replace(at=AT + timedelta(hours=hours))
+    assert learned_of(intents(Meant.UP, "boot-1"), this) == [Meant.DOWN]
+
+
 def test_what_is_learned_from_a_passage_bears_its_time_and_boot() -> None:
     gone = passage(Way.WENT, By.GUEST, POWEROFF)._replace(boot_id="boot-1")
-    (one,) = learn_from_passages(ROSTER, [gone], intents(Meant.UP))
+    (one,) = learn_from_passages(ROSTER, [gone], intents(Meant.UP, "boot-1"), "boot-2")
     assert (one.at, one.boot_id, one.domid) == (LATER, "boot-1", 5)
     assert one.reason == "as domid 5 it went: so it was seen"
 
@@ -207,5 +216,5 @@ def test_another_domain_of_the_same_name_says_nothing() -> None:
 def test_a_domain_without_a_uuid_of_its_own_is_known_by_its_name() -> None:
     nameonly = Roster({"web": MANAGED._replace(definition=MANAGED.definition._replace(uuid=None))})
     gone = passage(Way.WENT, By.GUEST, POWEROFF)._replace(uuid=UUID(int=9))
-    (one,) = learn_from_passages(nameonly, [gone], Intents())
+    (one,) = learn_from_passages(nameonly, [gone], Intents(), "boot-2")
     assert (one.domain, one.meant) == ("web", Meant.DOWN)

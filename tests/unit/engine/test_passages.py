@@ -123,6 +123,16 @@ def test_what_went_while_nobody_looked_is_unknown() -> None:
     assert (ended.by, ended.end) == (By.GUEST, ShutdownReason.POWEROFF)
 
 
+@pytest.mark.parametrize("end", [REASONS.POWEROFF, None])
+def test_what_our_own_run_may_have_done_is_not_taken_for_a_wish(end: ShutdownReason | None) -> None:
+    passage = went(Evidence(asked={4: "power off"}, ends={4: end}, doubtful={4}))
+    assert passage.by is By.UNKNOWN
+    told = Evidence({"web": trace(Phase.ASKED)}, ends={4: end}, doubtful={4})
+    assert went(told).by is By.US
+    assert went(Evidence(ends={4: REASONS.CRASH}, doubtful={4})).by is By.CRASH
+    assert went(Evidence(ends={4: REASONS.POWEROFF}, doubtful={3})).by is By.GUEST
+
+
 def test_each_is_told_once() -> None:
     book = register()
     assert book.compare([DOM0, RUNNING], Evidence(), NOW) == []

@@ -15,8 +15,11 @@ from lamplighter.embedded.access import DOM0
 from lamplighter.embedded.faults import Fault, How
 from lamplighter.errors import ToolstackUnreachable
 from lamplighter.host.journal import Journal
+from lamplighter.host.lock import hold_host
 from lamplighter.host.logbook import read_logbook
 from lamplighter.host.notifier import Notifier
+from lamplighter.model.configuration import HostSettings
+from lamplighter.model.policy import Setting
 from lamplighter.service.host import Reach
 from lamplighter.service.monitor import Monitor
 from lamplighter.service.requests import STIRS
@@ -57,7 +60,8 @@ class Watch:
         simulation = self._simulation
         boot_id = simulation.embedded.boot_id
         reach = Reach(CLOCK, simulation.toolstack, simulation.xenstore, boot_id)
-        monitor = Monitor(reach, self.state, self.told.append)
+        settings = HostSettings(state=Setting(str(self.state)), run=Setting(str(self.state)))
+        monitor = Monitor(reach, settings, self.told.append)
         self.task = asyncio.get_running_loop().create_task(monitor.watch(self.vigil, watchdog))
         try:
             await CLOCK.sleep(1)
@@ -144,6 +148,24 @@ def test_what_others_do_and_what_guests_do_is_told_apart() -> None:
             ("crashes", "came"): "tool",
             ("crashes", "went"): "crash",
         }
+
+    watching(story)
+
+
+def test_a_stop_of_ours_that_left_no_record_is_not_taken_for_a_wish() -> None:
+    async def story(simulation: Simulation, watch: Watch) -> None:
+        for name, guest in (("web", "prompt"), ("windows", "no-drivers")):
+            simulation.define(name, guest, type="hvm" if guest == "no-drivers" else "pv")
+        async with watch.monitor():
+            for name in ("web", "windows"):
+                await create(simulation, name)
+            await CLOCK.sleep(30)
+            simulation.journal, journal = None, simulation.journal
+            with hold_host(watch.state, command="down", since=CLOCK.wall()):
+                await simulation.down()
+                await CLOCK.sleep(2)
+            simulation.journal = journal
+        assert {one[2] for one in watch.record() if one[1] == "went"} == {"unknown"}
 
     watching(story)
 
