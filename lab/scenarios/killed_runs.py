@@ -1,4 +1,8 @@
-"""`up` and `down` are killed at any moment: the same command again ends where it would have."""
+"""`up` and `down` are killed at any moment: the same command again ends where it would have.
+
+Each is killed twice in a row, at another moment each time, before it may end: so every second kill
+meets a run that has just begun to take up what the first one left behind.
+"""
 
 from __future__ import annotations
 
@@ -29,21 +33,25 @@ def run(host: Dom0) -> None:
     up, down = host.lamplighter("up"), host.lamplighter("down", timeout=200)
     assert (up.status, down.status) == (0, 0), f"{up}\n{down}"
     killed = 0
-    for number in range(KILLS):
-        part = (number + chance.random()) / KILLS
-        killed += _kill(host, "up", part * up.seconds, _check_up)
-        killed += _kill(host, "down", part * down.seconds, _check_down)
+    for number in range(0, KILLS, 2):
+        parts = [(number + twice + chance.random()) / KILLS for twice in (0, 1)]
+        killed += _kill(host, "up", [part * up.seconds for part in parts], _check_up)
+        killed += _kill(host, "down", [part * down.seconds for part in parts], _check_down)
     assert killed >= KILLS, f"only {killed} of {2 * KILLS} runs were in the middle"
     _history_tells(host)
 
 
-def _kill(host: Dom0, command: str, moment: float, check: Check) -> bool:
-    """Kill a run at this moment (in seconds), and run it again; say whether it was killed."""
-    told = f"lamplighter {command}, killed after {moment:.2f} s"
+def _kill(host: Dom0, command: str, moments: list[float], check: Check) -> int:
+    """Kill a run at each of these moments (in seconds), and run it again; say how many died."""
+    after = " and ".join(f"{moment:.2f} s" for moment in moments)
+    told = f"lamplighter {command}, killed after {after}"
     shown = {name: _shown(host, name) for name in NAMES}
-    line = f"lamplighter {command} >/dev/null 2>&1 & sleep {moment:.2f}; kill -KILL $!; wait $!"
-    killed = host.run(line, check=False).status == 137
-    left = host.domids()
+    killed, left = 0, host.domids()
+    for moment in moments:
+        line = f"lamplighter {command} >/dev/null 2>&1 & sleep {moment:.2f}; kill -KILL $!; wait $!"
+        killed += host.run(line, check=False).status == 137
+        before, left = left, host.domids()
+        assert command == "down" or before.items() <= left.items(), f"{told}: {before}, {left}"
     again = host.lamplighter(command, timeout=200)
     assert again.status == 0, f"{told}: {again}"
     check(host, left, told)
@@ -73,22 +81,26 @@ def _nothing_else(host: Dom0, guests: int, told: str) -> None:
 
 
 def _history_tells(host: Dom0) -> None:
-    """Each run has ended; and each one after a kill, with the killed one before it, tells all."""
+    """Each run has ended; and each that was not killed tells all, with the dead ones before it."""
     runs = runs_of(host, limit=10 * KILLS)
-    for later, earlier in zip(runs, [*runs[1:], runs[-1]], strict=True):
-        assert later["ended"] is not None, later
-        if later["exit"] is not None:
-            _tells(later, earlier)
+    story: list[dict[str, Any]] = []
+    for run in reversed(runs):
+        assert run["ended"] is not None, run
+        story.append(run)
+        if run["exit"] is not None:
+            _tells(story)
+            story = []
+    assert not story, "the last one was killed"
 
 
-def _tells(last: dict[str, Any], before: dict[str, Any]) -> None:
+def _tells(story: list[dict[str, Any]]) -> None:
     """Of each domain, that it is as it was wanted; and of no force."""
-    command = last["direction"]
-    story = [ends(run) for run in (last, before) if run["direction"] == command]
+    command = story[-1]["direction"]
+    told = [ends(run) for run in story]
     for name in NAMES:
-        said = {run[name]["outcome"] for run in story if name in run}
-        assert said & GOOD[command], f"{name}: {last} after {before}"
-        assert not said & {"forced", "failed"}, f"{name}: {last} after {before}"
+        said = {run[name]["outcome"] for run in told if name in run}
+        assert said & GOOD[command], f"{name}: {story}"
+        assert not said & {"forced", "failed"}, f"{name}: {story}"
 
 
 def _shown(host: Dom0, name: str) -> int:
