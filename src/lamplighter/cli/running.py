@@ -113,7 +113,7 @@ async def _carry_out(
         unit.ended(run, name, broken)
         if errand is not None and direction is Direction.DOWN and not name:
             errand.stopped()
-    status = _exit_status(run, problems, wrong, everything=not names)
+    status = _exit_status(run, problems, everything=not names, wrong=wrong)
     if interruption is not None:
         status = SIGNALLED + interruption
     try:
@@ -233,7 +233,11 @@ class Signals:
 
 
 def _exit_status(
-    run: Run, problems: Sequence[Problem], wrong: ConfigurationError | None, *, everything: bool
+    run: Run,
+    problems: Sequence[Problem],
+    *,
+    everything: bool,
+    wrong: ConfigurationError | None = None,
 ) -> int:
     if wrong is not None:
         return wrong.exit_status
