@@ -61,7 +61,12 @@ stop_timeout = "{STOP_TIMEOUT}s"
 hold_after = 0
 """
 
-_HOW = {How.FAIL: Saw.CALL_FAILED, How.HANG: Saw.CALL_HUNG, How.SLOW: Saw.CALL_SLOW}
+_HOW = {
+    How.FAIL: Saw.CALL_FAILED,
+    How.HALF: Saw.CALL_FAILED,  # of any call but create
+    How.HANG: Saw.CALL_HUNG,
+    How.SLOW: Saw.CALL_SLOW,
+}
 
 
 class Killed(Exception):
@@ -102,15 +107,16 @@ class Boot:
         """Return the domid of each guest that executes, by name."""
         return {seen.name: seen.domid for seen in self.embedded.xl.list()[1:] if seen.running}
 
-    async def _count_fault(self, call: str, meanwhile: AbstractContextManager[None]) -> None:
+    async def _count_fault(self, call: str, meanwhile: AbstractContextManager[None]) -> bool:
         pending = self.embedded.faults._next.get(call)
         if pending:
             how = pending[0].how
             self.world.tell(f"      {call}: {how.value}")
-            self.world.sights[_HOW[how]] += 1
+            half = how is How.HALF and call == "create"
+            self.world.sights[Saw.HALF_MADE if half else _HOW[how]] += 1
             if call == "list" and how is not How.SLOW:
                 self.world.sights[Saw.LIST_FAILED] += 1
-        await self._faults(call, meanwhile)
+        return await self._faults(call, meanwhile)
 
     async def command(
         self, direction: Direction, names: Sequence[str] = (), ills: Ills = HEALTH
