@@ -101,7 +101,11 @@ def _host_problems(configuration: Configuration) -> list[Problem]:
 def _journal_problems(state: Path) -> list[Problem]:
     """What is wrong with the journal's file itself; what is with its folder is told of that."""
     try:
-        JournalReader(state).close()
+        reader = JournalReader(state)
+        try:
+            reader.check()
+        finally:
+            reader.close()
     except (JournalDamaged, JournalForeign) as error:
         where = Location(str(state / FILE_NAME))
         return [Problem(error.code, error.message, where, hint=error.hint)]

@@ -85,7 +85,8 @@ def _passages(name: str | None, limit: int, state: Path) -> list[Passage]:
     if name is None:
         return []
     mine = (one for one in read_logbook(state) if name in (one.name, str(one.uuid)))
-    return list(reversed(deque(mine, maxlen=limit)))
+    # The last word on a domain is repeated where a new file begins.
+    return list(reversed(deque(dict.fromkeys(mine), maxlen=limit)))
 
 
 def _passage(passage: Passage) -> str:

@@ -27,7 +27,7 @@ from lamplighter.host.monitor_socket import ask_monitor
 from lamplighter.model.domain import DOM0
 from lamplighter.service.conversation import Conversation
 from lamplighter.service.host import open_host
-from lamplighter.service.intents import read_intents
+from lamplighter.service.intents import find_intents, read_intents
 from lamplighter.service.roster import definition_owner, load_roster
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from lamplighter.engine.status import Row
     from lamplighter.model.configuration import Configuration
     from lamplighter.model.domain import Sighting
-    from lamplighter.model.intent import Intents
+    from lamplighter.model.intent import Intent, Intents
     from lamplighter.model.passage import Passage, Watched
     from lamplighter.model.policy import Roster
     from lamplighter.model.run import Trace
@@ -60,13 +60,17 @@ COLOURS = {
 
 
 class _Look(NamedTuple):
-    """What could be seen; ``error`` is why the host could not be read, or None."""
+    """What could be seen; ``error`` is why the host could not be read, or None.
+
+    ``learned`` is what the next run will learn from it.
+    """
 
     roster: Roster
     view: View
     boot_id: str
     error: LamplighterError | None = None
     watched: Watched | None = None
+    learned: Sequence[Intent] = ()
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -77,7 +81,8 @@ def run(args: argparse.Namespace, context: Context) -> int:
     """Do it; return the exit status."""
     configuration = context.configuration()
     look = asyncio.run(_look(configuration))
-    rows = status_rows(look.roster, look.view, *_record(configuration, look.boot_id, context))
+    traces, intents = _record(configuration, look.boot_id, context)
+    rows = status_rows(look.roster, look.view, traces, intents.with_these(look.learned))
     status = look.error.exit_status if look.error else _exit_status(rows, look.roster)
     if context.as_json:
         document = status_document(rows, look.roster.problems, look.watched, status)
@@ -116,7 +121,8 @@ async def _look_at_host(configuration: Configuration, watched: Watched | None) -
                     hint=error.hint or "try again when the toolstack answers",
                 )
                 return _Look(host.roster, View(None), host.boot_id, unread)
-            return _Look(host.roster, view, host.boot_id)
+            learned = await find_intents(host, sightings, read_intents(configuration))
+            return _Look(host.roster, view, host.boot_id, learned=learned)
     except Unreachable as error:
         roster = load_roster(configuration, owner=definition_owner(configuration))
         return _Look(roster, View(None), "", error)

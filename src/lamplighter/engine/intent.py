@@ -25,11 +25,10 @@ from lamplighter.model.passage import By, Way
 from lamplighter.model.plan import Direction
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Container, Iterable, Mapping, Sequence
     from datetime import datetime
-    from uuid import UUID
 
-    from lamplighter.model.domain import Sighting
+    from lamplighter.model.domain import Definition, Sighting
     from lamplighter.model.intent import Intents
     from lamplighter.model.passage import Passage
     from lamplighter.model.policy import Managed, Policy, Roster
@@ -99,34 +98,54 @@ def learn_from_passages(
 ) -> list[Intent]:
     """Return the intents that change by who came and went; ``passages`` are in their order.
 
-    What was said later than the last passage of a domain stands; what was said in this boot is
-    later than any passage of another one, whatever the clocks of the two have shown.
+    Each passage that is newer than what was last said says something, or nothing; so what another
+    tool started is meant to be up although it has rebooted or crashed since.
     """
-    last: dict[UUID | str, Passage] = {}
-    for passage in passages:
-        last[passage.uuid] = last[passage.name] = passage
+    history = tuple(passages)
+    earlier = dict.fromkeys(one.boot_id for one in history if one.boot_id != boot_id)
+    boots = {one: number for number, one in enumerate((*earlier, boot_id))}
+    stated = {managed.definition.key for managed in roster.domains.values()} | intents.meant.keys()
     learned = []
     for managed in roster.domains.values():
-        definition = managed.definition
-        found = last.get(definition.name if definition.uuid is None else definition.uuid)
-        before = intents.meant.get(definition.key)
-        if found is None or (before is not None and _stands(before, found, boot_id)):
-            continue
-        meant = _meant_by(found, before)
-        if meant is not None and (before is None or before.meant is not meant):
-            reason = f"as domid {found.domid} it {found.way.value}: {found.why}"
-            moment = Moment(found.at, found.boot_id)
-            learned.append(_intent(managed, meant, reason, moment, found.domid))
+        said = last = intents.meant.get(managed.definition.key)
+        for found in history:
+            if _is_of(managed.definition, found, stated) and _is_newer(found, last, boots):
+                meant = _meant_by(found, last)
+                if meant is not None and (last is None or last.meant is not meant):
+                    reason = f"as domid {found.domid} it {found.way.value}: {found.why}"
+                    moment = Moment(found.at, found.boot_id)
+                    last = _intent(managed, meant, reason, moment, found.domid)
+        if last is not None and last is not said:
+            learned.append(last)
     return learned
 
 
-def _stands(before: Intent, found: Passage, boot_id: str) -> bool:
-    """Say whether an intent is newer than a passage."""
-    if before.boot_id == boot_id != found.boot_id:
+def _is_of(definition: Definition, found: Passage, stated: Container[str]) -> bool:
+    """Say whether a passage is a domain's: by UUID, or by name where its definition states none.
+
+    Then one that another definition has stated is not: it was another domain of that name.
+    """
+    if definition.uuid is not None:
+        return found.uuid == definition.uuid
+    return found.name == definition.name and str(found.uuid) not in stated
+
+
+def _is_newer(found: Passage, before: Intent | None, boots: Mapping[str, int]) -> bool:
+    """Say whether a passage is newer than an intent; ``boots`` has the boots in their order.
+
+    Clocks jump, above all while a host boots: they are believed only where nothing else tells.
+    """
+    if before is None:
         return True
-    if found.boot_id == boot_id and before.boot_id not in (boot_id, ""):
-        return False
-    return before.at >= found.at
+    if found.boot_id == before.boot_id and before.domid is not None:
+        same = found.domid == before.domid and found.way is Way.WENT
+        return same or found.domid > before.domid
+    if found.boot_id != before.boot_id and before.boot_id in boots:
+        return boots[found.boot_id] > boots[before.boot_id]
+    this_boot = boots[found.boot_id] == len(boots) - 1
+    if found.boot_id != before.boot_id and before.boot_id and this_boot:
+        return True
+    return found.at > before.at
 
 
 def _meant_by(passage: Passage, before: Intent | None) -> Meant | None:

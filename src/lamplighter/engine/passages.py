@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from lamplighter.model.domain import Sighting
-    from lamplighter.model.run import Trace
+    from lamplighter.model.run import Trace, Transition
 
 #: So many domains that have gone are remembered, the newest: one without a UUID of its own gets
 #: another with each start.
@@ -69,14 +69,16 @@ ENDS = {
 class Evidence(NamedTuple):
     """What is known beside a listing.
 
-    ``traces`` is what runs wrote of each domain in this boot. ``asked`` has the word that was seen
-    in each domid's ``control/shutdown``, empty where only its acknowledgement was. ``ends`` has the
-    toolstack's own record of incarnations that are gone. ``doubtful`` are the domids that may have
-    been asked, or destroyed, by a run of ours whose record is lost. ``gapless``: since the listing
-    before, nothing can have happened unseen.
+    ``traces`` is what runs wrote last of each domain in this boot, ``moves`` what they wrote last
+    of each incarnation: that outlives its name and the runs after it. ``asked`` has the word that
+    was seen in each domid's ``control/shutdown``, empty where only its acknowledgement was.
+    ``ends`` has the toolstack's own record of incarnations that are gone. ``doubtful`` are the
+    domids that may have been asked, or destroyed, by a run of ours whose record is lost.
+    ``gapless``: since the listing before, nothing can have happened unseen.
     """
 
     traces: Mapping[str, Trace] = NOTHING
+    moves: Mapping[int, Transition] = NOTHING
     asked: Mapping[int, str] = NOTHING
     ends: Mapping[int, ShutdownReason | None] = NOTHING
     doubtful: Container[int] = ()
@@ -114,13 +116,12 @@ class Register:
     ) -> list[Passage]:
         """Return who came and went since the listing before, and remember it."""
         passages = [
-            _went(one, evidence.ends.get(one.domid), evidence, moment)
+            self._enter(_went(one, evidence.ends.get(one.domid), evidence, moment))
             for one in self.missing(sightings)
         ]
-        passages += [self._passage(seen, evidence, moment) for seen in self.news(sightings)]
-        for passage in passages:
-            self._enter(passage)
-        return passages
+        # Who ended before who runs: a domain that came back has gone first.
+        news = sorted(self.news(sightings), key=lambda seen: seen.running)
+        return passages + [self._enter(self._passage(one, evidence, moment)) for one in news]
 
     def _is_news(self, seen: Sighting) -> bool:
         if seen.domid == DOM0:
@@ -146,13 +147,15 @@ class Register:
         before = self.last.get(seen.uuid)
         if before is not None and before.end is ShutdownReason.REBOOT:
             return before.by, f"it is back from the reboot of domid {before.domid}"
+        if before is not None and before.end in CRASHES:
+            return By.GUEST, f"it is back after domid {before.domid} crashed"
         if _we_created(seen, evidence.traces.get(seen.name)):
             return By.US, "lamplighter up created it"
         if not evidence.gapless:
             return By.UNKNOWN, "it came while nobody looked"
         return By.TOOL, "another tool created it"
 
-    def _enter(self, passage: Passage) -> None:
+    def _enter(self, passage: Passage) -> Passage:
         self.last.pop(passage.uuid, None)
         self.last[passage.uuid] = passage
         if len(self.last) > REMEMBERED:
@@ -161,6 +164,7 @@ class Register:
             self.present[passage.domid] = passage
         else:
             self.present.pop(passage.domid, None)
+        return passage
 
 
 def _known(present: Mapping[int, Passage], seen: Sighting) -> bool:
@@ -179,9 +183,9 @@ def _went(came: Passage, end: ShutdownReason | None, evidence: Evidence, moment:
 def _who_ended(came: Passage, end: ShutdownReason | None, evidence: Evidence) -> tuple[By, str]:
     if end in CRASHES:
         return By.CRASH, CRASHES[end]
-    trace = evidence.traces.get(came.name)
-    if _we_stopped(came, trace):
-        return _what_we_did(end, trace)
+    moved = evidence.moves.get(came.domid)
+    if moved is not None and moved.after in STOPPING and moved.uuid in (None, came.uuid):
+        return _what_we_did(end, moved)
     if came.domid in evidence.doubtful:
         did = ENDS[end][0] if end in ENDS else "went"
         return (
@@ -225,14 +229,8 @@ def _we_created(seen: Sighting, trace: Trace | None) -> bool:
     )
 
 
-def _we_stopped(came: Passage, trace: Trace | None) -> bool:
-    if trace is None or trace.moved is None:
-        return False
-    return trace.moved.domid == came.domid and trace.moved.after in STOPPING
-
-
-def _what_we_did(end: ShutdownReason | None, trace: Trace | None) -> tuple[By, str]:
-    if trace is not None and trace.moved is not None and trace.moved.after is Phase.FORCING:
+def _what_we_did(end: ShutdownReason | None, moved: Transition) -> tuple[By, str]:
+    if moved.after is Phase.FORCING:
         return By.US, "lamplighter down destroyed it"
     if end is ShutdownReason.REBOOT:
         return By.GUEST, "it rebooted while lamplighter down was stopping it"

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import re
-from itertools import pairwise
+from itertools import dropwhile
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -18,7 +18,7 @@ from lamplighter.errors import CallFailed
 from lamplighter.model.domain import Kind, ShutdownReason, Sighting
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 #: How much of something unexpected is quoted, in characters.
 QUOTED = 200
@@ -119,10 +119,19 @@ def created_from(words: Sequence[str]) -> list[str]:
 
     The command may stand behind another one that starts it, such as ``systemd-run``.
     """
-    for at, (program, verb) in enumerate(pairwise(words)):
-        if program.rpartition("/")[2] == "xl" and verb == "create":
-            return [word for word in words[at + 2 :] if word.startswith("/")]
+    for verb, following in _calls(words):
+        if verb == "create":
+            return [word for word in following if word.startswith("/")]
     return []
+
+
+def _calls(words: Sequence[str]) -> Iterator[tuple[str, Sequence[str]]]:
+    """Yield the command of each ``xl`` in a command line, past its global options, and the rest."""
+    for at, word in enumerate(words):
+        if word.rpartition("/")[2] == "xl":
+            rest = list(dropwhile(lambda option: option.startswith("-"), words[at + 1 :]))
+            if rest:
+                yield rest[0], rest[1:]
 
 
 def may_create(words: Sequence[str], path: str) -> bool:
@@ -132,10 +141,10 @@ def may_create(words: Sequence[str], path: str) -> bool:
     or receives a domain, nothing does.
     """
     name = path.rpartition("/")[2]
-    for at, (program, verb) in enumerate(pairwise(words)):
-        if program.rpartition("/")[2] == "xl" and verb in _CREATING:
+    for verb, following in _calls(words):
+        if verb in _CREATING:
             return verb != "create" or any(
-                word.replace("=", "/").rpartition("/")[2] == name for word in words[at + 2 :]
+                word.replace("=", "/").rpartition("/")[2] == name for word in following
             )
     return False
 

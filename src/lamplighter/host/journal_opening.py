@@ -162,7 +162,7 @@ def _open(path: Path) -> Opened:
     try:
         # Before anything is written: a stranger's database must stay as it is.
         _check_owner(connection, path)
-        _check_whole(connection, path)
+        check_whole(connection, path)
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA foreign_keys = ON")
@@ -218,7 +218,8 @@ def _check_owner(connection: sqlite3.Connection, path: Path) -> None:
         )
 
 
-def _check_whole(connection: sqlite3.Connection, path: Path) -> None:
+def check_whole(connection: sqlite3.Connection, path: Path) -> None:
+    """Look a whole database through; raise ``JournalDamaged``, or what SQLite raises."""
     (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
     if found != "ok":
         raise _damaged(f"the journal {path} is damaged: {' '.join(found.split())}", path)

@@ -13,7 +13,7 @@ from uuid import UUID
 
 from lamplighter.errors import JournalError
 from lamplighter.host.intent_copy import read_copy
-from lamplighter.host.journal_opening import journal_error, open_reader
+from lamplighter.host.journal_opening import check_whole, journal_error, open_reader
 from lamplighter.host.journal_schema import FILE_NAME
 from lamplighter.host.journal_words import HELD, MEANT, to_hold, to_intents
 from lamplighter.model.intent import Intents, PastHold
@@ -87,6 +87,26 @@ class JournalReader:
             {"boot": boot_id},
         )
         return self._parse(lambda rows: _traces(rows, settled), moved)
+
+    def check(self) -> None:
+        """Look the whole database through, as a run does before it writes; ``JournalDamaged``."""
+        if self._connection is None:
+            return
+        try:
+            check_whole(self._connection, self._path)
+        except sqlite3.Error as error:
+            raise journal_error(error, self._path, "read") from error
+
+    def moves(self, boot_id: str) -> dict[int, Transition]:
+        """Return by domid what was last written of each incarnation since this boot."""
+        rows = self._ask(
+            f"SELECT {_TRANSITION} FROM transition t WHERE t.id IN (SELECT max(n.id) "
+            "FROM transition n JOIN run r ON r.id = n.run "
+            "WHERE r.boot_id = :boot AND n.domid IS NOT NULL GROUP BY n.domid)",
+            {"boot": boot_id},
+        )
+        found = self._parse(lambda rows: [_transition(row) for row in rows], rows)
+        return {moved.domid: moved for moved in found if moved.domid is not None}
 
     def intents(self) -> Intents:
         """Return what each domain is meant to be, and what is held.

@@ -5,6 +5,8 @@ hangs, dies or fills a disk can hold up or harm what runs write down. A reader t
 they are: one that cannot be read, because a crash cut it short or a disk lost it, is passed over.
 
 The file is kept to ``LONGEST`` bytes: then it becomes the older one of two, and the oldest goes.
+The new one begins with what the writer wants to be kept, so that one domain that comes and goes
+without end does not push the last word on another one out.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from lamplighter.errors import JournalError
 from lamplighter.formats.passages import from_line, to_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from lamplighter.model.passage import Passage
@@ -40,25 +42,32 @@ class Logbook:
         self._path = directory / FILE_NAME
         self._longest = longest
 
-    def write(self, passages: Sequence[Passage]) -> None:
-        """Append passages; they survive a power cut when this returns. ``JournalError``."""
+    def write(self, passages: Sequence[Passage], kept: Iterable[Passage] = ()) -> None:
+        """Append passages; they survive a power cut when this returns. ``JournalError``.
+
+        ``kept`` is what a new file begins with, once this one is full.
+        """
         try:
-            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
-            with os.fdopen(os.open(self._path, flags, 0o600), "ab") as file:
-                # Behind what a crash cut short a line of its own begins.
-                torn = file.tell() and os.pread(file.fileno(), 1, file.tell() - 1) != b"\n"
-                file.write((b"\n" if torn else b"") + b"".join(map(to_line, passages)))
-                file.flush()
-                os.fsync(file.fileno())
-                full = file.tell() > self._longest
-            if full:
+            if self._append(passages) > self._longest:
                 self._path.replace(self._path.with_name(OLDER))
+                self._append(tuple(kept))
         except OSError as error:
             raise JournalError(
                 f"the logbook {self._path} cannot be written: {error.strerror}",
                 hint="what comes and goes is still served; df and dmesg may tell more",
             ) from error
+
+    def _append(self, passages: Sequence[Passage]) -> int:
+        """Append passages and sync them; return how long the file is."""
+        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
+        with os.fdopen(os.open(self._path, flags, 0o600), "ab") as file:
+            # Behind what a crash cut short a line of its own begins.
+            torn = file.tell() and os.pread(file.fileno(), 1, file.tell() - 1) != b"\n"
+            file.write((b"\n" if torn else b"") + b"".join(map(to_line, passages)))
+            file.flush()
+            os.fsync(file.fileno())
+            return file.tell()
 
 
 def read_logbook(directory: Path) -> Iterator[Passage]:

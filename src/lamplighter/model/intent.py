@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from lamplighter.model.domain import NOTHING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from datetime import datetime
 
     from lamplighter.model.domain import Definition
@@ -82,6 +82,10 @@ class Intents(NamedTuple):
     def hold_of(self, definition: Definition) -> Hold | None:
         """The hold on a domain: under its key, or under its name from when it had no UUID."""
         return self.holds.get(definition.key) or self.holds.get(definition.name)
+
+    def with_these(self, intents: Iterable[Intent]) -> Intents:
+        """Return all of it with what has been said since; the last word on a domain counts."""
+        return self._replace(meant={**self.meant, **{one.domain: one for one in intents}})
 
     def meant_up(self, definition: Definition) -> bool:
         """Say whether the domain was last meant to be up."""

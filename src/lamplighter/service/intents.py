@@ -23,15 +23,14 @@ from lamplighter.model.plan import Direction
 from lamplighter.service.recovery import epitaph
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-    from lamplighter.host.journal import Journal
     from lamplighter.model.configuration import Configuration
     from lamplighter.model.domain import ShutdownReason, Sighting
     from lamplighter.model.intent import Intent
     from lamplighter.model.outcome import Result
     from lamplighter.model.plan import Plan
-    from lamplighter.model.run import Run
+    from lamplighter.model.run import Run, Trace
     from lamplighter.service.host import Host
 
 #: Who holds a domain whose start fails again and again.
@@ -72,19 +71,28 @@ async def learn_intents(host: Host, sightings: Sequence[Sighting], intents: Inte
 
     Raises ``JournalError``: then what was learned is not kept.
     """
-    if host.journal is None or intents.trouble:
-        return intents
-    intents = await _keep(host.journal, intents, _seen_by_the_monitor(host, intents))
-    moment = intent.Moment(host.clock.wall(), host.boot_id)
-    traces = host.journal.traces(host.boot_id)
+    learned = await find_intents(host, sightings, intents)
+    if host.journal is not None:
+        for one in learned:
+            await host.journal.intend(one)
+    return intents.with_these(learned)
+
+
+async def find_intents(host: Host, sightings: Sequence[Sighting], intents: Intents) -> list[Intent]:
+    """Return what the next run learns from what is seen, and from what the monitor saw."""
+    if intents.trouble:
+        return []
+    learned = _seen_by_the_monitor(host, intents)
+    known = intents.with_these(learned)
+    traces = _traces(host)
     ends: dict[str, ShutdownReason | None] = {}
-    for managed, domid in intent.ended_unasked(host.roster, sightings, intents, traces):
+    for managed, domid in intent.ended_unasked(host.roster, sightings, known, traces):
         result = traces[managed.name].result
         uuid = managed.definition.uuid or (result.uuid if result is not None else None)
         if uuid is not None:
             ends[managed.name] = await epitaph(host, domid, uuid, managed.name)
-    learned = intent.learn(host.roster, sightings, intents, ends, moment)
-    return await _keep(host.journal, intents, learned)
+    moment = intent.Moment(host.clock.wall(), host.boot_id)
+    return learned + intent.learn(host.roster, sightings, known, ends, moment)
 
 
 def _seen_by_the_monitor(host: Host, intents: Intents) -> list[Intent]:
@@ -96,11 +104,16 @@ def _seen_by_the_monitor(host: Host, intents: Intents) -> list[Intent]:
         return []
 
 
-async def _keep(journal: Journal, intents: Intents, learned: Sequence[Intent]) -> Intents:
-    """Write what was learned and return all intents with it; raise ``JournalError``."""
-    for one in learned:
-        await journal.intend(one)
-    return intents._replace(meant={**intents.meant, **{one.domain: one for one in learned}})
+def _traces(host: Host) -> Mapping[str, Trace]:
+    """Return what runs wrote in this boot; a journal that cannot be read tells nothing."""
+    try:
+        reader = JournalReader(Path(host.configuration.host.state.value))
+        try:
+            return reader.traces(host.boot_id)
+        finally:
+            reader.close()
+    except JournalError:
+        return {}
 
 
 async def write_word(host: Host, plan: Plan, said_by: str) -> None:

@@ -15,7 +15,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lamplighter.engine.passages import Evidence, Moment, Register
+from lamplighter.engine.passages import REMEMBERED, Evidence, Moment, Register
 from lamplighter.errors import CallFailed, JournalError, ToolstackUnreachable, Unreachable
 from lamplighter.host.journal_reader import JournalReader
 from lamplighter.host.lock import read_holder
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from lamplighter.model.configuration import Configuration, HostSettings
     from lamplighter.model.domain import ShutdownReason
     from lamplighter.model.passage import Passage
-    from lamplighter.model.run import Trace
+    from lamplighter.model.run import Trace, Transition
     from lamplighter.service.host import Reach
     from lamplighter.service.observer import Picture
 
@@ -60,6 +60,7 @@ class Monitor:
         self._news = asyncio.Event()
         self._logbook = Logbook(self._state)
         self._register = Register(self._past())
+        self._unwritten: tuple[Passage, ...] = ()
         self._requests = Requests(reach.xenstore, self._we_stop)
         self._reconnected = False
         self._notifier = Notifier()
@@ -170,10 +171,13 @@ class Monitor:
         if missing or self._register.news(sightings):
             ends = {one.domid: await self._epitaph(one) for one in missing}
             doubtful = self._register.present if self._we_stop() else self._requests.doubtful
-            traces, asked = self._traces(), self._requests.asked
-            evidence = Evidence(traces, asked, ends, frozenset(doubtful), gapless)
+            traces, moves = self._runs_did()
+            asked = self._requests.asked
+            evidence = Evidence(traces, moves, asked, ends, frozenset(doubtful), gapless)
             moment = Moment(self._reach.clock.wall(), self._reach.boot_id)
             self._keep(self._register.compare(sightings, evidence, moment))
+        elif self._unwritten:
+            self._keep(())
         self._show()
         self._requests.attend(self._register.present.keys())
         self._looked = self._reach.clock.wall()
@@ -193,9 +197,14 @@ class Monitor:
             )
 
     def _keep(self, passages: Sequence[Passage]) -> None:
-        """Write first: what was told must not be forgotten by a monitor that is killed then."""
+        """Write first: what was told must not be forgotten by a monitor that is killed then.
+
+        What cannot be written now is written with what comes next, or at the next look.
+        """
+        self._unwritten = (*self._unwritten, *passages)[-REMEMBERED:]
         try:
-            self._logbook.write(passages)
+            self._logbook.write(self._unwritten, self._register.last.values())
+            self._unwritten = ()
         except JournalError as error:
             self._tell(str(error))
         for one in passages:
@@ -208,17 +217,18 @@ class Monitor:
         except (CallFailed, Unreachable):
             return None
 
-    def _traces(self) -> Mapping[str, Trace]:
-        """Return what runs wrote of the domains in this boot; nothing where it cannot be read."""
+    def _runs_did(self) -> tuple[Mapping[str, Trace], Mapping[int, Transition]]:
+        """Return what runs wrote in this boot: last of each domain, and of each incarnation."""
+        boot_id = self._reach.boot_id
         try:
             reader = JournalReader(self._state)
             try:
-                return reader.traces(self._reach.boot_id)
+                return reader.traces(boot_id), reader.moves(boot_id)
             finally:
                 reader.close()
         except JournalError as error:
             self._tell(f"what runs have done is not known: {error}")
-            return {}
+            return {}, {}
 
     def _past(self) -> Sequence[Passage]:
         try:

@@ -20,7 +20,7 @@ from lamplighter.errors import (
 )
 from lamplighter.host.person import who
 from lamplighter.model.plan import Direction
-from lamplighter.service.intents import learn_intents, read_intents, write_word
+from lamplighter.service.intents import find_intents, learn_intents, read_intents, write_word
 from lamplighter.service.observer import SAFETY
 from lamplighter.service.recovery import Recovery
 
@@ -70,6 +70,8 @@ async def make_plan(
     """
     sightings, creating = await _look(host, direction)
     intents = read_intents(host.configuration, tell)
+    if direction is Direction.UP:
+        intents = intents.with_these(await find_intents(host, sightings, intents))
     return await _plan(host, direction, names, sightings, Past(intents, creating=creating))
 
 
@@ -178,7 +180,12 @@ async def _look(host: Host, direction: Direction) -> tuple[Sequence[Sighting], f
 
 
 async def _creating(host: Host) -> frozenset[str]:
-    try:
-        return await host.toolstack.creating()
-    except CallFailed:
-        return frozenset()  # then a create may fail because the domain is there, and is told so
+    """Ask what is being created, more than once: who does not know that creates it once more."""
+    for attempt in range(1, LOOKS + 1):
+        try:
+            return await host.toolstack.creating()
+        except CallFailed as error:
+            if attempt == LOOKS or isinstance(error, CallTimedOut):
+                break
+        await host.clock.sleep(LOOK_PAUSE)
+    return frozenset()  # then a create may fail because the domain is there, and is told so

@@ -11,6 +11,7 @@ guest could gain is to have its own end called another tool's.
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -93,7 +94,8 @@ class Requests:
         while self._stirred:
             domid = next(iter(self._stirred))
             del self._stirred[domid]
-            await self._read(domid)
+            with suppress(XenStoreError):  # of this domain alone
+                await self._read(domid)
 
     def _stir(self, domid: int, _path: str) -> None:
         self._stirred[domid] = None

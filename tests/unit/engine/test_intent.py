@@ -180,16 +180,51 @@ def test_the_incarnation_that_was_told_to_go_down_is_not_meant_up_for_being_seen
     assert learned_of(intents(Meant.DOWN), passage(Way.CAME, By.TOOL, domid=4)) == []
 
 
-def test_the_last_passage_counts() -> None:
+def test_the_passages_are_taken_in_their_order() -> None:
     came, gone = passage(Way.CAME, By.TOOL), passage(Way.WENT, By.GUEST, POWEROFF)
+    back = passage(Way.CAME, By.TOOL, domid=6)
     assert learned_of(Intents(), came, gone) == [Meant.DOWN]
-    assert learned_of(Intents(), gone, came) == [Meant.UP]
-    assert learned_of(intents(Meant.UP), gone, came) == []
+    assert learned_of(Intents(), came, gone, back) == [Meant.UP]
+    assert learned_of(intents(Meant.UP), came, gone, back) == [Meant.UP]
+    assert learned_of(intents(Meant.DOWN), came, gone) == [Meant.DOWN]
+
+
+@pytest.mark.parametrize("end", [ShutdownReason.REBOOT, ShutdownReason.CRASH])
+def test_what_happens_to_a_guest_afterwards_does_not_unsay_that_it_is_meant_up(
+    end: ShutdownReason,
+) -> None:
+    by = By.GUEST if end is ShutdownReason.REBOOT else By.CRASH
+    story = (
+        passage(Way.CAME, By.TOOL),
+        passage(Way.WENT, by, end),
+        passage(Way.CAME, By.GUEST, domid=6),
+    )
+    assert learned_of(intents(Meant.DOWN), *story) == [Meant.UP]
+
+
+@pytest.mark.parametrize("years", [-20, 20])
+def test_within_a_boot_the_incarnation_tells_what_is_newer_and_no_clock(years: int) -> None:
+    then = AT + timedelta(days=365 * years)
+    older = passage(Way.CAME, By.TOOL, domid=3)._replace(at=then)
+    assert learned_of(intents(Meant.DOWN), older) == []
+    newer = passage(Way.CAME, By.TOOL, domid=5)._replace(at=then)
+    assert learned_of(intents(Meant.DOWN), newer) == [Meant.UP]
+    own = passage(Way.WENT, By.GUEST, POWEROFF, domid=4)._replace(at=then)
+    assert learned_of(intents(Meant.UP), own) == [Meant.DOWN]
+
+
+def test_of_two_earlier_boots_the_logbook_s_order_tells_and_no_clock() -> None:
+    first = passage(Way.CAME, By.TOOL)._replace(boot_id="boot-0", at=AT + timedelta(days=9))
+    second = passage(Way.WENT, By.GUEST, POWEROFF)._replace(boot_id="boot-1")
+    assert learned_of(intents(Meant.UP, "boot-0"), first, second) == [Meant.DOWN]
+    other = second._replace(name="db", uuid=UUID(int=9))
+    assert learned_of(intents(Meant.DOWN, "boot-1", 9), first, other) == []
 
 
 def test_what_was_said_later_than_the_passage_stands() -> None:
     earlier = passage(Way.WENT, By.GUEST, POWEROFF)._replace(at=AT)
-    assert learned_of(intents(Meant.UP), earlier) == []
+    assert learned_of(intents(Meant.UP, domid=None), earlier) == []
+    assert learned_of(intents(Meant.UP, domid=6), earlier) == []
 
 
 @pytest.mark.parametrize("hours", [-48, 48])
@@ -218,3 +253,7 @@ def test_a_domain_without_a_uuid_of_its_own_is_known_by_its_name() -> None:
     gone = passage(Way.WENT, By.GUEST, POWEROFF)._replace(uuid=UUID(int=9))
     (one,) = learn_from_passages(nameonly, [gone], Intents(), "boot-2")
     assert (one.domain, one.meant) == ("web", Meant.DOWN)
+    # One that was known by the UUID of its definition was another domain, whatever its name.
+    assert (
+        learn_from_passages(nameonly, [gone._replace(uuid=WEB)], intents(Meant.UP), "boot-2") == []
+    )

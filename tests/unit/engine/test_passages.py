@@ -34,6 +34,13 @@ def trace(after: Phase, domid: int | None = 4, settled: datetime | None = None) 
     return Trace("web", Transition("web", WEB, domid, Phase.UP, after, "", AT), settled=settled)
 
 
+def moves(past: Trace | None) -> dict[int, Transition]:
+    """What the journal has of incarnations, from what it has of the domain."""
+    if past is None or past.moved is None or past.moved.domid is None:
+        return {}
+    return {past.moved.domid: past.moved}
+
+
 def came(evidence: Evidence, seen: Sighting = RUNNING) -> Passage:
     (passage,) = Register().compare([DOM0, seen], evidence, NOW)
     assert passage.way is Way.CAME
@@ -107,7 +114,7 @@ def test_on_whose_account_a_domain_went(
     listed: bool, end: ShutdownReason | None, word: str | None, past: Trace | None, by: By, why: str
 ) -> None:
     evidence = Evidence(
-        {"web": past} if past is not None else {}, {4: word} if word is not None else {}, {4: end}
+        moves=moves(past), asked={4: word} if word is not None else {}, ends={4: end}
     )
     still = [RUNNING._replace(shutdown=end, dying=end is None)] if listed else []
     passage = went(evidence, *still)
@@ -127,7 +134,7 @@ def test_what_went_while_nobody_looked_is_unknown() -> None:
 def test_what_our_own_run_may_have_done_is_not_taken_for_a_wish(end: ShutdownReason | None) -> None:
     passage = went(Evidence(asked={4: "power off"}, ends={4: end}, doubtful={4}))
     assert passage.by is By.UNKNOWN
-    told = Evidence({"web": trace(Phase.ASKED)}, ends={4: end}, doubtful={4})
+    told = Evidence(moves=moves(trace(Phase.ASKED)), ends={4: end}, doubtful={4})
     assert went(told).by is By.US
     assert went(Evidence(ends={4: REASONS.CRASH}, doubtful={4})).by is By.CRASH
     assert went(Evidence(ends={4: REASONS.POWEROFF}, doubtful={3})).by is By.GUEST
@@ -150,6 +157,27 @@ def test_a_reboot_is_a_going_and_a_coming_on_the_same_account() -> None:
     (back,) = book.compare([DOM0, RUNNING._replace(domid=5)], Evidence(), NOW)
     assert (gone.by, back.by) == (By.TOOL, By.TOOL)
     assert back.why == "it is back from the reboot of domid 4"
+
+
+def test_what_comes_back_after_a_crash_is_nobody_s_wish() -> None:
+    book = register()
+    crash = RUNNING._replace(shutdown=ShutdownReason.CRASH)
+    told = book.compare([DOM0, crash, RUNNING._replace(domid=5)], Evidence(), NOW)
+    assert [(one.way, one.by) for one in told] == [(Way.WENT, By.CRASH), (Way.CAME, By.GUEST)]
+
+
+def test_a_later_run_or_another_name_hides_no_stop_of_ours() -> None:
+    stopped = trace(Phase.ENDED)
+    later = Trace("web", Transition("web", WEB, None, Phase.CREATING, Phase.ABSENT, "", AT))
+    evidence = Evidence({"old-name": stopped, "web": later}, moves(stopped), gapless=False)
+    assert went(evidence._replace(ends={4: REASONS.POWEROFF})).by is By.US
+
+
+def test_a_move_of_another_domain_with_this_domid_is_not_ours() -> None:
+    other = trace(Phase.ASKED).moved
+    assert other is not None
+    other = other._replace(uuid=UUID(int=9))
+    assert went(Evidence(moves={4: other}, ends={4: REASONS.POWEROFF})).by is By.GUEST
 
 
 def test_both_incarnations_in_one_listing_are_told() -> None:

@@ -92,6 +92,7 @@ def test_what_never_ran(seconds: str, state: str, unborn: bool) -> None:
     [
         ("/usr/sbin/xl create -q /etc/xen/web.cfg", True),
         ("xl create web.cfg", True),
+        ("xl -vvv -t create web.cfg", True),
         ("xl create /etc/xen/auto/web.cfg -p", True),
         ("xl create --defconfig=/root/web.cfg", True),
         ("systemd-run --scope -- /usr/sbin/xl create -q /etc/xen/web.cfg", True),
@@ -262,6 +263,8 @@ def test_a_missing_domain_is_known_by_what_xl_says() -> None:
         ("/usr/sbin/xl create -q /etc/xen/web.cfg", ["/etc/xen/web.cfg"]),
         ("systemd-run --scope -- /usr/sbin/xl create -q /etc/xen/web.cfg", ["/etc/xen/web.cfg"]),
         ("xl create web.cfg", []),
+        ("xl -vvv create /etc/xen/web.cfg", ["/etc/xen/web.cfg"]),
+        ("xl -v", []),
         ("xl list -v", []),
         ("xl", []),
         ("", []),

@@ -84,3 +84,12 @@ def test_a_link_in_its_place_is_not_followed(tmp_path: Path) -> None:
     with pytest.raises(JournalError):
         Logbook(tmp_path).write([passage(1)])
     assert elsewhere.read_bytes() == b""
+
+
+def test_a_new_file_begins_with_what_is_to_be_kept(tmp_path: Path) -> None:
+    line = len(to_line(passage(1)))
+    logbook = Logbook(tmp_path, longest=3 * line)
+    kept = [passage(100), passage(101)]
+    for domid in range(1, 20):
+        logbook.write([passage(domid)], kept)
+    assert {19, 100, 101} <= set(read(tmp_path))

@@ -323,6 +323,9 @@ def test_a_logbook_that_cannot_be_written_stops_nothing() -> None:
             assert [one.name for one in monitor.watched().passages] == ["web"]
             assert any("cannot be written" in told for told in watch.told)
             (watch.state / "logbook.jsonl").rmdir()
+            monitor.observer.look_again()
+            await CLOCK.sleep(5)
+        assert watch.record() == [("web", "came", "tool")], "written as soon as it can be"
 
     watching(story)
 
