@@ -96,7 +96,8 @@ def set_default(shell: Shell, line: str) -> None:
 def come_up_and_be_slow_to_go(shell: Shell) -> None:
     for name in NAMES:
         path = shell.folder / "domains" / f"{name}.cfg"
-        path.write_text(path.read_text().replace('shutdown = "1s"', 'shutdown = "100s"'))
+        path.write_text(path.read_text().replace('shutdown = "1s"', 'shutdown = "1000s"'))
+    set_default(shell, 'stop_timeout = "2000s"')
     assert shell.type("up").returncode == 0
 
 
@@ -207,7 +208,7 @@ def test_a_terminal_that_goes_away_ends_a_run_in_order(
     shell: Shell, term: str, command: str
 ) -> None:
     if command == "up":
-        shell.type("host", "fault", "create", "slow", "--seconds", "40", "--times", "4")
+        shell.type("host", "fault", "create", "slow", "--seconds", "100", "--times", "4")
     else:
         come_up_and_be_slow_to_go(shell)
     with on_a_terminal(shell, command, term=term) as run:
