@@ -45,8 +45,8 @@ SABOTAGES = {
     ),
     "a listing that failed before the plan counts as an empty one": Sabotage(
         "lamplighter.service.planning",
-        "            if attempt == LOOKS or isinstance(error, CallTimedOut):\n",
-        "            return []\n            if attempt == LOOKS:\n",
+        "            if attempt == LOOKS or isinstance(error, CallTimedOut):\n                raise",
+        "            return []\n            if attempt == LOOKS:\n                raise",
     ),
     "what an administrator asked for by name is not kept": Sabotage(
         "lamplighter.service.planning", "    if names:\n", "    if not names:\n"
@@ -105,8 +105,8 @@ SABOTAGES = {
     ),
     "a listing that failed counts as an empty one": Sabotage(
         "lamplighter.service.observer",
-        "            self._each(lambda subscriber: subscriber.look_in_vain(told))\n",
-        "            self._each(lambda subscriber: subscriber.look(Picture(number, ())))\n",
+        "            self._each(lambda viewer: viewer.look_in_vain(told))\n",
+        "            self._each(lambda viewer: viewer.look(Picture(number, ())))\n",
     ),
     # --- the decisions ---
     "the time of a stop is half of what policy says": Sabotage(
