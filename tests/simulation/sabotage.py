@@ -45,7 +45,8 @@ SABOTAGES = {
     ),
     "a listing that failed before the plan counts as an empty one": Sabotage(
         "lamplighter.service.planning",
-        "            if attempt == LOOKS or isinstance(error, CallTimedOut):\n                raise",
+        "            if attempt == LOOKS or isinstance(error, CallTimedOut):\n"
+        "                raise",
         "            return []\n            if attempt == LOOKS:\n                raise",
     ),
     "what an administrator asked for by name is not kept": Sabotage(
