@@ -3,6 +3,8 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
+# A network that is away is waited for, for some four minutes.
+export PIP_RETRIES ?= 10
 SOURCE := $(shell find src -type f ! -name '*.pyc') pyproject.toml
 
 # Where "make install" puts things, and what it tells "lamplighter install".
@@ -10,7 +12,10 @@ PREFIX       ?= /opt/lamplighter
 BINDIR       ?= /usr/local/bin
 INSTALLFLAGS ?=
 
-.PHONY: help demo test lint simulation soak lab bench wheel install lock clean
+# What "make lab" tells "python -m lab", such as "--minutes 30".
+LABFLAGS ?=
+
+.PHONY: help demo test lint simulation soak lab bench wheel agent install lock clean
 
 help:
 	@echo "make demo   a dozen domains come up and go down on an embedded host"
@@ -20,6 +25,7 @@ help:
 	@echo "make soak   simulated hosts, faults and kills from ever new seeds, until told to stop"
 	@echo "make bench  speed and memory as ratios against peers"
 	@echo "make wheel  build dist/*.whl"
+	@echo "make agent  build dist/lamplighter-agent, the one file that goes into a guest"
 	@echo "make install  as root: into $(PREFIX), $(BINDIR)/lamplighter, and the systemd unit"
 
 $(VENV)/.ready: requirements/dev.txt
@@ -43,6 +49,7 @@ lint: $(VENV)/.installed
 	$(BIN)/mypy
 	$(BIN)/mypy lab bench
 	$(BIN)/lint-imports
+	$(BIN)/vermin --quiet --no-tips --target=3.9- --violations $$($(BIN)/python tools/make-agent --list)
 
 test: lint
 	$(BIN)/pytest -n auto
@@ -54,9 +61,14 @@ soak: $(VENV)/.installed
 	$(BIN)/python -m tests.simulation --soak $$(date +%s000)
 
 wheel: $(VENV)/.ready
-	@rm -rf dist
+	@rm -f dist/*.whl
 	$(BIN)/python -m build --wheel --no-isolation --outdir dist . >/dev/null
 	@ls dist/*.whl
+
+# It needs Python and nothing else.
+agent:
+	@$(PYTHON) tools/make-agent dist/lamplighter-agent
+	@ls dist/lamplighter-agent
 
 # The environment is the product's own and is kept, so that the program is there all the time while
 # a newer one is installed. Root starts it: whatever the umask is, nobody else may write to it.
@@ -70,8 +82,8 @@ install: wheel
 	@ln -sfn $(PREFIX)/bin/lamplighter $(BINDIR)/lamplighter
 	@$(BINDIR)/lamplighter install $(INSTALLFLAGS)
 
-lab: wheel
-	$(BIN)/python -m lab
+lab: wheel agent
+	$(BIN)/python -m lab $(LABFLAGS)
 
 bench: $(VENV)/.installed
 	$(BIN)/python -m bench

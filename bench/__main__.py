@@ -9,7 +9,10 @@ from importlib import import_module
 
 from bench.ratio import Skipped
 
-MODULES = ("bench.xenstore", "bench.stop", "bench.monitor", "bench.coldstart")
+MODULES = (
+    *("bench.xenstore", "bench.stop", "bench.flood", "bench.monitor", "bench.agent"),
+    "bench.coldstart",
+)
 
 
 def main() -> None:

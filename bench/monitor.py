@@ -42,15 +42,15 @@ def measure() -> Iterator[Ratio]:
         try:
             lamplighter("up")
             _await_all(Path(lamplighter.environment["LAMPLIGHTER_CONFIG"]).with_name("run"))
-            resident = _status(monitor.pid, "VmRSS") / 1024
+            resident = status_of(monitor.pid, "VmRSS") / 1024
             yield Ratio(
                 f"monitor of {DOMAINS}, resident",
                 *(resident, LIMIT, resident / LIMIT, "MiB"),
                 *(1.0, True),
             )
-            before = _wakes(monitor.pid)
+            before = wakes(monitor.pid)
             time.sleep(QUIET)
-            woken = float(_wakes(monitor.pid) - before)
+            woken = float(wakes(monitor.pid) - before)
             yield Ratio(
                 f"monitor, woken in {QUIET:g} s", woken, WAKES, woken, "times", WAKES, at_most=True
             )
@@ -70,10 +70,12 @@ def _await_all(run: Path) -> None:
     raise Skipped(f"the monitor had not seen all domains after {PATIENCE:g} s")
 
 
-def _wakes(pid: int) -> int:
-    return _status(pid, "voluntary_ctxt_switches") + _status(pid, "nonvoluntary_ctxt_switches")
+def wakes(pid: int) -> int:
+    """Return how often a process has had the processor."""
+    return status_of(pid, "voluntary_ctxt_switches") + status_of(pid, "nonvoluntary_ctxt_switches")
 
 
-def _status(pid: int, key: str) -> int:
+def status_of(pid: int, key: str) -> int:
+    """Return a number of ``/proc/PID/status``."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return int(next(line.split()[1] for line in lines if line.startswith(f"{key}:")))

@@ -1,4 +1,9 @@
-"""The command: ``python -m lab``. Its last line is ``N passed, N failed``."""
+"""The command: ``python -m lab``. Its last line is ``N passed, N failed``.
+
+With ``--minutes`` no scenario is begun after that time. What was not begun is told by name and
+counted in the last line: who has a limit, as CI has, learns more from most of the scenarios than
+from a lab that was killed.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +13,12 @@ import signal
 import sys
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
+from math import inf
 from typing import TYPE_CHECKING, NoReturn
 
 from lab.bench import Bench, Verdict
 from lab.cache import Cache
+from lab.clock import Deadline
 from lab.failure import LabError
 from lab.image import build_image
 from lab.needs import install_needs
@@ -25,13 +32,18 @@ if TYPE_CHECKING:
     from lab.image import Image
     from lab.variants import Suite
 
+    Wanted = dict[Variant, list[Scenario]]
+
 INTERRUPTED = 130
+#: So many lines of a failure's reason are told once more at the end.
+SHOWN = 20
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run what was asked for; return the exit status."""
     options = _options(argv)
-    variants = [variant for name, variant in VARIANTS.items() if _fits(name, options.variant)]
+    asked = options.variant
+    variants = [variant for name, variant in VARIANTS.items() if _fits(name, asked or "*")]
     scenarios = all_scenarios(options.scenario)
     if options.command == "list":
         _list(scenarios)
@@ -45,7 +57,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         install_needs()
         if options.command == "shell":
             return _shell(variants[0], product=options.product)
-        return _run(variants, scenarios, keep=options.keep)
+        wanted = _wanted(variants, scenarios, usual=not asked)
+        return _run(wanted, Deadline(options.minutes * 60), keep=options.keep)
     except LabError as error:
         print(f"the lab: {error}", file=sys.stderr)
         print("0 passed, 1 failed")
@@ -71,8 +84,19 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
         default="run",
         help="run scenarios (the default), list them, or boot a host and leave it running",
     )
-    parser.add_argument("--variant", metavar="PATTERN", default="*", help="only these hosts")
+    parser.add_argument(
+        "--variant",
+        metavar="PATTERN",
+        help="only these hosts, with every scenario; '*' is every scenario on every host",
+    )
     parser.add_argument("--scenario", metavar="PATTERN", default="*", help="only these scenarios")
+    parser.add_argument(
+        "--minutes",
+        metavar="N",
+        type=float,
+        default=inf,
+        help="begin no scenario when N minutes are over, and say which were not begun",
+    )
     parser.add_argument(
         "--keep", action="store_true", help="leave the last host running when it is done"
     )
@@ -92,27 +116,40 @@ def _fits(name: str, pattern: str) -> bool:
 def _list(scenarios: Sequence[Scenario]) -> None:
     print(f"variants: {', '.join(VARIANTS)}")
     for scenario in scenarios:
-        print(f"{scenario.name:<32} {scenario.shows}")
+        print(f"{scenario.name:<24} {scenario.shows}")
+        print(f"{'':<24} on {', '.join(sorted(scenario.usually or {'each'}))}")
 
 
-def _run(variants: Sequence[Variant], scenarios: Sequence[Scenario], *, keep: bool) -> int:
+def _wanted(variants: Sequence[Variant], scenarios: Sequence[Scenario], *, usual: bool) -> Wanted:
+    """What is to run on which host; ``usual``: nobody has said on which."""
+    fits = Scenario.runs_usually if usual else Scenario.concerns
+    wanted = {variant: [one for one in scenarios if fits(one, variant)] for variant in variants}
+    return {variant: some for variant, some in wanted.items() if some}
+
+
+def _run(wanted: Wanted, deadline: Deadline, *, keep: bool) -> int:
     began = time.monotonic()
     verdicts: list[Verdict] = []
-    wanted = {
-        variant: [scenario for scenario in scenarios if scenario.concerns(variant)]
-        for variant in variants
-    }
-    wanted = {variant: some for variant, some in wanted.items() if some}
     images = _images({variant.suite for variant in wanted})
     for variant, some in wanted.items():
         last = variant is list(wanted)[-1]
-        verdicts += _on(variant, some, images[variant.suite], keep=keep and last)
+        if deadline.left:
+            verdicts += _on(variant, some, images[variant.suite], deadline, keep=keep and last)
     failed = [verdict for verdict in verdicts if verdict.reason]
     print(f"{len(verdicts)} scenarios in {time.monotonic() - began:.0f} s")
     for verdict in verdicts:
         if verdict.reason or verdict.again:
             print(verdict)
-    print(f"{len(verdicts) - len(failed)} passed, {len(failed)} failed")
+        for line in verdict.reason.splitlines()[:SHOWN]:
+            # Where only the end of a log is kept, it has to say why.
+            print(f"  {line}")
+    begun = {(verdict.variant, verdict.scenario) for verdict in verdicts}
+    pairs = [(variant.name, one.name) for variant, some in wanted.items() for one in some]
+    not_begun = [pair for pair in pairs if pair not in begun]
+    for name, scenario in not_begun:
+        print(f"{name:<20} {scenario:<32} not begun")
+    left_out = f", {len(not_begun)} not begun" if not_begun else ""
+    print(f"{len(verdicts) - len(failed)} passed, {len(failed)} failed{left_out}")
     return 0 if verdicts and not failed else 1
 
 
@@ -127,9 +164,17 @@ def _images(suites: Collection[Suite]) -> dict[Suite, Future[Image]]:
 
 
 def _on(
-    variant: Variant, scenarios: Sequence[Scenario], image: Future[Image], *, keep: bool
+    variant: Variant,
+    scenarios: Sequence[Scenario],
+    image: Future[Image],
+    deadline: Deadline,
+    *,
+    keep: bool,
 ) -> list[Verdict]:
-    """Run scenarios on one host. A host that does not come up fails as a scenario does."""
+    """Run scenarios on one host, so many of them as there is time for.
+
+    A host that does not come up fails as a scenario does.
+    """
     began = time.monotonic()
     try:
         bench = Bench(variant, image.result())
@@ -139,7 +184,7 @@ def _on(
         return [verdict]
     try:
         bench.prepare(product=any(scenario.product for scenario in scenarios))
-        verdicts = bench.run(scenarios)
+        verdicts = bench.run(scenarios, deadline)
         if keep:
             _stay(bench)
     except LabError as error:

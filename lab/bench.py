@@ -70,14 +70,16 @@ class Bench:
         self.link.drop()
         self.machine.save()
 
-    def run(self, scenarios: Iterable[Scenario]) -> list[Verdict]:
-        """Run scenarios and print a line for each.
+    def run(self, scenarios: Iterable[Scenario], deadline: Deadline) -> list[Verdict]:
+        """Run scenarios and print a line for each; begin none after the deadline.
 
         One that failed is run once more, because an emulated host is at times too slow for the
         time-outs of Xen's own tools. Both tries are told, and what is kept of the first stays.
         """
         verdicts = []
         for scenario in scenarios:
+            if not deadline.left:
+                break
             verdict = self._told(scenario)
             verdicts.append(self._told(scenario, again=True) if verdict.reason else verdict)
         return verdicts

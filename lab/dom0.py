@@ -10,7 +10,6 @@ import json
 import shlex
 import uuid
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from lab.clock import wait_for
@@ -18,7 +17,7 @@ from lab.failure import LabError
 from lab.guests import TEMPERS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
     from lab.clock import Deadline
@@ -99,6 +98,14 @@ class Dom0:
         """Look until something true is there; a failure that names ``what`` when it never is."""
         return wait_for(what, look, seconds=self._deadline.within(seconds))
 
+    def wait_until(self, what: str, test: str, *, seconds: float = 60) -> None:
+        """Wait in dom0 until a shell line succeeds: each look over ssh would cost it more."""
+        seconds = self._deadline.within(seconds)
+        loop = shlex.quote(f"until {test}; do sleep 0.5; done 2>/dev/null")
+        ended = self._link.run(f"timeout {seconds:.1f} sh -c {loop}", timeout=seconds + 20)
+        if ended.status:
+            raise LabError(f"waited {ended.seconds:.0f} s for {what}")
+
     # --- files -------------------------------------------------------------------------------
 
     def put(self, path: str, text: str) -> None:
@@ -133,22 +140,23 @@ class Dom0:
         ``on_xend_start="start"``).
         """
         character = TEMPERS[temper]
-        identity = str(uuid.uuid5(NAMESPACE, name))
         words = character.extra + (f" lamp.seconds={seconds}" if seconds is not None else "")
-        values: dict[str, Value] = {
-            "name": name,
-            "uuid": identity,
-            "kernel": character.kernel,
-            "memory": character.memory,
-            "vcpus": 1,
-        }
+        values: dict[str, Value] = {"kernel": character.kernel, "memory": character.memory}
         if character.ramdisk:
             values["ramdisk"] = character.ramdisk
         if words:
             values["extra"] = words
         if character.cap:
             values["cap"] = character.cap
-        lines = [f"{key} = {_literal(value)}" for key, value in {**values, **keys}.items()]
+        return self.write_definition(name, {**values, **keys}, folder=folder)
+
+    def write_definition(
+        self, name: str, keys: Mapping[str, Value], *, folder: str = DEFINITIONS
+    ) -> str:
+        """Write FOLDER/NAME.cfg with keys of xl.cfg, or ours; return the domain's UUID."""
+        identity = str(uuid.uuid5(NAMESPACE, name))
+        values: dict[str, Value] = {"name": name, "uuid": identity, "vcpus": 1, **keys}
+        lines = [f"{key} = {_literal(value)}" for key, value in values.items()]
         self.put(f"{folder}/{name}.cfg", "\n".join(lines) + "\n")
         return identity
 
@@ -169,25 +177,22 @@ class Dom0:
     def wait_up(self, *names: str, seconds: float = 60) -> None:
         """Return when each of these domains' kernels has advertised itself in XenStore."""
         for name in names:
-            self.wait_for(f"{name}'s kernel", partial(self.is_up, name), seconds=seconds)
+            self.wait_node(name, "control/feature-poweroff", "1", seconds=seconds)
 
-    def is_up(self, name: str) -> bool:
-        """Whether this domain's kernel says that it can power off, or its user space is there."""
-        domid = self.domids().get(name)
-        if domid is None:
-            return False
-        return self.xenstore(f"/local/domain/{domid}/control/feature-poweroff") == "1"
+    def wait_node(self, name: str, node: str, value: str, *, seconds: float = 60) -> None:
+        """Return when a node of this domain's own in XenStore holds this value."""
+        path = f"/local/domain/$(xl domid {shlex.quote(name)})/{node}"
+        test = f'[ "$(xenstore-read "{path}")" = {shlex.quote(value)} ]'
+        self.wait_until(f"{name}'s {node} to be {value}", test, seconds=seconds)
 
-    def wait_console(self, name: str, text: str, *, seconds: float = 60) -> None:
-        """Return when this text is on the domain's console."""
-        self.wait_for(
-            f"{text!r} on {name}'s console", lambda: text in self.console(name), seconds=seconds
-        )
+    def wait_console(self, name: str, text: str, *, lines: int = 1, seconds: float = 60) -> None:
+        """Return when this text is in so many lines of the domain's console."""
+        test = f'[ "$(grep -cF -- {shlex.quote(text)} {_console(name)})" -ge {lines} ]'
+        self.wait_until(f"{text!r} on {name}'s console", test, seconds=seconds)
 
     def console(self, name: str) -> str:
         """Everything this domain's incarnations have written to their consoles."""
-        log = shlex.quote(f"{CONSOLES}/guest-{name}.log")
-        return self.run(f"cat {log} 2>/dev/null || true").stdout
+        return self.run(f"cat {_console(name)} 2>/dev/null || true").stdout
 
     def xenstore(self, path: str) -> str | None:
         """Return a node's value; None: there is no such node."""
@@ -232,6 +237,11 @@ class Dom0:
         """Return when systemd has ended every job of the boot."""
         command = "timeout 240 systemctl is-system-running --wait"
         self.run(command, timeout=250, check=False)
+
+
+def _console(name: str) -> str:
+    """Return where a domain's console is logged, for a shell."""
+    return shlex.quote(f"{CONSOLES}/guest-{name}.log")
 
 
 def _literal(value: Value) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from lab import cache, guests, wheels
+from lab import cache, debian_guest, guests, wheels
 from lab.programs import run
 from lab.rootfs import build_rootfs
 
@@ -78,15 +78,17 @@ def build_image(suite: Suite, store: Cache) -> Image:
     """Return this suite's image, built when the cache has none."""
     rootfs = build_rootfs(suite, store)
     house = wheels.wheelhouse(store)
-    sources = [Path(__file__), Path(guests.__file__), guests.SCRIPTS]
-    recipe: list[str | bytes] = [rootfs.parent.name, house.name, *cache.text_of(*sources)]
+    debian = debian_guest.build_debian(suite, store)
+    sources = [Path(__file__), Path(guests.__file__), guests.SCRIPTS, *debian_guest.SOURCES]
+    parts = (rootfs.parent.name, house.name, debian.parent.name)
+    recipe: list[str | bytes] = [*parts, *cache.text_of(*sources)]
     place = store.get(
-        f"image-{suite.name}", recipe, lambda into: _build(suite, rootfs, house, into)
+        f"image-{suite.name}", recipe, lambda into: _build(suite, rootfs, house, debian, into)
     )
     return Image(*(place / name for name in ("disk.img", "xen", "vmlinuz", "initrd", "key")))
 
 
-def _build(suite: Suite, rootfs: Path, house: Path, place: Path) -> None:
+def _build(suite: Suite, rootfs: Path, house: Path, debian: Path, place: Path) -> None:
     run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", place / "key"], timeout=30)
     with TemporaryDirectory(prefix="root-", dir=place) as folder:
         root = Path(folder)
@@ -94,6 +96,7 @@ def _build(suite: Suite, rootfs: Path, house: Path, place: Path) -> None:
         root.chmod(0o755)
         _settings(root, suite, (place / "key.pub").read_text())
         guests.make_guests(root)
+        debian_guest.make_debian(root, debian)
         wheels.install_needs(root, house)
         boot = root / "boot"
         xen = gzip.decompress((boot / f"xen-{suite.xen}-amd64.gz").read_bytes())
@@ -124,6 +127,9 @@ def _settings(root: Path, suite: Suite, public_key: str) -> None:
     wanted = root / "etc/systemd/system/multi-user.target.wants"
     wanted.mkdir(exist_ok=True)
     (wanted / "lab-store.service").symlink_to("/etc/systemd/system/lab-store.service")
+    # It is no first boot: nothing that a new /usr asks for is done once more.
+    for name in ("etc", "var"):
+        (root / name / ".updated").touch()
     # The journal of the boot before a reboot is evidence too.
     (root / "var/log/journal").mkdir(parents=True, exist_ok=True)
     (root / "var/log/xen/console").mkdir(parents=True, exist_ok=True)

@@ -62,7 +62,7 @@ class Machine:
 
     def _command(self, image: Image, overlay: Path, *, c_xenstored: bool) -> list[str]:
         settings = f"dom0_mem={DOM0_MEMORY}M,max:{DOM0_MEMORY}M {UNGUARDED}"
-        words = "root=/dev/vda rw console=hvc0 net.ifnames=0 quiet mitigations=off"
+        words = "root=/dev/vda rw console=hvc0 net.ifnames=0 quiet mitigations=off init_on_alloc=0"
         if c_xenstored:
             words += f" {C_XENSTORED}"
         return [

@@ -26,7 +26,7 @@ PROXY = re.compile(r'^(Acquire::\w+::Proxy\S*) "(.*)";$', re.MULTILINE)
 
 @dataclass(frozen=True)
 class Mirror:
-    """A Debian archive as this machine reaches it; ``options`` are apt's, for its proxies."""
+    """A Debian archive as this machine reaches it; ``options`` are what apt is to know for that."""
 
     address: str
     options: tuple[str, ...]
@@ -37,12 +37,13 @@ def find_mirror() -> Mirror:
     with APT:
         address = _debian_archive()
         if address is None:
-            run(["apt-get", "update", "-qq"], timeout=300)
+            run(["apt-get", "-qq", "-o", needs.PATIENT, "update"], timeout=300)
             address = _debian_archive()
     if address is None:
         raise LabError("apt's sources on this machine hold no Debian archive (Origin: Debian)")
     settings = run(["apt-config", "dump"], timeout=30)
-    return Mirror(address, tuple(f'{key} "{value}"' for key, value in PROXY.findall(settings)))
+    known = [needs.PATIENT.split("="), *PROXY.findall(settings)]
+    return Mirror(address, tuple(f'{key} "{value}"' for key, value in known))
 
 
 def keyring_for(suite: str) -> Path:

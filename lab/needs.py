@@ -29,6 +29,8 @@ NEEDS = {
     "ssh-keygen": "openssh-client",
     "/usr/share/keyrings/debian-archive-keyring.gpg": "debian-archive-keyring",
 }
+#: A network that is away is waited for, for a few minutes.
+PATIENT = "Acquire::Retries=8"
 SBIN = "/usr/local/sbin:/usr/sbin:/sbin"
 
 
@@ -49,8 +51,9 @@ def install_needs() -> None:
 def install(packages: list[str]) -> None:
     """Install or upgrade Debian packages without a question."""
     quiet = {"DEBIAN_FRONTEND": "noninteractive"}
-    run(["apt-get", "update", "-qq"], timeout=300, environ=quiet)
-    command = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *packages]
+    apt = ["apt-get", "-qq", "-o", PATIENT]
+    run([*apt, "update"], timeout=300, environ=quiet)
+    command = [*apt, "install", "-y", "--no-install-recommends", *packages]
     run(command, timeout=900, environ=quiet)
 
 

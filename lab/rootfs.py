@@ -55,6 +55,9 @@ for unit in xendomains libvirt-guests apt-daily.timer apt-daily-upgrade.timer e2
             e2scrub_reap.service fstrim.timer dpkg-db-backup.timer systemd-timesyncd; do
     systemctl disable "$unit" 2>/dev/null || true
 done
+# What nobody would miss here and every boot would wait for.
+systemctl mask getty@tty1 serial-getty@hvc0 user@.service systemd-binfmt systemd-network-generator \
+    proc-sys-fs-binfmt_misc.automount 2>/dev/null
 systemctl enable systemd-networkd ssh
 python3 -m venv /opt/lamplighter
 rm -rf /var/cache/apt/archives/*.deb /var/lib/apt/lists/*

@@ -3,9 +3,10 @@
 It may also say:
 
     DEADLINE = 240.0          seconds for all of it
-    VARIANTS = {"trixie"}     the hosts it concerns; all of them when it says nothing, but for those
-                              with another XenStore than Debian's usual one
-    ANY_XENSTORE = True       these as well: it is about what XenStore does
+    ANY_XENSTORE = True       it is about what XenStore does, so it concerns the hosts with another
+                              one than Debian's usual, too
+    USUALLY = {"trixie"}      on these it says enough: it runs on others only when somebody asks for
+                              hosts
     PRODUCT = False           it does not need Lamplighter to be installed
 """
 
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING
 
 from lab import scenarios
 from lab.failure import LabError
+from lab.variants import VARIANTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,15 +40,17 @@ class Scenario:
     shows: str
     run: Callable[[Dom0], None]
     deadline: float
-    variants: frozenset[str] | None
     any_xenstore: bool
+    usually: frozenset[str] | None
     product: bool
 
     def concerns(self, variant: Variant) -> bool:
-        """Whether it is to run on this host."""
-        if self.variants is not None:
-            return variant.name in self.variants
+        """Whether it shows something on this host."""
         return self.any_xenstore or not variant.c_xenstored
+
+    def runs_usually(self, variant: Variant) -> bool:
+        """Whether it is to run on this host when nobody asked for hosts."""
+        return self.concerns(variant) and (self.usually is None or variant.name in self.usually)
 
 
 def all_scenarios(pattern: str = "*") -> list[Scenario]:
@@ -64,13 +68,17 @@ def _load(name: str) -> Scenario:
     told = inspect.getdoc(module)
     if not told or not callable(getattr(module, "run", None)):
         raise LabError(f"scenario {name}: it needs a docstring and a function run(host)")
-    variants = getattr(module, "VARIANTS", None)
-    return Scenario(
+    usually = getattr(module, "USUALLY", None)
+    scenario = Scenario(
         name=name,
         shows=told.splitlines()[0],
         run=module.run,
         deadline=float(getattr(module, "DEADLINE", DEADLINE)),
-        variants=frozenset(variants) if variants else None,
         any_xenstore=bool(getattr(module, "ANY_XENSTORE", False)),
+        usually=None if usually is None else frozenset(usually),
         product=bool(getattr(module, "PRODUCT", True)),
     )
+    hosts = {variant.name for variant in VARIANTS.values() if scenario.runs_usually(variant)}
+    if not hosts or not hosts >= (scenario.usually or hosts):
+        raise LabError(f"scenario {name}: USUALLY names hosts that it does not concern: {usually}")
+    return scenario

@@ -28,8 +28,8 @@ TRIXIE = Suite("trixie", "4.20")
 VARIANTS = {
     variant.name: variant
     for variant in (
-        Variant("bookworm", BOOKWORM),
         Variant("trixie", TRIXIE),
+        Variant("bookworm", BOOKWORM),
         Variant("bookworm-cxenstored", BOOKWORM, c_xenstored=True),
     )
 }

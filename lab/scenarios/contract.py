@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from lab.dom0 import Dom0
 
 ANY_XENSTORE = True
+USUALLY = {"trixie", "bookworm-cxenstored"}
 DEADLINE = 900.0
 HOME = "/root/contract"
 PYTHON = f"{VENV}/bin/python"

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from lab.dom0 import Dom0
 
 DEADLINE = 500.0
-VARIANTS = {"bookworm"}
+USUALLY = {"bookworm"}
 STATE = "/var/lib/lamplighter"
 DATABASE = f"{STATE}/state.db"
 #: A log that could not be played into the database, for want of room, would mend it.

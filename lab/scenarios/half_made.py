@@ -9,8 +9,7 @@ from lab.dom0 import DEFINITIONS
 if TYPE_CHECKING:
     from lab.dom0 import Dom0
 
-VARIANTS = {"bookworm", "trixie"}
-
+USUALLY = {"bookworm"}
 #: How long what is paused on purpose is asked, and how soon what is half made is gone.
 PAUSED, SOON = 25, 10
 TRIES = 10

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from lab.dom0 import Dom0
 
 DEADLINE = 700.0
+USUALLY = {"trixie"}
 NAMES = [f"web-{number}" for number in range(12)]
 WANTED, UNWANTED = (f'[defaults]\nstart = "{start}"\n' for start in ("always", "never"))
 

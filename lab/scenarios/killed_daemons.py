@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from lab.dom0 import Dom0
 
 DEADLINE = 600.0
+USUALLY = {"bookworm"}
 NAMES = ("a", "b", "c", "d", "e", "f")
 
 #: Every unit that Xen and libvirt bring and that can be stopped; what a host has not is left out.

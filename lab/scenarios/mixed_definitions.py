@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from lab.dom0 import Dom0
 
+USUALLY = {"bookworm"}
 SYNTAX = 'name = "broken"\nmemory = [1,\n'
 
 

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from lab.dom0 import Dom0
 
 DEADLINE = 500.0
+USUALLY = {"bookworm"}
 
 #: What systemd thinks of a unit's sandbox: 0 is perfect, 10 is none.
 MOST_EXPOSURE = 3.0

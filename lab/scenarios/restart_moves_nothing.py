@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from lab.dom0 import Dom0
 
 DEADLINE = 600.0
+USUALLY = {"bookworm"}
 
 
 def run(host: Dom0) -> None:

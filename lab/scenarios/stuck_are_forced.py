@@ -13,6 +13,7 @@ from lab.steps import UNIT, ends, runs_of
 if TYPE_CHECKING:
     from lab.dom0 import Dom0
 
+USUALLY = {"trixie"}
 #: Each one's own stop_timeout, and how much later the end of a forced domain may be seen.
 HANGS, DEAF, SLACK = 30, 18, 8
 #: What systemd allows a stop, and what the slow guest takes: 90 s would be its own default.

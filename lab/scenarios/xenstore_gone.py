@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from lab.dom0 import Dom0
 
 ANY_XENSTORE = True
+USUALLY = {"bookworm-cxenstored"}
 SOCKET = "/run/xenstored/socket"
 
 

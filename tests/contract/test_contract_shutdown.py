@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
+from lamplighter.errors import XenStoreError
+from lamplighter.formats.guest_words import Answer
 from lamplighter.model.domain import ShutdownReason
 from lamplighter.service.conversation import Conversation
 from lamplighter.xenstore import paths
@@ -76,6 +80,49 @@ def test_a_deaf_guest_leaves_the_request_and_it_can_be_taken_back(on_host: OnHos
         seen = await host.find(deaf)
         assert seen is not None
         assert seen.running
+
+    on_host(story)
+
+
+def test_the_note_for_an_agent_comes_and_goes_with_the_request(on_host: OnHost) -> None:
+    async def story(host: UnderTest) -> None:
+        deaf = host.define("deaf", "deaf")
+        domid = await host.toolstack.create(deaf)
+        guest = Conversation(host.xenstore, domid)
+        asked = paths.word(domid, "asked")
+        await guest.ask(30.9)
+        assert await host.xenstore.read_or_none(asked) is None, "nobody there would read it"
+        await host.xenstore.write(paths.word(domid, "version"), b"1 0.2.0")
+
+        guest = Conversation(host.xenstore, domid)
+        await guest.ask(30.9)
+
+        assert await host.xenstore.read(asked) == b"poweroff 30"
+        assert not await guest.take_back()
+        assert await host.xenstore.read_or_none(asked) is None
+        await guest.ask(20)
+        await host.xenstore.rm(paths.words(domid))
+        assert not await guest.take_back(), "a note that is gone is no acknowledgement"
+        assert await guest.request() == b""
+
+    on_host(story)
+
+
+def test_nothing_is_written_for_an_agent_whose_domain_has_gone(on_host: OnHost) -> None:
+    async def story(host: UnderTest) -> None:
+        deaf = host.define("deaf", "deaf")
+        domid = await host.toolstack.create(deaf)
+        await host.xenstore.write(paths.word(domid, "version"), b"1 0.2.0")
+        guest = Conversation(host.xenstore, domid)
+        assert await guest.words() is not None
+        await host.toolstack.destroy(domid)
+
+        with pytest.raises(XenStoreError):
+            await guest.answer(Answer("k1", 30))
+        with pytest.raises(XenStoreError):
+            await guest.ask(30)
+
+        assert await host.xenstore.read_or_none(paths.words(domid)) is None
 
     on_host(story)
 

@@ -38,6 +38,7 @@ from lamplighter.xenstore import paths
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
+    from lamplighter.formats.guest_words import GuestWords
     from lamplighter.model.configuration import Configuration
     from lamplighter.model.domain import Definition, Sighting
     from lamplighter.model.outcome import Result
@@ -228,6 +229,7 @@ class Heard:
     def __init__(self) -> None:
         self.transitions: list[Transition] = []
         self.results: list[Result] = []
+        self.words: list[tuple[str, GuestWords]] = []
         self.messages: list[str] = []
 
     def began(self, plan: Plan) -> None:
@@ -235,6 +237,9 @@ class Heard:
 
     def moved(self, transition: Transition) -> None:
         self.transitions.append(transition)
+
+    def heard(self, name: str, words: GuestWords) -> None:
+        self.words.append((name, words))
 
     def settled(self, result: Result) -> None:
         self.results.append(result)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from math import inf
 from uuid import UUID
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lamplighter.engine import ladder
+from lamplighter.engine import ladder, patience
 from lamplighter.engine.events import (
     Action,
+    Answer,
     Ask,
     Asked,
     Attend,
@@ -22,6 +24,7 @@ from lamplighter.engine.events import (
     Epitaph,
     Event,
     Finish,
+    Heard,
     Inquire,
     Move,
     NotListed,
@@ -32,6 +35,8 @@ from lamplighter.engine.events import (
     Seen,
     Tick,
 )
+from lamplighter.engine.standing import ALIVE
+from lamplighter.formats import guest_words
 from lamplighter.model.domain import Kind, ShutdownReason, Sighting
 from lamplighter.model.lifecycle import Phase, check_transition
 from lamplighter.model.outcome import Outcome
@@ -39,6 +44,16 @@ from lamplighter.model.policy import Policy, Setting
 
 POLICY = Policy(stop_timeout=Setting(60.0), ack_timeout=Setting(15.0))
 HONEST = frozenset({ShutdownReason.POWEROFF, ShutdownReason.REBOOT})
+
+#: Whatever a guest writes: words, nearly words, anything. Of a request's id there are few, each
+#: with seconds of its own, so that it is known what was granted.
+WORDS = {
+    "version": st.sampled_from([b"1 0.2.0", b"1 0.2.0", b"2 9", b"\xff", None]),
+    "ready": st.binary(max_size=20),
+    "progress": st.sampled_from([b"40 stopping", b"101 x", b"\x00", None]),
+    "more": st.sampled_from([b"k1 1", b"k2 5", b"k3 30 why", b"k4 86400", b"k5 0", b"k6", None]),
+    "forced": st.sampled_from([None, None, None, b"poweroff", b"reboot why", b"burn"]),
+}
 ERRORS = st.sampled_from(["", "", "it failed"])
 
 
@@ -52,6 +67,21 @@ class World:
     ended: set[int] = field(default_factory=set)
     reasons: set[ShutdownReason] = field(default_factory=set)
     finish: Finish | None = None
+    extend_max: float = 0.0
+    latest: float = inf
+    granted: float = 0.0
+    asked_for: dict[str, int] = field(default_factory=dict)
+    answers: list[float] = field(default_factory=list)
+
+    @property
+    def earliest(self) -> float:
+        """Before this moment nothing that lives is destroyed."""
+        return min(POLICY.stop_timeout.value, self.latest)
+
+    @property
+    def last(self) -> float:
+        """After this moment nothing lives: its time, and no more than may be granted or is left."""
+        return min(POLICY.stop_timeout.value + self.extend_max, self.latest)
 
     def do(self, action: Action, state: ladder.Ladder) -> list[Event]:
         now = self.now
@@ -67,16 +97,32 @@ class World:
             case PressPower():
                 return [Pressed(now, self.data.draw(ERRORS))]
             case Destroy(domid):
-                assert now >= POLICY.stop_timeout.value or domid in self.ended, "too early"
+                assert now >= self.earliest or domid in self.ended, "too early"
                 return [Destroyed(now, self.data.draw(ERRORS))]
             case Inquire():
-                reason = self.data.draw(st.sampled_from([None, *ShutdownReason]))
-                if reason is not None:
-                    self.reasons.add(reason)
-                return [Epitaph(now, reason)]
+                return [self.epitaph()]
+            case Answer(_, answer):
+                self.note(answer)
             case Finish():
                 self.finish = action
         return []
+
+    def epitaph(self) -> Epitaph:
+        reason = self.data.draw(st.sampled_from([None, *ShutdownReason]))
+        if reason is not None:
+            self.reasons.add(reason)
+        return Epitaph(self.now, reason)
+
+    def note(self, answer: guest_words.Answer) -> None:
+        """Grants are bounded, and so is how often anything is answered."""
+        assert not self.answers or self.now - self.answers[-1] >= patience.ANSWER_PAUSE
+        self.answers.append(self.now)
+        if answer.left is None:
+            assert answer.why
+            return
+        self.granted += self.asked_for[answer.id]
+        assert self.granted <= self.extend_max
+        assert self.now + answer.left <= self.last
 
 
 def sightings(domid: int, kind: Kind) -> st.SearchStrategy[Sighting]:
@@ -92,11 +138,20 @@ def sightings(domid: int, kind: Kind) -> st.SearchStrategy[Sighting]:
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.data(), st.sampled_from(Kind))
-def test_every_stop_ends_and_keeps_its_invariants(data: st.DataObject, kind: Kind) -> None:
-    world = World(data)
+@given(
+    st.data(),
+    st.sampled_from(Kind),
+    st.sampled_from([0.0, 0.0, 5.0, 60.0]),
+    st.sampled_from([inf, inf, 90.0, 30.0, 0.0]),
+)
+def test_every_stop_ends_and_keeps_its_invariants(
+    data: st.DataObject, kind: Kind, extend_max: float, latest: float
+) -> None:
+    world = World(data, extend_max=extend_max, latest=latest)
     domid = 7
-    state, actions = ladder.begin(Sighting(domid, UUID(int=1), "web", kind), POLICY, 0.0)
+    policy = POLICY._replace(extend_max=Setting(extend_max))
+    sighting = Sighting(domid, UUID(int=1), "web", kind)
+    state, actions = ladder.begin(sighting, policy, 0.0, latest=latest)
     pending: list[Event] = []
     for turn in range(400):
         for action in actions:
@@ -110,19 +165,33 @@ def test_every_stop_ends_and_keeps_its_invariants(data: st.DataObject, kind: Kin
             pending.append(draw_event(data, world, domid, kind))
             domid = max(domid, getattr(getattr(pending[0], "sighting", None), "domid", 0))
         elif not pending:
+            assert state.phase not in ALIVE or state.wake <= world.last
             world.now = max(world.now, state.wake)
             pending.append(Tick(world.now))
         state, actions = ladder.step(state, pending.pop(0))
+        if not pending and not actions:
+            sleeps(state, world.now)
+        if not pending and turn >= 60:
+            assert not actions or state.phase not in ALIVE or world.now <= world.last
     assert world.finish is not None, f"it never ends: {state}"
     if world.finish.outcome is Outcome.CLEAN:
         assert world.reasons & HONEST
         assert not state.forced
+        assert state.words is None or state.words.forced is None
     assert not (world.finish.good and world.finish.outcome in {Outcome.FORCED, Outcome.UNKNOWN})
+
+
+def sleeps(state: ladder.Ladder, now: float) -> None:
+    """Whoever wants to be woken at once has something to do then."""
+    if state.wake <= now:
+        assert ladder.step(state, Tick(now)) != (state, ()), "woken for nothing, for ever"
 
 
 def draw_event(data: st.DataObject, world: World, domid: int, kind: Kind) -> Event:
     choice = data.draw(
-        st.sampled_from(["seen", "seen", "gone", "blind", "request", "ready", "new"])
+        st.sampled_from(
+            ["seen", "seen", "gone", "blind", "request", "ready", "new", *["words"] * 4]
+        )
     )
     match choice:
         case "seen" | "new":
@@ -140,4 +209,11 @@ def draw_event(data: st.DataObject, world: World, domid: int, kind: Kind) -> Eve
         case "request":
             value = data.draw(st.sampled_from([b"poweroff", b"", b"\xff" * 4096, None]))
             return Request(world.now, domid, value)
+        case "words":
+            values = data.draw(st.fixed_dictionaries(WORDS))
+            words = guest_words.read_words(values)
+            if words is not None:
+                if words.more is not None:
+                    world.asked_for[words.more.id] = words.more.seconds
+                return Heard(world.now, data.draw(st.sampled_from([domid, domid, 3])), words)
     return Ready(world.now, domid, data.draw(st.sampled_from([True, False, None])))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from lamplighter.errors import ConfigurationError
 from lamplighter.formats import configuration
-from lamplighter.formats.quantity import format_duration, format_size, parse_duration, parse_size
+from lamplighter.formats.quantity import format_duration, parse_duration
 from lamplighter.formats.toml_lines import Path, locate
 
 
@@ -19,11 +19,6 @@ from lamplighter.formats.toml_lines import Path, locate
 def test_a_duration_is_read_back(milliseconds: int) -> None:
     seconds = milliseconds / 1000
     assert parse_duration(format_duration(seconds)) == seconds
-
-
-@given(st.integers(0, 1 << 49))
-def test_a_size_is_read_back(size: int) -> None:
-    assert parse_size(format_size(size)) == size
 
 
 _NOISE = ["[a]", "'''\nb = 1\n'''", '"""\n[c]\n"\\""""', "# d = 1", "x = { y = 1 }", "]", '\\"']

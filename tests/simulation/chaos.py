@@ -26,7 +26,7 @@ from tests import virtual
 from tests.simulation.calm import Calm, Domain
 from tests.simulation.process import CLOCK, HEALTH, Fate, Ills, MortalJournal
 from tests.simulation.saw import Saw, Sights
-from tests.simulation.witness import Broken
+from tests.simulation.witness import STOP_TIMEOUT, Broken
 from tests.simulation.world import Boot, World, quietly
 
 if TYPE_CHECKING:
@@ -50,6 +50,12 @@ TEMPERS = (
     "noisy",
     "no-drivers",
 )
+
+#: Tempers with which an agent may run. A slow guest would be ended by it, and rightly so.
+WITH_AGENT = ("prompt", "hangs", "reboots", "quits", "noisy", "crashes")
+
+#: How long an agent's script takes, and how much more time it asks for. The last one needs it.
+SCRIPTS = ((0, 0), (2, 0), (4, 5), (4, 30), (20.5, 10))
 
 #: Starts with the host, and how a domain ends up that an administrator said nothing about.
 STARTS = ("always", "always", "last-state", "never")
@@ -78,9 +84,23 @@ class Story:
             keys["embedded_after"] = f"{self.chance.randint(1, 200) / 10}s"
         if temper == "no-drivers":
             keys["type"] = "hvm"
+        if temper in WITH_AGENT and self._luck(0.4):
+            keys |= self._agent()
         if self._luck(0.1):
             keys["embedded_linger"] = f"{self.chance.randint(1, 20)}s"
         self.world.define(name, temper, start, **keys)
+
+    def _agent(self) -> dict[str, str]:
+        """An agent in the guest: its deadline, what its script takes, and what it asks for."""
+        script, more = self.chance.choice(SCRIPTS)
+        react = 0 if script > STOP_TIMEOUT else self.chance.choice((0, 0, 1, 3))
+        return {
+            "embedded_agent": "yes",
+            "embedded_deadline": f"{self.chance.choice((9, 12, 150))}s",
+            "embedded_script": f"{script}s",
+            "embedded_more": f"{more}s",
+            "embedded_react": f"{react}s",
+        }
 
     def _luck(self, share: float) -> bool:
         return self.chance.random() < share

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 
 from lamplighter.errors import CallFailed
 from lamplighter.host.journal import Journal
-from lamplighter.host.xenstore import XenStore
+from lamplighter.host.xenstore import TRANSACTION_ATTEMPTS, XenStore
 from lamplighter.toolstacks.embedded import EmbeddedToolstack
 from tests.simulation.saw import Saw, Sights
 from tests.virtual import VirtualClock
@@ -177,9 +177,11 @@ class MortalXenStore(XenStore):
 
     fate: Fate
 
-    async def transact(self, body: Callable[[int], Awaitable[T]]) -> T:
+    async def transact(
+        self, body: Callable[[int], Awaitable[T]], attempts: int = TRANSACTION_ATTEMPTS
+    ) -> T:
         self.fate.moment(Saw.KILL_BEFORE_WORD)
-        answer = await super().transact(body)
+        answer = await super().transact(body, attempts)
         self.fate.moment(Saw.KILL_AFTER_WORD)
         return answer
 

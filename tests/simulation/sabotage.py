@@ -112,13 +112,23 @@ SABOTAGES = {
     # --- the decisions ---
     "the time of a stop is half of what policy says": Sabotage(
         "lamplighter.engine.standing",
-        "return self.begun + self.stop_timeout",
+        "return self.begun + self.stop_timeout + self.granted",
         "return self.begun + self.stop_timeout / 2",
     ),
     "a stop that was forced is called clean": Sabotage(
         "lamplighter.engine.verdict",
         "return Finish(Outcome.FORCED, note, good=False)",
         "return Finish(Outcome.CLEAN, note)",
+    ),
+    "a guest that has forced its own end is called clean": Sabotage(
+        "lamplighter.engine.verdict",
+        "    by_itself = reason in (ShutdownReason.POWEROFF, ShutdownReason.REBOOT)\n",
+        "    by_itself = False\n",
+    ),
+    "more time is granted and not given": Sabotage(
+        "lamplighter.engine.standing",
+        "return self.begun + self.stop_timeout + self.granted",
+        "return self.begun + self.stop_timeout",
     ),
     "holds are forgotten": Sabotage(
         "lamplighter.model.intent",

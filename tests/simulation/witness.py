@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from lamplighter.formats.quantity import parse_duration
 from lamplighter.host.journal_reader import JournalReader
 from lamplighter.model.domain import ShutdownReason
 from lamplighter.model.lifecycle import Phase
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from lamplighter.embedded.host import EmbeddedHost
     from lamplighter.embedded.recipe import Recipe
     from lamplighter.embedded.xl import Resident
+    from lamplighter.formats.guest_words import GuestWords
     from lamplighter.model.outcome import Result
     from lamplighter.model.plan import Plan
     from lamplighter.model.run import Run, Transition
@@ -37,6 +39,12 @@ STOP_TIMEOUT = 20.0
 
 #: The time of a stop begins a little before its first transition is told.
 TOLERANCE = 1.0
+
+#: What stands between how much more time was asked for and the rest, in a transition's detail.
+MORE_GRANTED, MORE_REFUSED = " more granted,", " more refused,"
+
+#: So a later run tells of an end that the toolstack alone has seen.
+ON_RECORD = "its end is on record"
 
 #: The ends that may be told to be clean.
 OWN_ENDS = (ShutdownReason.POWEROFF, ShutdownReason.REBOOT)
@@ -68,10 +76,12 @@ class Witness:
         self._xl = embedded.xl
         self._boot_id = embedded.boot_id
         self._journal = JournalReader(state)
-        self._sights = sights
+        self.sights = sights
         self._tell = tell
         self._asked: dict[int, float] = {}
+        self._granted: dict[int, float] = {}
         self._cut: set[tuple[UUID, int]] = set()
+        self._cut_by_guest: set[tuple[UUID, int]] = set()
         self._ends: dict[tuple[UUID, int], ShutdownReason | None] = {}
         self._objections: list[str] = []
         self._create, self._destroy = self._xl.create, self._xl.destroy
@@ -87,7 +97,7 @@ class Witness:
     # --- what is done ---
 
     async def _note_create(self, recipe: Recipe) -> int:
-        self._sights[Saw.CREATED] += 1
+        self.sights[Saw.CREATED] += 1
         self._tell(f"      create {recipe.name}")
         for seen in self._xl.list():
             if seen.running and seen.uuid == recipe.uuid:
@@ -101,9 +111,10 @@ class Witness:
         self._tell(f"      destroy {domid}")
         for seen in self._xl.list():
             if seen.domid == domid and seen.running and not seen.unborn:
-                self._sights[Saw.DESTROYED] += 1
+                self.sights[Saw.DESTROYED] += 1
                 since = self._asked.get(domid)
-                if since is None or CLOCK.monotonic() - since < STOP_TIMEOUT - TOLERANCE:
+                allowed = STOP_TIMEOUT + self._granted.get(domid, 0.0) - TOLERANCE
+                if since is None or CLOCK.monotonic() - since < allowed:
                     self.object(f"domid {domid} ({seen.name}) was destroyed before its time")
                 self._cut.add((seen.uuid, domid))
                 self._on_record(seen.name, Phase.FORCING, domid)
@@ -120,9 +131,12 @@ class Witness:
         if twins:
             self.object(f"{resident.recipe.name} runs as {domain.domid} beside {twins}")
         if any(uuid == domain.uuid for uuid, _ in self._ends):
-            self._sights[Saw.CAME_BACK] += 1
+            self.sights[Saw.CAME_BACK] += 1
         await self._run(resident, kernel)
         self._ends[domain.uuid, domain.domid] = domain.shutdown
+        if kernel.cut_off:
+            self.sights[Saw.CUT_OFF] += 1
+            self._cut_by_guest.add((domain.uuid, domain.domid))
 
     def _on_record(self, name: str, announced: Phase, domid: int | None) -> None:
         """What is done to a domain was on disk before it was done.
@@ -143,6 +157,14 @@ class Witness:
         """The stop of an incarnation has begun, for the first time or again."""
         self._asked.setdefault(domid, since)
 
+    def answered(self, domid: int | None, detail: str) -> None:
+        """A guest's request for more time was granted or refused, if this tells of one."""
+        self.sights[Saw.REFUSED] += MORE_REFUSED in detail
+        if MORE_GRANTED in detail and domid is not None:
+            self.sights[Saw.GRANTED] += 1
+            more = parse_duration(detail.partition(MORE_GRANTED)[0])
+            self._granted[domid] = self._granted.get(domid, 0.0) + more
+
     def runs(self, result: Result) -> bool:
         """Say whether the incarnation of a result, or any where it names none, executes."""
         return any(
@@ -156,9 +178,9 @@ class Witness:
     def told(self, result: Result, direction: Direction) -> None:
         """What is told to have ended, or not to have begun, does not run at this moment."""
         if result.outcome in _TOLD:
-            self._sights[_TOLD[result.outcome]] += 1
+            self.sights[_TOLD[result.outcome]] += 1
         if result.outcome is Outcome.HELD and "lets it be started" not in result.note:
-            self._sights[Saw.WITHHELD] += 1
+            self.sights[Saw.WITHHELD] += 1
         self._is_own_end(result)
         over = result.outcome in (Outcome.CLEAN, Outcome.FORCED) or " is gone" in result.note
         failed = direction is Direction.UP and result.outcome is Outcome.FAILED
@@ -168,8 +190,11 @@ class Witness:
     def _is_own_end(self, result: Result) -> None:
         """Nobody is called clean who did not shut down by itself."""
         if result.outcome is Outcome.CLEAN and result.uuid is not None:
-            end = self._ends.get((result.uuid, result.domid or 0))
-            if end not in OWN_ENDS or (result.uuid, result.domid or 0) in self._cut:
+            incarnation = (result.uuid, result.domid or 0)
+            end, cut = self._ends.get(incarnation), incarnation in self._cut
+            if ON_RECORD not in result.note:  # nobody lived to hear what the guest said
+                cut |= incarnation in self._cut_by_guest
+            if end not in OWN_ENDS or cut:
                 self.object(f"{result.name} is called clean, and ended with {end}: {result}")
 
     def ask(self) -> None:
@@ -203,10 +228,14 @@ class Ear:
     def moved(self, transition: Transition) -> None:
         """A domain that came back, or was created since, has the time of its own stop."""
         name, domid = transition.name, transition.domid
+        self._witness.answered(domid, transition.detail)
         self._tell(f"    {name} {transition.after.value} (domid {domid}) {transition.detail}")
         if self._direction is Direction.DOWN and domid is not None and transition.uuid is not None:
             begun = self._begun.setdefault(transition.uuid, CLOCK.monotonic())
             self._witness.asked(domid, begun)
+
+    def heard(self, name: str, words: GuestWords) -> None:
+        self._tell(f"    {name} says {words}")
 
     def settled(self, result: Result) -> None:
         self._tell(f"  {result.name}: {result.outcome.value} (domid {result.domid}) {result.note}")

@@ -46,7 +46,7 @@ STORY = (
     (("plan", "down"), "What would the host's stop do?"),
     (
         ("down",),
-        "All are asked to go down at once. Two do not obey and are forced after 20 s.",
+        "All are asked at once. Two do not obey: one forces its own end, one is destroyed.",
     ),
     (("history",), "What the journal kept of it."),
 )

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from lamplighter.engine.status import Row
     from lamplighter.errors import LamplighterError
+    from lamplighter.formats.guest_words import GuestWords
     from lamplighter.model.intent import Hold, PastHold
     from lamplighter.model.outcome import Result
     from lamplighter.model.passage import Passage, Watched
@@ -106,12 +107,25 @@ def status_document(
                 "seen": row.seen.value,
                 "since": _iso(row.since),
                 "why": row.why,
+                "guest": _guest_document(row.guest) if row.guest is not None else None,
             }
             for row in rows
         ],
         "monitor": _watched_document(watched) if watched is not None else None,
         "problems": [problem_document(problem) for problem in problems],
         "exit": exit_status,
+    }
+
+
+def _guest_document(words: GuestWords) -> Document:
+    progress, forced = words.progress, words.forced
+    return {
+        "version": words.version,
+        "ready": words.ready,
+        "waits_for": words.waits_for or None,
+        "progress": {"text": progress.text, "percent": progress.percent} if progress else None,
+        "forced": {"request": forced.request, "why": forced.why or None} if forced else None,
+        "garbled": list(words.garbled),
     }
 
 

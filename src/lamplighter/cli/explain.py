@@ -42,13 +42,17 @@ HEADERS = ("SETTING", "VALUE", "FROM")
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """Everything that is told of one domain. ``managed`` is None when no definition is usable."""
+    """Everything that is told of one domain. ``managed`` is None when no definition is usable.
+
+    ``stop_budget`` is the host's, in seconds; 0 means none.
+    """
 
     name: str
     managed: Managed | None
     policy: Policy
     settings: Mapping[str, tuple[Setting[Any], ...]]
     problems: tuple[Problem, ...]
+    stop_budget: float = 0.0
 
     @property
     def follows(self) -> tuple[str, ...]:
@@ -59,7 +63,7 @@ class Explanation:
         else:
             start = when_host_starts(self.name, self.policy, barred)
         kind = self.managed.definition.kind if self.managed else None
-        return start, when_host_stops(self.policy, kind)
+        return start, when_host_stops(self.policy, kind, self.stop_budget)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -94,7 +98,8 @@ def explain(given: str, configuration: Configuration, roster: Roster) -> Explana
         if problem.domain == name or problem.where == policy.stop.origin
     )
     said = layers(configuration, name, stated)
-    return Explanation(name, managed, policy, said, problems)
+    budget = configuration.host.stop_budget.value
+    return Explanation(name, managed, policy, said, problems, budget)
 
 
 def _find(given: str, roster: Roster) -> str:

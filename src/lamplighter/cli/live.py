@@ -1,9 +1,10 @@
 """The live picture of a run: a row a domain, with its phase, its seconds and how far they reach.
 
 A row's bar fills towards the time after which the run stops waiting for the domain: its
-``start_timeout`` or its ``stop_timeout``. When there are more domains than lines, those still
-under way are shown, the longest first, and the rest is in the counts. Hearing of something
-only changes a row's data; the picture is drawn a few times a second, whatever happens.
+``start_timeout`` or its ``stop_timeout``. What an agent in the guest says stands in its place.
+When there are more domains than lines, those still under way are shown, the longest first, and the
+rest is in the counts. Hearing of something only changes a row's data; the picture is drawn a few
+times a second, whatever happens.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lamplighter.cli.text import duration, outcome_colour, printable
+from lamplighter.engine.shown import doing
 from lamplighter.host.clock import LoopClock
 from lamplighter.model.lifecycle import Phase
 from lamplighter.model.plan import Direction, Verb
@@ -28,6 +30,7 @@ from lamplighter.model.plan import Direction, Verb
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from lamplighter.formats.guest_words import GuestWords
     from lamplighter.model.clock import Clock
     from lamplighter.model.outcome import Result
     from lamplighter.model.plan import Plan, Step
@@ -55,6 +58,7 @@ class _Row:
     phase: Phase
     limit: float
     began: float | None = None
+    word: str = ""
     result: Result | None = None
 
 
@@ -78,9 +82,17 @@ class Picture:
         """Change a row's phase."""
         row = self._rows.get(transition.name)
         if row is not None:
+            if transition.before is transition.after:
+                row.word = transition.detail or row.word
             row.phase = transition.after
             if row.began is None:
                 row.began = self._clock.monotonic()
+
+    def heard(self, name: str, words: GuestWords) -> None:
+        """Show what the guest says beside the phase."""
+        row = self._rows.get(name)
+        if row is not None:
+            row.word = doing(words)
 
     def settled(self, result: Result) -> None:
         """End a row."""
@@ -151,7 +163,10 @@ def _cells(row: _Row, now: float) -> tuple[RenderableType, ...]:
     line = Table.grid(padding=(0, 1))
     line.add_column()
     line.add_column(no_wrap=True)  # a row is one line, however narrow the terminal is
-    line.add_row(bar, limit)
+    if row.word:  # it takes the place of the bar
+        line.add_row(limit, Text(printable(row.word), overflow="ellipsis"))
+    else:
+        line.add_row(bar, limit)
     return name, Text(row.phase.value, style=COLOURS["busy"]), Text(duration(elapsed)), line
 
 

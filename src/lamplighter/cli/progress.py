@@ -12,12 +12,14 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Protocol, TextIO
 
 from lamplighter.cli.text import is_terminal, printable
+from lamplighter.engine.shown import doing
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from contextlib import AbstractAsyncContextManager
 
     from lamplighter.cli.context import Context
+    from lamplighter.formats.guest_words import GuestWords
     from lamplighter.model.clock import Clock
     from lamplighter.model.outcome import Result
     from lamplighter.model.plan import Plan
@@ -43,9 +45,17 @@ class Lines:
         self._width = max((len(printable(step.name)) for step in plan.steps), default=0)
 
     def moved(self, transition: Transition) -> None:
-        """Tell from where to where, and why."""
+        """Tell from where to where, and why; or what is new where it is."""
+        if transition.before is transition.after:
+            self._line(transition.name, transition.after.value, transition.detail)
+            return
         arrow = f"{transition.before.value} -> {transition.after.value}"
         self._line(transition.name, arrow, transition.detail)
+
+    def heard(self, name: str, words: GuestWords) -> None:
+        """Tell what the guest says."""
+        if told := doing(words):
+            self._line(name, "says", told)
 
     def settled(self, result: Result) -> None:
         """Tell the outcome."""

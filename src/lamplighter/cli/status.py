@@ -2,7 +2,8 @@
 
 A host that cannot be read is shown as such: every domain that files know is ``unknown``, the
 error is told, and the exit status is the error's. It takes no lock and waits for no run. A monitor
-that runs is asked what it saw last of each domain; nothing depends on it.
+that runs is asked what it saw last of each domain; nothing depends on it. What an agent in a guest
+says is shown as the guest's own word, and changes no exit status.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from lamplighter.cli.documents import error_document, status_document
 from lamplighter.cli.problems import tell_stray_problems
 from lamplighter.cli.text import counted, moment, printable, style_of, table
+from lamplighter.engine.shown import standing
 from lamplighter.engine.status import Seen, View, Wanted, status_rows
 from lamplighter.errors import (
     CallFailed,
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from lamplighter.cli.context import Context
     from lamplighter.cli.text import Style
     from lamplighter.engine.status import Row
+    from lamplighter.formats.guest_words import GuestWords
     from lamplighter.model.configuration import Configuration
     from lamplighter.model.domain import Sighting
     from lamplighter.model.intent import Intent, Intents
@@ -48,6 +51,12 @@ if TYPE_CHECKING:
 HELP = "show what is wanted and what is seen of every domain, and why they differ"
 
 HEADERS = ("DOMAIN", "DOMID", "WANTED", "SEEN", "SINCE", "WHY")
+
+#: Before the last column, where any guest has an agent that says something.
+GUEST = "GUEST"
+
+#: So many letters of a guest's words are shown here; --json has them all.
+LONGEST_WORDS = 48
 
 COLOURS = {
     Seen.RUNNING: "good",
@@ -111,8 +120,9 @@ async def _look_at_host(configuration: Configuration, watched: Watched | None) -
         async with open_host(configuration) as host:
             try:
                 sightings = await host.toolstack.list()
-                silent, spared = await _silent(host, sightings), await host.spared()
-                view = View(sightings, silent, spared, _passages(watched, host.boot_id))
+                silent, words = await _guests(host, sightings)
+                passages = _passages(watched, host.boot_id)
+                view = View(sightings, silent, await host.spared(), passages, words)
             except Unreachable as error:
                 return _Look(host.roster, View(None), host.boot_id, error)
             except CallFailed as error:
@@ -135,12 +145,18 @@ def _passages(watched: Watched | None, boot_id: str) -> Mapping[str, Passage]:
     return {passage.name: passage for passage in watched.passages}
 
 
-async def _silent(host: Host, sightings: Sequence[Sighting]) -> set[int]:
-    """Return the domids of domains whose kernel has not advertised itself."""
+async def _guests(
+    host: Host, sightings: Sequence[Sighting]
+) -> tuple[set[int], dict[int, GuestWords]]:
+    """Return the domids whose kernel has not advertised itself, and what agents say, by domid."""
     domids = [seen.domid for seen in sightings if seen.domid != DOM0 and seen.running]
-    words = (Conversation(host.xenstore, domid).able() for domid in domids)
-    able = await asyncio.gather(*words)
-    return {domid for domid, word in zip(domids, able, strict=True) if word is None}
+    guests = [Conversation(host.xenstore, domid) for domid in domids]
+    able, said = await asyncio.gather(
+        asyncio.gather(*(guest.able() for guest in guests)),
+        asyncio.gather(*(guest.words() for guest in guests)),
+    )
+    silent = {domid for domid, word in zip(domids, able, strict=True) if word is None}
+    return silent, {domid: words for domid, words in zip(domids, said, strict=True) if words}
 
 
 def _record(
@@ -173,6 +189,8 @@ def status_text(rows: Sequence[Row], style: Style, *, seen: bool = True) -> str:
     """Lay out the rows, and count what is up; without ``seen`` nobody knows what runs."""
     if not rows:
         return "no domain is defined and none runs" if seen else "no domain is defined"
+    guests = any(row.guest is not None for row in rows)
+    headers = (*HEADERS[:-1], GUEST, HEADERS[-1]) if guests else HEADERS
     cells = [
         (
             row.name,
@@ -180,17 +198,24 @@ def status_text(rows: Sequence[Row], style: Style, *, seen: bool = True) -> str:
             row.wanted.value,
             row.seen.value,
             moment(row.since),
+            *((_said(row),) if guests else ()),
             row.why,
         )
         for row in rows
     ]
-    text = table(HEADERS, cells, style, colours=[{3: _colour(row)} for row in rows])
+    text = table(headers, cells, style, colours=[{3: _colour(row)} for row in rows])
     running = sum(row.seen in (Seen.RUNNING, Seen.BOOTING, Seen.PAUSED) for row in rows)
     wanted = sum(row.wanted is Wanted.UP for row in rows)
     counts = f"{counted(len(rows), 'domain')}: {wanted} wanted up, {running} running"
     if any(row.seen is Seen.UNKNOWN for row in rows):
         counts = f"{counted(len(rows), 'domain')}: what runs could not be read"
     return f"{text}\n\n{counts}."
+
+
+def _said(row: Row) -> str:
+    """What the guest itself says, cut where it would push everything else aside."""
+    told = standing(row.guest) if row.guest is not None else ""
+    return told if len(told) <= LONGEST_WORDS else f"{told[:LONGEST_WORDS]}..."
 
 
 def _monitor_text(watched: Watched | None) -> str:

@@ -1,7 +1,7 @@
 """What the demonstration is to show of each domain, and whether it came to pass.
 
 The example host's guests are made to behave well or badly, so how each of them ends is known
-beforehand: two of them do not obey and must be forced, and that is no failure of the story.
+beforehand: two of them do not obey and are forced, and that is no failure of the story.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ TALE = {
     "backup": Part("powers off by itself when its work is done", down=None),
     "build": Part("reboots when asked to power off; is asked again"),
     "cache": Part("is to be suspended: refused, so it is shut down"),
-    "db": Part("writes its tables back, which takes 12 s"),
-    "files": Part("acknowledges, then hangs: must be forced", down=Outcome.FORCED),
+    "db": Part("writes its tables back; its agent says how far it is"),
+    "files": Part("acknowledges, then hangs: its agent forces its end", down=Outcome.FORCED),
     "firewall": Part("its policy leaves it running", down=Outcome.SKIPPED),
-    "legacy": Part("never acknowledges: must be forced", down=Outcome.FORCED),
+    "legacy": Part("never acknowledges: must be destroyed", down=Outcome.FORCED),
     "mail": Part("takes its time, and obeys"),
     "metrics": Part("fills control/shutdown with random bytes"),
     "queue": Part("is deaf until it has booted"),

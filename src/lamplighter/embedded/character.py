@@ -7,6 +7,11 @@
     embedded_advertises = "no"      says in XenStore that it can be asked to power off
     embedded_every = "1s"           noisy: how often it makes noise
     embedded_linger = "10s"         stays listed as dying for so long after it was destroyed
+    embedded_react = "5s"           its kernel notices a request so late, or "never"
+    embedded_agent = "yes"          lamplighter-agent runs in it, and with it:
+    embedded_deadline = "60s"       so long after it was asked it forces its own end, or "never"
+    embedded_script = "3s"          its administrator's script takes so long, and says how far it is
+    embedded_more = "30s"           the script asks the host for so much more time
 
 ``xl`` ignores keys it does not know, so such a definition is good for a real host, too.
 """
@@ -52,7 +57,10 @@ class Temper(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Character:
-    """One guest's temper and times, in host seconds. Infinite is never."""
+    """One guest's temper and times, in host seconds. Infinite is never.
+
+    ``script`` and ``more`` are 0 where there is no script, or it asks for nothing.
+    """
 
     temper: Temper = Temper.PROMPT
     boot: float = 2.0
@@ -60,7 +68,12 @@ class Character:
     after: float = math.inf
     every: float = 1.0
     linger: float = 0.0
+    react: float = 0.0
     advertises: bool = True
+    agent: bool = False
+    deadline: float = 150.0
+    script: float = 0.0
+    more: float = 0.0
 
 
 #: What a temper is like when the definition says no more.
@@ -73,8 +86,12 @@ _TYPICAL = {
     Temper.NO_DRIVERS: Character(advertises=False),
 }
 
-_TIMES = ("boot", "shutdown", "after", "every", "linger")
-_KNOWN = ("guest", "advertises", *_TIMES)
+_TIMES = (
+    *("boot", "shutdown", "after", "every", "linger", "react"),
+    *("deadline", "script", "more"),
+)
+_ENDLESS = ("embedded_shutdown", "embedded_after", "embedded_react", "embedded_deadline")
+_KNOWN = ("guest", "advertises", "agent", *_TIMES)
 
 
 def read_character(config: XlConfig, kind: Kind) -> Character:
@@ -88,14 +105,12 @@ def read_character(config: XlConfig, kind: Kind) -> Character:
         hint = 'add type = "hvm", or choose another temper'
         raise _wrong(config, "embedded_guest", '"no-drivers" is for HVM domains', hint)
     typical = _TYPICAL.get(temper, Character())
+    times = {name: _time(config, PREFIX + name, getattr(typical, name)) for name in _TIMES}
     return Character(
         temper,
-        boot=_time(config, "embedded_boot", typical.boot),
-        shutdown=_time(config, "embedded_shutdown", typical.shutdown),
-        after=_time(config, "embedded_after", typical.after),
-        every=_time(config, "embedded_every", typical.every),
-        linger=_time(config, "embedded_linger", typical.linger),
         advertises=_flag(config, "embedded_advertises", typical.advertises),
+        agent=_flag(config, "embedded_agent", typical.agent),
+        **times,
     )
 
 
@@ -113,7 +128,7 @@ def _time(config: XlConfig, key: str, otherwise: float) -> float:
     if key not in config.values:
         return otherwise
     text = _text(config, key)
-    if text == "never" and key in ("embedded_shutdown", "embedded_after"):
+    if text == "never" and key in _ENDLESS:
         return math.inf
     try:
         seconds = parse_duration(text)

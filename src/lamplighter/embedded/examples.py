@@ -1,7 +1,8 @@
 """The example host: about a dozen domains of mixed temper, as ``lamplighter host start`` writes it.
 
 The times are such that at the host's own speed ``up`` takes some ten seconds and ``down`` about
-twenty: two of the guests do not obey and have to be forced.
+twenty: two of the guests do not obey. One has an agent, which forces its end; the other has none
+and is destroyed.
 """
 
 from __future__ import annotations
@@ -42,7 +43,10 @@ stop_timeout = "20s"        # and this one never obeys: it is destroyed
 start_timeout = "8s"
 
 [domain.files]
-stop_timeout = "20s"        # it says that it will, and then hangs
+stop_timeout = "20s"        # it says that it will, and then hangs; its agent knows how long it has
+
+[domain.db]
+extend_max = "1min"         # it may ask for so much more time
 """
 
 #: Each domain's definition, without its name and UUID.
@@ -55,13 +59,16 @@ embedded_guest = "prompt"
 embedded_shutdown = "2s"
 """,
     "db": """\
-# Writes its tables back before it goes.
+# Writes its tables back before it goes. Its agent says how far that is, and asks for more time.
 memory = 4096
 on_xend_start = "start"
 on_xend_stop = "shutdown"
 embedded_guest = "slow"
 embedded_boot = "4s"
-embedded_shutdown = "12s"
+embedded_shutdown = "4s"
+embedded_agent = "yes"
+embedded_script = "8s"
+embedded_more = "30s"
 """,
     "mail": """\
 memory = 1024
@@ -114,10 +121,11 @@ embedded_boot = "4s"
 embedded_shutdown = "3s"
 """,
     "files": """\
-# Acknowledges, and then hangs.
+# Acknowledges, and then hangs. The agent in it forces its end before the host has to.
 memory = 1024
 on_xend_start = "start"
 embedded_guest = "hangs"
+embedded_agent = "yes"
 """,
     "legacy": """\
 # Never acknowledges anything.

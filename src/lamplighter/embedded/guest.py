@@ -8,7 +8,9 @@ kernel is found all the same. While user space shuts down, further requests are 
 nothing; while a reboot is under way nothing is read any more. (drivers/xen/manage.c)
 
 A ``GuestKernel`` runs until its machine would stop, and returns why. It speaks to the store
-through a session of its own domain, with that domain's rights and quotas.
+through a session of its own domain, with that domain's rights and quotas. Where an agent runs in
+the guest (``agent``), init tells it of the shutdown and waits for its scripts, as the agent's unit
+in systemd has it; a guest whose user space hangs tells it nothing.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ import contextlib
 import math
 from typing import TYPE_CHECKING
 
+from lamplighter.embedded.agent import GuestAgent
 from lamplighter.embedded.character import Temper
 from lamplighter.errors import StoreConflict, XenStoreError
 from lamplighter.model.domain import ShutdownReason
@@ -71,13 +74,28 @@ class GuestKernel:
         self._pressed = False
         self._booted = False
         self._deaf_now = False  # it is rebooting or freezing and reads nothing any more
+        self._deaf_until = 0.0
         self._reason: ShutdownReason | None = None
+        self._request: str | None = None  # what /sbin/poweroff or /sbin/reboot was started for
         self._ends = math.inf
+        self.cut_off = False  # its own guard has ended it
+        self._agent = GuestAgent(character, connect, clock, self) if character.agent else None
 
     async def run(self) -> ShutdownReason:
         """Live; return why the machine stopped. A guest that hangs never returns."""
         await self._clock.sleep(self._character.boot)
         self._come_up()
+        if self._agent is None:
+            return await self._live()
+        agent = asyncio.get_running_loop().create_task(self._agent.run())
+        try:
+            return await self._live()
+        finally:
+            agent.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await agent
+
+    async def _live(self) -> ShutdownReason:
         started = self._clock.monotonic()
         own = started + self._character.after
         noise = started if self._character.temper is Temper.NOISY else math.inf
@@ -94,7 +112,8 @@ class GuestKernel:
                 noise = now + self._character.every
                 self._make_noise()
             await self._listen()
-            await self._wait(min(self._ends, own, noise))
+            heard = self._deaf_until if self._asked and not self._deaf_now else math.inf
+            await self._wait(min(self._ends, own, noise, heard))
 
     def press_power(self) -> None:
         """The ACPI power button: lost while the firmware runs."""
@@ -102,9 +121,35 @@ class GuestKernel:
             self._pressed = True
             self._stirred.set()
 
+    # --- for the agent in it ---
+
+    @property
+    def shutting_down(self) -> str | None:
+        """The program the kernel has started to shut the system down: its name, or None."""
+        return self._request
+
+    def shut_down(self, request: str) -> None:
+        """Somebody in the guest runs ``poweroff`` or ``reboot``."""
+        self._begin(_REQUESTS[request.encode()])
+        self._stirred.set()
+
+    def release(self) -> None:
+        """The scripts that init has waited for have ended."""
+        if self._reason is not None and math.isinf(self._ends):
+            self._ends = self._clock.monotonic() + self._takes(self._reason)
+            self._stirred.set()
+
+    def cut(self, request: str) -> None:
+        """The power goes at once: ``reboot(2)``, whatever user space does."""
+        self._reason, self._ends = _REQUESTS[request.encode()], self._clock.monotonic()
+        self.cut_off = True
+        self._stirred.set()
+
     # --- what it hears ---
 
     def _told(self, _path: str, _token: bytes) -> None:
+        if not self._asked:
+            self._deaf_until = self._clock.monotonic() + self._character.react
         self._asked = True
         self._stirred.set()
 
@@ -126,6 +171,8 @@ class GuestKernel:
             self._pressed = False
             if self._character.temper is not Temper.DEAF:
                 self._begin(ShutdownReason.POWEROFF)
+        if self._clock.monotonic() < self._deaf_until:
+            return
         if self._asked and not self._deaf_now:
             self._asked = False
             reason = await self._take_request()
@@ -157,16 +204,28 @@ class GuestKernel:
         if self._reason is not None:
             return
         temper = self._character.temper
-        takes = self._character.shutdown
         if reason is ShutdownReason.SUSPEND:
-            takes = FREEZING
+            pass
         elif temper is Temper.CRASHES:
             reason = ShutdownReason.CRASH
         elif temper is Temper.REBOOTS and not self._rebooted:
             reason = ShutdownReason.REBOOT
         self._reason = reason
-        self._ends = self._clock.monotonic() + takes
         self._deaf_now = reason in (ShutdownReason.REBOOT, ShutdownReason.SUSPEND)
+        if not self._tells_agent(reason):
+            self._ends = self._clock.monotonic() + self._takes(reason)
+
+    def _takes(self, reason: ShutdownReason) -> float:
+        return FREEZING if reason is ShutdownReason.SUSPEND else self._character.shutdown
+
+    def _tells_agent(self, reason: ShutdownReason) -> bool:
+        """Say whether init waits for the agent now."""
+        if self._agent is None or reason in (ShutdownReason.SUSPEND, ShutdownReason.CRASH):
+            return False
+        self._request = "reboot" if reason is ShutdownReason.REBOOT else "poweroff"
+        if self._character.temper is Temper.HANGS:
+            return False
+        return self._agent.tell(self._request)
 
     def _make_noise(self) -> None:
         """Fill the request's node with as many bytes as one packet can carry."""

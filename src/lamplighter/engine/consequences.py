@@ -35,15 +35,18 @@ def when_host_starts(name: str, policy: Policy, barred: Problem | None = None) -
     )
 
 
-def when_host_stops(policy: Policy, kind: Kind | None) -> str:
-    """Say what the host's stop does with a domain that runs; ``kind`` is None when unknown."""
+def when_host_stops(policy: Policy, kind: Kind | None, budget: float = 0.0) -> str:
+    """Say what the host's stop does with a domain that runs; ``kind`` is None when unknown.
+
+    ``budget`` is the ``stop_budget`` of the host in seconds, 0 for none.
+    """
     match policy.stop.value:
         case Stop.LEAVE:
             return "It is left running when the host stops: the host's end is a power cut for it."
         case Stop.DESTROY:
             return "It is destroyed when the host stops, without being asked: a power cut for it."
         case Stop.SHUTDOWN:
-            return _asked(policy, kind)
+            return _asked(policy, kind) + _extended(policy) + _cut_short(policy, budget)
 
 
 def _asked(policy: Policy, kind: Kind | None) -> str:
@@ -57,4 +60,18 @@ def _asked(policy: Policy, kind: Kind | None) -> str:
         "It is asked to shut down when the host stops, and asked again whenever it has not "
         f"acknowledged for {format_duration(patient)}.{button} If it is not down after "
         f"{format_duration(limit)}, it is destroyed."
+    )
+
+
+def _extended(policy: Policy) -> str:
+    most = policy.extend_max.value
+    return f" An agent in it may ask for up to {format_duration(most)} more." if most else ""
+
+
+def _cut_short(policy: Policy, budget: float) -> str:
+    if not 0 < budget < policy.stop_timeout.value + policy.extend_max.value:
+        return ""
+    return (
+        f" The whole stop has no more than {format_duration(budget)} (stop_budget): "
+        "what is not down by then is destroyed."
     )

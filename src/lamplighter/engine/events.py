@@ -11,9 +11,11 @@ before anything else is told. A ``Move`` is on disk before the action behind it 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from lamplighter.formats import guest_words
     from lamplighter.model.domain import ShutdownReason, Sighting
     from lamplighter.model.lifecycle import Phase
     from lamplighter.model.outcome import Outcome
@@ -67,6 +69,19 @@ class Ready(Event):
 
     domid: int
     able: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class Heard(Event):
+    """What an agent in this incarnation says; nothing comes of a guest that has none.
+
+    ``answered`` is the id of its request for more time that a run has answered, as it stood when
+    this run read its nodes for the first time.
+    """
+
+    domid: int
+    words: guest_words.GuestWords
+    answered: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,9 +179,21 @@ class Attend(Action):
 
 @dataclass(frozen=True, slots=True)
 class Ask(Action):
-    """Write ``poweroff`` into ``control/shutdown``; answered by ``Asked``."""
+    """Write ``poweroff`` into ``control/shutdown``; answered by ``Asked``.
+
+    An agent is told that the domain is destroyed at ``until``; infinite: it is not told.
+    """
 
     domid: int
+    until: float = inf
+
+
+@dataclass(frozen=True, slots=True)
+class Answer(Action):
+    """Answer a guest's request for more time. Nobody waits for it: who hears nothing asks again."""
+
+    domid: int
+    answer: guest_words.Answer
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@
       | not acknowledged in time: take the request back, press the button (HVM), ask again
       | acknowledged: wait
       | rebooted instead: wait for the next incarnation and ask that one
-    stop_timeout: destroy
+    stop_timeout, what was granted on top, or the run's own budget used up: destroy
 
 A domain that has never run is looked into at each asking: one that was left half made by what
 created it, and is therefore paused for ever, is taken away at once. One that is being created
@@ -17,14 +17,18 @@ stop ends.
 A request is only ever taken back in a transaction that looks whether the guest took it first, and
 the node is never read between that and the next asking: so an empty ``control/shutdown`` is always
 the guest's word.
+
+What an agent in the guest says is kept, and its requests for more time are answered, in
+``extension``.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
+from math import inf
 from typing import TYPE_CHECKING
 
-from lamplighter.engine import patience
+from lamplighter.engine import extension, patience
 from lamplighter.engine.events import (
     Action,
     Ask,
@@ -38,6 +42,7 @@ from lamplighter.engine.events import (
     Epitaph,
     Event,
     Finish,
+    Heard,
     Inquire,
     Inspect,
     Inspected,
@@ -53,7 +58,7 @@ from lamplighter.engine.events import (
     Tick,
 )
 from lamplighter.engine.standing import ALIVE, Ladder
-from lamplighter.engine.verdict import verdict
+from lamplighter.engine.verdict import shut_down_detail, verdict
 from lamplighter.model.domain import Kind, ShutdownReason
 from lamplighter.model.lifecycle import Phase, check_transition
 from lamplighter.model.outcome import Outcome
@@ -73,22 +78,26 @@ def begin(
     destroy: bool = False,
     restarts: bool = False,
     resume: Phase | None = None,
+    latest: float = inf,
 ) -> Stepped:
     """Start a domain's stop.
 
     ``destroy``: without asking, because policy says so. ``restarts``: its definition has it
     created anew when it powers off. ``resume``: a run that died had brought this incarnation so
-    far: to ACKNOWLEDGED, where it is waited for, or to FORCING, which it had earned.
+    far: to ACKNOWLEDGED, where it is waited for, or to FORCING, which it had earned. ``latest``:
+    the moment by which the whole run wants it down, infinite when there is none.
     """
-    limit = policy.stop_timeout.value
+    limit = min(policy.stop_timeout.value, max(0.0, latest - now))
     ladder = Ladder(
         sighting=sighting,
-        stop_timeout=limit,
+        stop_timeout=policy.stop_timeout.value,
         rung_timeout=min(policy.ack_timeout.value, limit / patience.RUNGS),
         begun=now,
         since=now,
         destroy_wanted=destroy,
         restarts=restarts,
+        latest=latest,
+        extend_max=policy.extend_max.value,
     )
     if not sighting.running:
         return _shut_down(replace(ladder, begun_ended=True), sighting, now)
@@ -136,6 +145,8 @@ def _conversation(ladder: Ladder, event: Event) -> Stepped:
             return _ready(ladder, able, now)
         case Request(now, domid, value) if domid == ladder.sighting.domid:
             return _request(ladder, value, now)
+        case Heard(now, domid, words, answered) if domid == ladder.sighting.domid:
+            return extension.heard(ladder, words, now, answered)
         case Asked(now, error) if error:
             return _retry(ladder, f"could not be asked: {error}", now), ()
         case Cleared(now, taken, error):
@@ -159,7 +170,7 @@ def _ask(ladder: Ladder, now: float, detail: str) -> Stepped:
     moved, move = _move(ladder, Phase.ASKED, now, detail)
     asked = replace(moved, since=now, requests=ladder.requests + 1, retry_at=None)
     look = (Inspect(ladder.sighting),) if ladder.sighting.unborn else ()
-    return asked, (*look, *move, Ask(ladder.sighting.domid))
+    return asked, (*look, *move, Ask(ladder.sighting.domid, ladder.deadline))
 
 
 def _request(ladder: Ladder, value: bytes | None, now: float) -> Stepped:
@@ -212,14 +223,15 @@ def _lives_on(ladder: Ladder, now: float) -> Stepped:
     """A saved domain was resumed in place, or a listing had left the domain out."""
     ladder = replace(ladder, reason=None, begun_ended=False, seen_dying=False, destroys=0)
     moved, move = _move(replace(ladder, retry_at=None), Phase.UP, now, "it runs again")
-    return moved, (*move, Attend(ladder.sighting.domid))
+    ladder, actions = _turn_to(moved, now)
+    return ladder, (*move, *actions)
 
 
 def _shut_down(ladder: Ladder, sighting: Sighting, now: float) -> Stepped:
     """The incarnation executes no more; someone has to reap it."""
     reason = sighting.shutdown
     phase = Phase.REBOOTING if ladder.comes_back(reason) else Phase.ENDED
-    detail = f"shut down: {reason.name.lower()}" if reason else "it is being destroyed"
+    detail = shut_down_detail(ladder, reason) if reason else "it is being destroyed"
     ended = replace(ladder, reason=reason, seen_dying=sighting.dying, destroys=0, retry_at=None)
     return _move(ended, phase, now, detail)
 
@@ -239,6 +251,8 @@ def _came_back(ladder: Ladder, sighting: Sighting, now: float) -> Stepped:
         seen_dying=False,
         destroys=0,
         retry_at=None,
+        words=None,
+        answered="",
     )
     gap: tuple[Action, ...] = ()
     if last.phase is not Phase.REBOOTING:
@@ -247,11 +261,17 @@ def _came_back(ladder: Ladder, sighting: Sighting, now: float) -> Stepped:
         ended, actions = _shut_down(ladder, sighting, now)
         return ended, (*gap, *actions)
     ladder, up = _move(ladder, Phase.UP, now, came)
+    ladder, actions = _turn_to(ladder, now)
+    if not ladder.forced:
+        ladder = _remark(ladder, "it rebooted while it was to stop, and was asked again")
+    return ladder, (*gap, *up, *actions)
+
+
+def _turn_to(ladder: Ladder, now: float) -> Stepped:
+    """A domain runs that was thought to have ended: it is asked, if there is time for that."""
     if now >= ladder.deadline or ladder.destroy_wanted:
-        forced, actions = _force(ladder, now, "its time is up")
-        return forced, (*gap, *up, *actions)
-    remarked = _remark(ladder, "it rebooted while it was to stop, and was asked again")
-    return remarked, (*gap, *up, Attend(sighting.domid))
+        return _force(ladder, now, "its time is up")
+    return ladder, (Attend(ladder.sighting.domid),)
 
 
 def _not_listed(ladder: Ladder, now: float) -> Stepped:
@@ -273,7 +293,7 @@ def _epitaph(ladder: Ladder, reason: ShutdownReason | None, now: float) -> Stepp
         return ladder, (verdict(ladder),)
     if reason is None:
         return _move(ladder, Phase.REBOOTING, now, "it is gone, and may be rebooting")
-    return _move(ladder, Phase.REBOOTING, now, f"shut down: {reason.name.lower()}")
+    return _move(ladder, Phase.REBOOTING, now, shut_down_detail(ladder, reason))
 
 
 def _inspected(ladder: Ladder, domid: int, now: float) -> Stepped:
@@ -288,11 +308,11 @@ def _inspected(ladder: Ladder, domid: int, now: float) -> Stepped:
 
 def _tick(ladder: Ladder, now: float) -> Stepped:
     if ladder.phase in ALIVE and now >= ladder.deadline:
-        return _force(ladder, now, f"not down after {ladder.stop_timeout:g} s")
+        return _force(ladder, now, f"not down after {ladder.allowed}")
     if ladder.retry_at is not None and now >= ladder.retry_at:
         return _try_again(replace(ladder, retry_at=None), now)
     if ladder.retry_at is not None or now < ladder.since + ladder.patience:
-        return ladder, ()
+        return extension.consider(ladder, now)
     match ladder.phase:
         case Phase.ASKED:
             return _give_up(ladder, now)

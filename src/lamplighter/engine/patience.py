@@ -27,5 +27,9 @@ DESTROY_TRIES = 3
 #: request is given up early and the power button is pressed.
 HVM_SILENCE = 10.0
 
+#: Between two answers to a guest's requests for more time: whatever it asks, and however often, it
+#: costs one decision and one write a second.
+ANSWER_PAUSE = 1.0
+
 #: Even with short time-outs, this many requests fit into one stop.
 RUNGS = 3

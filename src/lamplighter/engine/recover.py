@@ -18,6 +18,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+from lamplighter.engine.verdict import tells_of_guests_force
 from lamplighter.model.domain import ShutdownReason
 from lamplighter.model.lifecycle import Phase
 from lamplighter.model.outcome import Outcome, Result
@@ -107,6 +108,8 @@ def _end(run: Run, moved: Transition, world: World) -> tuple[Outcome, str, bool]
         return Outcome.FORCED, f"destroyed: {moved.detail}", False
     reason = seen.shutdown if seen is not None else world.ends.get(moved.domid or 0)
     match reason:
+        case ShutdownReason.POWEROFF | ShutdownReason.REBOOT if tells_of_guests_force(moved.detail):
+            return Outcome.FORCED, moved.detail, False
         case ShutdownReason.POWEROFF | ShutdownReason.REBOOT:
             return Outcome.CLEAN, f"its end is on record: {reason.name.lower()}", True
         case ShutdownReason.CRASH | ShutdownReason.WATCHDOG:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 from typing import TYPE_CHECKING
 
 from lamplighter.engine import patience
@@ -10,6 +11,7 @@ from lamplighter.model.domain import Kind, ShutdownReason
 from lamplighter.model.lifecycle import Phase
 
 if TYPE_CHECKING:
+    from lamplighter.formats.guest_words import GuestWords, More
     from lamplighter.model.domain import Sighting
 
 #: An incarnation that ended like this may be followed by another one.
@@ -25,6 +27,9 @@ COMES_BACK = frozenset(
 #: Phases in which the domain still executes and its time may run out.
 ALIVE = frozenset({Phase.UP, Phase.ASKED, Phase.GIVEN_UP, Phase.ACKNOWLEDGED})
 
+#: Phases in which a guest that asks for more time is answered.
+EXTENDABLE = frozenset({Phase.ASKED, Phase.ACKNOWLEDGED})
+
 
 @dataclass(frozen=True, slots=True)
 class Ladder:
@@ -35,6 +40,11 @@ class Ladder:
     incarnation shut down, as far as it was seen. ``able`` stays True once the kernel has said
     so. ``restarts``: the definition has the domain created anew when it powers off. ``abandoned``:
     whoever created the incarnation left it half made.
+
+    ``latest`` is when the whole run wants the domain down; ``granted`` how many of the seconds of
+    ``extend_max`` its guest was given. ``words`` are the newest of this incarnation, ``answered``
+    the id of its last request for more time that has its answer, and no other has one before
+    ``answer_at``.
     """
 
     sighting: Sighting
@@ -58,11 +68,43 @@ class Ladder:
     retry_at: float | None = None
     blind: str = ""
     remarks: tuple[str, ...] = ()
+    latest: float = inf
+    extend_max: float = 0.0
+    granted: float = 0.0
+    answers: int = 0
+    words: GuestWords | None = None
+    answered: str = ""
+    answer_at: float = -inf
+
+    @property
+    def own_deadline(self) -> float:
+        """When the time is up that policy and grants give the stop."""
+        return self.begun + self.stop_timeout + self.granted
 
     @property
     def deadline(self) -> float:
         """When the whole stop's time is up."""
-        return self.begun + self.stop_timeout
+        return min(self.own_deadline, self.latest)
+
+    @property
+    def pending(self) -> More | None:
+        """The guest's request for more time that wants an answer.
+
+        Where it forces its own end none does: that is near, and nothing else is to be on record
+        after it.
+        """
+        if self.words is None or self.words.more is None or self.words.forced is not None:
+            return None
+        return self.words.more if self.words.more.id != self.answered else None
+
+    @property
+    def allowed(self) -> str:
+        """How long the stop may take, in words."""
+        if self.latest < self.own_deadline:
+            taken = max(0.0, self.latest - self.begun)
+            return f"{taken:.0f} s, when the host's stop_budget was used up"
+        granted = f" ({self.granted:g} s of them granted)" if self.granted else ""
+        return f"{self.stop_timeout + self.granted:g} s{granted}"
 
     @property
     def being_saved(self) -> bool:
@@ -96,4 +138,6 @@ class Ladder:
     def wake(self) -> float:
         """When a ``Tick`` is wanted at the latest; a phase's patience waits for what is retried."""
         step = self.since + self.patience if self.retry_at is None else self.retry_at
+        if self.pending is not None and self.phase in EXTENDABLE:
+            step = min(step, self.answer_at)
         return min(step, self.deadline) if self.phase in ALIVE else step

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from uuid import UUID
 
+    from lamplighter.formats.guest_words import GuestWords
     from lamplighter.model.domain import Sighting
     from lamplighter.model.intent import Hold, Intents
     from lamplighter.model.policy import Managed, Problem, Roster
@@ -54,7 +55,10 @@ class Seen(Enum):
 
 
 class Row(NamedTuple):
-    """One domain in ``status``. ``why`` is empty when nothing is to be said."""
+    """One domain in ``status``. ``why`` is empty when nothing is to be said.
+
+    ``guest`` is what an agent in it says; None: it has none, or does not run.
+    """
 
     name: str
     uuid: UUID | None
@@ -63,6 +67,7 @@ class Row(NamedTuple):
     seen: Seen
     since: datetime | None
     why: str
+    guest: GuestWords | None = None
 
 
 class View(NamedTuple):
@@ -70,13 +75,15 @@ class View(NamedTuple):
 
     ``sightings`` is None when the listing failed. ``silent`` are the domids whose kernel has not
     advertised itself yet, ``spared`` those of domains the host itself needs. ``passages`` is what
-    the monitor saw last of each domain in this boot, by name; empty where none runs.
+    the monitor saw last of each domain in this boot, by name; empty where none runs. ``words`` is
+    what agents say, by the domid of the guest.
     """
 
     sightings: Sequence[Sighting] | None
     silent: Collection[int] = ()
     spared: Collection[int] = ()
     passages: Mapping[str, Passage] = NOTHING
+    words: Mapping[int, GuestWords] = NOTHING
 
 
 def status_rows(
@@ -104,7 +111,8 @@ def status_rows(
             trace = traces.get(seen.name, Trace(seen.name))
             policy = roster.named.get(seen.name, roster.defaults)
             rows.append(_stranger(seen, view, policy, trace))
-    return sorted(rows, key=lambda row: (row.name, row.domid or 0))
+    rows.sort(key=lambda row: (row.name, row.domid or 0))
+    return [row._replace(guest=view.words.get(row.domid or DOM0)) for row in rows]
 
 
 # --- one row ---------------------------------------------------------------------------------

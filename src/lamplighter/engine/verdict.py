@@ -2,6 +2,11 @@
 
 ``clean`` needs a power-off (or a reboot) of the domain's own that was seen or is on record. A
 domain that is gone and whose end nobody saw is ``unknown``, however likely a good end is.
+
+A guest whose agent said that it forces its own end, and that then powered off or rebooted, was
+``forced``, by itself. Whatever else became of it, its word changes no outcome: it was destroyed, or
+crashed, or is gone, and the note tells that it had said so. A guest can make its own end look
+worse by a lie, and never better.
 """
 
 from __future__ import annotations
@@ -9,18 +14,49 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lamplighter.engine.events import Finish
+from lamplighter.formats.guest_words import quoted
 from lamplighter.model.domain import ShutdownReason
 from lamplighter.model.outcome import Outcome
 
 if TYPE_CHECKING:
     from lamplighter.engine.standing import Ladder
+    from lamplighter.formats.guest_words import Forced
+
+#: How the note of a guest begins that forced its own end.
+BY_THE_GUEST = "forced by the guest"
+
+#: How the record begins of an incarnation that executes no more.
+SHUT_DOWN = "shut down: "
 
 
 def verdict(ladder: Ladder) -> Finish:
     """Tell how the domain's stop ended, once it is over."""
     finish = _of_own_force(ladder) if ladder.forced else _of_reason(ladder)
     notes = [finish.note, *ladder.remarks]
+    if not finish.good:
+        notes += _last_words(ladder, finish)
     return Finish(finish.outcome, "; ".join(note for note in notes if note), finish.good)
+
+
+def by_the_guest(forced: Forced) -> str:
+    """Tell that a guest forces, or forced, its own end."""
+    return f"{BY_THE_GUEST}: {quoted(forced.why)}" if forced.why else BY_THE_GUEST
+
+
+def tells_of_guests_force(detail: str) -> bool:
+    """Say whether a transition's detail tells that; not where it only quotes the guest."""
+    shut_down, _, more = detail.partition(", ")
+    return detail.startswith(BY_THE_GUEST) or (
+        shut_down.startswith(SHUT_DOWN) and more.startswith(BY_THE_GUEST)
+    )
+
+
+def shut_down_detail(ladder: Ladder, reason: ShutdownReason) -> str:
+    """Tell for the record that an incarnation has shut down."""
+    told = f"{SHUT_DOWN}{reason.name.lower()}"
+    if ladder.words is None or ladder.words.forced is None:
+        return told
+    return f"{told}, {by_the_guest(ladder.words.forced)}"
 
 
 def _of_own_force(ladder: Ladder) -> Finish:
@@ -28,7 +64,7 @@ def _of_own_force(ladder: Ladder) -> Finish:
         return Finish(Outcome.ALREADY, "half made and never run: taken away")
     if ladder.destroy_wanted:
         return Finish(Outcome.FORCED, "destroyed, as its policy says")
-    took = f"{ladder.stop_timeout:g} s"
+    took = ladder.allowed
     if ladder.acknowledged:
         note = f"it acknowledged the request but did not end within {took}: destroyed"
     else:
@@ -39,11 +75,14 @@ def _of_own_force(ladder: Ladder) -> Finish:
 def _of_reason(ladder: Ladder) -> Finish:
     reason = ladder.reason
     if reason is ShutdownReason.SUSPEND and ladder.destroys:
-        note = f"another tool had suspended it and did not end it within {ladder.stop_timeout:g} s"
+        note = f"another tool had suspended it and did not end it within {ladder.allowed}"
         return Finish(Outcome.FAILED, f"{note}: destroyed", good=False)
     if ladder.begun_ended:
         told = reason.name.lower() if reason else "being destroyed"
         return Finish(Outcome.ALREADY, f"it had already ended before it was asked ({told})")
+    by_itself = reason in (ShutdownReason.POWEROFF, ShutdownReason.REBOOT)
+    if by_itself and ladder.words is not None and ladder.words.forced is not None:
+        return Finish(Outcome.FORCED, by_the_guest(ladder.words.forced), good=False)
     match reason:
         case ShutdownReason.POWEROFF:
             quietly = "" if ladder.acknowledged else "it powered off without acknowledging"
@@ -62,3 +101,16 @@ def _of_reason(ladder: Ladder) -> Finish:
 
 def _times(requests: int) -> str:
     return "the request" if requests == 1 else f"any of {requests} requests"
+
+
+def _last_words(ladder: Ladder, finish: Finish) -> list[str]:
+    """What the guest's agent said last, for the end of a note on what did not go well."""
+    words, told = ladder.words, []
+    if words is None:
+        return []
+    if words.forced is not None and not finish.note.startswith(BY_THE_GUEST):
+        why = f": {quoted(words.forced.why)}" if words.forced.why else ""
+        told.append(f"it had said that it forces its own {words.forced.request}{why}")
+    if words.progress is not None:
+        told.append(f"the last it said: {quoted(str(words.progress))}")
+    return told

@@ -43,6 +43,7 @@ _POLICY: dict[str, Reader] = {
     "start_timeout": settings.duration,
     "ack_timeout": settings.duration,
     "stop_timeout": settings.duration,
+    "extend_max": settings.duration_or_none,
     "hold_after": _HOLD_AFTER,
     "hold_window": settings.duration,
 }
@@ -104,6 +105,7 @@ class _Reader:
             "run": self._directory,
             "parallel_starts": _PARALLEL_STARTS,
             "call_timeout": settings.duration,
+            "stop_budget": settings.duration_or_none,
         }
 
     def read(self, document: Mapping[str, object]) -> Configuration:

@@ -1,8 +1,8 @@
-"""Durations and sizes: text to numbers and back.
+"""Durations and sizes for people: durations are read and written, sizes are written.
 
 Durations are seconds. They are written as systemd writes them: ``180``, ``180s``, ``3min``,
-``1h 30min``; a number without a unit is seconds. Sizes are bytes, with binary units: ``512MiB``,
-``4 KiB``, ``65536``. What ``format_duration`` and ``format_size`` give is what the parsers read.
+``1h 30min``; a number without a unit is seconds. What ``format_duration`` gives is what
+``parse_duration`` reads. Sizes are bytes, with binary units: ``512MiB``, ``1536B``.
 """
 
 from __future__ import annotations
@@ -17,16 +17,14 @@ _SECONDS = {
     **dict.fromkeys(("h", "hr", "hour", "hours"), 3600.0),
     **dict.fromkeys(("d", "day", "days"), 86400.0),
 }
-_BYTES = {"": 1, "B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
+_BYTES = {"TiB": 1 << 40, "GiB": 1 << 30, "MiB": 1 << 20, "KiB": 1 << 10}
 
 # Compiled when the first quantity is read: most commands read none.
 _NUMBER = r"[0-9]{1,15}(?:\.[0-9]{1,9})?"
 _PLAIN = rf"-?{_NUMBER}"
 _PART = rf"({_NUMBER})\s*([a-z]+)\s*"
-_SIZE = rf"({_NUMBER})\s*([A-Za-z]*)"
 
 DURATION_FORMS = 'a duration such as "180s", "3min" or "1h 30min", or a number of seconds'
-SIZE_FORMS = 'a size such as "512MiB" or "4KiB", or a number of bytes'
 
 
 def parse_duration(text: str) -> float:
@@ -68,23 +66,9 @@ def format_duration(seconds: float) -> str:
     return ("-" if seconds < 0 and parts else "") + (" ".join(parts) or "0s")
 
 
-def parse_size(text: str) -> int:
-    """Return the bytes that a text says; raise ``ValueError`` saying what was expected."""
-    match = re.fullmatch(_SIZE, text.strip())
-    if match is None:
-        raise ValueError(f"expected {SIZE_FORMS}")
-    number, unit = match.groups()
-    if unit not in _BYTES:
-        raise ValueError(f"there is no unit {unit!r}: expected one of KiB, MiB, GiB, TiB")
-    size = float(number) * _BYTES[unit] if "." in number else int(number) * _BYTES[unit]
-    if size != int(size):
-        raise ValueError(f"{text.strip()} is no whole number of bytes")
-    return int(size)
-
-
 def format_size(size: int) -> str:
     """Write bytes with the largest binary unit that loses nothing: ``1048576`` is ``1MiB``."""
-    for unit in ("TiB", "GiB", "MiB", "KiB"):
-        if size and size % _BYTES[unit] == 0:
-            return f"{size // _BYTES[unit]}{unit}"
+    for unit, length in _BYTES.items():
+        if size and size % length == 0:
+            return f"{size // length}{unit}"
     return f"{size}B"

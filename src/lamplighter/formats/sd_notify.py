@@ -11,7 +11,7 @@ from __future__ import annotations
 LONGEST_STATUS = 1000
 
 _CUT = "..."
-_UNPRINTABLE = "\N{REPLACEMENT CHARACTER}"
+_UNPRINTABLE = "\ufffd"
 _MICROSECONDS = 1_000_000
 
 

@@ -70,14 +70,26 @@ def xend_stop(value: object, origin: Location) -> Setting[Stop]:
 
 def duration(value: object, origin: Location) -> Setting[float]:
     """Read a duration: text with units or a number of seconds, more than 0 and a day at most."""
+    setting = _duration(value, origin, "more than 0 seconds")
+    if not setting.value:
+        raise Unfit(f"expected a duration of more than 0 seconds, not {described(value)}")
+    return setting
+
+
+def duration_or_none(value: object, origin: Location) -> Setting[float]:
+    """Read a duration that may be 0, which means none."""
+    return _duration(value, origin, "0 seconds or more")
+
+
+def _duration(value: object, origin: Location, least: str) -> Setting[float]:
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise Unfit(f"expected {DURATION_FORMS}, not {described(value)}")
     try:
         seconds = parse_duration(value) if isinstance(value, str) else float(value)
     except (ValueError, OverflowError) as error:
         raise Unfit(f"{shown(value)}: {error}") from error
-    if not isfinite(seconds) or seconds <= 0:
-        raise Unfit(f"expected a duration of more than 0 seconds, not {shown(value)}")
+    if not isfinite(seconds) or seconds < 0:
+        raise Unfit(f"expected a duration of {least}, not {shown(value)}")
     if seconds > LONGEST:
         limit = format_duration(LONGEST)
         raise Unfit(f"expected a duration of {limit} at most, not {shown(value)}")

@@ -160,17 +160,19 @@ class XenStore:
         """Say whether XenStore knows the domain: from its creation to its end."""
         return await self._link.ask(Op.IS_DOMAIN_INTRODUCED, b"%d\0" % domid, 0, parse_flag)
 
-    async def transact(self, body: Callable[[int], Awaitable[T]]) -> T:
+    async def transact(
+        self, body: Callable[[int], Awaitable[T]], attempts: int = TRANSACTION_ATTEMPTS
+    ) -> T:
         """Run ``body(tx)`` in a transaction and return what it returned once it is committed.
 
         When another writer came between, all is done again from the start, so the body must
         have no effects but through ``tx``; ``StoreConflict`` when that happens too often.
         Whatever else the body raises aborts the transaction.
         """
-        for _ in range(TRANSACTION_ATTEMPTS):
+        for _ in range(attempts):
             with contextlib.suppress(StoreConflict):
                 return await self._attempt(body)
-        raise StoreConflict(f"a transaction conflicted {TRANSACTION_ATTEMPTS} times in a row")
+        raise StoreConflict(f"a transaction conflicted {attempts} times in a row")
 
     async def _attempt(self, body: Callable[[int], Awaitable[T]]) -> T:
         link = self._link

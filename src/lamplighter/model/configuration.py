@@ -15,7 +15,8 @@ class HostSettings(NamedTuple):
     """The ``[host]`` table. Paths are absolute: relative ones were taken from the file's folder.
 
     ``parallel_starts`` bounds how many domains are being created at one time; all of them may boot
-    at one time.
+    at one time. ``stop_budget`` is how long a whole run that stops domains may take, whatever the
+    policy of each one says; 0 means that only their policies count.
     """
 
     toolstack: Setting[str] = Setting("auto")
@@ -24,6 +25,7 @@ class HostSettings(NamedTuple):
     run: Setting[str] = Setting("/run/lamplighter")
     parallel_starts: Setting[int] = Setting(4)
     call_timeout: Setting[float] = Setting(120.0)
+    stop_budget: Setting[float] = Setting(0.0)
 
 
 class Configuration(NamedTuple):

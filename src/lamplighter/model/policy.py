@@ -49,6 +49,7 @@ class Policy(NamedTuple):
     ``start_timeout``: how long a start may take before it counts as started without a word.
     ``ack_timeout``: how long one request to stop may stay unacknowledged before the next rung.
     ``stop_timeout``: how long the whole stop may take before the domain is destroyed.
+    ``extend_max``: how much more an agent in the guest may ask for during one stop; 0 means none.
     ``hold_after``: so many failed starts in a row, all within ``hold_window``, hold the domain;
     0 means never.
     """
@@ -58,6 +59,7 @@ class Policy(NamedTuple):
     start_timeout: Setting[float] = Setting(120.0)
     ack_timeout: Setting[float] = Setting(60.0)
     stop_timeout: Setting[float] = Setting(180.0)
+    extend_max: Setting[float] = Setting(0.0)
     hold_after: Setting[int] = Setting(3)
     hold_window: Setting[float] = Setting(3600.0)
 

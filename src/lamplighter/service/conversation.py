@@ -1,25 +1,42 @@
 """What is said to one guest through XenStore, and what it answers.
 
 Everything read here was written by the guest: bytes, of any content, at any rate. Nothing of it
-is believed beyond the few values that are looked for. Requests are written in a transaction that
-first looks whether the domain is still there, because a write to a domain that has gone would
+is believed beyond the few values that are looked for. Whatever is written goes in a transaction
+that first looks whether the domain is still there, because a write to a domain that has gone would
 leave nodes behind that nobody owns.
+
+A guest that has said its version has an agent: it is told how long it has, and answered. That is
+beside the point, and what goes wrong with it never disturbs the request itself. The nodes below
+``data/lamplighter`` are the guest's own, so it can make a transaction that touches them fail: by
+rewriting them without pause, or, where its quota counts what others write there, by using it up.
+Then the request is written, or taken back, without them.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import asyncio
+from contextlib import suppress
+from typing import TYPE_CHECKING, TypeVar
 
 from lamplighter.errors import XenStoreError
+from lamplighter.formats import guest_words
+from lamplighter.formats.guest_words import GUEST_NODES
 from lamplighter.xenstore import paths
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
+    from lamplighter.formats.guest_words import Answer, GuestWords
     from lamplighter.host.xenstore import XenStore
     from lamplighter.host.xenstore_link import Watch
 
+T = TypeVar("T")
+
 POWEROFF = b"poweroff"
+
+#: How often a transaction is tried that has a note for an agent in it: the guest can make each of
+#: them conflict, and nothing depends on the note.
+NOTE_ATTEMPTS = 4
 
 
 class Conversation:
@@ -30,16 +47,19 @@ class Conversation:
         self._xenstore = xenstore
         self._request = paths.control_shutdown(domid)
         self._feature = paths.feature_poweroff(domid)
+        self._nodes = (self._request, self._feature, paths.words(domid))
         self._watches: list[Watch] = []
+        self._agent: bool | None = None  # not looked yet
+        self._answered: str | None = None  # not looked yet
 
     @property
     def listening(self) -> bool:
-        """True once both nodes are watched; the client keeps it so through a reconnect."""
-        return len(self._watches) == 2
+        """True once all nodes are watched; the client keeps it so through a reconnect."""
+        return len(self._watches) == len(self._nodes)
 
     async def listen(self, stirred: Callable[[str], None]) -> None:
         """Call ``stirred`` whenever one of the guest's words may have changed."""
-        for path in (self._request, self._feature)[len(self._watches) :]:
+        for path in self._nodes[len(self._watches) :]:
             self._watches.append(await self._xenstore.watch(path, stirred))
 
     async def leave(self) -> None:
@@ -47,6 +67,8 @@ class Conversation:
         watches, self._watches = self._watches, []
         for watch in watches:
             await self._xenstore.unwatch(watch)
+
+    # --- what the guest says ---
 
     async def able(self) -> bool | None:
         """Say whether the kernel takes requests to power off; None: it has not said."""
@@ -63,31 +85,112 @@ class Conversation:
             return b""
         return value
 
-    async def ask(self) -> None:
-        """Write the request to power off."""
+    async def words(self) -> GuestWords | None:
+        """Return what an agent in the guest says; None: there is none, or it cannot be read.
 
-        async def body(tx: int) -> None:
+        A guest without an agent costs one read.
+        """
+        version, *others = GUEST_NODES
+        try:
+            values = {version: await self._word(version)}
+            self._agent = guest_words.read_words(values) is not None
+            if not self._agent:
+                return None
+            read = await asyncio.gather(*map(self._word, others))
+        except XenStoreError:
+            return None
+        return guest_words.read_words(values | dict(zip(others, read, strict=True)))
+
+    async def answered(self) -> str:
+        """Return the id of the request for more time that had its answer before this run."""
+        if self._answered is None:
+            try:
+                answer = guest_words.parse_answer(await self._word("answer"))
+            except XenStoreError:
+                answer = None
+            self._answered = answer.id if answer is not None else ""
+        return self._answered
+
+    async def _word(self, name: str) -> bytes | None:
+        return await self._xenstore.read_or_none(paths.word(self.domid, name))
+
+    # --- what is said to it ---
+
+    async def ask(self, seconds: float | None = None) -> None:
+        """Write the request to power off.
+
+        An agent is told that the domain is destroyed in so many host seconds; None: it is not.
+        """
+        note = None
+        if seconds is not None and await self._has_agent():
+            note = guest_words.encode_asked(guest_words.Asked(POWEROFF.decode(), int(seconds)))
+
+        async def request(tx: int) -> None:
             await self._there(tx)
             await self._xenstore.write(self._request, POWEROFF, tx)
 
-        await self._xenstore.transact(body)
+        async def request_and_note(tx: int) -> None:
+            await request(tx)
+            assert note is not None, "there is a note"
+            with suppress(XenStoreError):
+                await self._xenstore.write(paths.word(self.domid, "asked"), note, tx)
+
+        await self._transact(request, request_and_note if note is not None else None)
 
     async def take_back(self) -> bool:
         """Take the request back; say whether the guest had acknowledged it before that."""
 
-        async def body(tx: int) -> bool:
+        async def clear(tx: int) -> bool:
             await self._there(tx)
             value = await self._xenstore.read(self._request, tx)
             if value:
                 await self._xenstore.write(self._request, b"", tx)
             return not value
 
+        async def clear_and_note(tx: int) -> bool:
+            taken = await clear(tx)
+            if not taken:
+                with suppress(XenStoreError):
+                    await self._xenstore.rm(paths.word(self.domid, "asked"), tx)
+            return taken
+
         try:
-            return await self._xenstore.transact(body)
+            taken = await self._transact(clear, clear_and_note if self._agent else None)
+            if not taken and self._agent is not False:
+                # Where the note was in the way above, it must not outlive what it stood for.
+                with suppress(XenStoreError):
+                    await self._xenstore.rm(paths.word(self.domid, "asked"))
+            return taken
         except XenStoreError as error:
             if error.name == "ENOENT":
                 return True
             raise
 
+    async def answer(self, answer: Answer) -> None:
+        """Answer a request for more time."""
+
+        async def body(tx: int) -> None:
+            await self._there(tx)
+            path, value = paths.word(self.domid, "answer"), guest_words.encode_answer(answer)
+            await self._xenstore.write(path, value, tx)
+
+        await self._xenstore.transact(body, NOTE_ATTEMPTS)
+
+    async def _has_agent(self) -> bool:
+        if self._agent is None:
+            await self.words()
+        return bool(self._agent)
+
     async def _there(self, tx: int) -> None:
         await self._xenstore.read(paths.vm(self.domid), tx)
+
+    async def _transact(
+        self,
+        bare: Callable[[int], Awaitable[T]],
+        noted: Callable[[int], Awaitable[T]] | None,
+    ) -> T:
+        """Do it with the note, if there is one; or else without it, if the note is in the way."""
+        if noted is not None:
+            with suppress(XenStoreError):
+                return await self._xenstore.transact(noted, NOTE_ATTEMPTS)
+        return await self._xenstore.transact(bare)

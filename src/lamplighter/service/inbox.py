@@ -25,7 +25,6 @@ class Inbox:
         self._listed: Sighting | str | None = None
         self._has_listed = False
         self._interrupted = ""
-        self._nodes_stirred = False
 
     # --- for those who tell ---
 
@@ -39,9 +38,8 @@ class Inbox:
         self._listed, self._has_listed = error, True
         self._come.set()
 
-    def stir(self, path: str) -> None:
+    def stir(self) -> None:
         """A node of the domain may have changed."""
-        self._nodes_stirred = True
         self._come.set()
 
     def interrupt(self, why: str) -> None:
@@ -59,11 +57,6 @@ class Inbox:
     def drop_listing(self) -> None:
         """Forget a listing that the worker's own action has made old."""
         self._has_listed = False
-
-    def take_stir(self) -> bool:
-        """Say, once, whether a node may have changed."""
-        stirred, self._nodes_stirred = self._nodes_stirred, False
-        return stirred
 
     async def wait(self, until: float) -> list[Event]:
         """Wait until something came or the moment is reached; the events, a ``Tick`` at last."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from lamplighter.formats.guest_words import GuestWords
     from lamplighter.model.outcome import Result
     from lamplighter.model.plan import Plan
     from lamplighter.model.run import Transition
@@ -20,6 +21,9 @@ class Listener(Protocol):
 
     def moved(self, transition: Transition) -> None:
         """A domain is in another phase."""
+
+    def heard(self, name: str, words: GuestWords) -> None:
+        """A guest says something else of its end than before; once a second at the most."""
 
     def settled(self, result: Result) -> None:
         """A domain's part has ended."""
@@ -43,6 +47,11 @@ class Chorus:
         """Pass it on."""
         for listener in self._listeners:
             listener.moved(transition)
+
+    def heard(self, name: str, words: GuestWords) -> None:
+        """Pass it on."""
+        for listener in self._listeners:
+            listener.heard(name, words)
 
     def settled(self, result: Result) -> None:
         """Pass it on."""

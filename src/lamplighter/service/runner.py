@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import traceback
+from math import inf
 from typing import TYPE_CHECKING
 
 from lamplighter.engine.plan import plan_late
 from lamplighter.errors import JournalError, Unreachable, XenStoreError
 from lamplighter.model.outcome import Outcome, Result
-from lamplighter.model.plan import Plan, Step, Verb
+from lamplighter.model.plan import Direction, Plan, Step, Verb
 from lamplighter.model.run import Run, Transition
 from lamplighter.service.observer import SAFETY, Observer
 from lamplighter.service.worker import Means, Worker
@@ -44,6 +45,7 @@ class Runner:
         self._dropped = False
         self._id = 0
         self._lost = ""
+        self._latest = inf
 
     async def run(self, plan: Plan, look_again: Look | None = None) -> Run:
         """Return when every domain's part of the plan has ended.
@@ -53,6 +55,9 @@ class Runner:
         """
         clock = self._host.clock
         started = clock.wall()
+        budget = self._host.configuration.host.stop_budget.value
+        if budget and plan.direction is Direction.DOWN:
+            self._latest = clock.monotonic() + budget
         self._listener.began(plan)
         await self._begin(plan)
         results = await self._all(plan)
@@ -100,6 +105,8 @@ class Runner:
             asyncio.Semaphore(self._host.configuration.host.parallel_starts.value),
             self._record,
             self._held,
+            self._listener.heard,
+            self._latest,
         )
         watching = asyncio.create_task(self._look(observer))
         try:

@@ -17,6 +17,7 @@ from collections import Counter
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
+from lamplighter.engine.shown import doing
 from lamplighter.errors import LamplighterError
 from lamplighter.host.hang import end_if_hung, end_no_more
 from lamplighter.model.plan import Direction, Verb
@@ -24,6 +25,7 @@ from lamplighter.model.plan import Direction, Verb
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection
 
+    from lamplighter.formats.guest_words import GuestWords
     from lamplighter.host.notifier import Notifier
     from lamplighter.model.clock import Clock
     from lamplighter.model.outcome import Result
@@ -43,6 +45,9 @@ HUNG = 120.0
 #: More names than this are only counted.
 MOST_NAMES = 8
 
+#: So many letters of what a guest says are shown; a status is cut at the end, too.
+LONGEST_WORD = 60
+
 _DOING = {Direction.UP: "starting", Direction.DOWN: "stopping"}
 _DONE = {Direction.UP: "started", Direction.DOWN: "stopped"}
 _THING = {Direction.UP: "start", Direction.DOWN: "stop"}
@@ -54,7 +59,7 @@ class UnitStatus:
     def __init__(self, direction: Direction, *, active: bool) -> None:
         self.active = active
         self._direction = direction
-        self._left: dict[str, None] = {}
+        self._left: dict[str, str] = {}  # each with the newest word of it
         self._all = 0
         self._text = f"{_DOING[direction]}: looking at the host"
         self._final = False
@@ -67,11 +72,17 @@ class UnitStatus:
     def began(self, plan: Plan) -> None:
         """Remember which domains are waited for."""
         names = [step.name for step in plan.steps if step.verb is not Verb.NOTHING]
-        self._left, self._all = dict.fromkeys(sorted(names)), len(names)
+        self._left, self._all = dict.fromkeys(sorted(names), ""), len(names)
         self._tell_left()
 
     def moved(self, transition: Transition) -> None:
-        """Nothing: the journal has a line for it."""
+        """Tell what is new where it is: that more time is granted, or refused."""
+        if transition.before is transition.after and transition.detail:
+            self._tell_word(transition.name, transition.detail)
+
+    def heard(self, name: str, words: GuestWords) -> None:
+        """Tell what a guest does that is waited for."""
+        self._tell_word(name, doing(words))
 
     def settled(self, result: Result) -> None:
         """Wait for one domain less."""
@@ -113,13 +124,20 @@ class UnitStatus:
         if not self._final:
             self._text = f"{_THING[self._direction]} broke off: the journal tells more"
 
+    def _tell_word(self, name: str, word: str) -> None:
+        if name in self._left:
+            self._left[name] = word if len(word) <= LONGEST_WORD else f"{word[:LONGEST_WORD]}..."
+            self._tell_left()
+
     def _tell_left(self) -> None:
-        doing = _DOING[self._direction]
+        what = _DOING[self._direction]
         if self._left:
-            names = _listed(self._left)
-            self._text = f"{doing}: {len(self._left)} of {self._all} left: {names}"
+            names = _listed(
+                [f"{one} ({word})" if word else one for one, word in self._left.items()]
+            )
+            self._text = f"{what}: {len(self._left)} of {self._all} left: {names}"
         else:
-            self._text = f"{doing}: no domain is left"
+            self._text = f"{what}: no domain is left"
 
 
 def final_text(run: Run) -> str:

@@ -7,15 +7,17 @@ after an action that changes the domain no listing is believed that had begun be
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
+from math import inf, isfinite
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from lamplighter.engine import ascent, ladder, patience
+from lamplighter.engine import ascent, ladder
 from lamplighter.engine.events import (
     Action,
+    Answer,
     Ask,
     AskCreator,
     Asked,
@@ -29,6 +31,7 @@ from lamplighter.engine.events import (
     Epitaph,
     Event,
     Finish,
+    Heard,
     Inquire,
     Inspect,
     Inspected,
@@ -38,31 +41,31 @@ from lamplighter.engine.events import (
     Pressed,
     PressPower,
     Ready,
-    Request,
     Seen,
     Underway,
     Withheld,
 )
+from lamplighter.engine.shown import doing
 from lamplighter.errors import CallFailed, Unreachable, XenStoreError
 from lamplighter.model.lifecycle import Phase
 from lamplighter.model.outcome import Outcome, Result
 from lamplighter.model.plan import Step, Verb
 from lamplighter.model.run import Transition
+from lamplighter.service.attention import Attention, Telling
 from lamplighter.service.conversation import Conversation
 from lamplighter.service.inbox import Inbox
 from lamplighter.service.observer import Observer, Subscriber
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Awaitable, Callable
     from uuid import UUID
 
+    from lamplighter.formats.guest_words import GuestWords
     from lamplighter.host.xenstore import XenStore
     from lamplighter.model.clock import Clock
     from lamplighter.model.domain import Definition, Sighting
     from lamplighter.toolstacks.base import Toolstack
-
-#: Between two readings of a guest's nodes, in host seconds: however fast it rewrites them.
-READING_PAUSE = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +73,8 @@ class Means:
     """What every worker of a run shares.
 
     ``held`` tells why a domain must not be created after all: it was held since the plan was made.
+    ``heard`` is told a guest's own words. ``latest`` is when the run wants every domain that it
+    stops to be down; infinite when only their own time-outs count.
     """
 
     clock: Clock
@@ -79,6 +84,8 @@ class Means:
     creating: asyncio.Semaphore
     record: Callable[[Transition], Awaitable[None]]
     held: Callable[[Definition], str]
+    heard: Callable[[str, GuestWords], None]
+    latest: float = inf
 
 
 class _State(Protocol):
@@ -101,8 +108,8 @@ class Worker:
         self.inbox = Inbox(means.clock)
         self._subscriber = Subscriber(_known_by(step), self.inbox.listed, self.inbox.blind)
         self._conversation: Conversation | None = None
-        self._read_after = 0.0
-        self._stirred = False
+        self._attention: Attention | None = None
+        self._telling = Telling(means.clock, partial(means.heard, step.name), doing)
         self._phase, self._domid = _where_it_stands(step)
         self._uuid = _uuid(step)
         self._begun = 0.0
@@ -141,6 +148,7 @@ class Worker:
             destroy=destroy,
             restarts=restarts,
             resume=step.resume,
+            latest=self._means.latest,
         )
 
     async def _climb(
@@ -160,30 +168,24 @@ class Worker:
             state, actions = step(state, events.popleft())
 
     async def _next_events(self, wake: float) -> list[Event]:
-        until = min(wake, self._read_after) if self._stirred else wake
-        events = await self.inbox.wait(until)
+        attention = self._attention
+        read_at = attention.due if attention is not None else inf
+        events = await self.inbox.wait(min(wake, read_at, self._telling.due))
         for event in events:
             if isinstance(event, Seen):
                 self._domid, self._uuid = event.sighting.domid, event.sighting.uuid
-        self._stirred = self.inbox.take_stir() or self._stirred
-        now = self._means.clock.monotonic()
-        if self._stirred and self._conversation is not None and now >= self._read_after:
-            events[:0] = await self._read(self._conversation)
+        self._telling.tell()
+        ends = any(isinstance(event, Seen) and not event.sighting.running for event in events)
+        if attention is not None and attention.is_due(ends=ends):
+            events[:0] = await self._read(attention)
         return events
 
-    async def _read(self, conversation: Conversation) -> list[Event]:
-        """Read the guest's nodes; a reading that fails is tried again."""
-        clock = self._means.clock
-        try:
-            if not conversation.listening:
-                await conversation.listen(self.inbox.stir)
-            able, request = await asyncio.gather(conversation.able(), conversation.request())
-        except (Unreachable, XenStoreError):
-            self._stirred, self._read_after = True, clock.monotonic() + patience.RETRY_PAUSE
-            return []
-        now = clock.monotonic()
-        self._stirred, self._read_after = False, now + READING_PAUSE
-        return [Ready(now, conversation.domid, able), Request(now, conversation.domid, request)]
+    async def _read(self, attention: Attention) -> list[Event]:
+        events = await attention.read()
+        for event in events:
+            if isinstance(event, Heard):
+                self._telling.hear(event.words)
+        return events
 
     # --- actions ---
 
@@ -205,10 +207,8 @@ class Worker:
                 return [
                     Pressed(self._now, await self._call(self._means.toolstack.press_power(domid)))
                 ]
-            case Ask():
-                return [Asked(self._now, await self._call(self._partner.ask()))]
-            case Clear():
-                return await self._clear()
+            case Ask() | Clear() | Answer():
+                return await self._speak(action)
             case Inquire() | AskCreator() | Inspect():
                 return [await self._enquire(action)]
         return []
@@ -224,8 +224,10 @@ class Worker:
         await self._leave()
         self._domid = domid
         self._conversation = Conversation(self._means.xenstore, domid)
-        events = await self._read(self._conversation)
-        return events[:1] or [Ready(self._now, domid, None)]
+        self._attention = Attention(self._conversation, self._means.clock, self.inbox.stir)
+        events = await self._read(self._attention)
+        first: list[Event] = [event for event in events if isinstance(event, Heard | Ready)]
+        return first or [Ready(self._now, domid, None)]
 
     async def _create(self) -> list[Event]:
         assert self._step.definition is not None, "a plan starts only what a file defines"
@@ -266,6 +268,16 @@ class Worker:
                 abandoned = await toolstack.abandoned(sighting, definition)
         return Inspected(self._now, sighting.domid, abandoned)
 
+    async def _speak(self, action: Ask | Clear | Answer) -> list[Event]:
+        """Say something to the guest."""
+        if isinstance(action, Clear):
+            return await self._clear()
+        if isinstance(action, Answer):
+            await self._call(self._partner.answer(action.answer))
+            return []
+        seconds = max(0.0, action.until - self._now) if isfinite(action.until) else None
+        return [Asked(self._now, await self._call(self._partner.ask(seconds)))]
+
     async def _clear(self) -> list[Event]:
         try:
             taken = await self._partner.take_back()
@@ -299,13 +311,14 @@ class Worker:
         self._means.observer.look_again()
 
     async def _leave(self) -> None:
-        if self._conversation is None:
-            return
-        with suppress(Unreachable, XenStoreError):  # no connection, so no watch either
-            await self._conversation.leave()
+        if self._attention is not None:
+            await self._attention.leave()
 
     def _result(self, finish: Finish) -> Result:
-        note = "; ".join(part for part in (finish.note, *self._step.notes) if part)
+        # What the guest said last is at the end of a note, and of a report.
+        notes = self._step.notes
+        parts = (finish.note, *notes) if finish.good else (*notes, finish.note)
+        note = "; ".join(part for part in parts if part)
         seconds = self._now - self._begun
         return Result(
             self._step.name, self._uuid, self._domid, finish.outcome, seconds, note, finish.good

@@ -20,6 +20,9 @@ RELEASE_DOMAIN = "@releaseDomain"
 #: Where the nodes of all domains are.
 DOMAINS = "/local/domain"
 
+#: Where a guest's agent and the host leave each other word, below the guest's own node.
+WORDS = "data/lamplighter"
+
 _SOUND = re.compile(r"(?:/[A-Za-z0-9_@-]+)+")
 _ODD = re.compile(r"[^A-Za-z0-9/_@-]")
 
@@ -42,6 +45,16 @@ def feature(domid: int, request: str) -> str:
 def feature_poweroff(domid: int) -> str:
     """Return the node that says whether the guest can be asked to power off: 1, 0, or empty."""
     return feature(domid, "poweroff")
+
+
+def words(domid: int) -> str:
+    """Return the node below which a guest's agent and the host leave each other word."""
+    return f"{DOMAINS}/{domid}/{WORDS}"
+
+
+def word(domid: int, name: str) -> str:
+    """Return the node of one such word: ``progress``, ``asked``... (``formats/guest_words``)."""
+    return f"{DOMAINS}/{domid}/{WORDS}/{name}"
 
 
 def name(domid: int) -> str:

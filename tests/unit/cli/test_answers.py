@@ -8,11 +8,13 @@ from uuid import UUID
 import pytest
 
 from lamplighter.cli import plan, running, status
+from lamplighter.cli.documents import status_document
 from lamplighter.cli.tale import TALE, Ending
 from lamplighter.cli.text import Style
 from lamplighter.embedded.examples import definitions
 from lamplighter.engine.status import Row, Seen, Wanted
 from lamplighter.errors import CallFailed, CallTimedOut, LamplighterError, ToolstackUnreachable
+from lamplighter.formats.guest_words import Forced, GuestWords, Progress
 from lamplighter.model.domain import Definition, Kind, Sighting
 from lamplighter.model.outcome import Outcome, Result
 from lamplighter.model.plan import Direction, Plan, Step, Verb
@@ -51,6 +53,70 @@ def test_status_never_counts_what_it_could_not_read() -> None:
     text = status.status_text([row("db", Wanted.UP, Seen.UNKNOWN, "could not")], Style())
     assert text.endswith("\n\n1 domain: what runs could not be read.")
     assert status.status_text([], Style()) == "no domain is defined and none runs"
+
+
+READY = GuestWords("0.2.0", ready=True)
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (GuestWords("0.2.0"), "agent 0.2.0"),
+        (READY, "ready"),
+        (GuestWords("0.2.0", ready=False), "not ready"),
+        (
+            READY._replace(ready=False, waits_for="10-db: exit status 1"),
+            "not ready: 10-db: exit st",
+        ),
+        (READY._replace(progress=Progress("stopping postgresql", 40)), "stopping postgresql, 40 %"),
+        (READY._replace(progress=Progress("stopping")), "stopping"),
+        (
+            READY._replace(forced=Forced("poweroff", "it hangs")),
+            "forces its own poweroff: it hangs",
+        ),
+        (READY._replace(waits_for="", progress=Progress("x" * 180)), f"{'x' * 48}..."),
+        (READY._replace(progress=Progress("a\x1b[2J")), "a\\x1b[2J"),
+    ],
+)
+def test_a_guests_words_have_a_column_where_there_are_any(words: GuestWords, told: str) -> None:
+    rows = [
+        row("db", Wanted.UP, Seen.RUNNING, "why not", domid=3)._replace(guest=words),
+        row("web", Wanted.UP, Seen.RUNNING, domid=4),
+    ]
+    header, first, second, *_ = status.status_text(rows, Style()).splitlines()
+    assert header.split() == ["DOMAIN", "DOMID", "WANTED", "SEEN", "SINCE", "GUEST", "WHY"]
+    assert told in first
+    assert first.endswith("  why not")
+    assert second.endswith(LOCAL)
+    assert "GUEST" not in status.status_text([rows[1]], Style())
+
+
+def test_a_guests_words_as_a_document() -> None:
+    progress = Progress("stopping", 40)
+    words = READY._replace(ready=False, waits_for="10-db", progress=progress, garbled=("more",))
+    rows = [
+        row("db", Wanted.UP, Seen.RUNNING)._replace(guest=words),
+        row("web", Wanted.UP, Seen.RUNNING),
+    ]
+    document = status_document(rows, (), None, 0)
+    assert isinstance(document["domains"], list)
+    assert [one["guest"] for one in document["domains"]] == [
+        {
+            "version": "0.2.0",
+            "ready": False,
+            "waits_for": "10-db",
+            "progress": {"text": "stopping", "percent": 40},
+            "forced": None,
+            "garbled": ["more"],
+        },
+        None,
+    ]
+    forced = words._replace(forced=Forced("reboot"), progress=None, waits_for="", ready=None)
+    document = status_document([rows[0]._replace(guest=forced)], (), None, 0)
+    assert isinstance(document["domains"], list)
+    (one,) = document["domains"]
+    assert one["guest"]["forced"] == {"request": "reboot", "why": None}
+    assert (one["guest"]["waits_for"], one["guest"]["progress"]) == (None, None)
 
 
 @pytest.mark.parametrize(
@@ -175,7 +241,7 @@ def test_the_demo_knows_how_each_example_has_to_end() -> None:
     ending = Ending(the_story())
     assert ending.as_told
     told = ending.text(Style()).splitlines()
-    assert "files     started  forced   acknowledges, then hangs: must be forced" in told
+    assert "files     started  forced   acknowledges, then hangs: its agent forces its end" in told
     assert "staging   skipped  -        is started by hand only" in told
     assert told[-2].endswith("8 of them went down cleanly, 2 were forced (files, legacy)")
 

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 from importlib import import_module
 from importlib.resources import as_file, files
+from pathlib import Path
 
 import pytest
 
@@ -17,12 +18,16 @@ from lamplighter.embedded.character import _KNOWN, PREFIX, Temper
 from lamplighter.formats import settings
 from lamplighter.formats.configuration import TOOLSTACKS, parse
 from lamplighter.formats.definition import PARAMETERS
+from lamplighter.guest.commands import parser_of
+from lamplighter.guest.main import COMMANDS as AGENT_COMMANDS
+from lamplighter.guest.main import PLACES as AGENT_PLACES
+from lamplighter.guest.settings import Choices, parse_choices
 from lamplighter.model.configuration import HostSettings
 from lamplighter.model.outcome import Outcome
 from lamplighter.model.policy import Policy
 from lamplighter.service.installation import STATE, UNITS
 
-COMMAND, FORMAT = "lamplighter.8", "lamplighter.toml.5"
+COMMAND, FORMAT, AGENT = "lamplighter.8", "lamplighter.toml.5", "lamplighter-agent.8"
 SERVICES = [f"{unit}.8" for unit in UNITS]
 PAGES = sorted(page.name for page in files("lamplighter").joinpath("man").iterdir())
 
@@ -50,7 +55,7 @@ def tags(text: str) -> dict[str, str]:
 
 
 def test_there_is_a_page_for_the_command_the_service_and_the_format() -> None:
-    assert set(PAGES) == {COMMAND, *SERVICES, FORMAT}
+    assert set(PAGES) == {COMMAND, *SERVICES, FORMAT, AGENT}
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -138,12 +143,34 @@ def test_the_files_are_where_the_pages_say() -> None:
     assert f"{HostSettings().run.value}/lock" in told
 
 
+def test_the_agents_page_tells_its_commands_options_and_keys() -> None:
+    text = page(AGENT)
+    commands = text.split(".Sh COMMANDS\n")[1].split(".Ss ")[0]
+    assert set(tags(commands)) == set(AGENT_COMMANDS)
+    known = {option for name in AGENT_COMMANDS[1:] for option in options(parser_of(name))}
+    known |= {option.lstrip("-") for option in AGENT_PLACES} | {"help", "version"}
+    assert set(re.findall(r"(?:Fl|\|) -([a-z-]+)", text)) == known
+    keys = tags(text.split(".Sh CONFIGURATION\n")[1].split(".Sh ")[0])
+    lines = [item.splitlines()[0].replace(" No = ", " = ") for item in keys.values()]
+    assert set(keys) == set(Choices._fields)
+    assert parse_choices("\n".join(lines), AGENT) == (Choices(), [])
+
+
 @pytest.mark.parametrize("name", PAGES)
 def test_a_page_refers_only_to_others_that_there_are(name: str) -> None:
     ours = {tuple(other.rsplit(".", 1)) for other in PAGES}
     for title, number in re.findall(r"^\.Xr (\S+) (\d)", page(name), re.MULTILINE):
         if title.startswith("lamplighter"):
             assert (title, number) in ours
+
+
+def test_no_text_holds_the_marks_of_a_merge() -> None:
+    root = Path(__file__).parents[3]
+    texts = [*root.glob("*.md"), *root.glob("docs/**/*.md"), *root.glob("src/lamplighter/man/*")]
+    assert len(texts) > len(PAGES)
+    marks = re.compile(r"^(<{7}|\|{7}|>{7}) |^={7}$", re.MULTILINE)
+    found = [str(text) for text in texts if marks.search(text.read_text(encoding="utf-8"))]
+    assert found == []
 
 
 @pytest.mark.skipif(shutil.which("mandoc") is None, reason="needs mandoc")

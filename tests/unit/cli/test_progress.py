@@ -18,6 +18,7 @@ from rich.console import Console
 from lamplighter.cli.context import Context
 from lamplighter.cli.live import Picture
 from lamplighter.cli.progress import Lines, show_progress
+from lamplighter.formats.guest_words import GuestWords, Progress
 from lamplighter.host.clock import LoopClock
 from lamplighter.model.lifecycle import Phase
 from lamplighter.model.outcome import Outcome, Result
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
     from typing import TextIO
 
     from lamplighter.service.progress import Listener
+
+#: What no guest could say that is read as the contract says; and it must not reach a terminal.
+WORDS = GuestWords("0.2.0", progress=Progress("stopping \x1b[2J", 40))
 
 AT = datetime(2025, 3, 1, tzinfo=UTC)
 
@@ -94,6 +98,18 @@ def test_a_guests_bytes_do_not_reach_the_terminal() -> None:
     )
 
 
+def test_lines_tell_what_a_guest_says_and_that_more_time_is_granted() -> None:
+    stream = io.StringIO()
+    lines = Lines(stream, Hands())
+    lines.heard("db", WORDS)
+    lines.heard("db", GuestWords("0.2.0", ready=True))
+    lines.moved(moved("db", Phase.ACKNOWLEDGED, Phase.ACKNOWLEDGED, "30s more granted"))
+    assert stream.getvalue().splitlines() == [
+        "    0.0s  db  says: stopping \\x1b[2J, 40 %",
+        "    0.0s  db  acknowledged: 30s more granted",
+    ]
+
+
 class Gone(io.StringIO):
     """A stream whose reader went away."""
 
@@ -139,6 +155,20 @@ def test_the_picture_has_a_row_a_domain_and_the_counts() -> None:
         "web   waiting",
         "down  90.0 s  1 forced, 1 under way, 1 waiting",
     ]
+
+
+def test_what_a_guest_says_stands_beside_its_phase() -> None:
+    picture = Picture(Hands())
+    picture.began(plan("db"))
+    picture.moved(moved("db", Phase.UP, Phase.ASKED))
+    picture.moved(moved("db", Phase.ASKED, Phase.ACKNOWLEDGED))
+    picture.heard("db", WORDS)
+    picture.heard("other", WORDS)
+    assert drawn(picture)[0] == (
+        "db  acknowledged  0.0 s        of 3 min 00 s stopping \\x1b[2J, 40 %"
+    )
+    picture.moved(moved("db", Phase.ACKNOWLEDGED, Phase.ACKNOWLEDGED, "30s more granted"))
+    assert drawn(picture)[0].endswith("of 3 min 00 s 30s more granted")
 
 
 def test_with_too_many_domains_the_longest_under_way_are_shown() -> None:

@@ -46,3 +46,19 @@ def test_a_short_stop_hurries_the_power_button() -> None:
     policy = Policy(stop_timeout=Setting(9.0))
     assert "pressed after 3s" in when_host_stops(policy, Kind.HVM)
     assert "button" not in when_host_stops(policy, Kind.PVH)
+
+
+@pytest.mark.parametrize(
+    ("extend_max", "budget", "says"),
+    [
+        (0.0, 0.0, "it is destroyed."),
+        (60.0, 0.0, "it is destroyed. An agent in it may ask for up to 1min more."),
+        (60.0, 240.0, "it is destroyed. An agent in it may ask for up to 1min more."),
+        (60.0, 200.0, "more. The whole stop has no more than 3min 20s (stop_budget): what is not"),
+        (0.0, 90.0, "destroyed. The whole stop has no more than 1min 30s (stop_budget): what"),
+    ],
+)
+def test_more_time_and_the_budget(extend_max: float, budget: float, says: str) -> None:
+    told = when_host_stops(Policy(extend_max=Setting(extend_max)), Kind.PV, budget)
+    assert says in told
+    assert ("stop_budget" in told) == ("stop_budget" in says)

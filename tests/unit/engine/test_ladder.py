@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -54,19 +55,33 @@ class Climb:
         destroy: bool = False,
         restarts: bool = False,
         resume: Phase | None = None,
+        latest: float = inf,
     ) -> None:
         self.state, actions = ladder.begin(
-            sighting, policy, 0.0, destroy=destroy, restarts=restarts, resume=resume
+            sighting,
+            policy,
+            0.0,
+            destroy=destroy,
+            restarts=restarts,
+            resume=resume,
+            latest=latest,
         )
         self.actions: list[Action] = list(actions)
 
     def feed(self, *events: Event) -> list[Action]:
-        """Feed events; return the actions of the last one that are no moves."""
+        """Feed events; return the actions of the last one that are no moves.
+
+        Of an asking it is left out what an agent is told of the deadline.
+        """
         actions: Iterable[Action] = ()
         for event in events:
             self.state, actions = ladder.step(self.state, event)
             self.actions.extend(actions)
-        return [action for action in actions if not isinstance(action, Move)]
+        return [
+            Ask(action.domid) if isinstance(action, Ask) else action
+            for action in actions
+            if not isinstance(action, Move)
+        ]
 
     def asked(self, *, able: bool | None = True) -> Climb:
         self.feed(Ready(0.0, self.state.sighting.domid, able), Asked(0.0))
@@ -244,6 +259,12 @@ def test_a_saved_domain_that_is_resumed_in_place_is_asked_again() -> None:
     climb = Climb().asked()
     climb.feed(Seen(2.0, ended(ShutdownReason.SUSPEND)))
     assert climb.feed(Seen(3.0, WEB)) == [Attend(7)]
+
+
+def test_one_that_runs_again_when_its_time_is_up_is_not_asked_any_more() -> None:
+    climb = Climb().asked()
+    climb.feed(Seen(170.0, ended(ShutdownReason.SUSPEND)))
+    assert climb.feed(Seen(180.5, WEB)) == [Destroy(7)]
 
 
 def test_the_toolstacks_record_of_a_power_off_is_believed() -> None:

@@ -69,6 +69,18 @@ def test_a_stop_whose_domain_is_gone_is_told_no_better_than_it_is_known(
     assert (result.outcome, result.good) == (outcome, good)
 
 
+@pytest.mark.parametrize(
+    ("reason", "outcome"),
+    [(ShutdownReason.POWEROFF, Outcome.FORCED), (ShutdownReason.CRASH, Outcome.FAILED)],
+)
+def test_a_guest_that_forced_its_own_end_is_not_called_clean_by_the_next_run(
+    reason: ShutdownReason, outcome: Outcome
+) -> None:
+    forced = left(Phase.ACKNOWLEDGED, detail='forced by the guest: "not off after 150 s"')
+    result = concluded(dead(Direction.DOWN, forced), reason=reason)
+    assert (result.outcome, result.good) == (outcome, False)
+
+
 def test_a_stop_whose_domain_still_runs_has_not_ended_it() -> None:
     result = concluded(dead(Direction.DOWN, left(Phase.FORCING)), seen())
     assert (result.outcome, result.good) == (Outcome.UNKNOWN, False)

@@ -68,6 +68,15 @@ def test_everything_can_be_said() -> None:
     assert (web["start_timeout"].value, web["ack_timeout"].value) == (1.5, 20.0)
 
 
+def test_more_time_and_a_budget_may_be_none() -> None:
+    text = '[host]\nstop_budget = 0\n[defaults]\nextend_max = "0s"\n[domain.db]\nextend_max = 60\n'
+    read = configuration.parse(text, FILE)
+    assert read.host.stop_budget.value == 0.0
+    assert read.defaults["extend_max"].value == 0.0
+    assert read.domains["db"]["extend_max"].value == 60.0
+    assert configuration.parse('[host]\nstop_budget = "5min"', FILE).host.stop_budget.value == 300.0
+
+
 def test_each_setting_knows_its_place() -> None:
     read = configuration.parse(WHOLE, FILE)
     assert str(read.host.definitions.origin) == f"{FILE}:3:1"
@@ -143,6 +152,10 @@ def test_the_name_of_the_folder_is_no_pattern() -> None:
         ('[defaults]\nstop = "shut"\n', 2, 1, '"shutdown", "leave" or "destroy"', "shutdown?"),
         ("[defaults]\nstop = []\n", 2, 1, "not a list", ""),
         ("[defaults]\nstop_timeout = 0\n", 2, 1, "more than 0 seconds, not 0", ""),
+        ('[defaults]\nstop_timeout = "0s"\n', 2, 1, 'more than 0 seconds, not "0s"', ""),
+        ("[defaults]\nextend_max = -1\n", 2, 1, "0 seconds or more, not -1", ""),
+        ("[host]\nstop_budget = true\n", 2, 1, "expected a duration", ""),
+        ("[host]\nextend_max = 9\n", 2, 1, "no key", "extend_max belongs into [defaults]"),
         ("[defaults]\nstop_timeout = -180\n", 2, 1, "more than 0 seconds, not -180", ""),
         ('[defaults]\nstop_timeout = "-3min"\n', 2, 1, '"-3min": expected a duration', ""),
         ('[defaults]\nstop_timeout = "3 parsecs"\n', 2, 1, "no unit 'parsecs'", ""),

@@ -10,7 +10,6 @@ from lamplighter.formats.quantity import (
     format_duration,
     format_size,
     parse_duration,
-    parse_size,
 )
 
 
@@ -81,39 +80,6 @@ def test_durations_are_written(seconds: float, text: str) -> None:
 def test_an_endless_duration_cannot_be_written(seconds: float) -> None:
     with pytest.raises(ValueError, match="finite"):
         format_duration(seconds)
-
-
-@pytest.mark.parametrize(
-    ("text", "size"),
-    [
-        ("0", 0),
-        ("4096", 4096),
-        ("4KiB", 4096),
-        ("4 KiB", 4096),
-        ("1.5MiB", 3 << 19),
-        ("2GiB", 2 << 30),
-        ("1TiB", 1 << 40),
-        ("7B", 7),
-    ],
-)
-def test_sizes_are_read(text: str, size: int) -> None:
-    assert parse_size(text) == size
-
-
-@pytest.mark.parametrize(
-    ("text", "says"),
-    [
-        ("", "expected a size"),
-        ("-1", "expected a size"),
-        ("much", "expected a size"),
-        ("4KB", "no unit 'KB'"),
-        ("4kib", "no unit 'kib'"),
-        ("0.3B", "no whole number of bytes"),
-    ],
-)
-def test_what_is_no_size_is_refused(text: str, says: str) -> None:
-    with pytest.raises(ValueError, match=says):
-        parse_size(text)
 
 
 @pytest.mark.parametrize(

@@ -6,12 +6,14 @@ from datetime import UTC, datetime
 import pytest
 
 from lamplighter.errors import XenStoreUnreachable
+from lamplighter.formats.guest_words import GuestWords, Progress
 from lamplighter.host.clock import LoopClock
 from lamplighter.host.notifier import Notifier
+from lamplighter.model.lifecycle import Phase
 from lamplighter.model.outcome import Outcome, Result
 from lamplighter.model.plan import Direction, Plan, Step, Verb
 from lamplighter.model.policy import Policy
-from lamplighter.model.run import Run
+from lamplighter.model.run import Run, Transition
 from lamplighter.service import unit_status as module
 from lamplighter.service.unit_status import UnitStatus, final_text, unit_status
 from tests import virtual
@@ -54,6 +56,23 @@ def result(name: str, outcome: Outcome = Outcome.CLEAN, *, good: bool = True) ->
 
 def run_of(*results: Result, direction: Direction = Direction.DOWN) -> Run:
     return Run(1, direction, "boot", NOW, NOW, 0, results)
+
+
+def test_it_tells_what_a_guest_does_that_is_waited_for() -> None:
+    status = UnitStatus(Direction.DOWN, active=True)
+    status.began(plan("web", "db"))
+    status.heard("db", GuestWords("0.2.0", progress=Progress("stopping postgresql", 40)))
+    status.heard("other", GuestWords("0.2.0", progress=Progress("stopping")))
+    assert status.text == "stopping: 2 of 2 left: db (stopping postgresql, 40 %), web"
+    acknowledged = Phase.ACKNOWLEDGED
+    told = Transition("db", None, 1, acknowledged, acknowledged, "30s more granted", NOW)
+    status.moved(told)
+    status.moved(told._replace(before=Phase.ASKED, detail="the guest took it"))
+    assert status.text == "stopping: 2 of 2 left: db (30s more granted), web"
+    status.heard("db", GuestWords("0.2.0", progress=Progress("x" * 190)))
+    assert status.text == f"stopping: 2 of 2 left: db ({'x' * 60}...), web"
+    status.settled(result("db"))
+    assert status.text == "stopping: 1 of 2 left: web"
 
 
 def test_it_tells_which_domains_are_left_and_how_all_ended() -> None:

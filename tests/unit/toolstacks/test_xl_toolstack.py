@@ -238,9 +238,12 @@ def test_what_was_never_finished_is_told_from_what_was_left_paused(lab: Lab) -> 
 
 def test_what_is_being_created_is_not_abandoned(lab: Lab) -> None:
     lab.record(0, UUID(int=0))
-    lab.program("read nothing")
+    lab.program("echo begun; read nothing")
     creator = [str(lab.folder / "xl"), "create", "web.cfg"]
-    with subprocess.Popen(creator, stdin=subprocess.PIPE) as process:
+    with subprocess.Popen(creator, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        # For a moment after execve(2) a process has no command line.
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"begun\n"
         assert not abandoned(lab)
         process.communicate()
     assert abandoned(lab)

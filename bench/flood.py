@@ -1,0 +1,164 @@
+"""Nine domains stop beside one that floods its nodes, against the same without a flood.
+
+A process of its own writes 2,000 updates a second of random bytes into the tenth domain's nodes,
+from before the stop until its end. The nine take between one second and ``SLOWEST`` to shut down;
+what they take more in the flood is ours, and the embedded host's: it serves the flood on the same
+processors. The other figure is what the flood makes our client do: the requests about that domain
+that it makes in a second, against a limit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from bench.ratio import Ratio, Skipped
+from lamplighter.formats import configuration as toml
+from lamplighter.host.clock import LoopClock
+from lamplighter.model.plan import Direction
+from lamplighter.service import embedded_host
+from lamplighter.service.host import open_host
+from lamplighter.service.planning import make_plan
+from lamplighter.service.progress import Chorus
+from lamplighter.service.runner import Runner
+from lamplighter.xenstore import paths
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from lamplighter.host.xenstore import XenStore
+    from lamplighter.model.configuration import Configuration
+
+NINE = [f"guest-{number}" for number in range(1, 10)]
+FLOODED = "flooded"
+UPDATES = 2000
+SLOWEST = 5.0
+ROUNDS = 3
+
+#: The most a flooded stop of the nine may take, measured by one without a flood.
+AIM = 1.10
+
+#: Requests a second for the flooded domain: a reading a second looks at eight nodes, and what is
+#: written is tried a bounded number of times.
+LIMIT = 20.0
+
+#: A flood that does not come to this part of its rate is none.
+LEAST = 0.8
+
+CONFIGURATION = f"""\
+[host]
+toolstack = "embedded"
+definitions = ["domains/*.cfg"]
+state = "state"
+run = "run"
+
+[defaults]
+start = "always"
+
+[domain.{FLOODED}]
+stop_timeout = "10s"
+ack_timeout = "3s"
+"""
+
+
+class Stop(NamedTuple):
+    """One stop: how many seconds the nine took, and the requests a second for the tenth."""
+
+    nine: float
+    requests: float
+
+
+def measure() -> Iterator[Ratio]:
+    """Measure both in turns."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        configuration = _write(folder)
+        place = embedded_host.Place(folder, folder / "lamplighter.toml", folder / "run")
+        asyncio.run(embedded_host.start(place, 1.0))
+        try:
+            pairs = [_both(configuration) for _ in range(ROUNDS)]
+        finally:
+            asyncio.run(embedded_host.stop(place))
+    ours, peer = min(wild.nine for wild, _ in pairs), min(calm.nine for _, calm in pairs)
+    yield Ratio("stop of 9 beside a flood, calm", ours, peer, ours / peer, "s", AIM, at_most=True)
+    most = max(wild.requests for wild, _ in pairs)
+    yield Ratio("requests for who floods", most, LIMIT, most / LIMIT, "a second", 1.0, at_most=True)
+
+
+def _both(configuration: Configuration) -> tuple[Stop, Stop]:
+    """One stop beside a flood, and one without."""
+    wild = asyncio.run(_up_and_down(configuration, UPDATES))
+    return wild, asyncio.run(_up_and_down(configuration, 0))
+
+
+async def _up_and_down(configuration: Configuration, updates: int) -> Stop:
+    async with open_host(configuration, writing=True) as host:
+        await Runner(host, Chorus([])).run(await make_plan(host, Direction.UP, ()))
+        plan = await make_plan(host, Direction.DOWN, ())
+        domid = next(s.sighting.domid for s in plan.steps if s.sighting and s.name == FLOODED)
+        with _flood(host.toolstack.xenstore_path, domid, updates):
+            await LoopClock().sleep(1.0)
+            made = _count(host.xenstore, f"{paths.domain(domid)}/")
+            run = await Runner(host, Chorus([])).run(plan)
+    took = {result.name: result for result in run.results}
+    assert all(took[name].outcome.value == "clean" for name in NINE), run.results
+    return Stop(max(took[name].seconds for name in NINE), len(made) / took[FLOODED].seconds)
+
+
+def _count(store: XenStore, prefix: str) -> list[str]:
+    """Return a list that grows with every request about a domain from now on."""
+    made: list[str] = []
+    read, write, rm = store.read, store.write, store.rm
+
+    async def counted_read(path: str, tx: int = 0) -> bytes:
+        made.extend([path] * path.startswith(prefix))
+        return await read(path, tx)
+
+    async def counted_write(path: str, value: bytes, tx: int = 0) -> None:
+        made.extend([path] * path.startswith(prefix))
+        await write(path, value, tx)
+
+    async def counted_rm(path: str, tx: int = 0) -> None:
+        made.extend([path] * path.startswith(prefix))
+        await rm(path, tx)
+
+    store.read, store.write, store.rm = counted_read, counted_write, counted_rm  # type: ignore[method-assign]
+    return made
+
+
+@contextmanager
+def _flood(socket: str, domid: int, updates: int) -> Iterator[None]:
+    """Flood a domain's nodes while the block lasts; with no updates, be there and write nothing."""
+    command = [sys.executable, "-m", "bench.flooder", socket, str(domid), str(updates)]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        if process.stdout.readline() != "ready\n":
+            raise Skipped("the flood did not begin")
+        yield
+        reached, _ = process.communicate(timeout=20)
+    if float(reached or 0) < LEAST * updates:
+        raise Skipped(f"the flood came to {float(reached or 0):.0f} updates a second")
+
+
+def _write(folder: Path) -> Configuration:
+    (folder / "domains").mkdir(mode=0o755)
+    for number, name in enumerate([*NINE, FLOODED]):
+        takes = 1 + (SLOWEST - 1) * number / (len(NINE) - 1)
+        temper = "deaf" if name == FLOODED else "prompt"
+        path = folder / "domains" / f"{name}.cfg"
+        path.write_text(
+            f'name = "{name}"\nmemory = 64\nembedded_guest = "{temper}"\n'
+            f'embedded_boot = "1s"\nembedded_advertises = "yes"\n'
+            f'embedded_shutdown = "{takes * 1000:.0f}ms"\n'
+        )
+        path.chmod(0o644)
+    file = folder / "lamplighter.toml"
+    file.write_text(CONFIGURATION)
+    return toml.parse(CONFIGURATION, str(file))

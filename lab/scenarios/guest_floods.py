@@ -1,0 +1,119 @@
+"""A guest that floods its nodes as fast as it is let delays nobody else by more than a tenth.
+
+Nine guests are stopped beside a quiet tenth, and again while that one floods its own nodes, is
+stopped as well, never powers off, and run and monitor listen. Where that took the nine a tenth
+longer, they are stopped once more, with nobody listening to the flood: so much of it is what it
+takes of XenStore and of two emulated processors, and the rest is what listening costs. How long the
+nine take is what `lamplighter` itself tells.
+
+So that all nine do not need what the flood leaves at the same moment, each takes a time of its own
+to stop. What listening costs where processors are real is in `make bench`.
+"""
+
+from __future__ import annotations
+
+from statistics import mean, median
+from typing import TYPE_CHECKING
+
+from lab import debians
+from lab.debian_guest import SCRIPTS
+from lab.steps import MONITOR
+
+if TYPE_CHECKING:
+    from lab.dom0 import Dom0
+
+DEADLINE = 900.0
+USUALLY = {"trixie"}
+
+NINE = tuple(f"web{number}" for number in range(1, 10))
+#: Updates a second that it tries. XenStore takes what it can of them on two emulated processors: 60
+#: to 500, by the machine. Where the median is less than LEAST there has been no flood.
+RATE, LEAST = 2000, 20
+#: How much longer the nine may take, as a part; and how much of that may be the listening's, where
+#: a slow emulator lets the flood alone take more.
+ALLOWED, LISTENING = 0.10, 0.05
+#: How long the first needs to power off, and each after it so much longer; and how long the host
+#: waits for the one that never does.
+TAKES, LONGER, STUCK = 16, 3, 45
+TELLS = " updates/s"
+UNIT = f"""\
+[Unit]
+DefaultDependencies=no
+[Service]
+ExecStart=/usr/bin/python3 -u /usr/local/bin/flood {RATE}
+StandardOutput=file:/dev/console
+[Install]
+WantedBy=sysinit.target
+"""
+CONFIGURATION = f"""
+[defaults]
+start = "always"
+[domain.rogue]
+stop_timeout = "{STUCK}s"
+extend_max = "20s"
+"""
+
+
+def run(host: Dom0) -> None:
+    files = {
+        "usr/local/bin/flood": (SCRIPTS / "flood.py").read_text(),
+        "etc/systemd/system/flood.service": UNIT,
+        # It stays when it is asked to go.
+        "usr/sbin/poweroff": "#!/bin/sh\n",
+    }
+    debians.make(host, {"rogue": files}, agent=False)
+    debians.define(host, "rogue")
+    for number, name in enumerate(NINE):
+        host.define(name, "slow", seconds=TAKES + number * LONGER)
+    host.configure(CONFIGURATION)
+    host.run(f"systemctl start {MONITOR}")
+
+    _up(host)
+    host.wait_console("rogue", "up, quiet")
+    quiet = _stopped(host, "quiet", *NINE)
+
+    _up(host)
+    _flood(host)
+    heard = _stopped(host, "flooded, heard", *NINE, "rogue")
+    rates = _rates(host)
+    print(f"  updates a second, heard: {rates[0]} to {rates[-1]}, median {median(rates):.0f}")
+    print(f"  {heard / quiet - 1:+.1%}")
+    assert median(rates) >= LEAST, rates
+
+    limit = quiet * (1 + ALLOWED)
+    if heard > limit:
+        host.run(f"systemctl stop {MONITOR}")
+        _up(host)
+        _flood(host)
+        unheard = _stopped(host, "flooded, unheard", *NINE)
+        limit = max(limit, unheard * (1 + LISTENING))
+    assert heard <= limit, (quiet, heard, limit)
+
+
+def _flood(host: Dom0) -> None:
+    before = host.console("rogue").count(TELLS)
+    host.run(f"xenstore-write /local/domain/{host.domids()['rogue']}/data/flood 1")
+    host.wait_console("rogue", TELLS, lines=before + 1)
+
+
+def _rates(host: Dom0) -> list[int]:
+    """Return how many updates a second XenStore took of the flood, in order."""
+    told = host.console("rogue").splitlines()
+    return sorted(int(line.split()[-2]) for line in told if line.endswith(TELLS))
+
+
+def _up(host: Dom0) -> None:
+    debians.all_up(host)
+    host.wait_up(*NINE)
+
+
+def _stopped(host: Dom0, beside: str, *names: str) -> float:
+    """Stop these; return the mean of the nine's seconds."""
+    down = host.lamplighter("down", *names, timeout=200)
+    told = [down.domains[name] for name in NINE]
+    assert {one["outcome"] for one in told} == {"clean"}, str(down)
+    if "rogue" in names:
+        assert down.domains["rogue"]["outcome"] == "forced", str(down)
+    seconds = sorted(one["seconds"] for one in told)
+    print(f"  {beside}: {seconds[0]:.1f} to {seconds[-1]:.1f} s, mean {mean(seconds):.2f} s")
+    return float(mean(seconds))

@@ -1,0 +1,229 @@
+"""lamplighter-agent in a simulated guest: the agent's own decisions, and simulated hands.
+
+``guest/handshake`` decides as it does in a real guest. What it reads and writes is the embedded
+store, with the guest's rights; its scripts are one that takes a time and says how far it is; and
+the guard, whose moment cannot be missed, ends the simulated machine. As in a real guest, an
+acknowledgement is a transaction that meets the kernel's own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+from collections import deque
+from typing import TYPE_CHECKING, Protocol
+
+from lamplighter.errors import StoreConflict, XenStoreError
+from lamplighter.formats import guest_words
+from lamplighter.guest import events, handshake
+from lamplighter.xenstore.paths import WORDS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from lamplighter.embedded.character import Character
+    from lamplighter.embedded.store import Session
+    from lamplighter.model.clock import Clock
+
+REQUEST = "control/shutdown"
+
+#: The version that a simulated agent says that it is of.
+VERSION = "0-embedded"
+
+#: Host seconds from the guard's last word until the power goes.
+LAST_WORD = 2.0
+
+#: So often a script says how far it is.
+STEPS = 4
+
+
+class System(Protocol):
+    """The guest that the agent runs in."""
+
+    @property
+    def shutting_down(self) -> str | None:
+        """What the kernel has started to shut the system down."""
+
+    def shut_down(self, request: str) -> None:
+        """Begin the system's own shutdown."""
+
+    def release(self) -> None:
+        """Let the system's own shutdown go on."""
+
+    def cut(self, request: str) -> None:
+        """End the machine at once."""
+
+
+class GuestAgent:
+    """The agent of one incarnation."""
+
+    def __init__(
+        self,
+        character: Character,
+        connect: Callable[[Callable[[str, bytes], None]], Session],
+        clock: Clock,
+        system: System,
+    ) -> None:
+        """``connect`` opens a session of the domain."""
+        self._character = character
+        self._clock = clock
+        self._system = system
+        self._session = connect(self._stir)
+        self._stirred: dict[bytes, None] = {}
+        self._events: deque[events.Event] = deque()
+        self._come = asyncio.Event()
+        self._runs = False
+        self._state = handshake.State(events.Settings(deadline=character.deadline))
+        self._force: tuple[str, float] | None = None
+        self._script: tuple[events.Script, float] | None = None  # what is running, and since when
+        self._steps = 0
+        self._cuts_at = math.inf  # the guard has said its last word
+
+    def tell(self, request: str) -> bool:
+        """Init says that the system shuts down; True: ``System.release`` will be called."""
+        if not self._runs:
+            return False
+        self._events.append(events.Told(self._clock.monotonic(), request))
+        self._come.set()
+        return True
+
+    async def run(self) -> None:
+        """Do the agent's work for as long as the task lives."""
+        self._runs = True
+        for path, token in ((REQUEST, b"request"), (f"{WORDS}/asked", b"request")):
+            self._session.watch(path, token)
+        self._session.watch(f"{WORDS}/answer", b"answer")
+        self._say("version", guest_words.encode_version(VERSION))
+        self._say("ready", guest_words.encode_ready(ready=True))
+        while True:
+            await self._wait()
+            self._take_stirred()
+            self._keep_time()
+            while self._events:
+                self._state, actions = handshake.step(self._state, self._events.popleft())
+                for action in actions:
+                    await self._act(action)
+
+    # --- what it hears ---
+
+    def _stir(self, _path: str, token: bytes) -> None:
+        self._stirred[token] = None
+        self._come.set()
+
+    def _take_stirred(self) -> None:
+        now, stirred = self._clock.monotonic(), tuple(self._stirred)
+        self._stirred.clear()
+        if b"request" in stirred:
+            asked = guest_words.parse_asked(self._read(f"{WORDS}/asked"))
+            self._events.append(events.Heard(now, self._read(REQUEST), asked))
+        if b"answer" in stirred:
+            answer = guest_words.parse_answer(self._read(f"{WORDS}/answer"))
+            if answer is not None:
+                self._events.append(events.Answered(now, answer))
+
+    async def _wait(self) -> None:
+        force = self._force[1] if self._force is not None else math.inf
+        until = min(self._state.wake, self._next_step(), force, self._cuts_at)
+        pause = None if math.isinf(until) else max(0.0, until - self._clock.monotonic())
+        with contextlib.suppress(TimeoutError):
+            async with self._clock.timeout(pause):
+                await self._come.wait()
+        self._come.clear()
+
+    def _keep_time(self) -> None:
+        now = self._clock.monotonic()
+        if self._force is not None and now >= self._force[1]:
+            self._last_word(now, self._force[0])
+        if now >= self._cuts_at:
+            self._system.cut(self._state.going)
+        if self._script is not None and now >= self._next_step():
+            self._script_goes_on(now)
+        if now >= self._state.wake:
+            self._events.append(events.Tick(now))
+
+    # --- what it does ---
+
+    async def _act(self, action: events.Action) -> None:
+        now = self._clock.monotonic()
+        if isinstance(action, events.Acknowledge):
+            ours = await self._acknowledge(action.request.encode())
+            self._events.append(events.Acknowledged(self._clock.monotonic(), ours))
+        elif isinstance(action, events.Look):
+            self._events.append(events.Looked(now, self._system.shutting_down))
+        elif isinstance(action, events.FindScripts):
+            found = (events.Script("10-script", 60.0),) if self._character.script else ()
+            self._events.append(events.Found(now, found))
+        elif isinstance(action, events.Run):
+            self._script, self._steps = (action.script, now), 0
+            if self._character.more:
+                more = guest_words.More("1", round(self._character.more), "it has much to write")
+                self._say("more", guest_words.encode_more(more))
+        elif isinstance(action, events.Kill):
+            self._script = None
+            self._events.append(events.Ended(now, action.script.name, "killed"))
+        else:
+            self._act_on_the_system(action)
+
+    def _act_on_the_system(self, action: events.Action) -> None:
+        if isinstance(action, events.Say):
+            self._say("progress", guest_words.encode_progress(action.text, action.percent))
+        elif isinstance(action, events.Release):
+            self._system.release()
+        elif isinstance(action, events.ShutDown):
+            self._system.shut_down(action.request)
+        elif isinstance(action, events.Arm) and math.isinf(self._cuts_at):
+            self._force = (action.request, action.at)
+
+    async def _acknowledge(self, word: bytes) -> bool:
+        """Clear the request if it still is this word; the kernel may do so at the same time."""
+        while True:
+            tx = self._session.start()
+            try:
+                stands = self._session.read(REQUEST, tx) == word
+                await self._clock.sleep(0)
+                if stands:
+                    self._session.write(REQUEST, b"", tx)
+                    await self._clock.sleep(0)
+                self._session.end(tx, commit=stands)
+            except StoreConflict:
+                continue
+            except XenStoreError:
+                self._session.end(tx, commit=False)
+                return False
+            return stands
+
+    # --- its script and its guard ---
+
+    def _next_step(self) -> float:
+        if self._script is None:
+            return math.inf
+        return self._script[1] + self._character.script * (self._steps + 1) / STEPS
+
+    def _script_goes_on(self, now: float) -> None:
+        assert self._script is not None
+        script, _ = self._script
+        self._steps += 1
+        percent = 100 * self._steps // STEPS
+        self._say("progress", guest_words.encode_progress("stopping the database", percent))
+        if self._steps == STEPS:
+            self._script = None
+            self._events.append(events.Ended(now, script.name))
+
+    def _last_word(self, now: float, request: str) -> None:
+        forced = guest_words.Forced(request, "its shutdown did not end in time")
+        self._say("forced", guest_words.encode_forced(forced))
+        self._force, self._script = None, None
+        self._cuts_at = now + LAST_WORD
+
+    # --- the store ---
+
+    def _read(self, path: str) -> bytes:
+        try:
+            return self._session.read(path)
+        except XenStoreError:
+            return b""
+
+    def _say(self, name: str, value: bytes) -> None:
+        with contextlib.suppress(XenStoreError):
+            self._session.write(f"{WORDS}/{name}", value)

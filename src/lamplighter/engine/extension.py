@@ -1,0 +1,107 @@
+"""A guest's words during its stop, and its requests for more time.
+
+The newest words of an incarnation are kept, whatever the phase: the verdict wants them. What the
+guest said last of its progress, and that it forces its own end, stay said when the nodes are gone,
+because they go with the domain.
+
+A request is granted whole if it fits into what is left of ``extend_max`` and of the host's
+budget, and refused otherwise, with a reason that says how much is left. So the sum of all grants
+is never more than ``extend_max``, and no deadline is ever later than ``latest``. Each request is
+answered once, by whichever run, and no two within ``patience.ANSWER_PAUSE``. What is asked while
+no answer can be given (before the guest is asked, or while a request is taken back) is answered
+when one can; what is asked by a guest that forces its own end, never.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from lamplighter.engine import patience
+from lamplighter.engine.events import Action, Move
+from lamplighter.engine.events import Answer as Say
+from lamplighter.engine.standing import EXTENDABLE
+from lamplighter.engine.verdict import by_the_guest
+from lamplighter.formats.guest_words import Answer, quoted
+from lamplighter.formats.quantity import format_duration
+from lamplighter.model.lifecycle import Phase
+
+if TYPE_CHECKING:
+    from lamplighter.engine.standing import Ladder
+    from lamplighter.formats.guest_words import GuestWords, More
+
+    Stepped = tuple[Ladder, tuple[Action, ...]]
+
+#: So many answers of one stop are put on record: the others are given and forgotten.
+ANSWERS_ON_RECORD = 20
+
+
+def heard(ladder: Ladder, words: GuestWords, now: float, before_us: str = "") -> Stepped:
+    """Take in what the guest says; ``before_us``: the id of what a run before has answered."""
+    before = ladder.words
+    if before is None:
+        ladder = replace(ladder, answered=before_us)
+    else:
+        progress, forced = words.progress or before.progress, words.forced or before.forced
+        words = words._replace(progress=progress, forced=forced)
+    ladder = replace(ladder, words=words)
+    answered, answer = consider(ladder, now)
+    if words.forced is None or (before is not None and before.forced is not None):
+        return answered, answer
+    if ladder.phase is Phase.FORCING:  # what the record says of our own force is the last word
+        return answered, answer
+    return answered, (Move(ladder.phase, by_the_guest(words.forced)), *answer)
+
+
+def consider(ladder: Ladder, now: float) -> Stepped:
+    """Answer a request for more time that stands, if it is time to."""
+    more = ladder.pending
+    if more is None or ladder.phase not in EXTENDABLE:
+        return ladder, ()
+    if now < ladder.answer_at or now >= ladder.deadline:
+        return ladder, ()
+    ladder = replace(
+        ladder,
+        answered=more.id,
+        answer_at=now + patience.ANSWER_PAUSE,
+        answers=ladder.answers + 1,
+    )
+    why_not = _why_not(ladder, more, now)
+    return _refuse(ladder, more, why_not) if why_not else _grant(ladder, more, now)
+
+
+def _grant(ladder: Ladder, more: More, now: float) -> Stepped:
+    ladder = replace(ladder, granted=ladder.granted + more.seconds)
+    left = int(ladder.deadline - now)
+    detail = f"{format_duration(more.seconds)} more granted, {format_duration(left)} are left"
+    say = Say(ladder.sighting.domid, Answer(more.id, left))
+    return ladder, (*_on_record(ladder, f"{detail}{_said(more)}"), say)
+
+
+def _refuse(ladder: Ladder, more: More, why: str) -> Stepped:
+    say = Say(ladder.sighting.domid, Answer(more.id, None, why))
+    detail = f"{format_duration(more.seconds)} more refused, {why}{_said(more)}"
+    return ladder, (*_on_record(ladder, detail), say)
+
+
+def _on_record(ladder: Ladder, detail: str) -> tuple[Action, ...]:
+    return (Move(ladder.phase, detail),) if ladder.answers <= ANSWERS_ON_RECORD else ()
+
+
+def _why_not(ladder: Ladder, more: More, now: float) -> str:
+    """Why a request does not fit; empty when it does."""
+    if not ladder.extend_max:
+        return "this host grants no more time: extend_max is not set for it"
+    left = ladder.extend_max - ladder.granted
+    if more.seconds > left:
+        limit = f"extend_max is {ladder.extend_max:g} s and"
+        if left < 1:
+            return f"{limit} all of it has been granted"
+        return f"{limit} {left:g} s of it are left: ask for no more than that"
+    if ladder.own_deadline + more.seconds > ladder.latest:
+        return f"the host's stop_budget ends in {ladder.latest - now:.0f} s"
+    return ""
+
+
+def _said(more: More) -> str:
+    return f"; it says {quoted(more.why)}" if more.why else ""

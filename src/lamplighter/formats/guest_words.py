@@ -1,0 +1,250 @@
+"""What an agent in a guest and the host say to each other, as it stands in XenStore.
+
+Below the guest's own ``data/lamplighter``, one line of UTF-8 text a node. The guest writes
+
+    version     1 0.2.0                      the protocol's number and the agent's version
+    ready       1                            or why it is not: 0 10-database: exit status 1
+    progress    40 stopping postgresql       percent, or -, and what it does
+    more        k3 60 rolling back           an id, so many seconds more, and why
+    forced      poweroff not off after 150 s it forces its own end now, and why
+
+and the host, in a guest that has said its version,
+
+    asked       poweroff 180                 the request, and in how many seconds the host destroys
+    answer      k3 granted 210               so many seconds are left now
+                k3 refused 30 s are left...  why not
+
+Each side takes the other's words for what they are: bytes that anybody may have written. A value
+of more than ``VALUE_MAX`` bytes, of other forms or with characters that do not print is nobody's
+word: parsers answer with None. The agent ships this module; it must run on Python 3.9.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+#: The number of this protocol: the first word of ``version``.
+PROTOCOL = 1
+
+#: The most bytes of a value that are looked at; what is longer is nobody's word.
+VALUE_MAX = 200
+
+#: Nobody is granted, or told, more than a day.
+SECONDS_MAX = 86400
+
+#: The nodes that the guest writes, below ``data/lamplighter``.
+GUEST_NODES = ("version", "ready", "progress", "more", "forced")
+
+#: What a host asks a guest, and how a guest may force its own end.
+REQUESTS = ("poweroff", "reboot", "halt")
+
+_VERSION = re.compile(r"([0-9]{1,3}) ([A-Za-z0-9][A-Za-z0-9.+~-]{0,31})")
+_READY = re.compile(r"([01])(?: (.+))?")
+_PROGRESS = re.compile(r"([0-9]{1,3}|-) (.+)")
+_MORE = re.compile(r"([A-Za-z0-9]{1,16}) ([0-9]{1,5})(?: (.+))?")
+_FORCED = re.compile(r"(poweroff|reboot|halt)(?: (.+))?")
+_ASKED = re.compile(r"(poweroff|reboot|halt) ([0-9]{1,5})")
+_ANSWER = re.compile(r"([A-Za-z0-9]{1,16}) (?:granted ([0-9]{1,5})|refused (.+))")
+
+
+class Progress(NamedTuple):
+    """How far a guest's shutdown has come, in its own words; ``percent`` is None if unsaid."""
+
+    text: str
+    percent: int | None = None
+
+    def __str__(self) -> str:
+        return self.text if self.percent is None else f"{self.text}, {self.percent} %"
+
+
+class More(NamedTuple):
+    """A guest asks for so many seconds more. Another ``id`` is another request."""
+
+    id: str
+    seconds: int
+    why: str = ""
+
+
+class Forced(NamedTuple):
+    """A guest says that it forces its own end: a ``poweroff``, ``reboot`` or ``halt``."""
+
+    request: str
+    why: str = ""
+
+
+class Asked(NamedTuple):
+    """What the host has asked, and in how many seconds it will destroy the guest."""
+
+    request: str
+    seconds: int
+
+
+class Answer(NamedTuple):
+    """The host's answer to a request for more time.
+
+    ``left`` is how many seconds the guest has now; None: it was refused, and ``why`` says so.
+    """
+
+    id: str
+    left: int | None
+    why: str = ""
+
+
+class GuestWords(NamedTuple):
+    """All that a guest with an agent says.
+
+    ``ready`` is None when it has not said; ``waits_for`` is why it is not ready. ``garbled``
+    names the nodes that hold what is nobody's word.
+    """
+
+    version: str
+    ready: bool | None = None
+    waits_for: str = ""
+    progress: Progress | None = None
+    more: More | None = None
+    forced: Forced | None = None
+    garbled: tuple[str, ...] = ()
+
+
+# --- what the host reads -----------------------------------------------------------------------
+
+
+def read_words(values: Mapping[str, bytes | None]) -> GuestWords | None:
+    """Return what a guest says, from the values of ``GUEST_NODES``; None: it has no agent.
+
+    A guest whose ``version`` is garbled has none: nothing else it wrote is looked at.
+    """
+    version = parse_version(values.get("version"))
+    if version is None:
+        return None
+    ready, progress = parse_ready(values.get("ready")), parse_progress(values.get("progress"))
+    more, forced = parse_more(values.get("more")), parse_forced(values.get("forced"))
+    told = {"ready": ready, "progress": progress, "more": more, "forced": forced}
+    garbled = tuple(name for name, word in told.items() if values.get(name) and word is None)
+    is_ready, waits_for = ready if ready is not None else (None, "")
+    return GuestWords(version, is_ready, waits_for, progress, more, forced, garbled)
+
+
+def parse_version(value: bytes | None) -> str | None:
+    """Return the version of an agent that speaks this protocol, or None."""
+    match = _match(_VERSION, value)
+    return match[2] if match is not None and int(match[1]) == PROTOCOL else None
+
+
+def parse_ready(value: bytes | None) -> tuple[bool, str] | None:
+    """Return whether the guest is ready and what it waits for, or None."""
+    match = _match(_READY, value)
+    return (match[1] == "1", match[2] or "") if match is not None else None
+
+
+def parse_progress(value: bytes | None) -> Progress | None:
+    """Return how far the guest has come, or None."""
+    match = _match(_PROGRESS, value)
+    if match is None:
+        return None
+    if match[1] == "-":
+        return Progress(match[2])
+    percent = int(match[1])
+    return Progress(match[2], percent) if percent <= 100 else None
+
+
+def parse_more(value: bytes | None) -> More | None:
+    """Return a request for more time, or None."""
+    match = _match(_MORE, value)
+    if match is None or not 1 <= int(match[2]) <= SECONDS_MAX:
+        return None
+    return More(match[1], int(match[2]), match[3] or "")
+
+
+def parse_forced(value: bytes | None) -> Forced | None:
+    """Return that the guest forces its own end, or None."""
+    match = _match(_FORCED, value)
+    return Forced(match[1], match[2] or "") if match is not None else None
+
+
+def quoted(text: str) -> str:
+    """Return a guest's text for a sentence of the host's, in quotes that only the host can end."""
+    return '"{}"'.format(text.replace('"', "'"))
+
+
+# --- what the guest reads ----------------------------------------------------------------------
+
+
+def parse_asked(value: bytes | None) -> Asked | None:
+    """Return what the host has asked, or None."""
+    match = _match(_ASKED, value)
+    return Asked(match[1], int(match[2])) if match is not None else None
+
+
+def parse_answer(value: bytes | None) -> Answer | None:
+    """Return the host's answer, or None."""
+    match = _match(_ANSWER, value)
+    if match is None:
+        return None
+    return Answer(match[1], int(match[2]) if match[2] else None, match[3] or "")
+
+
+# --- what each writes --------------------------------------------------------------------------
+
+
+def encode_version(version: str) -> bytes:
+    """Write ``version``."""
+    return f"{PROTOCOL} {version}".encode("ascii")
+
+
+def encode_ready(*, ready: bool, waits_for: str = "") -> bytes:
+    """Write ``ready``."""
+    return b"1" if ready else _line("0", waits_for)
+
+
+def encode_progress(text: str, percent: int | None = None) -> bytes:
+    """Write ``progress``; a percentage is kept between 0 and 100."""
+    said = "-" if percent is None else str(min(100, max(0, percent)))
+    return _line(said, text.strip() or "...")
+
+
+def encode_more(more: More) -> bytes:
+    """Write ``more``."""
+    return _line(f"{more.id} {more.seconds}", more.why)
+
+
+def encode_forced(forced: Forced) -> bytes:
+    """Write ``forced``."""
+    return _line(forced.request, forced.why)
+
+
+def encode_asked(asked: Asked) -> bytes:
+    """Write ``asked``."""
+    return f"{asked.request} {_seconds(asked.seconds)}".encode("ascii")
+
+
+def encode_answer(answer: Answer) -> bytes:
+    """Write ``answer``."""
+    if answer.left is not None:
+        return f"{answer.id} granted {_seconds(answer.left)}".encode("ascii")
+    return _line(f"{answer.id} refused", answer.why.strip() or "no reason was given")
+
+
+def _seconds(seconds: int) -> int:
+    return min(SECONDS_MAX, max(0, seconds))
+
+
+def _line(first: str, text: str) -> bytes:
+    """One printable line, cut where it would be too long; a character cut in two is left out."""
+    told = "".join(c if c.isprintable() else "?" for c in text).strip()
+    line = f"{first} {told}" if told else first
+    return line.encode("utf-8", "replace")[:VALUE_MAX].decode("utf-8", "ignore").strip().encode()
+
+
+def _match(form: re.Pattern[str], value: bytes | None) -> re.Match[str] | None:
+    if not value or len(value) > VALUE_MAX:
+        return None
+    try:
+        text = value.decode("utf-8")
+    except UnicodeDecodeError:
+        return None
+    return form.fullmatch(text) if text.isprintable() else None

@@ -1,0 +1,14 @@
+"""``lamplighter-agent``, and ``python -m lamplighter.guest`` where the package is installed.
+
+Any Python reads this file, so that one that is too old says so.
+"""
+
+import sys
+from importlib import import_module
+
+HERE = tuple(sys.version_info[:2])
+
+if HERE < (3, 9):
+    told = "lamplighter-agent: it needs Python 3.9 or later; %s is %d.%d"
+    sys.exit(told % (sys.executable, HERE[0], HERE[1]))
+sys.exit(import_module("lamplighter.guest.main").main(sys.argv[1:]))

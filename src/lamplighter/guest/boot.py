@@ -1,0 +1,153 @@
+"""The guest's way to being ready, carried out: boot's end awaited, the checks run.
+
+systemd says itself when it has booted: a ``systemctl is-system-running --wait`` ends then, and
+nobody has to look again and again. Where that is not understood (before systemd 240) it is asked
+every five seconds while the boot lasts. Other inits start the agent last.
+"""
+
+from __future__ import annotations
+
+import os
+from math import inf
+from typing import TYPE_CHECKING
+
+from lamplighter.guest.children import problem_of, surroundings
+from lamplighter.guest.ready import Readiness
+from lamplighter.guest.running import owners
+from lamplighter.guest.scripts import find_programs
+from lamplighter.guest.systemd import systemd_runs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from lamplighter.guest.children import Children
+    from lamplighter.guest.log import Log
+    from lamplighter.guest.places import Places
+    from lamplighter.guest.scripts import Program
+
+ASK = ("systemctl", "is-system-running")
+STILL = ("", "initializing", "starting")
+
+#: Seconds from one question to the next where systemd cannot be waited for.
+PAUSE = 5.0
+
+
+class Boot:
+    """Tells the daemon by ``tell(ready, waits_for)`` how far it is."""
+
+    def __init__(
+        self,
+        places: Places,
+        deadline: float,
+        children: Children,
+        log: Log,
+        tell: Callable[[bool, str], None],
+    ) -> None:
+        self._folder = places.checks
+        self._deadline = deadline
+        self._children = children
+        self._log = log
+        self._tell = tell
+        self._told: tuple[bool, str] | None = None
+        self._readiness = Readiness()
+        self._check = 0
+        self._asking = 0
+        self._answer = -1
+        self._ask_again = inf
+        self._over = False
+
+    @property
+    def wake(self) -> float:
+        """When ``tick`` is wanted."""
+        return min(self._readiness.wake, self._readiness.overdue, self._ask_again)
+
+    def begin(self, now: float) -> None:
+        """Say that it boots, and wait for its end."""
+        self._say()
+        if systemd_runs():
+            self._ask(now, "--wait")
+        else:
+            self._booted(now)
+
+    def tick(self, now: float) -> None:
+        """Do what is due."""
+        if now >= self._ask_again:
+            self._ask_again = inf
+            self._ask(now)
+        if now >= self._readiness.overdue:
+            self._readiness.overdue = inf
+            self._children.end(self._check, now)
+        self._run(self._readiness.tick(now), now)
+
+    def ended(self, pid: int, code: int, now: float) -> bool:
+        """Say whether this process was one of its own, and go on."""
+        if pid == self._asking:
+            self._asking = 0
+            self._heard(now)
+        elif pid == self._check:
+            self._check = 0
+            self._run(self._readiness.ended(problem_of(code), now), now)
+        else:
+            return False
+        return True
+
+    def give_up(self, now: float) -> None:
+        """The system goes."""
+        self._readiness.give_up()
+        self._over, self._ask_again = True, inf
+        for pid in (self._asking, self._check):
+            if pid:
+                self._children.end(pid, now)
+        self._say()
+
+    # --- booting ---
+
+    def _ask(self, now: float, *options: str) -> None:
+        ours, theirs = os.pipe()
+        try:
+            self._asking = self._children.start([*ASK, *options], os.environ, theirs)
+            self._answer = ours
+        except OSError as error:
+            self._log.warn(f"systemctl cannot be started: {error.strerror}")
+            os.close(ours)
+            self._booted(now)
+        finally:
+            os.close(theirs)
+
+    def _heard(self, now: float) -> None:
+        os.set_blocking(self._answer, False)
+        try:
+            word = os.read(self._answer, 256).decode("ascii", "replace").strip()
+        except BlockingIOError:
+            word = ""
+        os.close(self._answer)
+        if self._over:
+            return
+        if word in STILL:
+            self._ask_again = now + PAUSE
+        else:
+            self._log.note(f"the system has booted: {word}")
+            self._booted(now)
+
+    def _booted(self, now: float) -> None:
+        checks, problems = find_programs(self._folder, self._deadline, owners())
+        for problem in problems:
+            self._log.warn(problem)
+        self._run(self._readiness.booted(checks, now), now)
+
+    # --- checking ---
+
+    def _run(self, check: Program | None, now: float) -> None:
+        while check is not None:
+            try:
+                self._check = self._children.start([check.path], surroundings())
+                break
+            except OSError as error:
+                check = self._readiness.ended(f"it cannot be started: {error.strerror}", now)
+        self._say()
+
+    def _say(self) -> None:
+        told = (self._readiness.ready, self._readiness.waits_for)
+        if told != self._told:
+            self._told = told
+            self._tell(*told)

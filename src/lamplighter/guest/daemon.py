@@ -1,0 +1,318 @@
+"""The daemon: hears what happens, has ``handshake`` decide, does it. It sleeps in one poll(2).
+
+    xenbus       watches on control/shutdown, and the host's asked and answer
+    the hotline  init's hook: the system is on its way to ...
+    signals      a child has ended; SIGTERM: leave at once, and leave guard and scripts alone
+
+Nothing wakes it up while nothing happens. When XenStore is lost it is opened anew, after pauses
+that grow to five seconds; until then the rest goes on: a shutdown does not need the host.
+
+A request is noted in a file before it is acknowledged, and there it stands until the system's
+shutdown has been begun: an agent that was killed in between is followed by one that goes on.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+from collections import deque
+from math import inf
+from typing import TYPE_CHECKING
+
+from lamplighter import __version__
+from lamplighter.errors import XenStoreError, XenStoreUnreachable
+from lamplighter.formats.guest_words import (
+    encode_progress,
+    encode_ready,
+    encode_version,
+    parse_answer,
+    parse_asked,
+)
+from lamplighter.guest.boot import Boot
+from lamplighter.guest.children import Children
+from lamplighter.guest.clock import milliseconds, now
+from lamplighter.guest.events import (
+    Acknowledge,
+    Acknowledged,
+    Action,
+    Answered,
+    Arm,
+    Ended,
+    Event,
+    FindScripts,
+    Found,
+    Heard,
+    Kill,
+    Look,
+    Looked,
+    Record,
+    Release,
+    Run,
+    Say,
+    ShutDown,
+    Tick,
+    Told,
+)
+from lamplighter.guest.evidence import find_request
+from lamplighter.guest.guard import Guard, Order
+from lamplighter.guest.handshake import State, step
+from lamplighter.guest.notebook import Notebook
+from lamplighter.guest.running import Scripts
+from lamplighter.guest.systemd import notify
+from lamplighter.guest.taking import Taking
+from lamplighter.guest.words import Words, node
+from lamplighter.guest.xenbus import Bus, remembered
+
+if TYPE_CHECKING:
+    from lamplighter.guest.hotline import Hotline
+    from lamplighter.guest.log import Log
+    from lamplighter.guest.places import Places
+    from lamplighter.guest.power import Power
+    from lamplighter.guest.settings import Choices
+
+#: The request's node, and what the host says.
+SHUTDOWN = "control/shutdown"
+ASKED, ANSWER = node("asked"), node("answer")
+
+#: Seconds until XenStore is opened again: the first time, and at most.
+FIRST_PAUSE, LAST_PAUSE = 0.1, 5.0
+
+#: What ends it.
+LEAVE = (signal.SIGTERM, signal.SIGINT)
+
+
+class Daemon:
+    """The agent while it runs."""
+
+    def __init__(
+        self, places: Places, choices: Choices, power: Power, hotline: Hotline, log: Log
+    ) -> None:
+        self._places = places
+        self._power = power
+        self._hotline = hotline
+        self._log = log
+        self._taking = Taking(Notebook(places.taken, places.proc, log))
+        request, took = self._taking.find()
+        self._state = State(choices.settings, taking=request, took=took)
+        self._events: deque[Event] = deque()
+        self._children = Children()
+        self._scripts = Scripts(places, choices.script_deadline, self._children, log)
+        self._words = Words(encode_version(__version__), log)
+        self._boot = Boot(places, choices.check_deadline, self._children, log, self._tell_ready)
+        self._guard = Guard(places.orders, places.xenstore, power, log)
+        self._bus: Bus | None = None
+        self._reopen = -inf
+        self._pause = FIRST_PAUSE
+        self._answered = b""
+        self._first = True
+
+    def run(self) -> int:
+        """Run until told to leave; return the exit status."""
+        ours, theirs = os.pipe()
+        os.set_blocking(ours, False)
+        os.set_blocking(theirs, False)
+        for number in (*LEAVE, signal.SIGCHLD):
+            signal.signal(number, _ignore)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        signal.set_wakeup_fd(theirs, warn_on_full_buffer=False)
+        self._open()
+        self._boot.begin(now())
+        notify(os.environ, ready=True)
+        self._settle()
+        while True:
+            stirred = self._sleep(ours)
+            if ours in stirred and self._signalled(ours):
+                return 0
+            self._attend(stirred)
+            self._settle()
+
+    # --- what is heard ---
+
+    def _sleep(self, signals: int) -> set[int]:
+        poll = select.poll()
+        for descriptor in (signals, *self._hotline.descriptors()):
+            poll.register(descriptor, select.POLLIN)
+        if self._bus is not None:
+            poll.register(self._bus.fileno(), select.POLLIN)
+        scripts = min(self._children.wake, self._scripts.look_again)
+        wake = min(self._state.wake, self._boot.wake, scripts)
+        stirred: set[int] = set()
+        if self._bus is None:
+            wake = min(wake, self._reopen)
+        elif self._bus.kept:
+            wake = -inf
+            stirred = {self._bus.fileno()}
+        return stirred | {found for found, _ in poll.poll(milliseconds(wake - now()))}
+
+    def _signalled(self, signals: int) -> bool:
+        """Take the signals that came; say whether one of them is to leave."""
+        return any(number in LEAVE for number in os.read(signals, 4096))
+
+    def _attend(self, stirred: set[int]) -> None:
+        """Take in what happened."""
+        moment = now()
+        for pid, code in self._children.reap():
+            self._child_ended(pid, code, moment)
+        self._events.extend(Ended(moment, *script) for script in self._scripts.gone())
+        self._children.kill_overdue(moment)
+        self._boot.tick(moment)
+        for descriptor in set(self._hotline.descriptors()) & stirred:
+            if (request := self._hotline.hear(descriptor)) is not None:
+                self._events.append(Told(moment, request))
+        if self._bus is not None and self._bus.fileno() in stirred:
+            self._listen()
+        if self._bus is None and moment >= self._reopen:
+            self._open()
+        if moment >= self._state.wake:
+            self._events.append(Tick(moment))
+
+    def _child_ended(self, pid: int, code: int, moment: float) -> None:
+        script = self._scripts.ended(pid, code)
+        if script is not None:
+            self._events.append(Ended(moment, *script))
+        elif not self._boot.ended(pid, code, moment):
+            self._guard.ended(pid, code)
+
+    def _listen(self) -> None:
+        """XenStore stirred: hear what it was."""
+        if self._bus is None:
+            return
+        try:
+            stirred = self._bus.stirred()
+            if not stirred:
+                return
+            self._pause = FIRST_PAUSE
+            if self._words.renew(self._bus):
+                self._log.note("everything was said again to the host: the nodes had gone")
+            if stirred & {SHUTDOWN, ASKED}:
+                self._events.append(_hear_request(self._bus))
+            if ANSWER in stirred:
+                self._hear_answer(self._bus)
+        except XenStoreUnreachable as error:
+            self._lose(error)
+
+    def _hear_answer(self, bus: Bus) -> None:
+        """An answer that stood before the agent began, or was heard already, is none."""
+        value = remembered(bus, ANSWER) or b""
+        old, self._answered = self._answered, value
+        answer, previous = parse_answer(value), parse_answer(old)
+        if answer is not None and (previous is None or previous.id != answer.id):
+            self._events.append(Answered(now(), answer))
+
+    # --- XenStore ---
+
+    def _open(self) -> None:
+        """Open it and say everything; the watches fire then, and tell what stands there."""
+        try:
+            self._bus = Bus(self._places.xenstore)
+            if self._first:
+                self._answered = remembered(self._bus, ANSWER) or b""
+                if not (self._state.going or self._guard.stands):
+                    self._words.take_back(self._bus)
+            self._words.say_all(self._bus)
+            for path in (SHUTDOWN, ASKED, ANSWER):
+                self._watch(self._bus, path)
+            self._first = False
+        except XenStoreUnreachable as error:
+            self._lose(error)
+
+    def _watch(self, bus: Bus, path: str) -> None:
+        try:
+            bus.watch(path)
+        except XenStoreError as error:
+            self._log.warn(f"{path} cannot be watched: {error}")
+
+    def _lose(self, error: XenStoreUnreachable) -> None:
+        if self._pause == FIRST_PAUSE:
+            self._log.warn(str(error))
+        if self._bus is not None:
+            self._bus.close()
+            self._bus = None
+        self._reopen = now() + self._pause
+        self._pause = min(LAST_PAUSE, self._pause * 2)
+
+    def _say(self, name: str, value: bytes) -> None:
+        try:
+            self._words.say(self._bus, name, value)
+        except XenStoreUnreachable as error:
+            self._lose(error)
+
+    def _tell_ready(self, ready: bool, waits_for: str) -> None:
+        self._say("ready", encode_ready(ready=ready, waits_for=waits_for))
+        notify(os.environ, status="ready" if ready else f"not ready: {waits_for}")
+
+    # --- what is done ---
+
+    def _settle(self) -> None:
+        """Have the events decided and do what follows, until nothing does any more."""
+        while self._events:
+            went = self._state.going
+            self._state, actions = step(self._state, self._events.popleft())
+            self._taking.note(self._state)
+            for action in actions:
+                self._do(action)
+            self._taking.forget(self._state)
+            if self._state.going and not went:
+                self._boot.give_up(now())
+                notify(os.environ, status=f"{self._state.going} is under way")
+
+    def _do(self, action: Action) -> None:
+        """Carry out one action; what it comes to is another event."""
+        if isinstance(action, Record):
+            self._log.note(action.text)
+        elif isinstance(action, Arm):
+            self._guard.arm(Order(action.request, action.at))
+        elif isinstance(action, Say):
+            self._say("progress", encode_progress(action.text, action.percent))
+        elif isinstance(action, Look):
+            self._events.append(Looked(now(), find_request(self._places.proc)))
+        elif isinstance(action, Acknowledge):
+            self._events.append(Acknowledged(now(), self._acknowledge(action.request)))
+        else:
+            self._do_shutdown(action)
+
+    def _do_shutdown(self, action: Action) -> None:
+        if isinstance(action, FindScripts):
+            self._events.append(Found(now(), self._scripts.find()))
+        elif isinstance(action, Run):
+            if problem := self._scripts.start(action.script.name, action.request):
+                self._events.append(Ended(now(), action.script.name, problem))
+        elif isinstance(action, Kill):
+            self._scripts.end(action.script.name, now())
+        elif isinstance(action, Release):
+            self._hotline.release()
+        elif isinstance(action, ShutDown):
+            try:
+                self._power.shut_down(action.request, self._children)
+            except OSError as error:
+                self._log.warn(f"the shutdown cannot be started: {error.strerror}")
+
+    def _acknowledge(self, request: str) -> bool | None:
+        if self._bus is None:
+            return False
+        try:
+            return self._bus.clear_if(SHUTDOWN, request.encode("ascii"))
+        except XenStoreUnreachable as error:
+            self._lose(error)
+            return None
+        except XenStoreError as error:
+            self._log.warn(f"{SHUTDOWN} cannot be cleared: {error}")
+        return False
+
+
+def _hear_request(bus: Bus) -> Heard:
+    """Read what the host asks.
+
+    It writes request and note together, and takes them back together. So a note that is there
+    before and after the request was found empty says that the kernel took it, and nothing less.
+    """
+    asked = remembered(bus, ASKED)
+    value = remembered(bus, SHUTDOWN) or b""
+    if asked and not value:
+        asked = remembered(bus, ASKED)
+    return Heard(now(), value, parse_asked(asked))
+
+
+def _ignore(_number: int, _frame: object) -> None:
+    """The descriptor tells of the signal."""

@@ -1,0 +1,67 @@
+"""Whether the kernel has begun the system's shutdown, as far as that can be seen.
+
+A kernel that takes a ``poweroff`` from ``control/shutdown`` starts ``/sbin/poweroff`` (or what
+``/proc/sys/kernel/poweroff_cmd`` says), on a ``reboot`` ``/sbin/reboot``. The program is a child of
+a kernel thread, which nobody but the kernel can bring about. It lives for moments only: that there
+is none says nothing.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+
+POWEROFF, REBOOT = ("/sbin/poweroff",), ("/sbin/reboot",)
+
+#: The father of all kernel threads, and the flag they have (``PF_KTHREAD``).
+KTHREADD = 2
+IS_KERNEL = 0x200000
+
+
+def find_request(proc: str = "/proc") -> str | None:
+    """Return ``poweroff`` or ``reboot``, or None when the kernel is seen to have begun neither."""
+    commands = {"poweroff": _poweroff_command(proc), "reboot": REBOOT}
+    with suppress(OSError):
+        # The newest first, and one file of each: it may be gone in a few milliseconds.
+        for pid in sorted(map(int, filter(str.isdigit, os.listdir(proc))), reverse=True):
+            arguments = _arguments(proc, str(pid))
+            for request, command in commands.items():
+                # A script is preceded by its interpreter, which may have one argument.
+                here = any(arguments[at : at + len(command)] == command for at in range(3))
+                if here and _from_kernel(proc, str(pid)):
+                    return request
+    return None
+
+
+def _poweroff_command(proc: str) -> tuple[str, ...]:
+    words = tuple(_text(f"{proc}/sys/kernel/poweroff_cmd").split())
+    return words or POWEROFF
+
+
+def _from_kernel(proc: str, pid: str) -> bool:
+    parent, _ = _parent_and_flags(proc, pid)
+    if parent in (0, 1):
+        return False
+    return parent == KTHREADD or bool(_parent_and_flags(proc, str(parent))[1] & IS_KERNEL)
+
+
+def _parent_and_flags(proc: str, pid: str) -> tuple[int, int]:
+    """Fields 4 and 9 of ``stat``; zeros for a process that has gone."""
+    # The name, in parentheses, may hold anything.
+    fields = _text(f"{proc}/{pid}/stat").rpartition(")")[2].split()
+    try:
+        return int(fields[1]), int(fields[6])
+    except (IndexError, ValueError):
+        return 0, 0
+
+
+def _arguments(proc: str, pid: str) -> tuple[str, ...]:
+    return tuple(_text(f"{proc}/{pid}/cmdline").split("\0"))
+
+
+def _text(path: str) -> str:
+    try:
+        with open(path, "rb") as file:
+            return file.read(4096).decode("utf-8", "replace")
+    except OSError:
+        return ""

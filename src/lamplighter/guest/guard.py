@@ -1,0 +1,307 @@
+"""The guard: the last thing standing, a process that forces the guest's end at a moment.
+
+The agent forks it when a shutdown begins, and what it needs is loaded and opened before it sleeps.
+It keeps nothing but its orders, of which the last one stands whatever becomes of the agent, and
+which come through a named pipe:
+
+    poweroff 5231.25              force a poweroff at this moment of the system's clock
+    poweroff 5231.25 or sooner    ... unless what stands comes sooner
+
+An agent that was started anew finds the pipe, and a guard that reads it, and gives its orders
+there; so there is never more than one. It does not know when the shutdown began, nor what the host
+has granted since. So the order that stands is kept in a file beside the pipe as well, and what a
+new agent comes to at first means that very order: however often the agent dies, the end is neither
+put off nor brought forward. Where there is no such file its first order is of the second kind.
+Without a pipe (``/run`` is full) a guard has only the order it was born with, and another one takes
+its place for the next. Whoever could write into the pipe is root anyway.
+
+At the moment it says so to the host and has the disks written, in a child of its own; two seconds
+later, however that went, it ends the system, and when that hangs in a driver, another child presses
+SysRq. The host needs the two seconds to hear the word: it goes with the domain.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import select
+import signal
+import stat
+from contextlib import suppress
+from math import inf, isfinite
+from typing import TYPE_CHECKING, NamedTuple
+
+from lamplighter.errors import LamplighterError
+from lamplighter.formats.guest_words import REQUESTS, Forced, encode_forced
+from lamplighter.guest.clock import milliseconds, now
+from lamplighter.guest.hardening import close_all_but, detach, harden
+from lamplighter.guest.words import node
+from lamplighter.guest.xenbus import Bus
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from lamplighter.guest.log import Log
+    from lamplighter.guest.power import Power
+
+#: So long, in seconds, the host and the disks have together, at the end.
+LAST_WORDS = 2.0
+#: Of these the host has so many, each of the two times that it is asked.
+HOST_PART = 0.5
+#: So long reboot(2) may take before SysRq is tried.
+LAST_RESORT = 10.0
+
+OR_SOONER = " or sooner"
+
+#: So much is read of them at once.
+ORDERS_MAX = 4096
+
+
+class Order(NamedTuple):
+    """Force this ``request`` at this moment."""
+
+    request: str
+    at: float
+
+
+def encode_order(order: Order, *, or_sooner: bool = False) -> bytes:
+    """Write an order as a line; ``or_sooner``: what stands is kept if it comes sooner."""
+    return f"{order.request} {order.at!r}{OR_SOONER if or_sooner else ''}\n".encode("ascii")
+
+
+def obey(standing: Order, lines: bytes) -> Order:
+    """Return the order that stands after these; what is none changes nothing."""
+    for line in lines.decode("ascii", "replace").split("\n"):
+        told = line.removesuffix(OR_SOONER)
+        order = _parse_order(told)
+        if order is not None and (told == line or order.at < standing.at):
+            standing = order
+    return standing
+
+
+def _parse_order(line: str) -> Order | None:
+    request, _, moment = line.partition(" ")
+    with suppress(ValueError):
+        at = float(moment)
+        if request in REQUESTS and (isfinite(at) or at == inf):
+            return Order(request, at)
+    return None
+
+
+# --- the agent's side ----------------------------------------------------------------------------
+
+
+class Guard:
+    """Gives the guard its orders, and makes one where there is none."""
+
+    def __init__(self, pipe: str, xenstore: str, power: Power, log: Log) -> None:
+        self._pipe = pipe
+        self._kept = f"{pipe}-order"
+        self._xenstore = xenstore
+        self._power = power
+        self._log = log
+        self._order: Order | None = None
+        self._pid = 0
+        self._known = False  # the guard that stands has had an order of ours
+        self._inherited: tuple[float, float] | None = None  # the moment we came to, and that stood
+
+    @property
+    def stands(self) -> bool:
+        """Whether there is a guard that takes orders, whoever made it."""
+        with suppress(OSError):
+            os.close(self._open())
+            return True
+        return False
+
+    def arm(self, order: Order) -> None:
+        """Have this order stand from now on; the first of an agent that is new: what stood."""
+        sure = True
+        if self._known or not self.stands:
+            if self._inherited is not None and order.at == self._inherited[0]:
+                order = order._replace(at=self._inherited[1])
+        elif (standing := self._read()) is not None:
+            self._inherited = order.at, standing.at
+            # As in the handshake: a reboot may become a power-off, and nothing else changes.
+            order = Order(
+                order.request if standing.request == "reboot" else standing.request, standing.at
+            )
+        else:
+            sure = False
+        self._order = order
+        if sure:
+            self._keep(order)
+        if not self._give(order, sure=sure):
+            self._replace(order)
+        self._known = True
+
+    def ended(self, pid: int, code: int) -> bool:
+        """Say whether this was the guard; where it was killed there is another one now."""
+        if pid != self._pid or not pid:
+            return False
+        self._pid = 0
+        if code >= 0:
+            self._log.warn("the guard has done all it can, and the system is still there")
+        elif self._order is not None:
+            self._log.warn("the guard was killed: another one takes its place")
+            self.arm(self._order)
+        return True
+
+    def _open(self) -> int:
+        return os.open(self._pipe, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+
+    def _give(self, order: Order, *, sure: bool) -> bool:
+        """Say whether there is a guard that takes it."""
+        with suppress(OSError):
+            pipe = self._open()
+            try:
+                return os.write(pipe, encode_order(order, or_sooner=not sure)) > 0
+            finally:
+                os.close(pipe)
+        return False
+
+    def _replace(self, order: Order) -> None:
+        """Make a guard; one of ours that took no order would end the system at the old moment."""
+        old, new = self._pid, self._fork(order)
+        if new:
+            self._pid = new
+        if old and new:
+            with suppress(ProcessLookupError):
+                os.kill(old, signal.SIGKILL)
+
+    def _read(self) -> Order | None:
+        """Return what was kept; None when nothing was."""
+        with suppress(OSError), open(self._kept, encoding="ascii", errors="replace") as file:
+            return _parse_order(file.read(ORDERS_MAX).rstrip("\n"))
+        return None
+
+    def _keep(self, order: Order) -> None:
+        """Keep an order, whole, or none: an old one would be worse."""
+        new = f"{self._kept}.new"
+        try:
+            with open(new, "wb") as file:
+                file.write(encode_order(order))
+            os.replace(new, self._kept)
+        except OSError as error:
+            self._log.warn(f"{self._kept}: {error.strerror}; a new agent may bring the end forward")
+            for path in (new, self._kept):
+                with suppress(OSError):
+                    os.unlink(path)
+
+    def _fork(self, order: Order) -> int:
+        try:
+            pipe = self._open_pipe()
+        except OSError as error:
+            self._log.warn(f"{self._pipe}: {error.strerror}; the deadline cannot be moved")
+            pipe = -1
+        try:
+            pid = os.fork()
+        except OSError as error:
+            self._log.warn(f"there is no guard, the end will not be forced: {error.strerror}")
+            pid = -1
+        if pid == 0:
+            try:
+                _stand(pipe, order, self._xenstore, self._power, self._log)
+            finally:
+                os._exit(1)
+        if pipe >= 0:
+            os.close(pipe)
+        return max(pid, 0)
+
+    def _open_pipe(self) -> int:
+        with suppress(FileNotFoundError):
+            os.unlink(self._pipe)
+        os.mkfifo(self._pipe, 0o600)
+        # To read and to write: there is never an end of the file.
+        return os.open(self._pipe, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+
+
+# --- the guard -----------------------------------------------------------------------------------
+
+
+def _stand(pipe: int, order: Order, xenstore: str, power: Power, log: Log) -> None:
+    """Be the guard; never returns but from a rehearsal."""
+    begun = now()  # what follows takes seconds on a busy machine
+    detach()
+    gc.disable()
+    missing = power.prepare()
+    bus: Bus | None = None
+    try:
+        bus = Bus(xenstore, patience=HOST_PART) if _may_speak(xenstore, power) else None
+    except LamplighterError as error:
+        missing.append(str(error))
+    for problem in (*missing, *harden(power)):
+        log.warn(f"the guard goes without: {problem}")
+    close_all_but((pipe, *power.descriptors, *([bus.fileno()] if bus is not None else ())))
+    order = keep(pipe, order)
+    force(order, f"not off after {now() - begun:.0f} s", bus, power)
+
+
+def _may_speak(xenstore: str, power: Power) -> bool:
+    """A rehearsal does not tell a real host that the end is forced; a socket is a trial's."""
+    with suppress(OSError):
+        return not power.rehearses or stat.S_ISSOCK(os.stat(xenstore).st_mode)
+    return False
+
+
+def keep(pipe: int, order: Order, clock: Callable[[], float] = now) -> Order:
+    """Sleep until the order's moment, take other orders meanwhile; return the one that stands."""
+    poll = select.poll()
+    if pipe >= 0:
+        poll.register(pipe, select.POLLIN)
+    while (left := order.at - clock()) > 0:
+        if poll.poll(milliseconds(left)):
+            with suppress(BlockingIOError):
+                order = obey(order, os.read(pipe, ORDERS_MAX))
+    return order
+
+
+def force(order: Order, why: str, bus: Bus | None, power: Power) -> None:
+    """Tell the host and have the disks written; two seconds later end the system."""
+    until = now() + LAST_WORDS
+    _beside(lambda: _last_words(order, why, bus, power), LAST_WORDS)
+    if bus is not None:
+        select.poll().poll(milliseconds(until - now()))
+    child = _fork(lambda: _last_resort(order, power))
+    power.force(order.request)
+    if child:
+        with suppress(ProcessLookupError):
+            os.kill(child, 9)
+
+
+def _last_words(order: Order, why: str, bus: Bus | None, power: Power) -> None:
+    if bus is not None:
+        with suppress(LamplighterError):
+            bus.write(node("forced"), encode_forced(Forced(order.request, why)))
+    power.sync()
+
+
+def _last_resort(order: Order, power: Power) -> None:
+    select.poll().poll(milliseconds(LAST_RESORT))
+    power.force_by_key(order.request)
+
+
+def _beside(work: Callable[[], None], patience: float) -> None:
+    """Do something in a child and wait for its end, but not for long: it may never come."""
+    ours, theirs = os.pipe()
+    if _fork(work):
+        os.close(theirs)
+        poll = select.poll()
+        poll.register(ours, 0)  # it hangs up with the child
+        poll.poll(milliseconds(patience))
+    else:
+        os.close(theirs)
+    os.close(ours)
+
+
+def _fork(work: Callable[[], None]) -> int:
+    """Do something in a child; return its process id, or 0 when there can be none."""
+    try:
+        pid = os.fork()
+    except OSError:
+        return 0
+    if pid == 0:
+        try:
+            work()
+        finally:
+            os._exit(0)
+    return pid

@@ -1,0 +1,358 @@
+"""The guest's shutdown, decided: what was asked, whether it goes on, when it must have ended.
+
+    control/shutdown speaks
+      | the kernel takes the word (it nearly always wins): is the system shutting down?
+      |   the host's note, a poweroff that the kernel has started, or init says so: going
+      |   none of these: it was taken back, or a suspend; nothing happens
+      | the word stands for the grace: acknowledge it in a transaction
+          | ours: going, and the system's shutdown is the agent's to begin
+          | somebody was faster: as above
+          | the connection was lost: ours, if the note says that somebody took it
+    going: the scripts run in order, the system's shutdown goes on; where the host has asked for it,
+    the force is armed
+
+A shutdown that the guest's own administrator begins runs the scripts, too, but nobody waits for it
+outside and nobody will destroy the guest: it may take its time, until the host asks as well.
+
+The kernel clears a request before anyone in user space can read it, so an empty node says only
+that *something* was asked. A suspend looks the same, and to force the end of a guest that has just
+been restored would be a power cut for nothing: without evidence nothing is armed.
+
+What the agent took nobody else will begin. So what it has still to begin (``State.begins``) is kept
+where a new agent finds it: one that was killed in the middle of the scripts would leave a guest
+that goes nowhere until the guard ends it. A new agent that began the shutdown whenever it has seen
+nobody do so would be no remedy: SysV's ``poweroff``, started in runlevel 0, ends the system there
+and then, in the middle of its services' end.
+
+Defined answers: a second request is recorded and acknowledged, and a power-off that comes during a
+reboot turns the force into a power-off; a request that is taken back before anybody took it is
+forgotten; a word that is no request is left standing and recorded, once. ``suspend`` is the
+kernel's own. Once the system shuts down nothing calls it off: what cannot be undone must end.
+"""
+
+from __future__ import annotations
+
+from math import inf
+from typing import TYPE_CHECKING, NamedTuple
+
+from lamplighter.formats.guest_words import REQUESTS
+from lamplighter.guest.events import (
+    Acknowledge,
+    Acknowledged,
+    Action,
+    Answered,
+    Arm,
+    Ended,
+    Event,
+    FindScripts,
+    Found,
+    Heard,
+    Kill,
+    Look,
+    Looked,
+    Record,
+    Release,
+    Run,
+    Say,
+    Script,
+    Settings,
+    ShutDown,
+    Told,
+)
+
+if TYPE_CHECKING:
+    from lamplighter.formats.guest_words import Asked
+
+#: When, in seconds after a word was taken, it is looked whether the system shuts down. Where PID 1
+#: has crashed, the kernel's poweroff fails within milliseconds, and is the only sign there is.
+LOOKS = (0.0, 0.003, 0.006, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.4, 0.7, 1.0, 3.0, 10.0)
+
+#: A shutdown that begins so soon after a word was cleared is what the word asked for.
+FOLLOWS = 10.0
+
+#: A script that was killed and has not ended so long after that hangs in the kernel.
+UNKILLABLE = 15.0
+
+#: The margin before the host's own force is never more than this part of what it allows.
+MARGIN_PART = 0.25
+
+
+class State(NamedTuple):
+    """Where the guest's shutdown stands.
+
+    ``standing`` is the request seen in ``control/shutdown`` since ``since``. ``taken`` is when it
+    was cleared. ``looks`` counts the looks since ``looked_from``; None where none is wanted.
+    ``taking`` is a request that is being acknowledged here, or may have been, by this agent or one
+    before it; ``took`` when it is known that it was.
+    ``going`` is the shutdown under way; ``ours`` when it is still to be begun here. ``asked`` is
+    when it was known that the host wants it; infinite before. ``limit`` is when the host would
+    destroy the guest, less the margin; ``granted`` when the host moved it; ``noted`` its last note.
+    ``waiting`` are the scripts to come, ``running`` the one at work until ``overdue``, ``killed``
+    if it was out of time before. ``nonsense`` and ``suspend``: it was recorded.
+    """
+
+    settings: Settings
+    standing: str = ""
+    since: float = 0.0
+    looks: int | None = None
+    looked_from: float = 0.0
+    taken: float = -inf
+    taking: str = ""
+    took: bool = False
+    going: str = ""
+    asked: float = inf
+    ours: bool = False
+    limit: float = inf
+    granted: bool = False
+    noted: Asked | None = None
+    armed: float = inf
+    waiting: tuple[Script, ...] = ()
+    running: Script | None = None
+    overdue: float = inf
+    killed: bool = False
+    released: bool = False
+    suspend: bool = False
+    nonsense: bool = False
+
+    @property
+    def wake(self) -> float:
+        """When a ``Tick`` is wanted at the latest; infinite while nothing is going on."""
+        stands = self.since + self.settings.grace if self.standing else inf
+        look = self.looked_from + LOOKS[self.looks] if self.looks is not None else inf
+        return min(stands, look, self.overdue)
+
+    @property
+    def begins(self) -> str:
+        """The shutdown that nobody will begin if the agent does not; empty for none."""
+        return self.going if self.ours else ""
+
+    @property
+    def deadline(self) -> float:
+        """When the guest forces its own end; infinite for never, and while nobody has asked."""
+        if inf in (self.asked, self.settings.deadline):
+            return inf
+        if self.granted:
+            return self.limit
+        return min(self.asked + self.settings.deadline, self.limit)
+
+
+Stepped = tuple[State, tuple[Action, ...]]
+
+
+def step(state: State, event: Event) -> Stepped:
+    """Take one event into account."""
+    if isinstance(event, Heard):
+        return _heard(state, event)
+    if isinstance(event, Looked):
+        return _looked(state, event)
+    if isinstance(event, Told):
+        return _told(state, event)
+    if isinstance(event, Acknowledged):
+        return _acknowledged(state, event)
+    if isinstance(event, Found):
+        return _next_script(state._replace(waiting=event.scripts), event.now)
+    if isinstance(event, Ended):
+        return _ended(state, event)
+    if isinstance(event, Answered):
+        return _answered(state, event)
+    return _tick(state, event.now)
+
+
+# --- the request -------------------------------------------------------------------------------
+
+
+def _heard(state: State, event: Heard) -> Stepped:
+    state, spoken = _word(state, event.value, event.now)
+    state, noted = _note(state, event.asked, event.now)
+    state, resumed = _resume(state, event)
+    if event.asked is None or event.value:
+        return state, spoken + noted + resumed
+    # The host says what it asked, and the word has been taken: no more is needed.
+    why = "the host asks and the kernel took it"
+    state, gone = _go(state, event.asked.request, event.now, why, asked=True)
+    return state, spoken + noted + resumed + gone
+
+
+def _resume(state: State, event: Heard) -> Stepped:
+    """What was acknowledged here, and has not been begun, is begun here.
+
+    Where it is not known whether it was: a request that is taken back goes with its note. So one
+    that has gone and left its note was taken, and the kernel had left it standing for the grace.
+    """
+    word, took = state.taking, state.took or (event.asked is not None and not event.value)
+    state = state._replace(taking="", took=False)
+    if not word or not took:
+        return state, ()
+    why = f"the {word} was acknowledged here, and nobody has begun it"
+    return _own(state, word, event.now, why)
+
+
+def _note(state: State, asked: Asked | None, now: float) -> Stepped:
+    """The host's note tells how much time there is, however the shutdown begins.
+
+    One that was heard before tells of the time before a grant. Another one is of another request,
+    which may leave less.
+    """
+    if asked is None and not state.going:
+        return state._replace(limit=inf, granted=False, noted=None), ()  # it was taken back
+    if asked is None or (state.granted and asked == state.noted):
+        return state, ()
+    state = state._replace(noted=asked)
+    margin = min(state.settings.margin, asked.seconds * MARGIN_PART)
+    return _rearm(state._replace(limit=min(state.limit, now + asked.seconds - margin)))
+
+
+def _word(state: State, value: bytes, now: float) -> Stepped:
+    word = value.decode("ascii", "replace")
+    if word in REQUESTS:
+        if state.standing == word:
+            return state, ()
+        standing = state._replace(standing=word, since=now, looks=None, suspend=False)
+        return standing, (Record(f"the host asks for a {word}"),)
+    if not value:
+        return _emptied(state, now)
+    state = state._replace(standing="", looks=None)
+    if word == "suspend":
+        told = Record("the host asks for a suspend: the kernel's own")
+        return state._replace(suspend=True), () if state.suspend else (told,)
+    if state.nonsense:
+        return state, ()
+    told = Record(f"control/shutdown holds no request: {value[:40]!r} ({len(value)} bytes)")
+    return state._replace(nonsense=True), (told,)
+
+
+def _emptied(state: State, now: float) -> Stepped:
+    """The node is empty. That is news of a request only where one was seen standing there.
+
+    Otherwise it may be the kernel that was faster, or a migration, or a rewrite of nothing: the
+    looks will tell.
+    """
+    stood, state = state.standing, state._replace(standing="", looks=0, looked_from=now)
+    state = state._replace(suspend=False)
+    if not stood:
+        return state, ()
+    told = Record(f"the {stood} was taken, or taken back")
+    state = state._replace(taken=now)
+    state, armed = _ask(state, now) if state.going else (state, ())
+    return state, (told, *armed)
+
+
+def _looked(state: State, event: Looked) -> Stepped:
+    if state.looks is None:
+        return state, ()
+    if event.request is not None:
+        why = f"the kernel has begun a {event.request}"
+        taken = state._replace(taking="", took=False)
+        return _go(taken, event.request, event.now, why, asked=True)
+    more = state.looks + 1 < len(LOOKS)
+    return state._replace(looks=state.looks + 1 if more else None), ()
+
+
+def _told(state: State, event: Told) -> Stepped:
+    asked = event.now < state.taken + FOLLOWS
+    why = f"the system is on its way to {event.request}"
+    state = state._replace(taking="", took=False)
+    if not state.going:
+        return _go(state, event.request, event.now, why, asked=asked)
+    if state.released:
+        return state, (Release(),)
+    return state._replace(ours=False), ()
+
+
+def _acknowledged(state: State, event: Acknowledged) -> Stepped:
+    word, taking = state.standing, state.taking if event.ours is None else ""
+    state = state._replace(standing="", taking=taking)
+    if not event.ours:
+        return _emptied(state, event.now)
+    return _own(state, word, event.now, f"acknowledged the {word}: the kernel did not")
+
+
+def _own(state: State, word: str, now: float, why: str) -> Stepped:
+    """The request is the agent's to begin, unless somebody else has begun a shutdown before."""
+    ours = state.ours or not state.going
+    state, actions = _go(state, word, now, "", asked=True)
+    return state._replace(ours=ours), (Record(why), *actions)
+
+
+# --- going -------------------------------------------------------------------------------------
+
+
+def _go(state: State, request: str, now: float, why: str, *, asked: bool) -> Stepped:
+    """A shutdown is under way; what is going already goes on, and may only become a power-off."""
+    if not state.going:
+        state = state._replace(going=request)
+        told = (Record(f"{request}: {why}"),) if why else ()
+        begin: tuple[Action, ...] = (*told, Say(f"{request} has begun"), FindScripts())
+    else:
+        begin = ()
+        if state.going == "reboot" and request != "reboot":
+            state = state._replace(going=request, armed=inf)
+    state, armed = _ask(state, now) if asked else (state, ())
+    return state, armed + begin
+
+
+def _ask(state: State, now: float) -> Stepped:
+    """The host wants this shutdown: from now on its time is counted."""
+    return _rearm(state._replace(asked=min(state.asked, now), looks=None))
+
+
+def _rearm(state: State) -> Stepped:
+    """The force is moved when it has to come at another moment."""
+    if not state.going or state.deadline == state.armed:
+        return state, ()
+    return state._replace(armed=state.deadline), (Arm(state.going, state.deadline),)
+
+
+def _next_script(state: State, now: float) -> Stepped:
+    if not state.waiting:
+        return _scripts_done(state._replace(running=None, overdue=inf))
+    script, *rest = state.waiting
+    state = state._replace(waiting=tuple(rest), running=script, overdue=now + script.deadline)
+    state = state._replace(killed=False)
+    return state, (Say(f"running {script.name}"), Run(script, state.going))
+
+
+def _overdue(state: State, script: Script, now: float) -> Stepped:
+    """A script is out of time; one that cannot even be killed is left behind."""
+    if state.killed:
+        told = f"{script.name}: it does not end, the shutdown goes on without it"
+        state, actions = _next_script(state, now)
+        return state, (Record(told), *actions)
+    told = f"{script.name}: not done after {script.deadline:g} s, it is ended"
+    state = state._replace(killed=True, overdue=now + UNKILLABLE)
+    return state, (Record(told), Kill(script))
+
+
+def _ended(state: State, event: Ended) -> Stepped:
+    if state.running is None or state.running.name != event.name:
+        return state, ()
+    how = event.problem or "done"
+    state, actions = _next_script(state, event.now)
+    return state, (Record(f"{event.name}: {how}"), *actions)
+
+
+def _scripts_done(state: State) -> Stepped:
+    begin = (ShutDown(state.begins),) if state.ours else ()
+    state = state._replace(released=True, ours=False)
+    return state, (Say("the system is stopping its services"), Release(), *begin)
+
+
+def _answered(state: State, event: Answered) -> Stepped:
+    answer = event.answer
+    if answer.left is None:
+        return state, (Record(f"more time was refused: {answer.why}"),)
+    margin = min(state.settings.margin, answer.left * MARGIN_PART)
+    granted = state._replace(limit=event.now + answer.left - margin, granted=True)
+    granted, armed = _rearm(granted)
+    return granted, (Record(f"more time was granted: {answer.left} s are left"), *armed)
+
+
+def _tick(state: State, now: float) -> Stepped:
+    if state.running is not None and now >= state.overdue:
+        return _overdue(state, state.running, now)
+    if state.standing and now >= state.since + state.settings.grace:
+        acknowledging = state._replace(since=inf, taking=state.standing)
+        return acknowledging, (Acknowledge(state.standing),)
+    if state.looks is not None and now >= state.looked_from + LOOKS[state.looks]:
+        return state, (Look(),)
+    return state, ()

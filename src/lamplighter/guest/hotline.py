@@ -1,0 +1,118 @@
+"""The socket on which init's hook tells the daemon that the system is going, and waits.
+
+    stopping poweroff       answered with "go on" when the administrator's scripts have ended
+    hello                   answered with the agent's version, at once
+
+Only root may connect. A line that is none of these, or too long, ends the connection.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from lamplighter.formats.guest_words import REQUESTS
+from lamplighter.guest.clock import milliseconds
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+#: Longer lines are none, and more callers at once are turned away.
+LINE_MAX = 64
+CALLERS_MAX = 16
+
+HELLO = "hello"
+STOPPING = "stopping"
+GO_ON = "go on"
+
+
+class Hotline:
+    """The daemon's end; ``OSError`` when the socket cannot be made, or another daemon has it."""
+
+    def __init__(self, path: str, version: str) -> None:
+        self._version = version
+        self._waiting: list[socket.socket] = []
+        self._calls: dict[int, socket.socket] = {}
+        if call(path, HELLO, patience=1.0) is not None:
+            raise FileExistsError(17, "another lamplighter-agent runs")
+        with suppress(FileNotFoundError):
+            os.unlink(path)
+        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._listener.settimeout(0)
+        mask = os.umask(0o177)
+        try:
+            self._listener.bind(path)
+        finally:
+            os.umask(mask)
+        self._listener.listen(CALLERS_MAX)
+
+    def descriptors(self) -> Iterator[int]:
+        """What to poll."""
+        yield self._listener.fileno()
+        yield from self._calls
+
+    def hear(self, descriptor: int) -> str | None:
+        """Take what is there; return the request that the system is on its way to, if told."""
+        if descriptor == self._listener.fileno():
+            self._accept()
+            return None
+        return self._listen(descriptor)
+
+    def release(self) -> None:
+        """Let all who wait go on."""
+        waiting, self._waiting = self._waiting, []
+        for caller in waiting:
+            self._answer(caller, GO_ON)
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            caller, _ = self._listener.accept()
+            caller.settimeout(0)
+            if len(self._calls) < CALLERS_MAX:
+                self._calls[caller.fileno()] = caller
+            else:
+                caller.close()
+
+    def _listen(self, descriptor: int) -> str | None:
+        caller = self._calls[descriptor]
+        try:
+            line = caller.recv(LINE_MAX)
+        except BlockingIOError:
+            return None
+        except OSError:
+            line = b""
+        word, _, request = line.decode("ascii", "replace").strip().partition(" ")
+        if word == STOPPING and request in REQUESTS and caller not in self._waiting:
+            self._waiting.append(caller)
+            return request
+        if word == HELLO:
+            self._answer(caller, self._version)
+        self._hang_up(descriptor)
+        return None
+
+    def _answer(self, caller: socket.socket, word: str) -> None:
+        with suppress(OSError):
+            caller.send(f"{word}\n".encode("ascii"))
+
+    def _hang_up(self, descriptor: int) -> None:
+        caller = self._calls.pop(descriptor)
+        if caller in self._waiting:
+            self._waiting.remove(caller)
+        caller.close()
+
+
+def call(path: str, line: str, patience: float) -> str | None:
+    """Say a line to the daemon and return its answer; None: nobody answers in ``patience`` s."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection, suppress(OSError):
+        connection.settimeout(patience)
+        connection.connect(path)
+        connection.sendall(f"{line}\n".encode("ascii"))
+        poll = select.poll()
+        poll.register(connection, select.POLLIN)
+        if poll.poll(milliseconds(patience)):
+            answer = connection.recv(LINE_MAX).decode("ascii", "replace").strip()
+            return answer or None
+    return None

@@ -1,0 +1,233 @@
+"""``lamplighter-agent install`` and ``uninstall``: the program, its units, its folders.
+
+With ``--root`` it works on the tree of a system that does not run, as builders of images want it:
+links are made by hand, and nothing is started. It can be repeated at any time. What it removes is
+what it put there; the administrator's own files stay, and a mask of the administrator's is refused.
+
+An agent that has gone takes its words along, or the host would show a guest with an agent until the
+next reboot. One that some other init still runs is not ours to stop: that is told.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from contextlib import suppress
+from importlib import import_module
+from pathlib import Path
+from pkgutil import get_data
+from typing import TYPE_CHECKING
+from zipimport import ZipImportError, zipimporter
+
+from lamplighter.errors import ConfigurationError, LamplighterError, UsageError
+from lamplighter.guest.children import Children, run_to_end
+from lamplighter.guest.hotline import HELLO, call
+from lamplighter.guest.places import Places
+from lamplighter.guest.systemd import systemd_runs
+from lamplighter.guest.words import Words
+from lamplighter.guest.xenbus import Bus
+
+if TYPE_CHECKING:
+    from lamplighter.guest.log import Log
+
+PROGRAM = Path("/usr/local/sbin/lamplighter-agent")
+UNIT_FOLDER = Path("/etc/systemd/system")
+AGENT, HOOK = UNITS = ("lamplighter-agent.service", "lamplighter-agent-shutdown.service")
+TARGET = "multi-user.target.wants"
+PLACES = Places()
+
+
+def install(
+    root: str | None, *, start: bool, itself: str, log: Log, places: Places = PLACES
+) -> int:
+    """Put everything in its place; start it, if this is the system that runs."""
+    tree = _tree(root)
+    with Telling(tree):
+        if tree.resolve() == Path("/"):
+            _refuse_control_domain(Path(places.proc, "xen/capabilities"))
+        for name in UNITS:
+            _refuse_mask(_inside(tree, UNIT_FOLDER / name))
+        program = _program(Path(itself), log)
+        # Read before the program is replaced, which may be the very file that they are in.
+        units = {name: packaged("units", name) for name in UNITS}
+        defaults = packaged("etc", "agent.conf")
+        _place(_inside(tree, PROGRAM), program, 0o755, log)
+        for name, unit in units.items():
+            _place(_inside(tree, UNIT_FOLDER / name), unit, 0o644, log)
+        for folder in (places.etc, places.scripts, places.checks):
+            _inside(tree, Path(folder)).mkdir(mode=0o755, parents=True, exist_ok=True)
+        configuration = _inside(tree, Path(places.configuration))
+        if not configuration.exists():
+            _place(configuration, defaults, 0o644, log)
+        if root is not None:
+            _link_units(tree)
+            return 0
+    return _start(places, log) if start else _enable(places, log)
+
+
+def uninstall(root: str | None, log: Log, places: Places = PLACES) -> int:
+    """Remove the program, its units, and what it has said to the host."""
+    tree = _tree(root)
+    if root is None and systemd_runs():
+        _systemctl(log, "disable", "--now", *UNITS)
+    with Telling(tree):
+        for name in UNITS:
+            _remove(_inside(tree, UNIT_FOLDER / TARGET) / name, log)
+            _remove(_inside(tree, UNIT_FOLDER / name), log)
+        _remove(_inside(tree, PROGRAM), log)
+    if root is None and systemd_runs():
+        _systemctl(log, "daemon-reload")
+    if root is None:
+        with suppress(LamplighterError):
+            Words.leave(Bus(places.xenstore))
+        if _still_runs(places):
+            log.warn("the agent still runs: have your init stop it, and start it no more")
+    log.note(f"{places.etc} is yours and stays")
+    return 0
+
+
+def _still_runs(places: Places) -> bool:
+    return call(places.hotline, HELLO, patience=5.0) is not None
+
+
+def packaged(folder: str, name: str) -> bytes:
+    """Return a file that the program brings along."""
+    content = get_data("lamplighter.guest", f"{folder}/{name}")
+    if content is None:
+        raise FileNotFoundError(f"{folder}/{name} is not in the program")
+    return content
+
+
+def _refuse_control_domain(capabilities: Path) -> None:
+    """A host that asked itself to power off would be answered here, by a forced end."""
+    if capabilities.is_file() and "control_d" in capabilities.read_text().split():
+        raise UsageError(
+            f"{capabilities} says that this is the host; the agent belongs into its guests",
+            hint="for an image: --root DIR; for the host itself: lamplighter install",
+        )
+
+
+def _refuse_mask(unit: Path) -> None:
+    """Whoever masked a unit does not want it to run; to write over the link would unmask it."""
+    if unit.is_symlink() and os.readlink(unit) == os.devnull:
+        raise ConfigurationError(
+            "the unit is masked", where=str(unit), hint=f"systemctl unmask {unit.name}"
+        )
+
+
+# --- files ---------------------------------------------------------------------------------------
+
+
+def _program(itself: Path, log: Log) -> bytes:
+    """Return what is to be installed: the program with bytecode for this Python."""
+    try:
+        zipimporter(str(itself))
+    except ZipImportError:
+        raise UsageError(
+            f"{itself} is not the agent in one file, which is what is installed",
+            hint="'make agent' builds it: dist/lamplighter-agent",
+        ) from None
+    program = itself.read_bytes()
+    try:
+        compiling = import_module("lamplighter.guest.compiling")
+    except ImportError as error:
+        log.note(f"without bytecode, so it starts slower: this Python is not whole ({error})")
+        return program
+    content: bytes = compiling.with_bytecode(program, str(PROGRAM))
+    return content
+
+
+def _place(path: Path, content: bytes, mode: int, log: Log) -> None:
+    """Write a file, whole or not at all, unless it is there and the same."""
+    if path.is_file() and path.read_bytes() == content:
+        if stat.S_IMODE(path.stat().st_mode) != mode:
+            path.chmod(mode)
+        return
+    path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    new = path.with_name(f".{path.name}.new")
+    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, mode)
+    with open(descriptor, "wb") as file:
+        os.fchmod(descriptor, mode)
+        file.write(content)
+        file.flush()
+        os.fsync(descriptor)
+    new.replace(path)
+    log.note(f"wrote {path}")
+
+
+def _link_units(tree: Path) -> None:
+    """What ``systemctl enable`` would do."""
+    wants = _inside(tree, UNIT_FOLDER / TARGET)
+    wants.mkdir(mode=0o755, parents=True, exist_ok=True)
+    for name in UNITS:
+        link = wants / name
+        if not link.is_symlink():
+            link.symlink_to(UNIT_FOLDER / name)
+
+
+def _remove(path: Path, log: Log) -> None:
+    if path.is_symlink() or path.exists():
+        path.unlink()
+        log.note(f"removed {path}")
+
+
+def _tree(root: str | None) -> Path:
+    tree = Path(root or "/").absolute()
+    if not tree.is_dir():
+        raise UsageError(f"--root: there is no folder {tree}")
+    return tree
+
+
+def _inside(tree: Path, path: Path) -> Path:
+    """The path inside the tree; ``UsageError`` when a link there leads out of it."""
+    inner = tree / path.relative_to("/")
+    try:
+        inner.parent.resolve().relative_to(tree.resolve())
+    except ValueError:
+        raise UsageError(f"--root: a link leads out of {tree}: {inner.parent}") from None
+    return inner
+
+
+class Telling:
+    """Turns what the system refuses into an error that says where."""
+
+    def __init__(self, tree: Path) -> None:
+        self._tree = tree
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
+        if isinstance(error, OSError):
+            where = str(error.filename or self._tree)
+            hint = "only root may do this" if isinstance(error, PermissionError) else ""
+            raise ConfigurationError(
+                error.strerror or "it failed", where=where, hint=hint
+            ) from error
+
+
+# --- systemd -------------------------------------------------------------------------------------
+
+
+def _start(places: Places, log: Log) -> int:
+    if (status := _enable(places, log)) or not systemd_runs():
+        return status
+    # A new program needs a new process; the hook's unit is not restarted, which would be a stop.
+    status = _systemctl(log, "restart", AGENT) or _systemctl(log, "start", HOOK)
+    if not status:
+        log.note(f"{AGENT} runs")
+    return status
+
+
+def _enable(places: Places, log: Log) -> int:
+    if not systemd_runs():
+        log.note(f"systemd does not run here: let your init start '{PROGRAM} run' last, and call")
+        log.note(f"'{PROGRAM} stopping poweroff|reboot' when it begins to stop the system")
+        if _still_runs(places):
+            log.warn("an agent runs already: have your init restart it, it is the old program")
+        return 0
+    return _systemctl(log, "daemon-reload") or _systemctl(log, "enable", *UNITS)
+
+
+def _systemctl(log: Log, *words: str) -> int:
+    return run_to_end(Children(), log, ("systemctl", "--quiet", *words))

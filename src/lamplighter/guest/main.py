@@ -1,0 +1,96 @@
+"""The command line of ``lamplighter-agent``.
+
+``run`` is what stays resident, so it does without argparse, and only what it needs is imported; the
+other commands are there for moments.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from lamplighter import __version__
+from lamplighter.errors import LamplighterError, UsageError
+from lamplighter.guest.log import Log
+from lamplighter.guest.places import Places
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+HELP = """\
+usage: lamplighter-agent COMMAND ...
+
+Lets the host of this Xen domain know how it is, and sees to it that a shutdown ends.
+
+  run                       be the agent; the init starts it
+  say [--percent N] TEXT    tell the host how far a shutdown has come
+  more DURATION [REASON]    ask the host for more time; exit 0: granted, 1: refused, 3: no answer
+  status                    what guest and host say to each other, and whether the agent runs
+  stopping [REQUEST]        for the init: the system stops; returns when the scripts have ended
+  install [--root DIR] [--no-start]
+  uninstall [--root DIR]
+  --version, --help
+
+For trials, 'run' and what speaks with the host take other places:
+  --xenstore PATH  --etc DIR  --run DIR  and, with 'run', --rehearse FILE
+
+lamplighter-agent(8) tells all of it.
+"""
+
+#: The options that name places, each with the field of ``Places`` that it fills.
+PLACES = {"--xenstore": "xenstore", "--etc": "etc", "--run": "run", "--rehearse": "rehearse"}
+
+COMMANDS = ("run", "say", "more", "status", "stopping", "install", "uninstall")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run one command line; return the exit status."""
+    try:
+        return execute(arguments)
+    except LamplighterError as error:
+        Log(marked=False).warn(str(error))
+        return error.exit_status
+    except BrokenPipeError:
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def execute(arguments: Sequence[str]) -> int:
+    """Run one command line; raise ``LamplighterError`` for what is wrong."""
+    command, *rest = arguments or ("",)
+    if command in ("--help", "-h", "help") or (command == "run" and {"--help", "-h"} & set(rest)):
+        _print(HELP.rstrip("\n"))
+    elif command == "--version":
+        _print(f"lamplighter-agent {__version__}")
+    elif command == "run":
+        return int(import_module("lamplighter.guest.service").run_daemon(parse_places(rest)))
+    elif command in COMMANDS:
+        return int(import_module("lamplighter.guest.commands").run_command(command, rest))
+    else:
+        wrong = f"there is no command {command!r}" if command else "which command?"
+        raise UsageError(wrong, hint=f"there are {', '.join(COMMANDS)}; --help tells more")
+    return 0
+
+
+def parse_places(arguments: Sequence[str]) -> Places:
+    """Read the options of ``run``, all of which name places: ``--etc DIR`` or ``--etc=DIR``."""
+    found: dict[str, Any] = {}
+    waiting = list(arguments)
+    while waiting:
+        option, equals, value = waiting.pop(0).partition("=")
+        if option not in PLACES:
+            raise UsageError(f"run has no option {option!r}", hint=f"it has {', '.join(PLACES)}")
+        if not equals:
+            value = waiting.pop(0) if waiting else ""
+        if not value:
+            raise UsageError(f"{option} needs a path")
+        found[PLACES[option]] = os.path.abspath(value)
+    return Places(**found)
+
+
+def _print(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()

@@ -1,0 +1,38 @@
+"""``lamplighter-agent run``: the daemon, composed."""
+
+from __future__ import annotations
+
+import gc
+import os
+from typing import TYPE_CHECKING
+
+from lamplighter import __version__
+from lamplighter.errors import LamplighterError
+from lamplighter.guest.daemon import Daemon
+from lamplighter.guest.hotline import Hotline
+from lamplighter.guest.log import Log
+from lamplighter.guest.power import Power, Rehearsal
+from lamplighter.guest.settings import read_choices
+from lamplighter.guest.xenbus import find
+
+if TYPE_CHECKING:
+    from lamplighter.guest.places import Places
+
+
+def run_daemon(places: Places) -> int:
+    """Run the agent; return its exit status."""
+    log = Log(marked="JOURNAL_STREAM" in os.environ)
+    choices, problems = read_choices(places.configuration)
+    for problem in problems:
+        log.warn(problem)
+    places = places._replace(xenstore=places.xenstore or find())
+    power = Rehearsal(places.rehearse) if places.rehearse else Power()
+    try:
+        os.makedirs(places.run, 0o700, exist_ok=True)
+        hotline = Hotline(places.hotline, __version__)
+    except OSError as error:
+        raise LamplighterError(f"{places.hotline}: {error.strerror}") from error
+    # What was imported stays: looking through it again and again only takes time and memory.
+    gc.collect()
+    gc.freeze()
+    return Daemon(places, choices, power, hotline, log).run()

@@ -1,0 +1,102 @@
+"""``agent.conf``: what the guest's administrator decides.
+
+Lines ``key = value``, and comments from ``#`` on. Every key has a default, and no file is a valid
+one. A wrong line must not keep the agent from its work: it is told, and the default stands.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from math import inf
+from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
+
+from lamplighter.formats.quantity import DURATION_FORMS, parse_duration
+from lamplighter.guest.events import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+#: A longer file is nobody's configuration.
+LONGEST = 65536
+
+NEVER = "never"
+
+
+class Choices(NamedTuple):
+    """All of it, in seconds; an infinite ``deadline`` is ``never``.
+
+    ``deadline``, ``grace`` and ``margin`` are told in ``events.Settings``. A script has
+    ``script_deadline`` and a readiness check ``check_deadline`` unless it says otherwise itself.
+    """
+
+    deadline: float = 150.0
+    grace: float = 2.0
+    margin: float = 10.0
+    script_deadline: float = 60.0
+    check_deadline: float = 60.0
+
+    @property
+    def settings(self) -> Settings:
+        """What the handshake wants to know."""
+        return Settings(self.deadline, self.grace, self.margin)
+
+
+def read_choices(path: str) -> tuple[Choices, list[str]]:
+    """Return what a file says and what is wrong with it."""
+    try:
+        with open(path, "rb") as file:
+            text = file.read(LONGEST + 1)
+    except FileNotFoundError:
+        return Choices(), []
+    except OSError as error:
+        return Choices(), [f"{path}: it cannot be read, the defaults stand: {error.strerror}"]
+    if len(text) > LONGEST:
+        return Choices(), [f"{path}: it is longer than {LONGEST} bytes, the defaults stand"]
+    return parse_choices(text.decode("utf-8", "replace"), path)
+
+
+def parse_choices(text: str, where: str) -> tuple[Choices, list[str]]:
+    """Return what a text says and, line by line, what is wrong with it."""
+    found: dict[str, float] = {}
+    problems: list[str] = []
+    for number, line in enumerate(text.splitlines(), 1):
+        told = line.partition("#")[0].strip()
+        if not told:
+            continue
+        try:
+            key, value = _read(told)
+            if key in found:
+                raise ValueError(f"{key} was said before; what was said first stands")
+            found[key] = value
+        except ValueError as error:
+            problems.append(f"{where}:{number}: {error}")
+    return Choices(**found), problems
+
+
+def _read(told: str) -> tuple[str, float]:
+    key, equals, value = (part.strip() for part in told.partition("="))
+    if not equals:
+        raise ValueError(f"expected 'key = value', not {told[:60]!r}")
+    if key not in Choices._fields:
+        near = closest(key, Choices._fields)
+        known = f"did you mean {near}?" if near else f"there are {', '.join(Choices._fields)}"
+        raise ValueError(f"there is no key {key[:60]!r}: {known}")
+    if value == NEVER and key == "deadline":
+        return key, inf
+    try:
+        seconds = parse_duration(value)
+    except ValueError as error:
+        raise ValueError(f"{key}: {value[:60]!r}: {error}") from error
+    if seconds < 0 or (seconds == 0 and key not in ("grace", "margin")):
+        raise ValueError(f"{key}: expected {DURATION_FORMS} of more than nothing")
+    return key, seconds
+
+
+class _Difflib(Protocol):
+    def get_close_matches(self, word: str, possibilities: Sequence[str], n: int) -> list[str]: ...
+
+
+def closest(given: str, known: Sequence[str]) -> str | None:
+    """Return the known word that was most likely meant; difflib is loaded for mistakes only."""
+    near = cast("_Difflib", import_module("difflib")).get_close_matches(given, known, 1)
+    return near[0] if near else None

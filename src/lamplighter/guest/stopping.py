@@ -1,0 +1,148 @@
+"""``lamplighter-agent stopping``: init's hook, run before the first service is stopped.
+
+It tells the daemon where the system goes and waits until the administrator's scripts have ended.
+Where no daemon answers it runs them itself. systemd also stops the unit when only the unit is to be
+stopped, so it is asked where the system goes, whatever word was given; where it stays, nothing is
+done. Nothing here waits for ever: no daemon, and no script, may keep a system from going down.
+"""
+
+from __future__ import annotations
+
+import os
+from math import inf
+from select import poll
+from typing import TYPE_CHECKING
+
+from lamplighter.errors import UsageError
+from lamplighter.guest.children import LAST_CHANCE, Children, problem_of
+from lamplighter.guest.clock import milliseconds, now
+from lamplighter.guest.hotline import GO_ON, HELLO, STOPPING, call
+from lamplighter.guest.places import Places
+from lamplighter.guest.running import Scripts, owners
+from lamplighter.guest.scripts import find_programs
+from lamplighter.guest.settings import read_choices
+from lamplighter.guest.systemd import find_end, systemd_runs
+
+if TYPE_CHECKING:
+    from lamplighter.guest.log import Log
+
+LIST_JOBS = ("systemctl", "list-jobs", "--no-legend", "--no-pager", "--plain")
+
+#: How often the daemon is called, and the pause in between: systemd may just be restarting it.
+CALLS = 3
+PAUSE = 1.5
+
+#: Seconds that systemctl may take, and that the daemon may take to say that it is there.
+PATIENCE = 20.0
+ANSWERS = 5.0
+
+#: So much longer, in seconds, than its scripts may take the daemon is waited for.
+MORE = 30.0
+
+#: So long, in seconds, a script may be there after SIGKILL: a disk that hangs holds it for ever.
+UNKILLABLE = 10.0
+
+
+def stopping(places: Places, request: str | None, log: Log) -> int:
+    """Return when the scripts have ended; ``request`` None: only systemd knows where it goes."""
+    systemd = systemd_runs()
+    if request is None and not systemd:
+        raise UsageError("systemd does not run here: say whether it is poweroff, reboot or halt")
+    # An agent on trial, in a folder of its own, may be told anything.
+    if systemd and (request is None or places.run == Places().run):
+        jobs = _output(LIST_JOBS, log)
+        if jobs is None:
+            return 1
+        request = find_end(jobs)
+    if request is None:
+        log.note("the system stays, only the unit is stopped: nothing to do")
+        return 0
+    if _tell_daemon(places, request, log):
+        return 0
+    log.warn("no lamplighter-agent answers: its scripts are run here, nothing forces the end")
+    return run_scripts(places, request, log)
+
+
+def _tell_daemon(places: Places, request: str, log: Log) -> bool:
+    """Say whether the system may go on, as the daemon sees it or because it took too long."""
+    allowed = _allowed(places)
+    until = now() + allowed
+    for turn in range(CALLS):
+        if turn:
+            poll().poll(milliseconds(PAUSE))
+        if call(places.hotline, HELLO, ANSWERS) is None:
+            continue
+        if call(places.hotline, f"{STOPPING} {request}", max(ANSWERS, until - now())) == GO_ON:
+            return True
+        if now() >= until:
+            log.warn(f"its scripts have not ended after {allowed:g} s: the system goes on")
+            return True
+    return False
+
+
+def _allowed(places: Places) -> float:
+    """Return how many seconds all the scripts may take together, each to its last, and more."""
+    choices, _ = read_choices(places.configuration)
+    programs, _ = find_programs(places.scripts, choices.script_deadline, owners())
+    return sum(program.deadline + LAST_CHANCE for program in programs) + MORE
+
+
+def run_scripts(places: Places, request: str, log: Log) -> int:
+    """Run the scripts in order, each with its deadline; return 1 if one of them failed."""
+    choices, _ = read_choices(places.configuration)
+    children = Children()
+    scripts = Scripts(places, choices.script_deadline, children, log)
+    failed = False
+    for script in scripts.find():
+        problem = scripts.start(script.name, request)
+        if not problem:
+            problem = _wait(children, scripts, script.name, script.deadline)
+        log.note(f"{script.name}: {problem or 'done'}")
+        failed = failed or bool(problem)
+    return int(failed)
+
+
+def _wait(children: Children, scripts: Scripts, name: str, deadline: float) -> str:
+    overdue, hopeless = now() + deadline, inf
+    while True:
+        for pid, code in children.reap():
+            if (ended := scripts.ended(pid, code)) is not None:
+                return ended[1]
+        for _, problem in scripts.gone():
+            return problem
+        if now() >= overdue:
+            overdue, hopeless = inf, now() + LAST_CHANCE + UNKILLABLE
+            scripts.end(name, now())
+        if now() >= hopeless:
+            return "it is still there after SIGKILL, and is not waited for"
+        children.kill_overdue(now())
+        # Whoever runs this has nothing else to do, and the system goes: looking often is cheap.
+        poll().poll(100)
+
+
+def _output(command: tuple[str, ...], log: Log) -> str | None:
+    """Return what a program prints; None, with the reason told, when it did not do well."""
+    children = Children()
+    ours, theirs = os.pipe()
+    try:
+        pid = children.start(command, os.environ, theirs)
+    except OSError as error:
+        log.warn(f"{command[0]} cannot be started: {error.strerror}")
+        os.close(ours)
+        return None
+    finally:
+        os.close(theirs)
+    told = bytearray()
+    until, watched = now() + PATIENCE, poll()
+    watched.register(ours)
+    while watched.poll(milliseconds(until - now())) and (data := os.read(ours, 4096)):
+        told += data
+    os.close(ours)
+    if now() >= until:
+        children.end(pid, now() - LAST_CHANCE)
+        children.kill_overdue(now())
+    problem = problem_of(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+    if problem:
+        log.warn(f"{' '.join(command)}: {problem}")
+        return None
+    return told.decode("utf-8", "replace")

@@ -1,0 +1,123 @@
+"""The commands that speak with the host: ``say``, ``more`` and ``status``."""
+
+from __future__ import annotations
+
+import os
+import signal
+from contextlib import contextmanager, suppress
+from math import ceil
+from typing import TYPE_CHECKING
+
+from lamplighter.errors import LamplighterError, UsageError
+from lamplighter.formats.guest_words import (
+    GUEST_NODES,
+    SECONDS_MAX,
+    Answer,
+    More,
+    encode_more,
+    encode_progress,
+    parse_answer,
+)
+from lamplighter.formats.quantity import parse_duration
+from lamplighter.guest.clock import now
+from lamplighter.guest.hotline import HELLO, call
+from lamplighter.guest.words import node
+from lamplighter.guest.xenbus import Bus, remembered
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from lamplighter.guest.places import Places
+
+#: How ``more`` ends.
+GRANTED, REFUSED, NOBODY = 0, 1, 3
+
+#: So many seconds the host may take to answer; it answers within two, if at all.
+PATIENCE = 15.0
+
+#: What ends a command that waits.
+ENDED_BY = (signal.SIGTERM, signal.SIGINT)
+
+#: What a guest writes and what the host does, in the order of ``status``.
+NODES = (*GUEST_NODES, "asked", "answer")
+SHUTDOWN = "control/shutdown"
+
+
+def say(places: Places, text: str, percent: int | None) -> int:
+    """Tell the host how far the guest has come."""
+    if percent is not None and not 0 <= percent <= 100:
+        raise UsageError("--percent is a whole number from 0 to 100")
+    Bus(places.xenstore).write(node("progress"), encode_progress(text, percent))
+    return 0
+
+
+def more(places: Places, duration: str, why: str, tell: Callable[[str], None]) -> int:
+    """Ask the host for more time and tell what it answers; return how that went."""
+    try:
+        seconds = ceil(parse_duration(duration))
+    except ValueError as error:
+        raise UsageError(f"{duration!r}: {error}") from error
+    if not 1 <= seconds <= SECONDS_MAX:
+        raise UsageError(f"expected a duration from 1 s to {SECONDS_MAX} s, not {duration!r}")
+    asked = More(os.urandom(6).hex(), seconds, why)
+    with _withdrawn_unless_answered(places, encode_more(asked)) as answered:
+        bus = Bus(places.xenstore)
+        bus.watch(node("answer"))
+        bus.write(node("more"), encode_more(asked))
+        answer = _await_answer(bus, asked.id)
+        if answer is not None:
+            answered()
+    if answer is None:
+        tell(f"nobody answered within {PATIENCE:g} s: no Lamplighter is stopping this domain")
+        return NOBODY
+    if answer.left is None:
+        tell(f"refused: {answer.why}")
+        return REFUSED
+    tell(f"granted: {answer.left} s are left")
+    return GRANTED
+
+
+@contextmanager
+def _withdrawn_unless_answered(places: Places, asked: bytes) -> Iterator[Callable[[], None]]:
+    """A question that nobody waits for any more is taken back.
+
+    The next stop would answer it, and what it grants would be missing where it is needed. That goes
+    for a command that is ended while it waits, too: the deadline of the script that started it is
+    one that comes. The signal may have come in the middle of a request, so the connection is new.
+    """
+    left: list[bool] = []
+    for number in ENDED_BY:
+        signal.signal(number, _end)
+    try:
+        yield lambda: left.append(True)
+    finally:
+        if not left:
+            for number in ENDED_BY:
+                signal.signal(number, signal.SIG_IGN)
+            with suppress(LamplighterError):
+                Bus(places.xenstore).remove_if(node("more"), asked)
+
+
+def _end(number: int, _frame: object) -> None:
+    raise SystemExit(128 + number)
+
+
+def _await_answer(bus: Bus, wanted: str) -> Answer | None:
+    until = now() + PATIENCE
+    while bus.wait(until):
+        answer = parse_answer(bus.read(node("answer")))
+        if answer is not None and answer.id == wanted:
+            return answer
+    return None
+
+
+def status(places: Places, tell: Callable[[str], None]) -> int:
+    """Tell what stands in the nodes and whether the daemon runs; return 1 if it does not."""
+    version = call(places.hotline, HELLO, patience=5.0)
+    tell(f"{'daemon':<17} {f'runs, version {version}' if version else 'does not run'}")
+    bus = Bus(places.xenstore)
+    for path, name in ((SHUTDOWN, SHUTDOWN), *((node(name), name) for name in NODES)):
+        value = remembered(bus, path)
+        told = value.decode("utf-8", "replace") if value is not None else "-"
+        tell(f"{name:<17} {''.join(c if c.isprintable() else '?' for c in told)}")
+    return 0 if version else 1

@@ -1,0 +1,293 @@
+"""A small, synchronous XenStore client, for a process that has little to say and waits in poll(2).
+
+It speaks through the kernel's device (what is special about that is told at length in
+``host/xenstore_transport``, of which this is the small sister) or through a Unix socket. A ``Bus``
+is one connection. What is wrong with a request raises ``XenStoreError``; when the connection is of
+no more use (it ended, a reply was not there in time, what came was not the protocol) it is closed
+and raises ``XenStoreUnreachable`` then and ever after: whoever owns it opens another.
+
+Paths are relative to the guest's own domain. Of watches that fired while a reply was awaited the
+paths are kept, each once, until somebody asks what ``stirred``.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import stat
+import sys
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from lamplighter.errors import ProtocolError, XenStoreError, XenStoreUnreachable
+from lamplighter.guest.clock import milliseconds, now
+from lamplighter.guest.places import DEVICES
+from lamplighter.xenstore.client import (
+    ClientConnection,
+    Reply,
+    WatchEvent,
+    parse_number,
+    path_field,
+)
+from lamplighter.xenstore.wire import ERRORS, Op, op_name
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+#: So long a reply may take, in seconds: xenstored answers within milliseconds, or it is gone.
+PATIENCE = 5.0
+
+#: The device takes a packet and its header together within so many bytes.
+DEVICE_MAX = 4096
+
+#: So often a transaction is tried again when somebody else was faster.
+TRIES = 50
+
+READ_SIZE = 65536
+
+# The device's EIO is no answer of XenStore's: the device has gone.
+_ANSWERS = {number: name for name, number in ERRORS.items() if name != "EIO"}
+
+
+class Bus:
+    """An open connection to XenStore; ``XenStoreUnreachable`` when it cannot be opened."""
+
+    def __init__(
+        self, place: str = "", *, patience: float = PATIENCE, clock: Callable[[], float] = now
+    ) -> None:
+        self.place = place or find()
+        self._patience = patience
+        self._clock = clock
+        self._wire: ClientConnection[list[Reply]] = ClientConnection()
+        self._watched: dict[bytes, str] = {}
+        self._stirred: set[str] = set()
+        self._lost = ""
+        self._descriptor, self._is_device = _open(self.place)
+
+    def fileno(self) -> int:
+        """Return the descriptor to poll for what stirs; -1 once it is closed."""
+        return self._descriptor
+
+    def close(self) -> None:
+        """Close it."""
+        self._close("it was closed")
+
+    def read(self, path: str) -> bytes | None:
+        """Return a node's value; None where there is no such node."""
+        try:
+            return self._ask(Op.READ, path_field(path))
+        except XenStoreError as error:
+            if error.name == "ENOENT":
+                return None
+            raise
+
+    def write(self, path: str, value: bytes) -> None:
+        """Write a node."""
+        self._ask(Op.WRITE, path_field(path) + value)
+
+    def remove(self, path: str) -> None:
+        """Remove a node, if it is there."""
+        try:
+            self._ask(Op.RM, path_field(path))
+        except XenStoreError as error:
+            if error.name != "ENOENT":
+                raise
+
+    def watch(self, path: str) -> None:
+        """Have ``stirred`` tell when a node may have changed; it does so once at first."""
+        token, payload = self._wire.watch(path)
+        self._watched[token] = path
+        try:
+            self._ask(Op.WATCH, payload)
+        except XenStoreError:
+            self._wire.forget(token)
+            del self._watched[token]
+            raise
+
+    def clear_if(self, path: str, value: bytes) -> bool:
+        """Empty a node if this very value stands there; say whether it was done here.
+
+        In a transaction, so that of two who do it only one succeeds.
+        """
+        return self._if_stands(path, value, Op.WRITE)
+
+    def remove_if(self, path: str, value: bytes) -> bool:
+        """Remove a node if this very value stands there; say whether it was done here."""
+        return self._if_stands(path, value, Op.RM)
+
+    def _if_stands(self, path: str, value: bytes, then: Op) -> bool:
+        for _ in range(TRIES):
+            transaction = parse_number(self._ask(Op.TRANSACTION_START, b"\0"))
+            stands = False
+            try:
+                stands = self._ask(Op.READ, path_field(path), transaction) == value
+                if stands:
+                    self._ask(then, path_field(path), transaction)
+            except XenStoreError as error:
+                self._end(transaction, commit=False)
+                if error.name == "ENOENT":
+                    return False
+                raise
+            if self._end(transaction, commit=stands):
+                return stands
+        raise XenStoreError("EAGAIN", f"{path} changed {TRIES} times in the middle of it")
+
+    def stirred(self) -> set[str]:
+        """Return the paths of watches that fired since the last time; it does not wait."""
+        self._check()
+        while self._take():
+            pass
+        stirred, self._stirred = self._stirred, set()
+        return stirred
+
+    @property
+    def kept(self) -> bool:
+        """Whether a watch fired while a reply was awaited: the descriptor may say no more of it."""
+        return bool(self._stirred)
+
+    def wait(self, until: float) -> set[str]:
+        """Return what ``stirred``; wait for it, but no longer than until this moment."""
+        poll = select.poll()
+        poll.register(self._descriptor, select.POLLIN)
+        while not (stirred := self.stirred()) and (left := until - self._clock()) > 0:
+            poll.poll(milliseconds(left))
+        return stirred
+
+    # --- requests ---
+
+    def _end(self, transaction: int, *, commit: bool) -> bool:
+        """End a transaction; say whether it was not for nothing."""
+        try:
+            self._ask(Op.TRANSACTION_END, b"T\0" if commit else b"F\0", transaction)
+        except XenStoreError as error:
+            if error.name == "EAGAIN":
+                return False
+            raise
+        return True
+
+    def _ask(self, op: Op, payload: bytes, transaction: int = 0) -> bytes:
+        """Send a request, wait for its reply and return what it holds."""
+        self._check()
+        box: list[Reply] = []
+        packet = self._wire.request(op, payload, transaction, box)
+        if self._is_device and len(packet) > DEVICE_MAX:
+            self._withdraw(packet)
+            raise XenStoreError("E2BIG", f"{op_name(op)}: the device takes {DEVICE_MAX} bytes")
+        until = self._clock() + self._patience
+        self._send(op, packet, until)
+        while not box:
+            self._await(select.POLLIN, until, op)
+            self._take()
+            self._check()
+        reply = box[0]
+        if reply.error:
+            raise XenStoreError(reply.error, f"XenStore answered {reply.error} to {op_name(op)}")
+        return reply.payload
+
+    def _send(self, op: Op, packet: bytes, until: float) -> None:
+        sent = 0
+        while sent < len(packet):
+            written = self._write(op, packet, sent)
+            if not written:
+                self._await(select.POLLOUT, until, op)
+            sent += written
+
+    def _write(self, op: Op, packet: bytes, sent: int) -> int:
+        """Write what is left of a packet; return how many bytes were taken."""
+        try:
+            return os.write(self._descriptor, packet[sent:])
+        except BlockingIOError:
+            return 0
+        except OSError as error:
+            if sent or not self._is_device or error.errno not in _ANSWERS:
+                raise self._close(error.strerror or "it cannot be written") from error
+            self._withdraw(packet)
+            name = _ANSWERS[error.errno]
+            raise XenStoreError(name, f"XenStore answered {name} to {op_name(op)}") from error
+
+    def _withdraw(self, packet: bytes) -> None:
+        self._wire.withdraw(int.from_bytes(packet[4:8], sys.byteorder))
+
+    def _await(self, what: int, until: float, op: Op) -> None:
+        """Wait for the descriptor; the connection ends when that takes too long."""
+        poll = select.poll()
+        poll.register(self._descriptor, what)
+        if not poll.poll(milliseconds(until - self._clock())) and self._clock() >= until:
+            raise self._close(f"no reply to {op_name(op)} within {self._patience:g} s")
+
+    def _take(self) -> bool:
+        """Take what is there, if anything is; say whether there was."""
+        try:
+            data = os.read(self._descriptor, READ_SIZE)
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            raise self._close(error.strerror or "it cannot be read") from error
+        if not data:
+            raise self._close("the other end closed it")
+        try:
+            for thing in self._wire.receive(data):
+                if isinstance(thing, WatchEvent):
+                    self._stirred.add(self._watched[thing.token])
+                else:
+                    box, reply = thing
+                    box.append(reply)
+        except ProtocolError as error:
+            raise self._close(error.message) from error
+        return True
+
+    def _check(self) -> None:
+        if self._lost:
+            raise self._unreachable()
+
+    def _close(self, why: str) -> XenStoreUnreachable:
+        if not self._lost:
+            self._lost = why
+            os.close(self._descriptor)
+            self._descriptor = -1
+        return self._unreachable()
+
+    def _unreachable(self) -> XenStoreUnreachable:
+        return XenStoreUnreachable(f"the connection to XenStore ({self.place}) ended: {self._lost}")
+
+
+def find() -> str:
+    """Return the device; ``XenStoreUnreachable`` where there is none."""
+    for path in DEVICES:
+        if os.path.exists(path):
+            return path
+    raise XenStoreUnreachable(
+        f"there is no way to XenStore: neither {' nor '.join(DEVICES)} is there",
+        hint="this is no domain of a Xen host, or its kernel has no xenbus device (xenfs)",
+    )
+
+
+def _open(place: str) -> tuple[int, bool]:
+    """Return a descriptor that does not block, and whether it is the device's."""
+    try:
+        if stat.S_ISSOCK(os.stat(place).st_mode):
+            return _connect(place), False
+        flags = os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
+        return os.open(place, flags), True
+    except PermissionError as error:
+        raise XenStoreUnreachable(
+            f"{place} cannot be opened: {error.strerror}", hint="only root speaks with XenStore"
+        ) from error
+    except OSError as error:
+        raise XenStoreUnreachable(f"{place} cannot be opened: {error.strerror}") from error
+
+
+def _connect(place: str) -> int:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.settimeout(PATIENCE)
+        connection.connect(place)
+        connection.settimeout(0)
+        return connection.detach()
+
+
+def remembered(bus: Bus, path: str) -> bytes | None:
+    """Return a node's value, None as well where it must not be read."""
+    with suppress(XenStoreError):
+        return bus.read(path)
+    return None

@@ -1,0 +1,158 @@
+"""When one guest's nodes are read, and what of it is told.
+
+Nodes are read when they stir, and no sooner than ``READING_PAUSE`` after the last time. All that
+comes between two readings costs one, so a guest that rewrites its nodes two thousand times a second
+is read ten times in it. But each of its writes also costs xenstored an event and us its receipt,
+and that is taken from all the others. So a guest whose nodes stir more than ``STIRS_A_SECOND`` is
+listened to no more: its watches are taken back, and for the rest of this incarnation its nodes are
+read every ``READING_INTERVAL``. All it has lost by that is promptness.
+
+What a guest wrote before it ended is read before its end is judged: as soon as it has been seen to
+execute no more (where an agent has spoken, even if nothing stirred: an event may be lost), and,
+because its nodes may go at the same moment, once without any pause when it says that it forces its
+own end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from math import inf
+from typing import TYPE_CHECKING
+
+from lamplighter.engine import patience
+from lamplighter.engine.events import Event, Heard, Ready, Request
+from lamplighter.errors import Unreachable, XenStoreError
+from lamplighter.xenstore import paths
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from lamplighter.formats.guest_words import GuestWords
+    from lamplighter.model.clock import Clock
+    from lamplighter.service.conversation import Conversation
+
+#: Between two readings of a guest's nodes, in host seconds: however fast it rewrites them.
+READING_PAUSE = 0.1
+
+#: More changes than this in one host second are a flood. A kernel that comes up writes a handful
+#: of nodes, and an agent tells its progress a few times a second.
+STIRS_A_SECOND = 50
+
+#: Between two readings of a guest that floods its nodes, in host seconds.
+READING_INTERVAL = 1.0
+
+#: Between two tellings of one guest's words, in host seconds: who reads them is a person.
+TELLING_INTERVAL = 1.0
+
+
+class Attention:
+    """Listens to one incarnation and reads its nodes when it is ``due``."""
+
+    def __init__(
+        self, conversation: Conversation, clock: Clock, stirred: Callable[[], None]
+    ) -> None:
+        """``stirred`` is called when a reading has become due for the first time since the last."""
+        self.flooded = False
+        self._speaks = False  # an agent has said something
+        self._conversation = conversation
+        self._clock = clock
+        self._tell = stirred
+        self._fresh = False
+        self._after = -inf
+        self._second = -inf
+        self._stirs = 0
+        self._last_word = paths.word(conversation.domid, "forced")
+        self._hurried = False
+
+    @property
+    def due(self) -> float:
+        """When the nodes are to be read; infinite while nothing is new."""
+        return self._after if self._fresh or self.flooded else inf
+
+    def is_due(self, *, ends: bool) -> bool:
+        """Say whether to read now; ``ends``: the domain has been seen to execute no more."""
+        if ends:
+            return self._speaks or self.due < inf
+        return self._clock.monotonic() >= self.due
+
+    async def read(self) -> list[Event]:
+        """Read the nodes; a reading that fails is tried again."""
+        guest, self._fresh = self._conversation, False
+        try:
+            await self._listen()
+            able, request, words = await asyncio.gather(
+                guest.able(), guest.request(), guest.words()
+            )
+            answered = await guest.answered() if words is not None else ""
+        except (Unreachable, XenStoreError):
+            self._fresh, self._after = True, self._clock.monotonic() + patience.RETRY_PAUSE
+            return []
+        self._speaks = self._speaks or words is not None
+        now = self._clock.monotonic()
+        self._after = now + (READING_INTERVAL if self.flooded else READING_PAUSE)
+        heard = [Heard(now, guest.domid, words, answered)] if words is not None else []
+        return [*heard, Ready(now, guest.domid, able), Request(now, guest.domid, request)]
+
+    async def leave(self) -> None:
+        """Listen no more; does not mind a lost connection."""
+        try:
+            await self._conversation.leave()
+        except (Unreachable, XenStoreError):
+            return  # no connection, so no watch either
+
+    async def _listen(self) -> None:
+        if self.flooded:
+            await self._conversation.leave()
+        elif not self._conversation.listening:
+            await self._conversation.listen(self._stir)
+
+    def _stir(self, path: str) -> None:
+        now = self._clock.monotonic()
+        if now >= self._second + 1.0:
+            self._second, self._stirs = now, 0
+        self._stirs += 1
+        if self._stirs > STIRS_A_SECOND:
+            self.flooded = True
+        hurry = path == self._last_word and not self._hurried
+        if hurry:
+            self._hurried, self._after = True, now
+        if hurry or not self._fresh:
+            self._fresh = True
+            self._tell()
+
+
+class Telling:
+    """Tells one guest's words on: only what has changed, and not too often."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        tell: Callable[[GuestWords], None],
+        shown: Callable[[GuestWords], str],
+    ) -> None:
+        """``shown`` is what a person is shown of words; where it is empty there is no news."""
+        self._clock = clock
+        self._tell = tell
+        self._shown = shown
+        self._told = ""
+        self._words: GuestWords | None = None
+        self._after = -inf
+
+    @property
+    def due(self) -> float:
+        """When something is to be told; infinite while nothing is new."""
+        return self._after if self._words is not None else inf
+
+    def hear(self, words: GuestWords) -> None:
+        """Take in the newest words."""
+        shown = self._shown(words)
+        self._words = words if shown and shown != self._told else None
+        self.tell()
+
+    def tell(self) -> None:
+        """Tell what is due."""
+        now = self._clock.monotonic()
+        if self._words is not None and now >= self._after:
+            self._told, self._after = self._shown(self._words), now + TELLING_INTERVAL
+            words, self._words = self._words, None
+            self._tell(words)

@@ -1,0 +1,459 @@
+"""What the agent does about each thing it hears: the pure machine, event by event."""
+
+from __future__ import annotations
+
+from math import inf
+from typing import TYPE_CHECKING
+
+import pytest
+
+from lamplighter.formats.guest_words import Answer, Asked
+from lamplighter.guest.events import (
+    Acknowledge,
+    Acknowledged,
+    Action,
+    Answered,
+    Arm,
+    Ended,
+    FindScripts,
+    Found,
+    Heard,
+    Kill,
+    Look,
+    Looked,
+    Record,
+    Release,
+    Run,
+    Say,
+    Script,
+    Settings,
+    ShutDown,
+    Tick,
+    Told,
+)
+from lamplighter.guest.handshake import LOOKS, State, step
+
+if TYPE_CHECKING:
+    from lamplighter.guest.events import Event
+
+SETTINGS = Settings(deadline=100.0, grace=2.0, margin=10.0)
+FIRST, SECOND = Script("10-first", 30.0), Script("20-second", 5.0)
+
+
+class Done(list[Action]):
+    """What was done. Two actions are alike if they are of one kind, too: tuples alone are not."""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, list) and repr(list(self)) == repr(list(other))
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def has(self, action: Action) -> bool:
+        return repr(action) in map(repr, self)
+
+
+class Guest:
+    """A machine with everything that it has done so far."""
+
+    def __init__(self, settings: Settings = SETTINGS) -> None:
+        self.state = State(settings)
+        self.done: list[Action] = []
+
+    def hears(self, *events: Event) -> Done:
+        """Tell it of these, one after another; what it does about them, records aside."""
+        done: list[Action] = []
+        for event in events:
+            self.state, actions = step(self.state, event)
+            done += actions
+        self.done += done
+        return Done(action for action in done if not isinstance(action, Record))
+
+    def recorded(self) -> list[str]:
+        return [action.text for action in self.done if isinstance(action, Record)]
+
+    def arms(self) -> list[Arm]:
+        return [action for action in self.done if isinstance(action, Arm)]
+
+
+def going(request: str = "poweroff", at: float = 0.0) -> Guest:
+    """A guest that the host has asked: the word was taken, and the system shuts down."""
+    guest = Guest()
+    guest.hears(Heard(at, request.encode()), Heard(at, b""), Told(at, request), Found(at, ()))
+    return guest
+
+
+# --- the kernel takes the word ---
+
+
+def test_an_empty_node_alone_is_looked_into_and_then_let_be() -> None:
+    guest = Guest()
+    assert guest.hears(Heard(5.0, b"")) == []
+    for after in LOOKS:
+        assert guest.state.wake == 5.0 + after
+        assert guest.hears(Tick(5.0 + after)) == [Look()]
+        assert guest.hears(Looked(5.0 + after, None)) == []
+    assert guest.state.wake == inf
+    assert guest.arms() == [], "a suspend looks like this"
+
+
+@pytest.mark.parametrize("request_", ["poweroff", "reboot"])
+def test_what_the_kernel_has_started_is_evidence(request_: str) -> None:
+    guest = Guest()
+    guest.hears(Heard(5.0, b""), Tick(5.0), Looked(5.0, None), Tick(5.2))
+    done = guest.hears(Looked(5.2, request_))
+    assert done == [Arm(request_, 105.2), Say(f"{request_} has begun"), FindScripts()]
+
+
+def test_the_hosts_note_is_evidence_and_says_how_much_time_there_is() -> None:
+    guest = Guest()
+    done = guest.hears(Heard(5.0, b"", Asked("poweroff", 60)))
+    assert Done(done[:1]) == [Arm("poweroff", 55.0)], "ten seconds before the host would destroy it"
+    assert done.has(FindScripts())
+
+
+def test_a_note_beside_a_standing_request_waits_for_the_kernel() -> None:
+    guest = Guest()
+    assert guest.hears(Heard(5.0, b"poweroff", Asked("poweroff", 60))) == []
+    assert guest.hears(Heard(5.1, b"", Asked("poweroff", 60))).has(Arm("poweroff", 55.0))
+
+
+def test_the_margin_is_never_more_than_a_part_of_a_short_time() -> None:
+    guest = Guest()
+    guest.hears(Heard(0.0, b"", Asked("poweroff", 12)))
+    assert guest.arms() == [Arm("poweroff", 9.0)]
+
+
+def test_its_own_deadline_stands_where_the_host_allows_more() -> None:
+    guest = Guest()
+    guest.hears(Heard(0.0, b"", Asked("poweroff", 3600)))
+    assert guest.arms() == [Arm("poweroff", 100.0)]
+
+
+def test_a_guest_that_is_never_to_force_its_end_does_not() -> None:
+    guest = Guest(Settings(deadline=inf))
+    guest.hears(Heard(0.0, b"poweroff"), Heard(0.0, b""), Told(0.0, "poweroff"))
+    guest.hears(Heard(1.0, b"", Asked("poweroff", 60)), Answered(2.0, Answer("a", 50)))
+    assert guest.arms() == []
+
+
+def test_the_time_of_a_request_that_was_taken_back_does_not_count_for_the_next() -> None:
+    guest = Guest()
+    guest.hears(Heard(0.0, b"poweroff", Asked("poweroff", 4)), Heard(1.0, b""))
+    guest.hears(Heard(10.0, b"poweroff", Asked("poweroff", 60)))
+    guest.hears(Heard(10.1, b"", Asked("poweroff", 60)))
+    assert guest.arms() == [Arm("poweroff", 60.0)]
+
+
+def test_a_later_note_may_only_shorten() -> None:
+    guest = going()
+    guest.hears(Heard(1.0, b"", Asked("poweroff", 50)))
+    guest.hears(Heard(2.0, b"", Asked("poweroff", 80)))
+    assert guest.arms() == [Arm("poweroff", 100.0), Arm("poweroff", 41.0)]
+
+
+# --- the guest's own shutdown ---
+
+
+def test_a_shutdown_that_nobody_asked_for_runs_the_scripts_and_may_take_its_time() -> None:
+    guest = Guest()
+    done = guest.hears(Heard(1.0, b""), Told(5.0, "reboot"))
+    assert done == [Say("reboot has begun"), FindScripts()]
+    assert guest.hears(Found(5.0, ()), Tick(5000.0)).has(Release())
+    assert guest.arms() == []
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        [Heard(50.0, b"poweroff"), Heard(50.0, b"")],
+        [Heard(50.0, b""), Tick(50.0), Looked(50.0, "poweroff")],
+        [Heard(50.0, b"", Asked("poweroff", 180))],
+        [Heard(48.0, b"poweroff"), Acknowledged(50.0, ours=True)],
+    ],
+)
+def test_when_the_host_asks_for_it_too_its_time_is_counted_from_then(host: list[Event]) -> None:
+    guest = Guest()
+    guest.hears(Heard(1.0, b""), Told(5.0, "poweroff"), Found(5.0, ()), *host)
+    assert guest.arms() == [Arm("poweroff", 150.0)]
+
+
+def test_an_empty_node_during_the_guests_own_shutdown_is_nobodys_request() -> None:
+    guest = Guest()
+    guest.hears(Heard(0.0, b""), Told(100.0, "reboot"), Found(100.0, ()))
+    guest.hears(Heard(400.0, b"suspend"), Heard(400.1, b""))
+    for after in LOOKS:
+        guest.hears(Tick(400.1 + after), Looked(400.1 + after, None))
+    assert guest.arms() == [], "it was a migration, or xenbus was opened again"
+
+
+def test_a_shutdown_after_a_suspend_is_the_guests_own() -> None:
+    guest = Guest()
+    guest.hears(Heard(1.0, b"suspend"), Heard(1.1, b""), Told(8.0, "poweroff"))
+    assert guest.arms() == []
+
+
+def test_a_shutdown_long_after_a_word_was_cleared_is_the_guests_own() -> None:
+    guest = Guest()
+    guest.hears(Heard(20.0, b"poweroff"), Heard(20.1, b""), Told(31.0, "poweroff"))
+    assert guest.arms() == [], "the word was taken back"
+
+
+def test_a_shutdown_that_follows_a_word_is_the_hosts() -> None:
+    guest = Guest()
+    guest.hears(Heard(20.0, b"poweroff"), Heard(20.1, b""), Told(22.0, "poweroff"))
+    assert guest.arms() == [Arm("poweroff", 122.0)]
+
+
+# --- the kernel does not ---
+
+
+def test_a_request_that_stands_is_acknowledged_after_the_grace_and_begun_here() -> None:
+    guest = Guest()
+    assert guest.hears(Heard(5.0, b"poweroff"), Tick(6.9)) == []
+    assert guest.state.wake == 7.0
+    assert guest.hears(Tick(7.0)) == [Acknowledge("poweroff")]
+    assert guest.hears(Tick(7.0)) == [], "once"
+    done = guest.hears(Acknowledged(7.1, ours=True), Found(7.1, ()))
+    assert done.has(Arm("poweroff", 107.1))
+    assert Done(done[-2:]) == [Release(), ShutDown("poweroff")]
+
+
+def test_init_that_begins_meanwhile_is_not_told_to_begin() -> None:
+    guest = Guest()
+    guest.hears(Heard(5.0, b"poweroff"), Tick(7.0), Acknowledged(7.1, ours=True))
+    done = guest.hears(Told(7.2, "poweroff"), Found(7.3, ()))
+    assert done.has(Release())
+    assert not done.has(ShutDown("poweroff"))
+
+
+def test_who_was_faster_is_looked_for() -> None:
+    guest = Guest()
+    guest.hears(Heard(5.0, b"poweroff"), Tick(7.0))
+    assert guest.hears(Acknowledged(7.1, ours=False), Tick(7.1)) == [Look()]
+    assert guest.arms() == []
+
+
+def acknowledged(note: Asked | None = None) -> Guest:
+    """A guest whose kernel took nothing: the agent did, and the first script runs."""
+    guest = Guest()
+    guest.hears(Heard(5.0, b"poweroff", note), Tick(7.0), Acknowledged(7.0, ours=True))
+    guest.hears(Found(7.0, (FIRST,)))
+    return guest
+
+
+@pytest.mark.parametrize("request_", ["poweroff", "reboot"])
+def test_a_second_request_leaves_the_agent_what_is_its_to_begin(request_: str) -> None:
+    guest = acknowledged()
+    guest.hears(Heard(10.0, request_.encode()), Tick(12.0), Acknowledged(12.0, ours=True))
+    assert guest.hears(Ended(20.0, "10-first")).has(ShutDown("poweroff"))
+    guest.hears(Heard(30.0, request_.encode()), Tick(32.0), Acknowledged(32.0, ours=True))
+    assert [action for action in guest.done if isinstance(action, ShutDown)] == [
+        ShutDown("poweroff")
+    ], "once"
+
+
+def test_init_that_begins_after_a_second_request_is_not_told_to_begin() -> None:
+    guest = acknowledged()
+    guest.hears(Heard(10.0, b"poweroff"), Tick(12.0), Acknowledged(12.0, ours=True))
+    guest.hears(Told(13.0, "poweroff"))
+    assert not guest.hears(Ended(20.0, "10-first")).has(ShutDown("poweroff"))
+
+
+# --- an agent that follows another one ---
+
+
+@pytest.mark.parametrize("note", [None, Asked("poweroff", 60)])
+@pytest.mark.parametrize("word", [b"", b"poweroff"])
+def test_what_an_agent_took_before_it_was_killed_is_begun_by_the_next(
+    note: Asked | None, word: bytes
+) -> None:
+    killed = acknowledged(note)
+    assert killed.state.begins == "poweroff"
+    guest = Guest()
+    guest.state = State(SETTINGS, taking=killed.state.begins, took=True)
+    assert guest.state.wake == inf
+    done = guest.hears(Heard(30.0, word, note), Found(30.0, (FIRST,)))
+    assert done[0] == Arm("poweroff", 80.0 if note else 130.0), "the note is known by then"
+    done = guest.hears(Ended(40.0, "10-first"))
+    assert Done(done[-2:]) == [Release(), ShutDown("poweroff")]
+    assert guest.state.begins == ""
+
+
+def test_what_was_taken_and_then_begun_by_init_is_not_begun_again() -> None:
+    guest = Guest()
+    guest.state = State(SETTINGS, taking="poweroff", took=True)
+    guest.hears(Told(29.0, "poweroff"), Heard(30.0, b"", Asked("poweroff", 60)))
+    assert not guest.hears(Found(30.0, ())).has(ShutDown("poweroff"))
+
+
+@pytest.mark.parametrize(
+    ("heard", "begins"),
+    [
+        (Heard(9.0, b"", Asked("poweroff", 60)), True),
+        (Heard(9.0, b""), False),  # taken back, note and all, or no note was ever left
+        (Heard(9.0, b"poweroff", Asked("poweroff", 60)), False),  # it was not done, and is again
+    ],
+)
+def test_a_connection_that_is_lost_while_a_request_is_acknowledged(
+    heard: Heard, begins: bool
+) -> None:
+    guest = Guest()
+    guest.hears(Heard(5.0, b"poweroff", Asked("poweroff", 60)), Tick(7.0))
+    assert guest.state.taking == "poweroff", "to be written down before it is done"
+    guest.hears(Acknowledged(7.0, ours=None))
+    assert guest.state.taking == "poweroff"
+    done = guest.hears(heard, Found(9.0, ())) if begins else guest.hears(heard)
+    assert done.has(ShutDown("poweroff")) is begins
+    assert guest.state.taking == ""
+    assert bool(guest.arms()) is begins
+    if heard.value:
+        assert guest.hears(Tick(11.0)) == [Acknowledge("poweroff")]
+
+
+def test_a_connection_that_is_lost_while_the_kernel_takes_it() -> None:
+    guest = Guest()
+    guest.hears(Heard(5.0, b"poweroff"), Tick(7.0), Acknowledged(7.0, ours=None))
+    guest.hears(Tick(7.0), Looked(7.0, "poweroff"), Heard(9.0, b"", Asked("poweroff", 60)))
+    assert not guest.hears(Found(9.0, ())).has(ShutDown("poweroff"))
+
+
+def test_a_request_that_is_taken_back_is_forgotten() -> None:
+    guest = Guest()
+    guest.hears(Heard(5.0, b"poweroff"), Heard(6.0, b""))
+    for after in LOOKS:
+        guest.hears(Tick(6.0 + after), Looked(6.0 + after, None))
+    assert guest.state.wake == inf
+    assert guest.arms() == []
+    assert "the poweroff was taken, or taken back" in guest.recorded()
+
+
+# --- second requests, nonsense, suspend ---
+
+
+def test_a_second_request_is_recorded_and_acknowledged_and_begins_nothing() -> None:
+    guest = going()
+    assert guest.hears(Heard(3.0, b"poweroff"), Tick(5.0)) == [Acknowledge("poweroff")]
+    assert guest.hears(Acknowledged(5.0, ours=True)) == []
+    assert "the host asks for a poweroff" in guest.recorded()
+
+
+def test_a_poweroff_during_a_reboot_turns_the_force_into_a_poweroff() -> None:
+    guest = going("reboot")
+    done = guest.hears(Heard(3.0, b"poweroff"), Tick(5.0), Acknowledged(5.0, ours=True))
+    assert done == [Acknowledge("poweroff"), Arm("poweroff", 100.0)]
+
+
+def test_a_reboot_during_a_poweroff_stays_a_poweroff() -> None:
+    guest = going()
+    done = guest.hears(Heard(3.0, b"reboot"), Tick(5.0), Acknowledged(5.0, ours=True))
+    assert done == [Acknowledge("reboot")]
+
+
+def test_nonsense_is_left_standing_and_recorded_once_however_often_it_changes() -> None:
+    guest = Guest()
+    for number in range(100):
+        assert guest.hears(Heard(float(number), b"\xff" * 4000 + bytes([number]))) == []
+    assert guest.state.wake == inf
+    assert len(guest.recorded()) == 1
+    assert "holds no request" in guest.recorded()[0]
+    assert len(guest.recorded()[0]) < 300
+
+
+def test_a_suspend_is_noted_and_left_to_the_kernel() -> None:
+    guest = Guest()
+    assert guest.hears(Heard(1.0, b"suspend"), Heard(1.1, b"suspend")) == []
+    assert guest.state.wake == inf
+    assert len(guest.recorded()) == 1
+    guest.hears(Heard(2.0, b""))
+    for after in LOOKS:
+        guest.hears(Tick(2.0 + after), Looked(2.0 + after, None))
+    assert guest.arms() == []
+
+
+def test_each_suspend_is_noted() -> None:
+    guest = Guest()
+    guest.hears(Heard(1.0, b"suspend"), Heard(2.0, b""), Heard(1000.0, b"suspend"))
+    assert len(guest.recorded()) == 2
+
+
+# --- scripts ---
+
+
+def test_scripts_run_in_order_before_the_systems_shutdown_goes_on() -> None:
+    guest = Guest()
+    done = guest.hears(Told(0.0, "reboot"), Found(0.0, (FIRST, SECOND)))
+    assert Done(done[-2:]) == [Say("running 10-first"), Run(FIRST, "reboot")]
+    assert not done.has(Release())
+    assert guest.hears(Ended(4.0, "10-first")) == [Say("running 20-second"), Run(SECOND, "reboot")]
+    last = guest.hears(Ended(5.0, "20-second", "exit status 1"))
+    assert last == [Say("the system is stopping its services"), Release()]
+    assert "10-first: done" in guest.recorded()
+    assert "20-second: exit status 1" in guest.recorded()
+
+
+def test_a_script_that_outlasts_its_deadline_is_ended_and_the_next_one_runs() -> None:
+    guest = Guest()
+    guest.hears(Told(0.0, "poweroff"), Found(1.0, (FIRST, SECOND)))
+    assert guest.state.wake == 31.0
+    assert guest.hears(Tick(31.0)) == [Kill(FIRST)]
+    assert guest.hears(Tick(32.0)) == [], "once"
+    assert guest.hears(Ended(36.0, "10-first", "killed")).has(Run(SECOND, "poweroff"))
+
+
+def test_a_script_that_cannot_even_be_killed_does_not_hold_the_shutdown_up() -> None:
+    guest = Guest()
+    guest.hears(Told(0.0, "poweroff"), Found(0.0, (FIRST, SECOND)), Tick(30.0))
+    assert guest.state.wake == 45.0
+    assert guest.hears(Tick(45.0)).has(Run(SECOND, "poweroff"))
+    assert guest.hears(Ended(46.0, "10-first", "killed by SIGKILL")) == []
+    assert guest.hears(Ended(47.0, "20-second")).has(Release())
+
+
+def test_an_end_that_belongs_to_no_script_is_no_news() -> None:
+    guest = going()
+    assert guest.hears(Ended(1.0, "10-first")) == []
+
+
+def test_whoever_asks_again_after_the_scripts_is_let_go_at_once() -> None:
+    guest = going()
+    assert guest.hears(Told(9.0, "poweroff")) == [Release()]
+
+
+def test_going_is_not_called_off() -> None:
+    guest = going()
+    guest.hears(Heard(1.0, b"poweroff"), Heard(2.0, b""))
+    assert guest.state.going == "poweroff"
+    assert guest.arms() == [Arm("poweroff", 100.0)]
+
+
+# --- more time ---
+
+
+def test_granted_time_moves_the_force() -> None:
+    guest = going()
+    guest.hears(Heard(0.0, b"", Asked("poweroff", 40)))
+    guest.hears(Answered(20.0, Answer("a", 50)))
+    assert guest.arms()[-1] == Arm("poweroff", 60.0)
+    guest.hears(Heard(21.0, b"", Asked("poweroff", 40)))
+    assert guest.arms()[-1] == Arm("poweroff", 60.0), "the note of before takes nothing back"
+
+
+def test_another_request_after_a_grant_may_leave_less_time_and_never_more() -> None:
+    guest = going()
+    guest.hears(Heard(0.0, b"", Asked("poweroff", 40)), Answered(20.0, Answer("a", 50)))
+    guest.hears(Heard(21.0, b"", Asked("poweroff", 600)))
+    assert guest.arms()[-1] == Arm("poweroff", 60.0)
+    guest.hears(Heard(22.0, b"", Asked("poweroff", 20)), Heard(30.0, b"", Asked("poweroff", 20)))
+    assert guest.arms()[-1] == Arm("poweroff", 37.0), "and it is read once"
+
+
+def test_refused_time_changes_nothing() -> None:
+    guest = going()
+    assert guest.hears(Answered(20.0, Answer("a", None, "30 s are left"))) == []
+    assert "more time was refused: 30 s are left" in guest.recorded()
+
+
+def test_an_answer_before_anything_begins_arms_nothing() -> None:
+    guest = Guest()
+    guest.hears(Answered(20.0, Answer("a", 50)))
+    assert guest.arms() == []

@@ -1,0 +1,60 @@
+"""What the daemon takes for the host's request, while the host writes between two reads."""
+
+from __future__ import annotations
+
+import pytest
+
+from lamplighter.formats.guest_words import Asked
+from lamplighter.guest.daemon import ASKED, SHUTDOWN, _hear_request
+from lamplighter.guest.words import Words, node
+from lamplighter.guest.xenbus import Bus
+from tests.agent import Notes
+
+
+class Moving(Bus):
+    """Gives what stands at each read in turn."""
+
+    def __init__(self, *values: tuple[str, bytes | None]) -> None:
+        self.values = list(values)
+        self.written: list[str] = []
+
+    def read(self, path: str) -> bytes | None:
+        expected, value = self.values.pop(0)
+        assert path == expected
+        return value
+
+    def write(self, path: str, value: bytes) -> None:
+        self.written.append(path)
+
+
+@pytest.mark.parametrize(
+    ("before", "request_value", "after", "asked"),
+    [
+        (None, b"", None, None),
+        (b"poweroff 180", b"", b"poweroff 180", Asked("poweroff", 180)),  # the kernel took it
+        (b"poweroff 180", b"", None, None),  # it was taken back meanwhile
+        (b"nonsense", b"", b"nonsense", None),
+    ],
+)
+def test_a_note_counts_only_if_it_stands_before_and_after(
+    before: bytes | None, request_value: bytes, after: bytes | None, asked: Asked | None
+) -> None:
+    reads = [(ASKED, before), (SHUTDOWN, request_value), *([(ASKED, after)] if before else [])]
+    heard = _hear_request(Moving(*reads))
+    assert (heard.value, heard.asked) == (request_value, asked)
+
+
+def test_a_request_that_stands_is_heard_with_its_note() -> None:
+    heard = _hear_request(Moving((ASKED, b"reboot 9"), (SHUTDOWN, b"reboot")))
+    assert (heard.value, heard.asked) == (b"reboot", Asked("reboot", 9))
+
+
+def test_words_are_said_again_only_where_they_have_gone() -> None:
+    words = Words(b"1 0.1.0", Notes())
+    words.say(None, "ready", b"1")
+    there = Moving((node("version"), b"1 0.1.0"))
+    assert not words.renew(there)
+    assert there.written == []
+    gone = Moving((node("version"), None))
+    assert words.renew(gone)
+    assert gone.written == [node("ready"), node("version")]
