@@ -138,10 +138,10 @@ def _run(wanted: Wanted, deadline: Deadline, *, keep: bool) -> int:
     failed = [verdict for verdict in verdicts if verdict.reason]
     print(f"{len(verdicts)} scenarios in {time.monotonic() - began:.0f} s")
     for verdict in verdicts:
-        if verdict.reason or verdict.again:
+        if verdict.reason or verdict.before:
             print(verdict)
-        for line in verdict.reason.splitlines()[:SHOWN]:
-            # Where only the end of a log is kept, it has to say why.
+        # Where only the end of a log is kept, it has to say why.
+        for line in _why(verdict):
             print(f"  {line}")
     begun = {(verdict.variant, verdict.scenario) for verdict in verdicts}
     pairs = [(variant.name, one.name) for variant, some in wanted.items() for one in some]
@@ -151,6 +151,14 @@ def _run(wanted: Wanted, deadline: Deadline, *, keep: bool) -> int:
     left_out = f", {len(not_begun)} not begun" if not_begun else ""
     print(f"{len(verdicts) - len(failed)} passed, {len(failed)} failed{left_out}")
     return 0 if verdicts and not failed else 1
+
+
+def _why(verdict: Verdict) -> list[str]:
+    """Return the first lines of why a scenario failed, and of why its first try did."""
+    lines = verdict.reason.splitlines()[:SHOWN]
+    if verdict.before:
+        lines += ["at the first try:", *verdict.before.splitlines()[:SHOWN]]
+    return lines
 
 
 def _images(suites: Collection[Suite]) -> dict[Suite, Future[Image]]:

@@ -33,17 +33,20 @@ KEPT = wheels.ROOT / "build" / "lab"
 
 @dataclass(frozen=True)
 class Verdict:
-    """How a scenario ended. ``reason`` is empty when it passed."""
+    """How a scenario ended. ``reason`` is empty when it passed.
+
+    ``before`` is why its first try failed, when this is the second.
+    """
 
     variant: str
     scenario: str
     seconds: float
     reason: str = ""
-    again: bool = False
+    before: str = ""
 
     def __str__(self) -> str:
         result = "FAILED" if self.reason else "passed"
-        which = "  at the second try" if self.again else ""
+        which = "  at the second try" if self.before else ""
         return f"{self.variant:<20} {self.scenario:<32} {result} {self.seconds:7.1f} s{which}"
 
 
@@ -81,7 +84,9 @@ class Bench:
             if not deadline.left:
                 break
             verdict = self._told(scenario)
-            verdicts.append(self._told(scenario, again=True) if verdict.reason else verdict)
+            if verdict.reason:
+                verdict = self._told(scenario, before=verdict.reason)
+            verdicts.append(verdict)
         return verdicts
 
     def close(self) -> None:
@@ -106,17 +111,17 @@ class Bench:
         self.link.wait(BOOT_TIME)
         self.host(BOOT_TIME).settle()
 
-    def _told(self, scenario: Scenario, *, again: bool = False) -> Verdict:
+    def _told(self, scenario: Scenario, *, before: str = "") -> Verdict:
         """Run a scenario and print how it ended."""
-        kept = KEPT / self.variant.name / (f"{scenario.name}-again" if again else scenario.name)
+        kept = KEPT / self.variant.name / (f"{scenario.name}-again" if before else scenario.name)
         shutil.rmtree(kept, ignore_errors=True)
-        verdict = self._one(scenario, kept, again=again)
+        verdict = self._one(scenario, kept, before)
         print(verdict, flush=True)
         if verdict.reason:
             print(f"{verdict.reason.rstrip()}\n  kept in {kept}", flush=True)
         return verdict
 
-    def _one(self, scenario: Scenario, kept: Path, *, again: bool) -> Verdict:
+    def _one(self, scenario: Scenario, kept: Path, before: str) -> Verdict:
         began = time.monotonic()
         serial_from = self.machine.serial.stat().st_size if self.machine.serial.exists() else 0
         with Attempt() as attempt:
@@ -125,7 +130,7 @@ class Bench:
         seconds = time.monotonic() - began
         if attempt.error:
             evidence.collect(self.machine, self.link, kept, serial_from, attempt.reason)
-        return Verdict(self.variant.name, scenario.name, seconds, attempt.reason, again)
+        return Verdict(self.variant.name, scenario.name, seconds, attempt.reason, before)
 
     def _begin(self) -> None:
         self.link.drop()

@@ -24,10 +24,13 @@ Files = dict[str, str]
 
 AGENT = ROOT / "dist" / "lamplighter-agent"
 INCOMING = f"{HOME}/incoming/debian"
-#: Seconds that a few of them need to boot together, at the most.
-BOOT_TIME = 150.0
-#: So often they are started.
+#: Seconds that a few of them need to boot together, at the most: a minute where nothing disturbs,
+#: and several times that on a slow and busy machine.
+BOOT_TIME = 400.0
+#: So often they are started: under emulation Linux 6.12 has crashed at times while it boots.
 TRIES = 3
+#: So much of a console is told of a guest that did not become ready.
+LAST_LINES = 8
 
 
 def make(host: Dom0, guests: Mapping[str, Files], *, agent: bool = True) -> None:
@@ -56,23 +59,37 @@ def define(host: Dom0, name: str, **keys: Value) -> str:
 
 
 def all_up(host: Dom0) -> None:
-    """Start all; again, where a kernel has crashed over it.
-
-    Under emulation Linux 6.12 does so at times while it boots, in its first use of SSE registers.
-    """
+    """Start all; again, where a kernel has crashed over it (``TRIES``)."""
     told = []
     for _ in range(TRIES):
-        up = host.lamplighter("up", timeout=300)
+        up = host.lamplighter("up", timeout=BOOT_TIME)
         if up.status == 0:
             return
         told.append(str(up))
     raise AssertionError("\n".join(told))
 
 
-def wait_ready(host: Dom0, *names: str, seconds: float = BOOT_TIME) -> None:
-    """Return when the agent in each of these guests has said that it is ready."""
-    for name in names:
-        host.wait_node(name, "data/lamplighter/ready", "1", seconds=seconds)
+def all_ready(host: Dom0, *names: str) -> None:
+    """Start all; return when the agent in each of these guests has said that it is ready."""
+    for _ in range(TRIES):
+        all_up(host)
+        if all(_booted(host, name) for name in names):
+            return
+    raise AssertionError(f"of {', '.join(names)} one is gone again before it is ready")
+
+
+def _booted(host: Dom0, name: str) -> bool:
+    """Return whether a guest is ready, as soon as it is that or gone."""
+    domid = host.domids().get(name)
+    home = f"/local/domain/{domid}"
+    ready = f'[ "$(xenstore-read {home}/data/lamplighter/ready)" = 1 ]'
+    try:
+        gone = f"! xenstore-exists {home}/domid"
+        host.wait_until(f"{name} to be ready", f"{ready} || {gone}", seconds=BOOT_TIME)
+    except LabError as error:
+        lines = host.console(name).splitlines()[-LAST_LINES:]
+        raise LabError("\n  ".join((f"{error}; its console ends with", *lines))) from error
+    return host.run(ready, check=False).status == 0
 
 
 def order(host: Dom0, name: str, word: str) -> None:

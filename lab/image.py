@@ -14,11 +14,13 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from lab import cache, debian_guest, guests, wheels
+from lab.emulator import build_emulator
 from lab.programs import run
 from lab.rootfs import build_rootfs
 
 if TYPE_CHECKING:
     from lab.cache import Cache
+    from lab.emulator import Emulator
     from lab.variants import Suite
 
 DISK_SIZE = "4000M"
@@ -65,8 +67,9 @@ WantedBy=multi-user.target
 
 @dataclass(frozen=True)
 class Image:
-    """What QEMU needs to boot this suite's host, and the key that opens it."""
+    """QEMU, what it needs to boot this suite's host, and the key that opens it."""
 
+    emulator: Emulator
     disk: Path
     xen: Path
     kernel: Path
@@ -85,7 +88,8 @@ def build_image(suite: Suite, store: Cache) -> Image:
     place = store.get(
         f"image-{suite.name}", recipe, lambda into: _build(suite, rootfs, house, debian, into)
     )
-    return Image(*(place / name for name in ("disk.img", "xen", "vmlinuz", "initrd", "key")))
+    files = ("disk.img", "xen", "vmlinuz", "initrd", "key")
+    return Image(build_emulator(store), *(place / name for name in files))
 
 
 def _build(suite: Suite, rootfs: Path, house: Path, debian: Path, place: Path) -> None:

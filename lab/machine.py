@@ -35,8 +35,10 @@ DOM0_MEMORY = 1024
 SNAPSHOT = "ready"
 #: Guards against processors that leak. Emulated, each entry into the kernel would flush the
 #: translations of the emulator too: the host would be several times slower. Nor is free memory
-#: scrubbed at boot: that only makes QEMU take all of it from this machine.
-UNGUARDED = "spec-ctrl=no xpti=no pv-l1tf=no bootscrub=0"
+#: scrubbed at boot: that only makes QEMU take all of it from this machine. The registers of the FPU
+#: are switched eagerly: the guards' absence would make Xen do that at the first use, by a trap in
+#: the middle of what a guest's kernel does.
+UNGUARDED = "spec-ctrl=no,eager-fpu xpti=no pv-l1tf=no bootscrub=0"
 
 
 class Machine:
@@ -48,8 +50,8 @@ class Machine:
         self._monitor = folder / "monitor"
         self._said = folder / "qemu.log"
         overlay = folder / "overlay.qcow2"
-        make = ["qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw"]
-        run([*make, "-b", image.disk, overlay], timeout=60)
+        make = [*image.emulator.image(), "create", "-q", "-f", "qcow2", "-F", "raw"]
+        run([*make, "-b", str(image.disk), str(overlay)], timeout=60)
         self._line = self._command(image, overlay, c_xenstored=c_xenstored)
         (folder / "qemu.command").write_text(shlex.join(self._line) + "\n")
         self._process = self._start()
@@ -68,7 +70,8 @@ class Machine:
         return [
             # It ends with the lab, however that ends.
             *("setpriv", "--pdeathsig", "KILL"),
-            *("qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none"),
+            *image.emulator.machine(),
+            *("-nodefaults", "-no-user-config", "-display", "none"),
             *("-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", "Nehalem"),
             *("-smp", "2", "-m", str(MEMORY)),
             *("-kernel", str(image.xen), "-append", f"com1=115200,8n1 console=com1 {settings}"),

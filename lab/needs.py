@@ -15,8 +15,6 @@ from lab.programs import run
 
 #: A program or file that shows that a package is there, and the package.
 NEEDS = {
-    "qemu-system-x86_64": "qemu-system-x86",
-    "qemu-img": "qemu-utils",
     "mmdebstrap": "mmdebstrap",
     "mount": "mount",
     "mke2fs": "e2fsprogs",

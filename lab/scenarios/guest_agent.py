@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from lab.dom0 import Answer, Dom0
 
-DEADLINE = 900.0
+DEADLINE = 1200.0
 
 #: When a guest forces its own end (the one in its last phase has to come so far first), what else
 #: that may take here, and how long the host gives the one without an agent.
@@ -81,8 +81,7 @@ def run(host: Dom0) -> None:
     for name in GUESTS:
         debians.define(host, name)
     host.configure(CONFIGURATION)
-    debians.all_up(host)
-    debians.wait_ready(host, *GUESTS)
+    debians.all_ready(host, *GUESTS)
     status = host.lamplighter("status")
     assert status.domains["clean"]["guest"]["ready"] is True, str(status)
     _costs_little(host)
