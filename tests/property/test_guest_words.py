@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from lamplighter.engine.shown import doing, standing
+from lamplighter.engine.shown import condition, doing
 from lamplighter.formats import guest_words
 from lamplighter.formats.guest_words import (
     GUEST_NODES,
@@ -142,7 +142,7 @@ def test_no_nodes_raise_and_what_is_shown_of_them_is_bounded_and_prints(
     assert (words is None) == (guest_words.parse_version(values["version"]) is None)
     if words is not None:
         assert set(words.garbled) <= set(GUEST_NODES)
-        for text in (doing(words), standing(words)):
+        for text in (doing(words), condition(words)):
             assert text.isprintable()
             assert len(text) <= VALUE_MAX + 40
-        assert standing(words)
+        assert condition(words)

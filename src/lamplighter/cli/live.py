@@ -23,6 +23,7 @@ from rich.text import Text
 
 from lamplighter.cli.text import duration, outcome_colour, printable
 from lamplighter.engine.shown import doing
+from lamplighter.formats.guest_words import quoted
 from lamplighter.host.clock import LoopClock
 from lamplighter.model.lifecycle import Phase
 from lamplighter.model.plan import Direction, Verb
@@ -89,10 +90,10 @@ class Picture:
                 row.began = self._clock.monotonic()
 
     def heard(self, name: str, words: GuestWords) -> None:
-        """Show what the guest says beside the phase."""
+        """Show what the guest says beside the phase; in quotes: the host speaks there, too."""
         row = self._rows.get(name)
         if row is not None:
-            row.word = doing(words)
+            row.word = quoted(told) if (told := doing(words)) else ""
 
     def settled(self, result: Result) -> None:
         """End a row."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from lamplighter.cli.documents import error_document, status_document
 from lamplighter.cli.problems import tell_stray_problems
 from lamplighter.cli.text import counted, moment, printable, style_of, table
-from lamplighter.engine.shown import standing
+from lamplighter.engine.shown import condition
 from lamplighter.engine.status import Seen, View, Wanted, status_rows
 from lamplighter.errors import (
     CallFailed,
@@ -214,7 +214,7 @@ def status_text(rows: Sequence[Row], style: Style, *, seen: bool = True) -> str:
 
 def _said(row: Row) -> str:
     """What the guest itself says, cut where it would push everything else aside."""
-    told = standing(row.guest) if row.guest is not None else ""
+    told = condition(row.guest) if row.guest is not None else ""
     return told if len(told) <= LONGEST_WORDS else f"{told[:LONGEST_WORDS]}..."
 
 

@@ -9,7 +9,8 @@
     embedded_linger = "10s"         stays listed as dying for so long after it was destroyed
     embedded_react = "5s"           its kernel notices a request so late, or "never"
     embedded_agent = "yes"          lamplighter-agent runs in it, and with it:
-    embedded_deadline = "60s"       so long after it was asked it forces its own end, or "never"
+    embedded_deadline = "60s"       so long after it was asked it forces its own end, or "never";
+                                    else shortly before the host would destroy it
     embedded_script = "3s"          its administrator's script takes so long, and says how far it is
     embedded_more = "30s"           the script asks the host for so much more time
 
@@ -71,7 +72,7 @@ class Character:
     react: float = 0.0
     advertises: bool = True
     agent: bool = False
-    deadline: float = 150.0
+    deadline: float | None = None
     script: float = 0.0
     more: float = 0.0
 

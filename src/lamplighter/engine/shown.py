@@ -19,7 +19,7 @@ def doing(words: GuestWords) -> str:
     return str(words.progress) if words.progress is not None else ""
 
 
-def standing(words: GuestWords) -> str:
+def condition(words: GuestWords) -> str:
     """Say how a guest is: whether it is ready, and what it says that it does."""
     told = doing(words)
     if words.ready is False:

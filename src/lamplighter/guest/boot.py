@@ -27,9 +27,15 @@ if TYPE_CHECKING:
 
 ASK = ("systemctl", "is-system-running")
 STILL = ("", "initializing", "starting")
+#: The system goes, and the agent was started anew in the middle of it.
+STOPPING = "stopping"
+#: Somebody has to come and mend it, and will boot it anew or let it go on.
+MAINTENANCE = "maintenance"
+RESCUE = "the system is in rescue or emergency mode"
 
-#: Seconds from one question to the next where systemd cannot be waited for.
-PAUSE = 5.0
+#: Seconds from one question to the next where systemd cannot be waited for, and where it has
+#: stopped short of its boot's end.
+PAUSE, LONG_PAUSE = 5.0, 60.0
 
 
 class Boot:
@@ -55,6 +61,7 @@ class Boot:
         self._answer = -1
         self._ask_again = inf
         self._over = False
+        self._problems: list[str] = []
 
     @property
     def wake(self) -> float:
@@ -67,7 +74,7 @@ class Boot:
         if systemd_runs():
             self._ask(now, "--wait")
         else:
-            self._booted(now)
+            self._look(now)
 
     def tick(self, now: float) -> None:
         """Do what is due."""
@@ -77,7 +84,8 @@ class Boot:
         if now >= self._readiness.overdue:
             self._readiness.overdue = inf
             self._children.end(self._check, now)
-        self._run(self._readiness.tick(now), now)
+        if now >= self._readiness.wake:
+            self._look(now)
 
     def ended(self, pid: int, code: int, now: float) -> bool:
         """Say whether this process was one of its own, and go on."""
@@ -110,7 +118,7 @@ class Boot:
         except OSError as error:
             self._log.warn(f"systemctl cannot be started: {error.strerror}")
             os.close(ours)
-            self._booted(now)
+            self._look(now)
         finally:
             os.close(theirs)
 
@@ -125,25 +133,36 @@ class Boot:
             return
         if word in STILL:
             self._ask_again = now + PAUSE
+        elif word == STOPPING:
+            self.give_up(now)
+        elif word == MAINTENANCE:
+            self._readiness.waits_for = RESCUE
+            self._ask_again = now + LONG_PAUSE
+            self._say()
         else:
             self._log.note(f"the system has booted: {word}")
-            self._booted(now)
-
-    def _booted(self, now: float) -> None:
-        checks, problems = find_programs(self._folder, self._deadline, owners())
-        for problem in problems:
-            self._log.warn(problem)
-        self._run(self._readiness.booted(checks, now), now)
+            self._look(now)
 
     # --- checking ---
 
+    def _look(self, now: float) -> None:
+        checks, problems = find_programs(self._folder, self._deadline, owners())
+        for problem in problems:
+            if problem not in self._problems:
+                self._log.warn(problem)
+        self._problems = problems
+        self._run(self._readiness.look(checks, now), now)
+
     def _run(self, check: Program | None, now: float) -> None:
         while check is not None:
+            problem = check.refused(owners())
             try:
-                self._check = self._children.start([check.path], surroundings())
-                break
+                if not problem:
+                    self._check = self._children.start([check.path], surroundings())
+                    break
             except OSError as error:
-                check = self._readiness.ended(f"it cannot be started: {error.strerror}", now)
+                problem = f"it cannot be started: {error.strerror}"
+            check = self._readiness.ended(problem, now)
         self._say()
 
     def _say(self) -> None:

@@ -1,7 +1,9 @@
 """Programs that the agent starts: each in a process group of its own, ended for good when told.
 
 They are started with posix_spawn(3), nothing to read, and their output on the agent's standard
-error. Who is told to end gets SIGTERM, with all of the group, and five seconds later SIGKILL.
+error. Who is told to end gets SIGTERM, with all of the group, and five seconds later SIGKILL. A
+shell ends at once and leaves what it called in the middle of tidying up, so what is told to end has
+ended when nothing of its group is left.
 
 That memory is never taken from the agent is the agent's own affair: what it starts is like any
 other program. posix_spawn cannot say so, so it is said right after.
@@ -15,6 +17,8 @@ from contextlib import suppress
 from math import inf
 from typing import TYPE_CHECKING
 
+from lamplighter.guest.clock import now
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -22,6 +26,9 @@ if TYPE_CHECKING:
 
 #: So long, in seconds, a group that got SIGTERM may take before it gets SIGKILL.
 LAST_CHANCE = 5.0
+
+#: Seconds between two looks whether anything is left of a group whose first process has ended.
+LOOK_AGAIN = 0.2
 
 #: What a program must not inherit as ignored.
 USUAL = (signal.SIGPIPE, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
@@ -37,11 +44,13 @@ class Children:
 
     def __init__(self) -> None:
         self._ending: dict[int, float] = {}
+        self._leaderless: dict[int, int] = {}  # and how the leader ended
 
     @property
     def wake(self) -> float:
-        """When ``kill_overdue`` is wanted at the latest."""
-        return min(self._ending.values(), default=inf)
+        """When ``reap`` and ``kill_overdue`` are wanted at the latest."""
+        look = now() + LOOK_AGAIN if self._leaderless else inf
+        return min(look, min(self._ending.values(), default=inf))
 
     def start(
         self, arguments: Sequence[str], environment: Mapping[str, str], output: int = 2
@@ -65,15 +74,15 @@ class Children:
             file.write("0")
         return pid
 
-    def end(self, pid: int, now: float) -> None:
+    def end(self, pid: int, moment: float) -> None:
         """Have a program end, and all that it started."""
         self._signal(pid, signal.SIGTERM)
-        self._ending[pid] = now + LAST_CHANCE
+        self._ending[pid] = moment + LAST_CHANCE
 
-    def kill_overdue(self, now: float) -> None:
+    def kill_overdue(self, moment: float) -> None:
         """End what did not do so by itself."""
         for pid, at in list(self._ending.items()):
-            if now >= at:
+            if moment >= at:
                 self._ending[pid] = inf
                 self._signal(pid, signal.SIGKILL)
 
@@ -82,21 +91,33 @@ class Children:
         self._ending.pop(pid, None)
 
     def reap(self) -> list[tuple[int, int]]:
-        """Return the processes that ended since the last time and how: see ``problem_of``."""
+        """Return the processes that ended since the last time and how: see ``problem_of``.
+
+        One that was told to end has done so when all of its group has, or has got SIGKILL.
+        """
         ended = []
         with suppress(ChildProcessError):
             while True:
                 pid, status = os.waitpid(-1, os.WNOHANG)
                 if pid == 0:
                     break
-                ended.append((pid, os.waitstatus_to_exitcode(status)))
-                if self._ending.pop(pid, None) is not None:
-                    self._signal(pid, signal.SIGKILL)  # what is left of its group
+                code = os.waitstatus_to_exitcode(status)
+                if pid in self._ending:
+                    self._leaderless[pid] = code
+                else:
+                    ended.append((pid, code))
+        for pid, code in list(self._leaderless.items()):
+            if self._ending[pid] == inf or not self._signal(pid, 0):
+                del self._leaderless[pid], self._ending[pid]
+                ended.append((pid, code))
         return ended
 
-    def _signal(self, group: int, number: int) -> None:
+    def _signal(self, group: int, number: int) -> bool:
+        """Say whether there was anybody to get it."""
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(group, number)
+            return True
+        return False
 
 
 def surroundings(**more: str) -> dict[str, str]:

@@ -26,11 +26,11 @@ from lamplighter.formats.guest_words import (
     encode_progress,
     encode_ready,
     encode_version,
-    parse_answer,
     parse_asked,
 )
+from lamplighter.guest.answers import ANSWER, Answers
 from lamplighter.guest.boot import Boot
-from lamplighter.guest.children import Children
+from lamplighter.guest.children import Children, problem_of
 from lamplighter.guest.clock import milliseconds, now
 from lamplighter.guest.events import (
     Acknowledge,
@@ -46,6 +46,7 @@ from lamplighter.guest.events import (
     Kill,
     Look,
     Looked,
+    NotBegun,
     Record,
     Release,
     Run,
@@ -71,9 +72,9 @@ if TYPE_CHECKING:
     from lamplighter.guest.power import Power
     from lamplighter.guest.settings import Choices
 
-#: The request's node, and what the host says.
+#: The request's node, and the host's note beside it.
 SHUTDOWN = "control/shutdown"
-ASKED, ANSWER = node("asked"), node("answer")
+ASKED = node("asked")
 
 #: Seconds until XenStore is opened again: the first time, and at most.
 FIRST_PAUSE, LAST_PAUSE = 0.1, 5.0
@@ -101,10 +102,11 @@ class Daemon:
         self._words = Words(encode_version(__version__), log)
         self._boot = Boot(places, choices.check_deadline, self._children, log, self._tell_ready)
         self._guard = Guard(places.orders, places.xenstore, power, log)
+        self._answers = Answers(Notebook(places.answered, places.proc, log))
         self._bus: Bus | None = None
         self._reopen = -inf
         self._pause = FIRST_PAUSE
-        self._answered = b""
+        self._begins = 0  # the process that begins the system's shutdown
         self._first = True
 
     def run(self) -> int:
@@ -171,6 +173,10 @@ class Daemon:
         script = self._scripts.ended(pid, code)
         if script is not None:
             self._events.append(Ended(moment, *script))
+        elif pid == self._begins:
+            self._begins = 0
+            if problem := problem_of(code):
+                self._events.append(NotBegun(moment, problem))
         elif not self._boot.ended(pid, code, moment):
             self._guard.ended(pid, code)
 
@@ -187,18 +193,10 @@ class Daemon:
                 self._log.note("everything was said again to the host: the nodes had gone")
             if stirred & {SHUTDOWN, ASKED}:
                 self._events.append(_hear_request(self._bus))
-            if ANSWER in stirred:
-                self._hear_answer(self._bus)
+            if ANSWER in stirred and (answer := self._answers.hear(self._bus)) is not None:
+                self._events.append(Answered(now(), answer))
         except XenStoreUnreachable as error:
             self._lose(error)
-
-    def _hear_answer(self, bus: Bus) -> None:
-        """An answer that stood before the agent began, or was heard already, is none."""
-        value = remembered(bus, ANSWER) or b""
-        old, self._answered = self._answered, value
-        answer, previous = parse_answer(value), parse_answer(old)
-        if answer is not None and (previous is None or previous.id != answer.id):
-            self._events.append(Answered(now(), answer))
 
     # --- XenStore ---
 
@@ -207,8 +205,9 @@ class Daemon:
         try:
             self._bus = Bus(self._places.xenstore)
             if self._first:
-                self._answered = remembered(self._bus, ANSWER) or b""
-                if not (self._state.going or self._guard.stands):
+                going = bool(self._state.going) or self._guard.stands
+                self._answers.begin(self._bus, going=going)
+                if not going:
                     self._words.take_back(self._bus)
             self._words.say_all(self._bus)
             for path in (SHUTDOWN, ASKED, ANSWER):
@@ -268,7 +267,7 @@ class Daemon:
         elif isinstance(action, Look):
             self._events.append(Looked(now(), find_request(self._places.proc)))
         elif isinstance(action, Acknowledge):
-            self._events.append(Acknowledged(now(), self._acknowledge(action.request)))
+            self._events.append(self._acknowledge(action.request))
         else:
             self._do_shutdown(action)
 
@@ -284,21 +283,21 @@ class Daemon:
             self._hotline.release()
         elif isinstance(action, ShutDown):
             try:
-                self._power.shut_down(action.request, self._children)
+                self._begins = self._power.shut_down(action.request, self._children)
             except OSError as error:
-                self._log.warn(f"the shutdown cannot be started: {error.strerror}")
+                self._events.append(NotBegun(now(), error.strerror or "it cannot be started"))
 
-    def _acknowledge(self, request: str) -> bool | None:
+    def _acknowledge(self, request: str) -> Acknowledged:
         if self._bus is None:
-            return False
+            return Acknowledged(now(), ours=False)
         try:
-            return self._bus.clear_if(SHUTDOWN, request.encode("ascii"))
+            ours = self._bus.clear_if(SHUTDOWN, request.encode("ascii"))
+            return Acknowledged(now(), ours)
         except XenStoreUnreachable as error:
             self._lose(error)
-            return None
+            return Acknowledged(now(), None)
         except XenStoreError as error:
-            self._log.warn(f"{SHUTDOWN} cannot be cleared: {error}")
-        return False
+            return Acknowledged(now(), None, str(error))
 
 
 def _hear_request(bus: Bus) -> Heard:

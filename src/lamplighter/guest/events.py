@@ -15,13 +15,14 @@ if TYPE_CHECKING:
 class Settings(NamedTuple):
     """What the guest's administrator decides.
 
-    ``deadline``: so many seconds after the host asked the guest forces its own end; infinite
-    means never. ``grace``: so long the kernel may leave a request standing before the agent
+    ``deadline``: so many seconds after the host asked the guest forces its own end, whatever the
+    host allows; infinite means never. None: the host decides (``handshake.UNTOLD`` where it says
+    nothing). ``grace``: so long the kernel may leave a request standing before the agent
     acknowledges it. ``margin``: so long before the host would destroy the guest its own force
     comes at the latest.
     """
 
-    deadline: float = 150.0
+    deadline: float | None = None
     grace: float = 2.0
     margin: float = 10.0
 
@@ -64,11 +65,13 @@ class Told(NamedTuple):
 class Acknowledged(NamedTuple):
     """The request was cleared by us; or not, because somebody else had been faster.
 
-    None: nobody knows, the connection was lost in the middle of it.
+    None: nobody knows, the connection was lost in the middle of it; or, with a ``problem``, it was
+    refused, and the request still stands.
     """
 
     now: float
     ours: bool | None
+    problem: str = ""
 
 
 class Found(NamedTuple):
@@ -86,6 +89,13 @@ class Ended(NamedTuple):
     problem: str = ""
 
 
+class NotBegun(NamedTuple):
+    """What we started to begin the system's shutdown has failed."""
+
+    now: float
+    problem: str
+
+
 class Answered(NamedTuple):
     """The host's answer to a request for more time."""
 
@@ -99,7 +109,7 @@ class Tick(NamedTuple):
     now: float
 
 
-Event = Union[Heard, Looked, Told, Acknowledged, Found, Ended, Answered, Tick]
+Event = Union[Heard, Looked, Told, Acknowledged, Found, Ended, NotBegun, Answered, Tick]
 
 
 # --- what is done ------------------------------------------------------------------------------
@@ -150,7 +160,7 @@ class Release(NamedTuple):
 
 
 class ShutDown(NamedTuple):
-    """Start the system's own shutdown, because the kernel does not."""
+    """Start the system's own shutdown, because the kernel does not; ``NotBegun`` when it fails."""
 
     request: str
 

@@ -102,6 +102,7 @@ class Guard:
         self._log = log
         self._order: Order | None = None
         self._pid = 0
+        self._failed = False
         self._known = False  # the guard that stands has had an order of ours
         self._inherited: tuple[float, float] | None = None  # the moment we came to, and that stood
 
@@ -135,14 +136,21 @@ class Guard:
         self._known = True
 
     def ended(self, pid: int, code: int) -> bool:
-        """Say whether this was the guard; where it was killed there is another one now."""
+        """Say whether this was the guard; where it was killed there is another one now.
+
+        So there is where it failed, but only once: the next one may fail for the same reason.
+        """
         if pid != self._pid or not pid:
             return False
         self._pid = 0
-        if code >= 0:
+        if code == 0:
             self._log.warn("the guard has done all it can, and the system is still there")
+        elif code > 0 and self._failed:
+            self._log.warn("the guard has failed again: nothing forces the end")
         elif self._order is not None:
-            self._log.warn("the guard was killed: another one takes its place")
+            what = "failed" if code > 0 else "was killed"
+            self._failed = self._failed or code > 0
+            self._log.warn(f"the guard {what}: another one takes its place")
             self.arm(self._order)
         return True
 
@@ -201,6 +209,7 @@ class Guard:
         if pid == 0:
             try:
                 _stand(pipe, order, self._xenstore, self._power, self._log)
+                os._exit(0)
             finally:
                 os._exit(1)
         if pipe >= 0:
@@ -227,8 +236,8 @@ def _stand(pipe: int, order: Order, xenstore: str, power: Power, log: Log) -> No
     bus: Bus | None = None
     try:
         bus = Bus(xenstore, patience=HOST_PART) if _may_speak(xenstore, power) else None
-    except LamplighterError as error:
-        missing.append(str(error))
+    except (LamplighterError, MemoryError) as error:
+        missing.append(str(error) or "the way to XenStore: no memory")
     for problem in (*missing, *harden(power)):
         log.warn(f"the guard goes without: {problem}")
     close_all_but((pipe, *power.descriptors, *([bus.fileno()] if bus is not None else ())))

@@ -24,6 +24,8 @@ that goes nowhere until the guard ends it. A new agent that began the shutdown w
 nobody do so would be no remedy: SysV's ``poweroff``, started in runlevel 0, ends the system there
 and then, in the middle of its services' end.
 
+A shutdown that cannot be begun is tried again and again: init may just be executing itself anew.
+
 Defined answers: a second request is recorded and acknowledged, and a power-off that comes during a
 reboot turns the force into a power-off; a request that is taken back before anybody took it is
 forgotten; a word that is no request is left standing and recorded, once. ``suspend`` is the
@@ -50,6 +52,7 @@ from lamplighter.guest.events import (
     Kill,
     Look,
     Looked,
+    NotBegun,
     Record,
     Release,
     Run,
@@ -73,6 +76,12 @@ FOLLOWS = 10.0
 #: A script that was killed and has not ended so long after that hangs in the kernel.
 UNKILLABLE = 15.0
 
+#: So long after the program that begins the system's shutdown has failed it is started again.
+AGAIN = 5.0
+
+#: How long the guest has, in seconds, when neither its administrator nor the host says so.
+UNTOLD = 150.0
+
 #: The margin before the host's own force is never more than this part of what it allows.
 MARGIN_PART = 0.25
 
@@ -88,7 +97,9 @@ class State(NamedTuple):
     when it was known that the host wants it; infinite before. ``limit`` is when the host would
     destroy the guest, less the margin; ``granted`` when the host moved it; ``noted`` its last note.
     ``waiting`` are the scripts to come, ``running`` the one at work until ``overdue``, ``killed``
-    if it was out of time before. ``nonsense`` and ``suspend``: it was recorded.
+    if it was out of time before. ``again`` is when the system's shutdown is to be begun once more.
+    ``refused`` is why a request could not be acknowledged. ``nonsense`` and ``suspend``: it was
+    recorded.
     """
 
     settings: Settings
@@ -111,6 +122,8 @@ class State(NamedTuple):
     overdue: float = inf
     killed: bool = False
     released: bool = False
+    again: float = inf
+    refused: str = ""
     suspend: bool = False
     nonsense: bool = False
 
@@ -119,21 +132,22 @@ class State(NamedTuple):
         """When a ``Tick`` is wanted at the latest; infinite while nothing is going on."""
         stands = self.since + self.settings.grace if self.standing else inf
         look = self.looked_from + LOOKS[self.looks] if self.looks is not None else inf
-        return min(stands, look, self.overdue)
+        return min(stands, look, self.overdue, self.again)
 
     @property
     def begins(self) -> str:
         """The shutdown that nobody will begin if the agent does not; empty for none."""
-        return self.going if self.ours else ""
+        return self.going if self.ours or self.again < inf else ""
 
     @property
     def deadline(self) -> float:
         """When the guest forces its own end; infinite for never, and while nobody has asked."""
-        if inf in (self.asked, self.settings.deadline):
+        own = self.settings.deadline
+        if inf in (self.asked, own):
             return inf
-        if self.granted:
+        if self.granted or (own is None and self.limit < inf):
             return self.limit
-        return min(self.asked + self.settings.deadline, self.limit)
+        return min(self.asked + (UNTOLD if own is None else own), self.limit)
 
 
 Stepped = tuple[State, tuple[Action, ...]]
@@ -153,6 +167,9 @@ def step(state: State, event: Event) -> Stepped:
         return _next_script(state._replace(waiting=event.scripts), event.now)
     if isinstance(event, Ended):
         return _ended(state, event)
+    if isinstance(event, NotBegun):
+        told = f"the {state.going} could not be begun: {event.problem}"
+        return state._replace(again=event.now + AGAIN), (Record(told),)
     if isinstance(event, Answered):
         return _answered(state, event)
     return _tick(state, event.now)
@@ -251,7 +268,7 @@ def _looked(state: State, event: Looked) -> Stepped:
 def _told(state: State, event: Told) -> Stepped:
     asked = event.now < state.taken + FOLLOWS
     why = f"the system is on its way to {event.request}"
-    state = state._replace(taking="", took=False)
+    state = state._replace(taking="", took=False, again=inf)
     if not state.going:
         return _go(state, event.request, event.now, why, asked=asked)
     if state.released:
@@ -260,6 +277,11 @@ def _told(state: State, event: Told) -> Stepped:
 
 
 def _acknowledged(state: State, event: Acknowledged) -> Stepped:
+    if event.problem:
+        # It still stands, so it is tried again after the grace; that is told once.
+        told = f"the {state.standing} cannot be acknowledged: {event.problem}"
+        again = state._replace(taking="", since=event.now, refused=event.problem)
+        return again, () if event.problem == state.refused else (Record(told),)
     word, taking = state.standing, state.taking if event.ours is None else ""
     state = state._replace(standing="", taking=taking)
     if not event.ours:
@@ -355,4 +377,6 @@ def _tick(state: State, now: float) -> Stepped:
         return acknowledging, (Acknowledge(state.standing),)
     if state.looks is not None and now >= state.looked_from + LOOKS[state.looks]:
         return state, (Look(),)
+    if now >= state.again:
+        return state._replace(again=inf), (ShutDown(state.going),)
     return state, ()

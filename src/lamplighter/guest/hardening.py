@@ -75,8 +75,8 @@ def _try(what: str, step: Callable[[], object]) -> str:
     """Take a step; return what failed."""
     try:
         step()
-    except (OSError, ValueError, IndexError) as error:
-        return f"{what}: {error}"
+    except (OSError, ValueError, IndexError, MemoryError) as error:
+        return f"{what}: {str(error) or type(error).__name__}"
     return ""
 
 

@@ -30,34 +30,24 @@ GO_ON = "go on"
 
 
 class Hotline:
-    """The daemon's end; ``OSError`` when the socket cannot be made, or another daemon has it."""
+    """The daemon's end of it; without a ``listener`` nobody calls."""
 
-    def __init__(self, path: str, version: str) -> None:
+    def __init__(self, listener: socket.socket | None, version: str) -> None:
         self._version = version
         self._waiting: list[socket.socket] = []
         self._calls: dict[int, socket.socket] = {}
-        if call(path, HELLO, patience=1.0) is not None:
-            raise FileExistsError(17, "another lamplighter-agent runs")
-        with suppress(FileNotFoundError):
-            os.unlink(path)
-        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._listener.settimeout(0)
-        mask = os.umask(0o177)
-        try:
-            self._listener.bind(path)
-        finally:
-            os.umask(mask)
-        self._listener.listen(CALLERS_MAX)
+        self._listener = listener
 
     def descriptors(self) -> Iterator[int]:
         """What to poll."""
-        yield self._listener.fileno()
+        if self._listener is not None:
+            yield self._listener.fileno()
         yield from self._calls
 
     def hear(self, descriptor: int) -> str | None:
         """Take what is there; return the request that the system is on its way to, if told."""
-        if descriptor == self._listener.fileno():
-            self._accept()
+        if self._listener is not None and descriptor == self._listener.fileno():
+            self._accept(self._listener)
             return None
         return self._listen(descriptor)
 
@@ -67,9 +57,9 @@ class Hotline:
         for caller in waiting:
             self._answer(caller, GO_ON)
 
-    def _accept(self) -> None:
+    def _accept(self, listener: socket.socket) -> None:
         with suppress(OSError):
-            caller, _ = self._listener.accept()
+            caller, _ = listener.accept()
             caller.settimeout(0)
             if len(self._calls) < CALLERS_MAX:
                 self._calls[caller.fileno()] = caller
@@ -102,6 +92,26 @@ class Hotline:
         if caller in self._waiting:
             self._waiting.remove(caller)
         caller.close()
+
+
+def listen(path: str) -> socket.socket:
+    """Make the socket; ``OSError`` when it cannot be, ``FileExistsError`` if a daemon has it."""
+    if call(path, HELLO, patience=1.0) is not None:
+        raise FileExistsError(17, "another lamplighter-agent runs")
+    with suppress(FileNotFoundError):
+        os.unlink(path)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listener.settimeout(0)
+    mask = os.umask(0o177)
+    try:
+        listener.bind(path)
+    except OSError:
+        listener.close()
+        raise
+    finally:
+        os.umask(mask)
+    listener.listen(CALLERS_MAX)
+    return listener
 
 
 def call(path: str, line: str, patience: float) -> str | None:

@@ -36,6 +36,10 @@ AGENT, HOOK = UNITS = ("lamplighter-agent.service", "lamplighter-agent-shutdown.
 TARGET = "multi-user.target.wants"
 PLACES = Places()
 
+#: Where systemd looks for programs (systemd.exec(5)), and what a Python ends with that is too old.
+SYSTEMD_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+NEW_ENOUGH = "import sys; sys.exit(sys.version_info < (3, 9))"
+
 
 def install(
     root: str | None, *, start: bool, itself: str, log: Log, places: Places = PLACES
@@ -45,6 +49,8 @@ def install(
     with Telling(tree):
         if tree.resolve() == Path("/"):
             _refuse_control_domain(Path(places.proc, "xen/capabilities"))
+            if systemd_runs():
+                _refuse_old_python(log)
         for name in UNITS:
             _refuse_mask(_inside(tree, UNIT_FOLDER / name))
         program = _program(Path(itself), log)
@@ -104,6 +110,17 @@ def _refuse_control_domain(capabilities: Path) -> None:
         raise UsageError(
             f"{capabilities} says that this is the host; the agent belongs into its guests",
             hint="for an image: --root DIR; for the host itself: lamplighter install",
+        )
+
+
+def _refuse_old_python(log: Log) -> None:
+    """The units start python3 as systemd finds it, which need not be the Python that runs now."""
+    words = ("/usr/bin/env", f"PATH={SYSTEMD_PATH}", "python3", "-IS", "-c", NEW_ENOUGH)
+    if run_to_end(Children(), log, words):
+        raise ConfigurationError(
+            "python3 is older than 3.9, or there is none where systemd looks for it",
+            where=SYSTEMD_PATH,
+            hint="make a newer one python3, as with 'alternatives --config python3'",
         )
 
 

@@ -53,6 +53,11 @@ class Places(NamedTuple):
         return f"{self.run}/begun"
 
     @property
+    def answered(self) -> str:
+        """The host's answers that were heard."""
+        return f"{self.run}/answered"
+
+    @property
     def taken(self) -> str:
         """The request that the agent took and whose shutdown it has still to begin."""
         return f"{self.run}/taken"

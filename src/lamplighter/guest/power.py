@@ -2,7 +2,8 @@
 
 ``Power`` does it; ``Rehearsal`` writes into a file what would be done, for trials and tests.
 The force is reboot(2), which asks nobody, and where that fails or is not to be had the kernel's
-magic SysRq. All that it needs is opened and loaded by ``prepare``: at the end no disk may answer.
+magic SysRq. All that it needs is opened by ``prepare``, and what is on a disk was loaded when the
+agent began (``load_libc``): when the end is near, no disk may answer.
 """
 
 from __future__ import annotations
@@ -27,6 +28,11 @@ SYSRQ_SYNC = b"s"
 SYSRQ_LETTERS = {"poweroff": b"o", "halt": b"o", "reboot": b"b"}
 
 
+def load_libc() -> Any:
+    """Return the C library: whoever has called this once needs no disk to call it again."""
+    return import_module("ctypes").CDLL(None)
+
+
 class Power:
     """Ends the system."""
 
@@ -42,21 +48,24 @@ class Power:
         """What must stay open."""
         return (self._sysrq,) if self._sysrq >= 0 else ()
 
-    def shut_down(self, request: str, children: Children) -> None:
-        """Start the system's own shutdown, which is not waited for; ``OSError`` when it cannot."""
-        children.start([PROGRAMS[request]], os.environ)
+    def shut_down(self, request: str, children: Children) -> int:
+        """Start the system's own shutdown; ``OSError`` when it cannot be.
+
+        Return the process that begins it: it has, once it ends with status 0.
+        """
+        return children.start([PROGRAMS[request]], os.environ)
 
     def prepare(self) -> list[str]:
         """Load and open what the force needs; return what could not be had."""
         missing = []
         try:
-            self._libc = import_module("ctypes").CDLL(None)
-        except (ImportError, OSError) as error:
-            missing.append(f"reboot(2): {error}")
-        try:
             self._sysrq = os.open(SYSRQ, os.O_WRONLY | os.O_CLOEXEC)
         except OSError as error:
             missing.append(f"{SYSRQ}: {error.strerror}")
+        try:
+            self._libc = load_libc()
+        except (ImportError, OSError, MemoryError) as error:
+            missing.append(f"reboot(2): {str(error) or type(error).__name__}")
         return missing
 
     def lock_memory(self) -> str:
@@ -101,9 +110,10 @@ class Rehearsal(Power):
         """The file's."""
         return (self._file,)
 
-    def shut_down(self, request: str, children: Children) -> None:
-        """Write which program would be started."""
+    def shut_down(self, request: str, children: Children) -> int:
+        """Write which program would be started; 0, because there is no process."""
         self._write(f"start {PROGRAMS[request]}")
+        return 0
 
     def prepare(self) -> list[str]:
         """There is nothing to prepare."""

@@ -5,6 +5,9 @@
                     otherwise v    | after 5 s, 10 s, ... 60 s
                             waiting
 
+Each time it is said anew which checks there are: one that was mended, added or taken away meanwhile
+is. One that has passed is not run again.
+
 ``Readiness`` says what to start next and when it wants to be woken; it starts nothing itself. Once
 the guest is ready, or goes, nothing of it ever wakes up again.
 """
@@ -27,7 +30,7 @@ FIRST_PAUSE, LAST_PAUSE = 5.0, 60.0
 class Readiness:
     """Where the guest stands on its way to being ready.
 
-    ``ready`` and ``waits_for`` are what to tell the host. ``wake`` is when ``tick`` is wanted.
+    ``ready`` and ``waits_for`` are what to tell the host. ``wake`` is when ``look`` is wanted.
     ``overdue`` is when the check that runs is to be ended.
     """
 
@@ -38,12 +41,13 @@ class Readiness:
         self.overdue = inf
         self.running: Program | None = None
         self._checks: list[Program] = []
+        self._passed: set[str] = set()
         self._pause = FIRST_PAUSE
         self._over = False
 
-    def booted(self, checks: list[Program], now: float) -> Program | None:
-        """The system has booted; return the check to run now, if any."""
-        self._checks = list(checks)
+    def look(self, checks: list[Program], now: float) -> Program | None:
+        """The system has booted and these checks are there; return the one to run now, if any."""
+        self._checks = [check for check in checks if check.name not in self._passed]
         return self._next(now)
 
     def ended(self, problem: str, now: float) -> Program | None:
@@ -52,6 +56,7 @@ class Readiness:
         if check is None or self._over:
             return None
         if not problem:
+            self._passed.add(check.name)
             del self._checks[:1]
             self._pause = FIRST_PAUSE
             return self._next(now)
@@ -59,12 +64,6 @@ class Readiness:
         self.wake = now + self._pause
         self._pause = min(LAST_PAUSE, self._pause * 2)
         return None
-
-    def tick(self, now: float) -> Program | None:
-        """Return the check to run now, if its time has come."""
-        if now < self.wake or self._over:
-            return None
-        return self._next(now)
 
     def give_up(self) -> None:
         """The system goes: nothing is tried any more."""

@@ -88,6 +88,8 @@ class Scripts:
             return ""
         self._notes.add(name)
         program = self._programs[name]
+        if why := program.refused(owners()):
+            return why
         try:
             surrounded = surroundings(**{VARIABLE: request})
             pid = self._children.start([program.path, request], surrounded)

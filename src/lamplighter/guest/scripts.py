@@ -1,9 +1,9 @@
 """The administrator's programs: which of a folder's files are run, in which order, and how long.
 
 As run-parts does it: executable files whose names are of letters, digits and ``_-.``, in the order
-of their names; what editors and package managers leave behind is none. They run as root, so a file
-(or folder) that somebody else could have written is refused. A line among a program's first twenty
-says how long it may take:
+of their names; what editors and package managers leave behind is none. They run as root, so one
+that somebody else could have written is refused (``trust``), when the folder is looked through and
+again when it is started. A line among a program's first twenty says how long it may take:
 
     # lamplighter-deadline: 30s
 """
@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from lamplighter.formats.quantity import parse_duration
 from lamplighter.guest.events import Script
+from lamplighter.guest.trust import distrust
 
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
 _LEFT_BEHIND = re.compile(
@@ -36,6 +37,14 @@ class Program(NamedTuple):
     path: str
     deadline: float
 
+    def refused(self, owners: tuple[int, ...]) -> str:
+        """Say why it must not be started now; empty when it may be."""
+        try:
+            why = distrust(self.path, owners)
+        except OSError as error:
+            return f"it cannot be started: {error.strerror}"
+        return f"it is not run: {why}" if why else ""
+
     @property
     def script(self) -> Script:
         """What the handshake knows of it."""
@@ -51,13 +60,13 @@ def find_programs(
     """
     try:
         names = sorted(os.listdir(folder))
-        distrust = _distrust(os.stat(folder), owners)
+        why = distrust(folder, owners)
     except FileNotFoundError:
         return [], []
     except OSError as error:
         return [], [f"{folder}: it cannot be read: {error.strerror}"]
-    if distrust:
-        return [], [f"{folder}: nothing in it is run: {distrust}"]
+    if why:
+        return [], [f"{folder}: nothing in it is run: {why}"]
     found: list[Program] = []
     problems: list[str] = []
     for name in names:
@@ -82,8 +91,8 @@ def _look(
         return None, ""
     if not status.st_mode & 0o111:
         return None, "it is not run: it is not executable (chmod +x)"
-    if distrust := _distrust(status, owners):
-        return None, f"it is not run: {distrust}"
+    if why := distrust(path, owners):
+        return None, f"it is not run: {why}"
     with open(path, "rb") as file:
         beginning = b"\n".join(file.read(BEGINNING).split(b"\n")[:LINES])
     said = _DEADLINE.search(beginning)
@@ -99,12 +108,3 @@ def _look(
         told = f"lamplighter-deadline: {text[:40]!r}: {problem}; it has {deadline:g} s"
         return Program(name, path, deadline), told
     return Program(name, path, seconds), ""
-
-
-def _distrust(status: os.stat_result, owners: tuple[int, ...]) -> str:
-    """Say why root must not run it; empty when there is no reason."""
-    if status.st_uid not in owners:
-        return f"it belongs to user {status.st_uid}, not to root"
-    if status.st_mode & 0o022:
-        return "others than root may write to it (chmod go-w)"
-    return ""

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import gc
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from lamplighter import __version__
 from lamplighter.errors import LamplighterError
 from lamplighter.guest.daemon import Daemon
-from lamplighter.guest.hotline import Hotline
+from lamplighter.guest.hotline import Hotline, listen
 from lamplighter.guest.log import Log
-from lamplighter.guest.power import Power, Rehearsal
+from lamplighter.guest.power import Power, Rehearsal, load_libc
 from lamplighter.guest.settings import read_choices
 from lamplighter.guest.xenbus import find
 
@@ -27,12 +28,22 @@ def run_daemon(places: Places) -> int:
         log.warn(problem)
     places = places._replace(xenstore=places.xenstore or find())
     power = Rehearsal(places.rehearse) if places.rehearse else Power()
-    try:
-        os.makedirs(places.run, 0o700, exist_ok=True)
-        hotline = Hotline(places.hotline, __version__)
-    except OSError as error:
-        raise LamplighterError(f"{places.hotline}: {error.strerror}") from error
+    with suppress(ImportError, OSError):  # the guard will tell
+        load_libc()
+    hotline = _open_hotline(places, log)
     # What was imported stays: looking through it again and again only takes time and memory.
     gc.collect()
     gc.freeze()
     return Daemon(places, choices, power, hotline, log).run()
+
+
+def _open_hotline(places: Places, log: Log) -> Hotline:
+    """Return a hotline; one that nobody can call where there is no room for a socket."""
+    try:
+        os.makedirs(places.run, 0o700, exist_ok=True)
+        return Hotline(listen(places.hotline), __version__)
+    except FileExistsError as error:
+        raise LamplighterError(f"{places.hotline}: {error.strerror}") from error
+    except OSError as error:
+        log.warn(f"{places.hotline}: {error.strerror}; init's hook runs the scripts by itself")
+        return Hotline(None, __version__)

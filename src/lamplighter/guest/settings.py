@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from importlib import import_module
 from math import inf
-from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
 from lamplighter.formats.quantity import DURATION_FORMS, parse_duration
 from lamplighter.guest.events import Settings
@@ -19,26 +19,24 @@ if TYPE_CHECKING:
 #: A longer file is nobody's configuration.
 LONGEST = 65536
 
-NEVER = "never"
+#: Words that are no duration but a ``deadline``.
+WORDS = {"host": None, "never": inf}
 
 
 class Choices(NamedTuple):
-    """All of it, in seconds; an infinite ``deadline`` is ``never``.
+    """All of it; durations in seconds.
 
-    ``deadline``, ``grace`` and ``margin`` are told in ``events.Settings``. A script has
-    ``script_deadline`` and a readiness check ``check_deadline`` unless it says otherwise itself.
+    A script has ``script_deadline`` and a readiness check ``check_deadline`` unless it says
+    otherwise itself.
     """
 
-    deadline: float = 150.0
-    grace: float = 2.0
-    margin: float = 10.0
+    settings: Settings = Settings()
     script_deadline: float = 60.0
     check_deadline: float = 60.0
 
-    @property
-    def settings(self) -> Settings:
-        """What the handshake wants to know."""
-        return Settings(self.deadline, self.grace, self.margin)
+
+#: Every key that there may be.
+KEYS = (*Settings._fields, *Choices._fields[1:])
 
 
 def read_choices(path: str) -> tuple[Choices, list[str]]:
@@ -57,7 +55,7 @@ def read_choices(path: str) -> tuple[Choices, list[str]]:
 
 def parse_choices(text: str, where: str) -> tuple[Choices, list[str]]:
     """Return what a text says and, line by line, what is wrong with it."""
-    found: dict[str, float] = {}
+    found: dict[str, Any] = {}
     problems: list[str] = []
     for number, line in enumerate(text.splitlines(), 1):
         told = line.partition("#")[0].strip()
@@ -70,19 +68,20 @@ def parse_choices(text: str, where: str) -> tuple[Choices, list[str]]:
             found[key] = value
         except ValueError as error:
             problems.append(f"{where}:{number}: {error}")
-    return Choices(**found), problems
+    settings = {key: found.pop(key) for key in Settings._fields if key in found}
+    return Choices(Settings(**settings), **found), problems
 
 
-def _read(told: str) -> tuple[str, float]:
+def _read(told: str) -> tuple[str, float | None]:
     key, equals, value = (part.strip() for part in told.partition("="))
     if not equals:
         raise ValueError(f"expected 'key = value', not {told[:60]!r}")
-    if key not in Choices._fields:
-        near = closest(key, Choices._fields)
-        known = f"did you mean {near}?" if near else f"there are {', '.join(Choices._fields)}"
+    if key not in KEYS:
+        near = closest(key, KEYS)
+        known = f"did you mean {near}?" if near else f"there are {', '.join(KEYS)}"
         raise ValueError(f"there is no key {key[:60]!r}: {known}")
-    if value == NEVER and key == "deadline":
-        return key, inf
+    if key == "deadline" and value in WORDS:
+        return key, WORDS[value]
     try:
         seconds = parse_duration(value)
     except ValueError as error:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from lamplighter.engine.shown import doing
 from lamplighter.errors import LamplighterError
+from lamplighter.formats.guest_words import quoted
 from lamplighter.host.hang import end_if_hung, end_no_more
 from lamplighter.model.plan import Direction, Verb
 
@@ -82,7 +83,7 @@ class UnitStatus:
 
     def heard(self, name: str, words: GuestWords) -> None:
         """Tell what a guest does that is waited for."""
-        self._tell_word(name, doing(words))
+        self._tell_word(name, doing(words), its_own=True)
 
     def settled(self, result: Result) -> None:
         """Wait for one domain less."""
@@ -124,9 +125,11 @@ class UnitStatus:
         if not self._final:
             self._text = f"{_THING[self._direction]} broke off: the journal tells more"
 
-    def _tell_word(self, name: str, word: str) -> None:
+    def _tell_word(self, name: str, word: str, *, its_own: bool = False) -> None:
+        """Keep the newest word of a domain; the guest's own are in quotes, cut before they are."""
         if name in self._left:
-            self._left[name] = word if len(word) <= LONGEST_WORD else f"{word[:LONGEST_WORD]}..."
+            word = word if len(word) <= LONGEST_WORD else f"{word[:LONGEST_WORD]}..."
+            self._left[name] = quoted(word) if word and its_own else word
             self._tell_left()
 
     def _tell_left(self) -> None:

@@ -21,6 +21,7 @@ from lamplighter.formats.definition import PARAMETERS
 from lamplighter.guest.commands import parser_of
 from lamplighter.guest.main import COMMANDS as AGENT_COMMANDS
 from lamplighter.guest.main import PLACES as AGENT_PLACES
+from lamplighter.guest.settings import KEYS as AGENT_KEYS
 from lamplighter.guest.settings import Choices, parse_choices
 from lamplighter.model.configuration import HostSettings
 from lamplighter.model.outcome import Outcome
@@ -152,7 +153,7 @@ def test_the_agents_page_tells_its_commands_options_and_keys() -> None:
     assert set(re.findall(r"(?:Fl|\|) -([a-z-]+)", text)) == known
     keys = tags(text.split(".Sh CONFIGURATION\n")[1].split(".Sh ")[0])
     lines = [item.splitlines()[0].replace(" No = ", " = ") for item in keys.values()]
-    assert set(keys) == set(Choices._fields)
+    assert set(keys) == set(AGENT_KEYS)
     assert parse_choices("\n".join(lines), AGENT) == (Choices(), [])
 
 

@@ -165,7 +165,7 @@ def test_what_a_guest_says_stands_beside_its_phase() -> None:
     picture.heard("db", WORDS)
     picture.heard("other", WORDS)
     assert drawn(picture)[0] == (
-        "db  acknowledged  0.0 s        of 3 min 00 s stopping \\x1b[2J, 40 %"
+        'db  acknowledged  0.0 s        of 3 min 00 s "stopping \\x1b[2J, 40 %"'
     )
     picture.moved(moved("db", Phase.ACKNOWLEDGED, Phase.ACKNOWLEDGED, "30s more granted"))
     assert drawn(picture)[0].endswith("of 3 min 00 s 30s more granted")

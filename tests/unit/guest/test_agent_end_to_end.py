@@ -250,6 +250,12 @@ def test_a_restart_after_a_grant_moves_the_end_nowhere(agent: Agent) -> None:
     until(lambda: agent.log.read_text().count(count) == 2, "the second agent's shutdown")
     until(lambda: agent.word("progress").endswith("its services"), "its scripts")
     assert order.read_text() == granted
+    agent.process.kill()
+    agent.process.wait()
+    agent.bus.write("data/lamplighter/answer", b"x2 granted 2000")
+    agent.start()
+    until(lambda: order.read_text() != granted, "a grant that came while there was no agent")
+    assert 1980.0 < float(order.read_text().split()[1]) - now() < 2000.0
     assert agent.rehearsal.read_text() == ""
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lamplighter import __version__
-from lamplighter.errors import UsageError
+from lamplighter.errors import LamplighterError, UsageError
 from lamplighter.formats.guest_words import GUEST_NODES
 from lamplighter.guest import installing
 from lamplighter.guest.compiling import with_bytecode
@@ -194,6 +194,21 @@ def test_a_guest_is_no_host(tmp_path: Path, capabilities: str | None) -> None:
         install(None, start=False, itself=str(tmp_path), log=log, places=places)
 
 
+@pytest.mark.parametrize("python", ["exit 1", "exit 0", None])
+def test_the_python_that_the_units_start_must_be_new_enough(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, python: str | None
+) -> None:
+    monkeypatch.setattr(installing, "systemd_runs", lambda: True)
+    monkeypatch.setattr(installing, "SYSTEMD_PATH", str(tmp_path))
+    if python is not None:
+        (tmp_path / "python3").write_text(f"#!/bin/sh\n{python}\n")
+        (tmp_path / "python3").chmod(0o755)
+    refused = "is not the agent in one file" if python == "exit 0" else "python3 is older than 3.9"
+    places, log = Places(proc=str(tmp_path)), Log(marked=False, descriptor=-1)
+    with pytest.raises(LamplighterError, match=refused):
+        install(None, start=False, itself=str(tmp_path), log=log, places=places)
+
+
 def test_what_is_installed_is_replaced_by_itself(tmp_path: Path) -> None:
     """Under another Python its bytecode is another one, and so the file that is being read."""
     installed = tmp_path / "usr/local/sbin/lamplighter-agent"
@@ -334,7 +349,7 @@ def test_a_python_that_is_too_old_says_so() -> None:
     for python in too_old():
         command = [*python, program(), "install"]
         ended = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert ended.returncode == 1
+        assert ended.returncode == 78
         needs = f"lamplighter-agent: it needs Python 3.9 or later; {python[0]} is "
         assert ended.stderr.startswith(needs), ended.stderr
         assert ended.stderr.count("\n") == 1

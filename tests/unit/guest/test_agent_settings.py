@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lamplighter.guest.events import Settings
-from lamplighter.guest.settings import LONGEST, Choices, parse_choices, read_choices
+from lamplighter.guest.settings import KEYS, LONGEST, Choices, parse_choices, read_choices
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,7 +25,7 @@ def test_what_a_file_says() -> None:
     text = "# a comment\n\ndeadline = never  # and why\ngrace=0\n script_deadline = 1h 30min\n"
     choices, problems = parse_choices(text, "f")
     assert problems == []
-    assert choices == Choices(deadline=inf, grace=0.0, script_deadline=5400.0)
+    assert choices == Choices(Settings(deadline=inf, grace=0.0), script_deadline=5400.0)
 
 
 @pytest.mark.parametrize(
@@ -38,12 +38,13 @@ def test_what_a_file_says() -> None:
         ("deadline = -5", "f:2: deadline: expected a duration"),
         ("script_deadline = 0", "f:2: script_deadline: expected a duration"),
         ("grace = never", "f:2: grace: 'never': expected a duration"),
+        ("margin = host", "f:2: margin: 'host': expected a duration"),
         ("margin = 9s", "f:2: margin was said before"),
     ],
 )
 def test_a_wrong_line_costs_itself_alone(line: str, problem: str) -> None:
     choices, problems = parse_choices(f"margin = 3s\n{line}\ncheck_deadline = 5s\n", "f")
-    assert choices == Choices(margin=3.0, check_deadline=5.0)
+    assert choices == Choices(Settings(margin=3.0), check_deadline=5.0)
     assert len(problems) == 1
     assert problems[0].startswith(problem)
 
@@ -56,7 +57,7 @@ def test_what_cannot_be_read_leaves_the_defaults(tmp_path: Path) -> None:
     assert "longer than" in read_choices(str(tmp_path / "long"))[1][0]
     (tmp_path / "odd").write_bytes(b"\xff\xfe = 3s\ngrace = 1s\n")
     choices, problems = read_choices(str(tmp_path / "odd"))
-    assert choices.grace == 1.0
+    assert choices.settings.grace == 1.0
     assert len(problems) == 1
 
 
@@ -65,5 +66,5 @@ def test_the_file_that_is_installed_tells_each_key_with_its_default() -> None:
     assert parse_choices(text, "f") == (Choices(), [])
     told = "\n".join(re.findall(r"^#(\w+ = .*)$", text, re.MULTILINE))
     assert [line.split(" = ")[0] for line in told.splitlines()] != []
-    assert {line.split(" = ")[0] for line in told.splitlines()} == set(Choices._fields)
+    assert {line.split(" = ")[0] for line in told.splitlines()} == set(KEYS)
     assert parse_choices(told, "f") == (Choices(), [])

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lamplighter.guest import boot
-from lamplighter.guest.boot import PAUSE, Boot
+from lamplighter.guest.boot import LONG_PAUSE, PAUSE, RESCUE, Boot
 from lamplighter.guest.children import LAST_CHANCE, Children
 from lamplighter.guest.log import Log
 from lamplighter.guest.places import Places
@@ -63,7 +63,7 @@ def guest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Guest:
     return Guest(tmp_path)
 
 
-@pytest.mark.parametrize("word", ["running", "degraded", "maintenance"])
+@pytest.mark.parametrize("word", ["running", "degraded"])
 def test_systemd_says_when_it_has_booted(guest: Guest, word: str) -> None:
     guest.systemctl(f"echo {word}; exit 1")
     guest.boot.begin(0.0)
@@ -73,6 +73,39 @@ def test_systemd_says_when_it_has_booted(guest: Guest, word: str) -> None:
     assert guest.told[1:] == [(True, "")]
     assert guest.asked() == ["is-system-running --wait"]
     assert guest.boot.wake == inf
+
+
+def test_an_agent_that_begins_in_the_middle_of_a_shutdown_is_not_ready(guest: Guest) -> None:
+    guest.systemctl("echo stopping; exit 1")
+    guest.check("10-a", f"touch {guest.folder}/ran")
+    guest.boot.begin(0.0)
+    guest.end(1.0)
+    assert guest.told == [(False, BOOTING), (False, GOING)]
+    assert guest.boot.wake == inf
+    assert not (guest.folder / "ran").exists()
+
+
+def test_a_guest_in_emergency_mode_waits_for_whoever_mends_it(guest: Guest) -> None:
+    guest.systemctl("echo maintenance; exit 1")
+    guest.boot.begin(0.0)
+    guest.end(1.0)
+    assert guest.told == [(False, BOOTING), (False, RESCUE)]
+    assert guest.boot.wake == 1.0 + LONG_PAUSE
+    guest.systemctl("echo running")
+    guest.boot.tick(guest.boot.wake)
+    guest.end(62.0)
+    assert guest.told[2:] == [(True, "")]
+
+
+def test_a_check_that_was_taken_away_keeps_nobody_waiting(guest: Guest) -> None:
+    guest.systemctl("echo running")
+    guest.check("10-a", "exit 4")
+    guest.boot.begin(0.0)
+    guest.end(1.0)
+    guest.end(2.0)
+    (guest.folder / "ready.d" / "10-a").unlink()
+    guest.boot.tick(guest.boot.wake)
+    assert guest.told[-1] == (True, "")
 
 
 def test_a_systemd_that_cannot_be_waited_for_is_asked_again(guest: Guest) -> None:

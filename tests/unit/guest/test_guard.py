@@ -20,6 +20,7 @@ from lamplighter.guest.log import Log
 from lamplighter.guest.power import Power, Rehearsal
 from lamplighter.guest.words import node
 from lamplighter.guest.xenbus import Bus
+from tests.agent import Notes
 from tests.store_thread import StoreThread
 
 if TYPE_CHECKING:
@@ -292,9 +293,29 @@ def test_a_guard_that_is_killed_has_a_successor(guard: Guard, pipe: tuple[int, i
     assert guard._pid not in (0, first)
     guard.arm(Order("poweroff", 0.0))
     assert said(pipe[0], 2) == ["sync", "force poweroff"]
-    os.waitpid(guard._pid, 0)
-    assert guard.ended(guard._pid, 1)
+    assert os.waitpid(guard._pid, 0)[1] == 0
+    assert guard.ended(guard._pid, 0)
     assert guard._pid == 0
+
+
+def test_a_guard_that_fails_has_one_successor_and_then_it_is_told(
+    guard: Guard, pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail() -> None:
+        raise MemoryError
+
+    notes = guard._log = Notes()
+    monkeypatch.setattr("lamplighter.guest.guard.detach", fail)
+    guard.arm(Order("poweroff", inf))
+    for _ in range(2):
+        failed = guard._pid
+        assert os.waitstatus_to_exitcode(os.waitpid(failed, 0)[1]) == 1
+        assert guard.ended(failed, 1)
+    assert guard._pid == 0
+    assert notes.lines == [
+        "the guard failed: another one takes its place",
+        "the guard has failed again: nothing forces the end",
+    ]
 
 
 def test_a_rehearsal_writes_what_would_be_done(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from lamplighter.guest.events import (
     Kill,
     Look,
     Looked,
+    NotBegun,
     Record,
     Release,
     Run,
@@ -31,7 +32,7 @@ from lamplighter.guest.events import (
     Tick,
     Told,
 )
-from lamplighter.guest.handshake import LOOKS, State, step
+from lamplighter.guest.handshake import AGAIN, LOOKS, UNTOLD, State, step
 
 if TYPE_CHECKING:
     from lamplighter.guest.events import Event
@@ -127,6 +128,17 @@ def test_its_own_deadline_stands_where_the_host_allows_more() -> None:
     guest = Guest()
     guest.hears(Heard(0.0, b"", Asked("poweroff", 3600)))
     assert guest.arms() == [Arm("poweroff", 100.0)]
+
+
+def test_without_one_of_its_own_the_host_says_how_long_it_has() -> None:
+    guest = Guest(Settings())
+    guest.hears(Heard(0.0, b"", Asked("poweroff", 600)))
+    assert guest.arms() == [Arm("poweroff", 590.0)], "a database that stops for minutes"
+    guest = Guest(Settings())
+    guest.hears(Heard(0.0, b""), Tick(0.0), Looked(0.0, "poweroff"))
+    assert guest.arms() == [Arm("poweroff", UNTOLD)], "xl shutdown says nothing"
+    guest.hears(Heard(50.0, b"", Asked("poweroff", 300)))
+    assert guest.arms()[1:] == [Arm("poweroff", 340.0)], "and then Lamplighter asks as well"
 
 
 def test_a_guest_that_is_never_to_force_its_end_does_not() -> None:
@@ -231,6 +243,34 @@ def test_who_was_faster_is_looked_for() -> None:
     guest.hears(Heard(5.0, b"poweroff"), Tick(7.0))
     assert guest.hears(Acknowledged(7.1, ours=False), Tick(7.1)) == [Look()]
     assert guest.arms() == []
+
+
+def test_a_request_that_xenstore_does_not_let_be_acknowledged_is_not_given_up() -> None:
+    guest = Guest()
+    guest.hears(Heard(5.0, b"poweroff"))
+    for moment in (7.0, 9.1, 11.2):
+        assert guest.state.wake == pytest.approx(moment)
+        assert guest.hears(Tick(moment)) == [Acknowledge("poweroff")]
+        assert guest.hears(Acknowledged(moment + 0.1, None, "the quota is spent")) == []
+    told = "the poweroff cannot be acknowledged: the quota is spent"
+    assert guest.recorded()[1:] == [told], "once"
+    guest.hears(Tick(13.3), Acknowledged(13.3, ours=True))
+    assert guest.state.begins == "poweroff"
+
+
+def test_a_shutdown_that_cannot_be_begun_is_tried_again_until_init_says_so() -> None:
+    guest = acknowledged()
+    guest.hears(Ended(20.0, "10-first"))
+    assert guest.state.begins == ""
+    assert guest.hears(NotBegun(40.0, "exit status 1")) == []
+    assert guest.recorded()[-1] == "the poweroff could not be begun: exit status 1"
+    assert guest.state.begins == "poweroff", "an agent that follows this one has to know"
+    assert guest.state.wake == 40.0 + AGAIN
+    assert guest.hears(Tick(44.9)) == []
+    assert guest.hears(Tick(45.0)) == [ShutDown("poweroff")]
+    assert (guest.state.begins, guest.state.wake) == ("", inf)
+    guest.hears(NotBegun(46.0, "exit status 1"), Told(47.0, "poweroff"))
+    assert (guest.state.begins, guest.state.wake) == ("", inf)
 
 
 def acknowledged(note: Asked | None = None) -> Guest:

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
-from lamplighter.formats.guest_words import Asked
+from lamplighter.formats.guest_words import Answer, Asked
+from lamplighter.guest.answers import ANSWER, Answers
 from lamplighter.guest.daemon import ASKED, SHUTDOWN, _hear_request
+from lamplighter.guest.notebook import Notebook
 from lamplighter.guest.words import Words, node
 from lamplighter.guest.xenbus import Bus
 from tests.agent import Notes
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 class Moving(Bus):
@@ -47,6 +54,25 @@ def test_a_note_counts_only_if_it_stands_before_and_after(
 def test_a_request_that_stands_is_heard_with_its_note() -> None:
     heard = _hear_request(Moving((ASKED, b"reboot 9"), (SHUTDOWN, b"reboot")))
     assert (heard.value, heard.asked) == (b"reboot", Asked("reboot", 9))
+
+
+@pytest.mark.parametrize("going", [True, False])
+def test_an_answer_that_came_while_there_was_no_agent_is_news_in_a_shutdown(
+    tmp_path: Path, *, going: bool
+) -> None:
+    def answers(value: bytes | None, *, going: bool) -> tuple[Answers, Moving]:
+        answers = Answers(Notebook(str(tmp_path / "answered"), str(tmp_path), Notes()))
+        answers.begin(Moving((ANSWER, value)), going=going)
+        return answers, Moving(*[(ANSWER, value)] * 2)
+
+    first, bus = answers(b"a granted 100", going=False)
+    assert first.hear(bus) is None, "it is of an earlier shutdown"
+    assert first.hear(Moving((ANSWER, b"b granted 200"))) == Answer("b", 200)
+    second, bus = answers(b"b granted 200", going=going)
+    assert second.hear(bus) is None, "the agent before this one heard it"
+    third, bus = answers(b"c granted 300", going=going)
+    assert third.hear(bus) == (Answer("c", 300) if going else None)
+    assert third.hear(bus) is None, "once"
 
 
 def test_words_are_said_again_only_where_they_have_gone() -> None:

@@ -15,9 +15,10 @@ from lamplighter.errors import UsageError
 from lamplighter.guest import stopping
 from lamplighter.guest.children import LAST_CHANCE
 from lamplighter.guest.clock import LONGEST, milliseconds
-from lamplighter.guest.hotline import CALLERS_MAX, GO_ON, HELLO, STOPPING, Hotline, call
+from lamplighter.guest.hotline import CALLERS_MAX, GO_ON, HELLO, STOPPING, Hotline, call, listen
 from lamplighter.guest.log import Log
 from lamplighter.guest.places import Places
+from lamplighter.guest.service import _open_hotline
 from lamplighter.guest.systemd import find_end, notify, systemd_runs
 from tests.agent import Notes
 
@@ -99,11 +100,11 @@ def test_systemd_is_told(tmp_path: Path, name: str) -> None:
 
 @pytest.fixture
 def hotline(tmp_path: Path) -> Iterator[Hotline]:
-    hotline = Hotline(str(tmp_path / "socket"), "1.2.3")
-    yield hotline
-    for caller in hotline._calls.values():
-        caller.close()
-    hotline._listener.close()
+    with listen(str(tmp_path / "socket")) as listener:
+        hotline = Hotline(listener, "1.2.3")
+        yield hotline
+        for caller in hotline._calls.values():
+            caller.close()
 
 
 def dial(path: Path, line: bytes) -> socket.socket:
@@ -179,9 +180,19 @@ def test_a_second_daemon_is_refused_and_a_dead_ones_socket_replaced(tmp_path: Pa
     left.bind(path)
     left.close()
     assert call(path, HELLO, patience=1.0) is None
-    hotline = Hotline(path, "1.2.3")
-    assert call(path, HELLO, patience=0.05) is None  # it hangs
-    hotline._listener.close()
+    with listen(path):
+        assert call(path, HELLO, patience=0.05) is None  # it hangs
+
+
+def test_an_agent_that_cannot_make_its_socket_does_without(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    notes = Notes()
+    hotline = _open_hotline(Places(run=str(tmp_path / "file" / "run")), notes)
+    assert list(hotline.descriptors()) == []
+    hotline.release()
+    assert notes.lines == [
+        f"{tmp_path}/file/run/socket: Not a directory; init's hook runs the scripts by itself"
+    ]
 
 
 QUIET = Log(marked=False, descriptor=-1)

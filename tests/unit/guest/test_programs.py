@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from math import inf
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from lamplighter.guest.notebook import BOOT_ID, Notebook
 from lamplighter.guest.places import Places
 from lamplighter.guest.running import UNSEEN, Scripts
 from lamplighter.guest.scripts import find_programs
+from lamplighter.guest.trust import distrust
 from tests.agent import Notes
 
 OWNERS = (0, os.geteuid())
@@ -56,16 +58,45 @@ def test_what_others_could_have_written_is_refused(tmp_path: Path) -> None:
     assert [
         problem.removeprefix(f"{tmp_path}/").split(": ", 1)[1][:24] for problem in problems
     ] == [
-        "it is not run: others th",
-        "it is not run: others th",
+        "it is not run: it can be",
+        "it is not run: it can be",
         "it is not run: it is not",
         "it cannot be read: No su",
     ]
     found, problems = find_programs(str(tmp_path), 60.0, (os.geteuid() + 1,))
     assert found == []
-    assert "nothing in it is run: it belongs to user" in problems[0]
+    assert "nothing in it is run: " in problems[0]
+    assert f" belongs to user {os.geteuid()}, not to root" in problems[0]
     tmp_path.chmod(0o777)
-    assert "others than root may write" in find_programs(str(tmp_path), 60.0, OWNERS)[1][0]
+    assert (
+        "it can be written by others than root" in find_programs(str(tmp_path), 60.0, OWNERS)[1][0]
+    )
+
+
+def test_what_a_link_leads_to_must_be_roots_all_the_way(tmp_path: Path) -> None:
+    folder, there = tmp_path / "shutdown.d", tmp_path / "app"
+    folder.mkdir(mode=0o755)
+    there.mkdir()
+    put(there, "stop")
+    (there / "current").symlink_to(there / "stop")
+    (folder / "10-a").symlink_to("../app/current")
+    found, problems = find_programs(str(folder), 60.0, OWNERS)
+    assert ([one.name for one in found], problems) == (["10-a"], [])
+    assert found[0].refused(OWNERS) == ""
+    there.chmod(0o777)
+    assert find_programs(str(folder), 60.0, OWNERS)[0] == []
+    assert found[0].refused(OWNERS) == (
+        f"it is not run: {there} can be written by others than root (chmod go-w)"
+    )
+    there.chmod(0o1777)
+    assert found[0].refused(OWNERS) == "", "nobody replaces there what is root's"
+
+
+def test_links_in_a_circle_are_an_error_like_any_other(tmp_path: Path) -> None:
+    (tmp_path / "a").symlink_to("b")
+    (tmp_path / "b").symlink_to("a")
+    with pytest.raises(OSError, match="symbolic links"):
+        distrust(str(tmp_path / "a"), OWNERS)
 
 
 def test_a_folder_that_is_not_there_has_none(tmp_path: Path) -> None:
@@ -235,17 +266,40 @@ def test_a_script_that_is_out_of_time_is_ended_with_all_it_started(tmp_path: Pat
     os.close(ours)
 
 
-def test_what_a_group_leaves_behind_ends_with_its_leader(tmp_path: Path) -> None:
+def test_what_a_group_leaves_behind_gets_its_last_chance(tmp_path: Path) -> None:
     ours, theirs = inherited_pipe()
     program = put(tmp_path, "a", "#!/bin/sh\n(trap '' TERM; exec sleep 1000) &\necho; wait\n")
     children = Children()
     pid = children.start([str(program)], os.environ, theirs)
     os.close(theirs)
     assert os.read(ours, 1) == b"\n"
-    children.end(pid, 0.0)
-    assert finish(children, pid) == (pid, -signal.SIGTERM)
+    children.end(pid, 100.0)
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+    assert children.reap() == [], "what it called has its five seconds, too"
+    assert children.wake < inf
+    children.kill_overdue(100.0 + LAST_CHANCE)
+    assert children.reap() == [(pid, -signal.SIGTERM)]
     assert os.read(ours, 1) == b""
+    assert children.wake == inf
     os.close(ours)
+
+
+def test_what_a_group_leaves_behind_may_tidy_up(tmp_path: Path) -> None:
+    ours, theirs = inherited_pipe()
+    child = f"(trap 'echo >{tmp_path}/tidy; exit' TERM; echo; while :; do sleep 0.1; done)"
+    program = put(tmp_path, "a", f"#!/bin/sh\n{child} &\nwait\n")
+    children = Children()
+    pid = children.start([str(program)], os.environ, theirs)
+    os.close(theirs)
+    assert os.read(ours, 1) == b"\n"
+    children.end(pid, 100.0)
+    assert os.read(ours, 1) == b"", "all of the group has ended, and nobody was killed"
+    os.close(ours)
+    assert (tmp_path / "tidy").exists()
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+    children.kill_overdue(100.0 + LAST_CHANCE)  # init may not have reaped it yet
+    assert children.reap() == [(pid, -signal.SIGTERM)]
+    assert children.wake == inf
 
 
 BUSYBOX = "/sbin:/usr/sbin:/bin:/usr/bin"

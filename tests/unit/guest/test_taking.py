@@ -11,7 +11,7 @@ import pytest
 from lamplighter.errors import XenStoreUnreachable
 from lamplighter.formats.guest_words import Asked
 from lamplighter.guest.daemon import SHUTDOWN, Daemon
-from lamplighter.guest.events import Event, Heard, Tick
+from lamplighter.guest.events import Event, Heard, Settings, Tick
 from lamplighter.guest.notebook import BOOT_ID, Notebook
 from lamplighter.guest.places import Places
 from lamplighter.guest.settings import Choices
@@ -50,7 +50,7 @@ class Small:
 
     def __init__(self, folder: Path) -> None:
         places = Places(etc=str(folder), run=str(folder), xenstore=str(folder / "none"))
-        choices = Choices(deadline=inf)
+        choices = Choices(Settings(deadline=inf))
         self.power = Mock()
         self.daemon = Daemon(places, choices, self.power, Mock(), Notes())
         self.bus = Mock()
@@ -88,6 +88,24 @@ def test_a_request_that_somebody_else_took_is_not_kept(small: Small) -> None:
     small.hears(Heard(0.0, b"poweroff"), Tick(2.0))
     assert not small.taken.exists()
     assert not small.power.shut_down.called
+
+
+def test_a_shutdown_that_could_not_be_begun_is_kept_and_begun_again(small: Small) -> None:
+    small.bus.clear_if.return_value = True
+    small.power.shut_down.side_effect = [77, OSError(2, "there is none"), 78]
+    small.hears(Heard(0.0, b"poweroff"), Tick(2.0))
+    assert not small.taken.exists()
+    small.daemon._child_ended(77, 1, 3.0)
+    small.hears()
+    assert small.taken.read_text().endswith("\npoweroff taken\n")
+    small.hears(Tick(8.0))
+    assert small.taken.exists()
+    small.hears(Tick(inf))
+    assert not small.taken.exists()
+    assert small.power.shut_down.call_count == 3
+    small.daemon._child_ended(78, 0, 20.0)
+    small.hears()
+    assert not small.taken.exists()
 
 
 @pytest.mark.parametrize("killed", [True, False])

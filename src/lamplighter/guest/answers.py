@@ -1,0 +1,49 @@
+"""The host's answers to requests for more time: which of them is news.
+
+An answer stays in XenStore until the next one, so one that stands there when the agent begins is
+of an earlier shutdown, mostly. But where a shutdown is under way already, it may have come while
+there was no agent to hear it, and the guard would end the guest in the middle of what the time was
+granted for. So which one was heard last is noted for the agent that comes next.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lamplighter.formats.guest_words import Answer, parse_answer
+from lamplighter.guest.words import node
+from lamplighter.guest.xenbus import Bus, remembered
+
+if TYPE_CHECKING:
+    from lamplighter.guest.notebook import Notebook
+
+ANSWER = node("answer")
+
+
+class Answers:
+    """Hears each answer once."""
+
+    def __init__(self, notes: Notebook) -> None:
+        self._notes = notes
+        self._heard: str | None = None
+
+    def begin(self, bus: Bus, *, going: bool) -> None:
+        """Look at XenStore for the first time; ``going``: a shutdown is under way already."""
+        if going:
+            self._heard = (self._notes.read() or [""])[-1]
+        else:
+            answer = parse_answer(remembered(bus, ANSWER))
+            self._note("" if answer is None else answer.id)
+
+    def hear(self, bus: Bus) -> Answer | None:
+        """Return the answer that stands there if it is news."""
+        answer = parse_answer(remembered(bus, ANSWER))
+        if answer is None or answer.id == self._heard:
+            return None
+        self._note(answer.id)
+        return answer
+
+    def _note(self, heard: str) -> None:
+        self._heard = heard
+        if heard:
+            self._notes.add(heard)

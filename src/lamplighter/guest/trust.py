@@ -1,0 +1,57 @@
+"""Who could have written what root is about to run: the file, and every folder and link on the way.
+
+What lies in a folder that somebody else may write to can be replaced by that somebody, and so can
+what a link there points to. So the whole way is walked from ``/`` on, links included, as the host
+does it with its own files (``host/trust``, which can afford to hold the way open meanwhile). A
+sticky folder such as ``/tmp`` may be open to all: in it nobody replaces what is another's.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+
+#: What the kernel itself follows before it calls a path a loop.
+MOST_LINKS = 40
+
+
+def distrust(path: str, owners: tuple[int, ...]) -> str:
+    """Say why a file or folder must not be run, or what is in it; empty when there is no reason.
+
+    ``OSError`` where the way cannot be walked.
+    """
+    pending, where, links = _parts(os.path.abspath(path)), "/", 0
+    while pending:
+        name = pending.pop()
+        if name == "..":
+            where = os.path.dirname(where)
+            continue
+        entry = os.path.join(where, name)
+        status = os.lstat(entry)
+        if why := _judge(status, owners):
+            return f"{'it' if entry == path else entry} {why}"
+        if not stat.S_ISLNK(status.st_mode):
+            where = entry
+            continue
+        links += 1
+        if links > MOST_LINKS:
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
+        target = os.readlink(entry)
+        where = "/" if target.startswith("/") else where
+        pending += _parts(target)
+    return ""
+
+
+def _parts(path: str) -> list[str]:
+    """Return the names in a path, the first one last."""
+    return [name for name in reversed(path.split("/")) if name not in ("", ".")]
+
+
+def _judge(status: os.stat_result, owners: tuple[int, ...]) -> str:
+    if status.st_uid not in owners:
+        return f"belongs to user {status.st_uid}, not to root"
+    sticky_folder = stat.S_ISDIR(status.st_mode) and status.st_mode & stat.S_ISVTX
+    if stat.S_ISLNK(status.st_mode) or sticky_folder or not status.st_mode & 0o022:
+        return ""
+    return "can be written by others than root (chmod go-w)"
