@@ -47,18 +47,21 @@ class Emulator:
 
 def build_emulator(store: Cache) -> Emulator:
     """Return the emulator, installed when the cache has none."""
-    recipe: list[str | bytes] = [SUITE, *cache.text_of(Path(__file__))]
+    recipe: list[str | bytes] = [SUITE, *LEFT_OUT, *cache.text_of(Path(__file__))]
     return Emulator(store.get("qemu", recipe, _build) / "root")
 
 
 def _build(place: Path) -> None:
-    archive = mirror.find_mirror()
+    archive, packed, root = mirror.find_mirror(), place / "root.tar", place / "root"
     command = [
-        *("mmdebstrap", "--mode=root", "--variant=minbase", "--format=directory"),
+        *("mmdebstrap", "--mode=root", "--variant=minbase", "--format=tar"),
         f"--keyring={mirror.keyring_for(SUITE)}",
         f"--include={','.join(PACKAGES)}",
         *(f"--aptopt={option}" for option in archive.options),
         *(f"--dpkgopt=path-exclude={pattern}" for pattern in LEFT_OUT),
-        *(SUITE, str(place / "root"), archive.address),
+        *(SUITE, str(packed), archive.address),
     ]
     run(command, timeout=1800, log=place / "mmdebstrap.log")
+    root.mkdir()
+    run(["tar", "-C", root, "--exclude=./dev/*", "-xf", packed], timeout=300)
+    packed.unlink()

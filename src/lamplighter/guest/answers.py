@@ -3,7 +3,8 @@
 An answer stays in XenStore until the next one, so one that stands there when the agent begins is
 of an earlier shutdown, mostly. But where a shutdown is under way already, it may have come while
 there was no agent to hear it, and the guard would end the guest in the middle of what the time was
-granted for. So which one was heard last is noted for the agent that comes next.
+granted for. So which one was heard last is noted for the agent that comes next; without such notes
+nothing that stands there is news. What is heard late counts from then, so the outage comes on top.
 """
 
 from __future__ import annotations
@@ -19,21 +20,24 @@ if TYPE_CHECKING:
 
 ANSWER = node("answer")
 
+#: Noted where none was heard yet; no answer is called so.
+NONE = "-"
+
 
 class Answers:
     """Hears each answer once."""
 
     def __init__(self, notes: Notebook) -> None:
         self._notes = notes
-        self._heard: str | None = None
+        self._heard = NONE
 
     def begin(self, bus: Bus, *, going: bool) -> None:
         """Look at XenStore for the first time; ``going``: a shutdown is under way already."""
-        if going:
-            self._heard = (self._notes.read() or [""])[-1]
+        if going and (notes := self._notes.read()):
+            self._heard = notes[-1]
         else:
             answer = parse_answer(remembered(bus, ANSWER))
-            self._note("" if answer is None else answer.id)
+            self._note(NONE if answer is None else answer.id)
 
     def hear(self, bus: Bus) -> Answer | None:
         """Return the answer that stands there if it is news."""
@@ -45,5 +49,4 @@ class Answers:
 
     def _note(self, heard: str) -> None:
         self._heard = heard
-        if heard:
-            self._notes.add(heard)
+        self._notes.add(heard)

@@ -12,7 +12,7 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from lamplighter.guest.children import problem_of, surroundings
-from lamplighter.guest.ready import Readiness
+from lamplighter.guest.ready import BOOTING, Readiness
 from lamplighter.guest.running import owners
 from lamplighter.guest.scripts import find_programs
 from lamplighter.guest.systemd import systemd_runs
@@ -132,7 +132,9 @@ class Boot:
         if self._over:
             return
         if word in STILL:
+            self._readiness.waits_for = BOOTING
             self._ask_again = now + PAUSE
+            self._say()
         elif word == STOPPING:
             self.give_up(now)
         elif word == MAINTENANCE:

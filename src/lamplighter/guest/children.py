@@ -86,6 +86,10 @@ class Children:
                 self._ending[pid] = inf
                 self._signal(pid, signal.SIGKILL)
 
+    def lingers(self, pid: int) -> bool:
+        """Say whether something of a group that was told to end is left, and has its time still."""
+        return self._ending.get(pid, inf) < inf and self._signal(pid, 0)
+
     def forget(self, pid: int) -> None:
         """A program that was to end, and is nobody's child here, has ended."""
         self._ending.pop(pid, None)

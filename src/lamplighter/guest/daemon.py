@@ -273,7 +273,9 @@ class Daemon:
 
     def _do_shutdown(self, action: Action) -> None:
         if isinstance(action, FindScripts):
-            self._events.append(Found(now(), self._scripts.find()))
+            # A hook that cannot call runs them itself, and nobody's notes may be to be had.
+            found = self._scripts.find() if self._hotline.listens else ()
+            self._events.append(Found(now(), found))
         elif isinstance(action, Run):
             if problem := self._scripts.start(action.script.name, action.request):
                 self._events.append(Ended(now(), action.script.name, problem))

@@ -48,6 +48,8 @@ if TYPE_CHECKING:
 LAST_WORDS = 2.0
 #: Of these the host has so many, each of the two times that it is asked.
 HOST_PART = 0.5
+#: So long, in seconds, what belongs to the guard may take to be read into memory.
+READING = 5.0
 #: So long reboot(2) may take before SysRq is tried.
 LAST_RESORT = 10.0
 
@@ -238,7 +240,12 @@ def _stand(pipe: int, order: Order, xenstore: str, power: Power, log: Log) -> No
         bus = Bus(xenstore, patience=HOST_PART) if _may_speak(xenstore, power) else None
     except (LamplighterError, MemoryError) as error:
         missing.append(str(error) or "the way to XenStore: no memory")
-    for problem in (*missing, *harden(power)):
+    missing += harden()
+    # A disk that does not answer keeps a child waiting. What one has read, all have.
+    read = _beside(lambda: power.lock_memory(read=True), READING)
+    if locked := power.lock_memory(read=read):
+        missing.append(f"staying in memory: {locked}")
+    for problem in missing:
         log.warn(f"the guard goes without: {problem}")
     close_all_but((pipe, *power.descriptors, *([bus.fileno()] if bus is not None else ())))
     order = keep(pipe, order)
@@ -289,20 +296,25 @@ def _last_resort(order: Order, power: Power) -> None:
     power.force_by_key(order.request)
 
 
-def _beside(work: Callable[[], None], patience: float) -> None:
-    """Do something in a child and wait for its end, but not for long: it may never come."""
+def _beside(work: Callable[[], object], patience: float) -> bool:
+    """Do something in a child and wait for its end, but not for long: it may never come.
+
+    Say whether it came.
+    """
     ours, theirs = os.pipe()
+    ended = False
     if _fork(work):
         os.close(theirs)
         poll = select.poll()
         poll.register(ours, 0)  # it hangs up with the child
-        poll.poll(milliseconds(patience))
+        ended = bool(poll.poll(milliseconds(patience)))
     else:
         os.close(theirs)
     os.close(ours)
+    return ended
 
 
-def _fork(work: Callable[[], None]) -> int:
+def _fork(work: Callable[[], object]) -> int:
     """Do something in a child; return its process id, or 0 when there can be none."""
     try:
         pid = os.fork()

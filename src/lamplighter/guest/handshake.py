@@ -76,7 +76,7 @@ FOLLOWS = 10.0
 #: A script that was killed and has not ended so long after that hangs in the kernel.
 UNKILLABLE = 15.0
 
-#: So long after the program that begins the system's shutdown has failed it is started again.
+#: So long after a shutdown could not be begun, or a request not be acknowledged, it is tried again.
 AGAIN = 5.0
 
 #: How long the guest has, in seconds, when neither its administrator nor the host says so.
@@ -97,7 +97,8 @@ class State(NamedTuple):
     when it was known that the host wants it; infinite before. ``limit`` is when the host would
     destroy the guest, less the margin; ``granted`` when the host moved it; ``noted`` its last note.
     ``waiting`` are the scripts to come, ``running`` the one at work until ``overdue``, ``killed``
-    if it was out of time before. ``again`` is when the system's shutdown is to be begun once more.
+    if it was out of time before. ``begun``: the system's shutdown has begun, as far as was seen;
+    ``again`` is when it is to be begun once more.
     ``refused`` is why a request could not be acknowledged. ``nonsense`` and ``suspend``: it was
     recorded.
     """
@@ -122,6 +123,7 @@ class State(NamedTuple):
     overdue: float = inf
     killed: bool = False
     released: bool = False
+    begun: bool = False
     again: float = inf
     refused: str = ""
     suspend: bool = False
@@ -169,7 +171,8 @@ def step(state: State, event: Event) -> Stepped:
         return _ended(state, event)
     if isinstance(event, NotBegun):
         told = f"the {state.going} could not be begun: {event.problem}"
-        return state._replace(again=event.now + AGAIN), (Record(told),)
+        again = inf if state.begun else event.now + AGAIN
+        return state._replace(again=again), (Record(told),)
     if isinstance(event, Answered):
         return _answered(state, event)
     return _tick(state, event.now)
@@ -207,16 +210,15 @@ def _resume(state: State, event: Heard) -> Stepped:
 def _note(state: State, asked: Asked | None, now: float) -> Stepped:
     """The host's note tells how much time there is, however the shutdown begins.
 
-    One that was heard before tells of the time before a grant. Another one is of another request,
-    which may leave less.
+    One that was heard before tells nothing new, and nothing of a grant since then. Another one is
+    of another request, which may leave less or more.
     """
     if asked is None and not state.going:
         return state._replace(limit=inf, granted=False, noted=None), ()  # it was taken back
-    if asked is None or (state.granted and asked == state.noted):
+    if asked is None or asked == state.noted:
         return state, ()
-    state = state._replace(noted=asked)
-    margin = min(state.settings.margin, asked.seconds * MARGIN_PART)
-    return _rearm(state._replace(limit=min(state.limit, now + asked.seconds - margin)))
+    limit = now + asked.seconds - min(state.settings.margin, asked.seconds * MARGIN_PART)
+    return _rearm(state._replace(noted=asked, limit=limit, granted=False))
 
 
 def _word(state: State, value: bytes, now: float) -> Stepped:
@@ -224,7 +226,7 @@ def _word(state: State, value: bytes, now: float) -> Stepped:
     if word in REQUESTS:
         if state.standing == word:
             return state, ()
-        standing = state._replace(standing=word, since=now, looks=None, suspend=False)
+        standing = state._replace(standing=word, since=now, looks=None, suspend=False, refused="")
         return standing, (Record(f"the host asks for a {word}"),)
     if not value:
         return _emptied(state, now)
@@ -259,7 +261,7 @@ def _looked(state: State, event: Looked) -> Stepped:
         return state, ()
     if event.request is not None:
         why = f"the kernel has begun a {event.request}"
-        taken = state._replace(taking="", took=False)
+        taken = state._replace(taking="", took=False, begun=True, again=inf)
         return _go(taken, event.request, event.now, why, asked=True)
     more = state.looks + 1 < len(LOOKS)
     return state._replace(looks=state.looks + 1 if more else None), ()
@@ -268,7 +270,7 @@ def _looked(state: State, event: Looked) -> Stepped:
 def _told(state: State, event: Told) -> Stepped:
     asked = event.now < state.taken + FOLLOWS
     why = f"the system is on its way to {event.request}"
-    state = state._replace(taking="", took=False, again=inf)
+    state = state._replace(taking="", took=False, begun=True, again=inf)
     if not state.going:
         return _go(state, event.request, event.now, why, asked=asked)
     if state.released:
@@ -278,9 +280,10 @@ def _told(state: State, event: Told) -> Stepped:
 
 def _acknowledged(state: State, event: Acknowledged) -> Stepped:
     if event.problem:
-        # It still stands, so it is tried again after the grace; that is told once.
+        # It still stands, so it is tried again; that is told once.
         told = f"the {state.standing} cannot be acknowledged: {event.problem}"
-        again = state._replace(taking="", since=event.now, refused=event.problem)
+        since = event.now + AGAIN
+        again = state._replace(taking="", since=since, refused=event.problem)
         return again, () if event.problem == state.refused else (Record(told),)
     word, taking = state.standing, state.taking if event.ours is None else ""
     state = state._replace(standing="", taking=taking)

@@ -4,8 +4,9 @@ systemd ends a unit by killing its control group, so the process leaves it for t
 tree. At the very end systemd-shutdown sends SIGTERM and then SIGKILL to all that is left, but for
 processes of root's whose command line begins with ``@``: that is for daemons which the root file
 system hangs on (systemd.io/ROOT_STORAGE_DAEMONS), and a guard is the same kind of thing. The rest
-is for bad days: no memory (never chosen by the kernel, never swapped out), no processor (before
-every ordinary process), no disk (nothing of it is open, its working directory is none of it).
+is for bad days: no memory (never chosen by the kernel; ``power`` keeps it from being swapped out),
+no processor (before every ordinary process), no disk (nothing of it is open, its working directory
+is none of it).
 
 Each step can fail alone, and the others are still worth having: what failed is told.
 """
@@ -20,8 +21,6 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-
-    from lamplighter.guest.power import Power
 
 #: What stands in the process list in the place of the command line.
 TITLE = b"@lamplighter-agent guard"
@@ -52,7 +51,7 @@ def detach() -> None:
     os.setsid()
 
 
-def harden(power: Power) -> list[str]:
+def harden() -> list[str]:
     """Do all of it; return what failed, in words."""
     steps: tuple[tuple[str, Callable[[], object]], ...] = (
         ("leaving the control group", leave_cgroups),
@@ -65,10 +64,7 @@ def harden(power: Power) -> list[str]:
         ("real-time scheduling", schedule),
         ("leaving the working directory", partial(os.chdir, "/")),
     )
-    failed = [problem for what, step in steps if (problem := _try(what, step))]
-    if locked := power.lock_memory():
-        failed.append(f"staying in memory: {locked}")
-    return failed
+    return [problem for what, step in steps if (problem := _try(what, step))]
 
 
 def _try(what: str, step: Callable[[], object]) -> str:

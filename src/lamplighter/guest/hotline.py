@@ -38,6 +38,11 @@ class Hotline:
         self._calls: dict[int, socket.socket] = {}
         self._listener = listener
 
+    @property
+    def listens(self) -> bool:
+        """Whether init's hook can call."""
+        return self._listener is not None
+
     def descriptors(self) -> Iterator[int]:
         """What to poll."""
         if self._listener is not None:

@@ -2,8 +2,8 @@
 
 ``Power`` does it; ``Rehearsal`` writes into a file what would be done, for trials and tests.
 The force is reboot(2), which asks nobody, and where that fails or is not to be had the kernel's
-magic SysRq. All that it needs is opened by ``prepare``, and what is on a disk was loaded when the
-agent began (``load_libc``): when the end is near, no disk may answer.
+magic SysRq. All that it needs is opened by ``prepare``, and what lies on a disk was loaded when the
+agent began (``load``): when the end is near, no disk may answer.
 """
 
 from __future__ import annotations
@@ -28,11 +28,6 @@ SYSRQ_SYNC = b"s"
 SYSRQ_LETTERS = {"poweroff": b"o", "halt": b"o", "reboot": b"b"}
 
 
-def load_libc() -> Any:
-    """Return the C library: whoever has called this once needs no disk to call it again."""
-    return import_module("ctypes").CDLL(None)
-
-
 class Power:
     """Ends the system."""
 
@@ -41,7 +36,18 @@ class Power:
 
     def __init__(self) -> None:
         self._libc: Any = None
+        self._without_libc = "it was not looked for"
         self._sysrq = -1
+
+    def load(self) -> None:
+        """Load what may lie on a disk. Whoever is forked later has it, whatever the disk does."""
+        try:
+            libc = import_module("ctypes").CDLL(None)
+            for name in ("reboot", "mlockall"):
+                getattr(libc, name)
+            self._libc = libc
+        except (ImportError, OSError, AttributeError, MemoryError) as error:
+            self._without_libc = str(error) or type(error).__name__
 
     @property
     def descriptors(self) -> tuple[int, ...]:
@@ -56,22 +62,23 @@ class Power:
         return children.start([PROGRAMS[request]], os.environ)
 
     def prepare(self) -> list[str]:
-        """Load and open what the force needs; return what could not be had."""
-        missing = []
+        """Open what the force needs; return what could not be had."""
+        missing = [] if self._libc is not None else [f"reboot(2): {self._without_libc}"]
         try:
             self._sysrq = os.open(SYSRQ, os.O_WRONLY | os.O_CLOEXEC)
         except OSError as error:
             missing.append(f"{SYSRQ}: {error.strerror}")
-        try:
-            self._libc = load_libc()
-        except (ImportError, OSError, MemoryError) as error:
-            missing.append(f"reboot(2): {str(error) or type(error).__name__}")
         return missing
 
-    def lock_memory(self) -> str:
-        """Keep all of this process in memory; return why not, or nothing."""
-        mcl_current, mcl_future = 1, 2
-        if self._libc is None or self._libc.mlockall(mcl_current | mcl_future) == 0:
+    def lock_memory(self, *, read: bool) -> str:
+        """Keep this process in memory; return why not, or nothing.
+
+        With ``read`` all that belongs to it is read in, which waits for the disk; without, only
+        what is there stays.
+        """
+        current, future, on_fault = 1, 2, 4
+        flags = current | future | (0 if read else on_fault)
+        if self._libc is None or self._libc.mlockall(flags) == 0:
             return ""
         return "mlockall(2) failed"
 
@@ -114,6 +121,9 @@ class Rehearsal(Power):
         """Write which program would be started; 0, because there is no process."""
         self._write(f"start {PROGRAMS[request]}")
         return 0
+
+    def load(self) -> None:
+        """There is nothing to load."""
 
     def prepare(self) -> list[str]:
         """There is nothing to prepare."""

@@ -116,7 +116,11 @@ class Scripts:
 
     def gone(self) -> list[tuple[str, str]]:
         """Return names and problems of those that somebody else began and that have ended."""
-        ended = [name for name, process in self._adopted.items() if self._still(process) is None]
+        ended = [
+            name
+            for name, process in self._adopted.items()
+            if self._still(process) is None and not self._children.lingers(process.pid)
+        ]
         for name in ended:
             self._children.forget(self._adopted.pop(name).pid)
         return [(name, UNSEEN) for name in ended]

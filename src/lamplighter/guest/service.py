@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import os
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from lamplighter import __version__
@@ -12,7 +11,7 @@ from lamplighter.errors import LamplighterError
 from lamplighter.guest.daemon import Daemon
 from lamplighter.guest.hotline import Hotline, listen
 from lamplighter.guest.log import Log
-from lamplighter.guest.power import Power, Rehearsal, load_libc
+from lamplighter.guest.power import Power, Rehearsal
 from lamplighter.guest.settings import read_choices
 from lamplighter.guest.xenbus import find
 
@@ -28,8 +27,7 @@ def run_daemon(places: Places) -> int:
         log.warn(problem)
     places = places._replace(xenstore=places.xenstore or find())
     power = Rehearsal(places.rehearse) if places.rehearse else Power()
-    with suppress(ImportError, OSError):  # the guard will tell
-        load_libc()
+    power.load()
     hotline = _open_hotline(places, log)
     # What was imported stays: looking through it again and again only takes time and memory.
     gc.collect()
@@ -45,5 +43,5 @@ def _open_hotline(places: Places, log: Log) -> Hotline:
     except FileExistsError as error:
         raise LamplighterError(f"{places.hotline}: {error.strerror}") from error
     except OSError as error:
-        log.warn(f"{places.hotline}: {error.strerror}; init's hook runs the scripts by itself")
+        log.warn(f"{places.hotline}: {error.strerror}; the scripts are left to init's hook")
         return Hotline(None, __version__)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import select
 import signal
-import subprocess
 import sys
 from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING
+from unittest.mock import Mock
 
 import pytest
 
@@ -46,7 +46,7 @@ class Says(Power):
     def prepare(self) -> list[str]:
         return []
 
-    def lock_memory(self) -> str:
+    def lock_memory(self, *, read: bool) -> str:
         return ""
 
     def sync(self) -> None:
@@ -61,6 +61,12 @@ class Says(Power):
 
 class Hangs(Says):
     """A disk that answers nobody."""
+
+    def lock_memory(self, *, read: bool) -> str:
+        if read:
+            select.poll().poll(PATIENCE)
+        os.write(self.pipe, f"locked, read: {read}\n".encode())
+        return ""
 
     def sync(self) -> None:
         select.poll().poll(PATIENCE)
@@ -136,6 +142,17 @@ def test_neither_a_dead_host_nor_a_dead_disk_holds_it_up(
     monkeypatch.setattr("lamplighter.guest.guard.LAST_WORDS", 0.05)
     force(Order("reboot", 0.0), "", None, Hangs(theirs))
     assert said(ours, 1) == ["force reboot"]
+
+
+def test_a_dead_disk_does_not_keep_a_guard_from_its_work(
+    tmp_path: Path, pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for patience in ("READING", "LAST_WORDS"):
+        monkeypatch.setattr(f"lamplighter.guest.guard.{patience}", 0.05)
+    guard = Guard(str(tmp_path / "guard"), str(tmp_path / "no"), Hangs(pipe[1]), quiet())
+    guard.arm(Order("poweroff", 0.0))
+    assert said(pipe[0], 2) == ["locked, read: False", "force poweroff"]
+    os.waitpid(guard._pid, 0)
 
 
 def stands(pid: int) -> Path:
@@ -338,8 +355,17 @@ def test_a_rehearsal_writes_what_would_be_done(tmp_path: Path) -> None:
 def test_what_the_force_needs_is_loaded_before(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lamplighter.guest.power.SYSRQ", "/nonexistent")
     power = Power()
+    power.load()
+    monkeypatch.setitem(sys.modules, "ctypes", None)
     assert power.prepare() == ["/nonexistent: No such file or directory"]
     assert power.descriptors == ()
-    program = "import sys, lamplighter.guest.guard as g; print('ctypes' in sys.modules)"
-    told = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
-    assert told.stdout == b"False\n"  # the agent itself does without
+    libc = power._libc = Mock()
+    libc.mlockall.return_value = 0
+    assert power.lock_memory(read=False) == power.lock_memory(read=True) == ""
+    assert [call.args for call in libc.mlockall.mock_calls] == [(7,), (3,)]
+    libc.mlockall.return_value = -1
+    assert power.lock_memory(read=True) == "mlockall(2) failed"
+    without = Power()
+    without.load()
+    assert without.prepare()[0].startswith("reboot(2): import of ctypes halted")
+    assert without.lock_memory(read=True) == ""

@@ -156,11 +156,15 @@ def test_the_time_of_a_request_that_was_taken_back_does_not_count_for_the_next()
     assert guest.arms() == [Arm("poweroff", 60.0)]
 
 
-def test_a_later_note_may_only_shorten() -> None:
+def test_a_later_note_tells_what_there_is_now() -> None:
     guest = going()
     guest.hears(Heard(1.0, b"", Asked("poweroff", 50)))
-    guest.hears(Heard(2.0, b"", Asked("poweroff", 80)))
-    assert guest.arms() == [Arm("poweroff", 100.0), Arm("poweroff", 41.0)]
+    guest.hears(Heard(2.0, b"", Asked("poweroff", 80)), Heard(9.0, b"", Asked("poweroff", 80)))
+    guest.hears(Heard(10.0, b"", Asked("poweroff", 300)))
+    assert [arm.at for arm in guest.arms()] == [100.0, 41.0, 72.0, 100.0]
+    guest = Guest(Settings())
+    guest.hears(Heard(0.0, b"", Asked("poweroff", 60)), Heard(31.0, b"", Asked("poweroff", 300)))
+    assert [arm.at for arm in guest.arms()] == [50.0, 321.0]
 
 
 # --- the guest's own shutdown ---
@@ -248,14 +252,22 @@ def test_who_was_faster_is_looked_for() -> None:
 def test_a_request_that_xenstore_does_not_let_be_acknowledged_is_not_given_up() -> None:
     guest = Guest()
     guest.hears(Heard(5.0, b"poweroff"))
-    for moment in (7.0, 9.1, 11.2):
+    for moment in (7.0, 7.1 + AGAIN + 2.0, 14.2 + AGAIN + 2.0):
         assert guest.state.wake == pytest.approx(moment)
         assert guest.hears(Tick(moment)) == [Acknowledge("poweroff")]
         assert guest.hears(Acknowledged(moment + 0.1, None, "the quota is spent")) == []
     told = "the poweroff cannot be acknowledged: the quota is spent"
     assert guest.recorded()[1:] == [told], "once"
-    guest.hears(Tick(13.3), Acknowledged(13.3, ours=True))
-    assert guest.state.begins == "poweroff"
+    guest.hears(Heard(22.0, b"reboot"), Tick(24.0), Acknowledged(24.0, None, "the quota is spent"))
+    assert guest.recorded()[-1] == "the reboot cannot be acknowledged: the quota is spent"
+    guest.hears(Tick(31.0), Acknowledged(31.0, ours=True))
+    assert guest.state.begins == "reboot"
+
+
+def test_a_request_that_cannot_be_acknowledged_leaves_time_in_between() -> None:
+    guest = Guest(Settings(grace=0.0))
+    guest.hears(Heard(5.0, b"poweroff"), Tick(5.0), Acknowledged(5.0, None, "refused"))
+    assert guest.state.wake == 5.0 + AGAIN
 
 
 def test_a_shutdown_that_cannot_be_begun_is_tried_again_until_init_says_so() -> None:
@@ -271,6 +283,8 @@ def test_a_shutdown_that_cannot_be_begun_is_tried_again_until_init_says_so() -> 
     assert (guest.state.begins, guest.state.wake) == ("", inf)
     guest.hears(NotBegun(46.0, "exit status 1"), Told(47.0, "poweroff"))
     assert (guest.state.begins, guest.state.wake) == ("", inf)
+    guest.hears(NotBegun(48.0, "killed by SIGTERM"))
+    assert (guest.state.begins, guest.state.wake) == ("", inf), "it has begun all the same"
 
 
 def acknowledged(note: Asked | None = None) -> Guest:
@@ -478,11 +492,12 @@ def test_granted_time_moves_the_force() -> None:
     assert guest.arms()[-1] == Arm("poweroff", 60.0), "the note of before takes nothing back"
 
 
-def test_another_request_after_a_grant_may_leave_less_time_and_never_more() -> None:
+def test_another_request_after_a_grant_tells_how_much_time_there_is() -> None:
     guest = going()
     guest.hears(Heard(0.0, b"", Asked("poweroff", 40)), Answered(20.0, Answer("a", 50)))
-    guest.hears(Heard(21.0, b"", Asked("poweroff", 600)))
     assert guest.arms()[-1] == Arm("poweroff", 60.0)
+    guest.hears(Heard(21.0, b"", Asked("poweroff", 600)))
+    assert guest.arms()[-1] == Arm("poweroff", 100.0), "its own deadline"
     guest.hears(Heard(22.0, b"", Asked("poweroff", 20)), Heard(30.0, b"", Asked("poweroff", 20)))
     assert guest.arms()[-1] == Arm("poweroff", 37.0), "and it is read once"
 

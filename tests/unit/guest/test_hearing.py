@@ -73,6 +73,17 @@ def test_an_answer_that_came_while_there_was_no_agent_is_news_in_a_shutdown(
     third, bus = answers(b"c granted 300", going=going)
     assert third.hear(bus) == (Answer("c", 300) if going else None)
     assert third.hear(bus) is None, "once"
+    (tmp_path / "answered").unlink()
+    fourth, bus = answers(b"d granted 400", going=going)
+    assert fourth.hear(bus) is None, "without notes nobody knows"
+
+
+def test_the_first_answer_of_all_may_come_while_there_is_no_agent(tmp_path: Path) -> None:
+    notes = Notebook(str(tmp_path / "answered"), str(tmp_path), Notes())
+    Answers(notes).begin(Moving((ANSWER, None)), going=False)
+    later = Answers(notes)
+    later.begin(Moving(), going=True)
+    assert later.hear(Moving((ANSWER, b"a granted 100"))) == Answer("a", 100)
 
 
 def test_words_are_said_again_only_where_they_have_gone() -> None:

@@ -191,7 +191,7 @@ def test_an_agent_that_cannot_make_its_socket_does_without(tmp_path: Path) -> No
     assert list(hotline.descriptors()) == []
     hotline.release()
     assert notes.lines == [
-        f"{tmp_path}/file/run/socket: Not a directory; init's hook runs the scripts by itself"
+        f"{tmp_path}/file/run/socket: Not a directory; the scripts are left to init's hook"
     ]
 
 

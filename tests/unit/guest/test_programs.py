@@ -183,6 +183,8 @@ def test_who_comes_later_waits_for_a_script_that_still_runs(tmp_path: Path) -> N
     later.end("10-a", 100.0)
     assert theirs.wake == 100.0 + LAST_CHANCE
     os.waitid(os.P_PID, pid_of(first), os.WEXITED | os.WNOWAIT)  # a zombie is none that runs
+    assert later.gone() == [], "but what it started has five seconds, too"
+    theirs.kill_overdue(100.0 + LAST_CHANCE)
     assert later.gone() == [("10-a", UNSEEN)]
     assert theirs.wake == later.look_again == float("inf")
     assert later.start("10-a", "reboot") == UNSEEN
