@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from lab.dom0 import Dom0
 
 DEADLINE = 900.0
-USUALLY = {"trixie"}
 
 NINE = tuple(f"web{number}" for number in range(1, 10))
 #: Updates a second that it tries. XenStore takes what it can of them on two emulated processors: 60
