@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 DEADLINE = 900.0
 
 NINE = tuple(f"web{number}" for number in range(1, 10))
-#: Updates a second that it tries. XenStore takes what it can of them on two emulated processors: 60
-#: to 500, by the machine. Where the median is less than LEAST there has been no flood.
+#: Updates a second that it tries. XenStore takes what it can of them on two emulated processors: a
+#: median of about 1,100, and a tenth of that on a slow machine with an older QEMU. Where the median is less than LEAST there has been no flood.
 RATE, LEAST = 2000, 20
 #: How much longer the nine may take, as a part; and how much of that may be the listening's, where
 #: a slow emulator lets the flood alone take more.
