@@ -26,7 +26,8 @@ DEADLINE = 900.0
 
 NINE = tuple(f"web{number}" for number in range(1, 10))
 #: Updates a second that it tries. XenStore takes what it can of them on two emulated processors: a
-#: median of about 1,100, and a tenth of that on a slow machine with an older QEMU. Where the median is less than LEAST there has been no flood.
+#: median of about 1,100, and a tenth of that on a slow machine. Where the median is less than LEAST
+#: there has been no flood.
 RATE, LEAST = 2000, 20
 #: How much longer the nine may take, as a part; and how much of that may be the listening's, where
 #: a slow emulator lets the flood alone take more.
