@@ -72,12 +72,18 @@ def begin(story: Coroutine[Any, Any, object]) -> asyncio.Task[object]:
     return asyncio.create_task(story)
 
 
+async def with_agent(host: Simulation, name: str, *temper: str, **keys: str) -> Guest:
+    """A guest that runs and has an agent."""
+    host.define(name, *temper, **keys)
+    await host.up()
+    guest = Guest(host, name)
+    guest.say("version", guest_words.encode_version("0.2.0"))
+    return guest
+
+
 async def being_stopped(host: Simulation) -> tuple[Guest, asyncio.Task[object]]:
     """A guest with an agent that was asked, and hangs; and the run that stops it."""
-    host.define("db", "hangs")
-    await host.up()
-    guest = Guest(host, "db")
-    guest.say("version", b"1 0.2.0")
+    guest = await with_agent(host, "db", "hangs")
     stop = begin(host.down())
     await CLOCK.sleep(2.0)
     return guest, stop
@@ -86,10 +92,7 @@ async def being_stopped(host: Simulation) -> tuple[Guest, asyncio.Task[object]]:
 @pytest.mark.parametrize("seed", range(5))
 def test_a_guest_is_told_its_time_and_heard_to_its_end(seed: int) -> None:
     async def story(host: Simulation) -> None:
-        host.define("db", "hangs")
-        await host.up()
-        guest = Guest(host, "db")
-        guest.say("version", guest_words.encode_version("0.2.0"))
+        guest = await with_agent(host, "db", "hangs")
         guest.say("ready", guest_words.encode_ready(ready=True))
         stop = begin(host.down())
         await CLOCK.sleep(2.0)
@@ -128,10 +131,7 @@ def test_a_guest_is_told_its_time_and_heard_to_its_end(seed: int) -> None:
 @pytest.mark.parametrize("seed", range(10))
 def test_what_is_said_in_the_last_moment_is_heard(seed: int) -> None:
     async def story(host: Simulation) -> None:
-        host.define("db", embedded_shutdown="10s")
-        await host.up()
-        guest = Guest(host, "db")
-        guest.say("version", guest_words.encode_version("0.2.0"))
+        guest = await with_agent(host, "db", embedded_shutdown="10s")
         stop = begin(host.down())
         await CLOCK.sleep(9.8)
         guest.say("progress", guest_words.encode_progress("stopping"))
@@ -172,10 +172,7 @@ def test_a_guest_without_an_agent_is_told_nothing_and_costs_one_read() -> None:
 
 def test_the_note_goes_with_the_request_that_is_taken_back() -> None:
     async def story(host: Simulation) -> None:
-        host.define("deaf", "deaf")
-        await host.up()
-        guest = Guest(host, "deaf")
-        guest.say("version", guest_words.encode_version("0.2.0"))
+        guest = await with_agent(host, "deaf", "deaf")
         conversation = Conversation(host.xenstore, guest.domid)
         await conversation.ask(30.9)
         assert guest.hear("asked") == b"poweroff 30"
@@ -190,10 +187,7 @@ def test_the_note_goes_with_the_request_that_is_taken_back() -> None:
 
 def test_a_guest_that_takes_its_nodes_away_is_asked_all_the_same() -> None:
     async def story(host: Simulation) -> None:
-        host.define("deaf", "deaf")
-        await host.up()
-        guest = Guest(host, "deaf")
-        guest.say("version", guest_words.encode_version("0.2.0"))
+        guest = await with_agent(host, "deaf", "deaf")
         conversation = Conversation(host.xenstore, guest.domid)
         assert await conversation.words() is not None
         guest.remove(paths.WORDS)
@@ -209,10 +203,7 @@ def test_a_guest_that_takes_its_nodes_away_is_asked_all_the_same() -> None:
 @pytest.mark.parametrize("refused", ["write", "commit"])
 def test_a_note_that_cannot_be_written_does_not_cost_the_request(refused: str) -> None:
     async def story(host: Simulation) -> None:
-        host.define("deaf", "deaf")
-        await host.up()
-        guest = Guest(host, "deaf")
-        guest.say("version", guest_words.encode_version("0.2.0"))
+        guest = await with_agent(host, "deaf", "deaf")
         conversation = Conversation(host.xenstore, guest.domid)
         write, rm, noted = host.xenstore.write, host.xenstore.rm, 0
 
@@ -246,10 +237,7 @@ def test_a_note_that_cannot_be_written_does_not_cost_the_request(refused: str) -
 
 def test_nothing_is_left_where_a_domain_has_gone() -> None:
     async def story(host: Simulation) -> None:
-        host.define("db")
-        await host.up()
-        guest = Guest(host, "db")
-        guest.say("version", guest_words.encode_version("0.2.0"))
+        guest = await with_agent(host, "db")
         conversation = Conversation(host.xenstore, guest.domid)
         assert await conversation.words() is not None
         await host.toolstack.destroy(guest.domid)
@@ -467,10 +455,7 @@ def test_status_reads_the_words_of_those_who_run() -> None:
 
 def test_a_run_that_goes_on_for_another_reads_the_words_again() -> None:
     async def story(host: Simulation) -> None:
-        host.define("db", "hangs")
-        await host.up()
-        guest = Guest(host, "db")
-        guest.say("version", guest_words.encode_version("0.2.0"))
+        guest = await with_agent(host, "db", "hangs")
         stop = begin(host.down())
         await CLOCK.sleep(2.0)
         host.runner.interrupt("told to end")
