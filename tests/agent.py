@@ -147,6 +147,13 @@ class Agent:
         """What stands in a node of the agent's."""
         return (self.bus.read(f"data/lamplighter/{name}") or b"").decode()
 
+    def note(self, name: str) -> str:
+        """What it has written down for its successor: nothing as long as it has not."""
+        try:
+            return (self.folder / "run" / name).read_text()
+        except FileNotFoundError:
+            return ""
+
     def told(self, line: str) -> bool:
         """Say whether the log has this."""
         return line in self.log.read_text()

@@ -220,8 +220,7 @@ def test_an_agent_that_is_killed_after_it_took_a_request_is_followed(
         agent.bus.write(REQUEST, word)
         until(lambda: agent.bus.read(REQUEST) == b"", "the acknowledgement")
     until(lambda: agent.told("begun"), "the script")
-    taken = agent.folder / "run" / "taken"
-    until(lambda: taken.read_text().endswith("\npoweroff taken\n"), "the note")
+    until(lambda: agent.note("taken").endswith("\npoweroff taken\n"), "the note")
     assert agent.process is not None
     agent.process.kill()
     agent.process.wait()
@@ -229,7 +228,7 @@ def test_an_agent_that_is_killed_after_it_took_a_request_is_followed(
     until(lambda: agent.told("acknowledged here, and nobody has begun it"), "the second agent")
     (agent.folder / "flag").touch()
     until(lambda: agent.rehearsal.read_text() == "start /sbin/poweroff\n", "the shutdown")
-    until(lambda: not taken.exists(), "the end of the note")
+    until(lambda: not agent.note("taken"), "the end of the note")
 
 
 def test_a_restart_after_a_grant_moves_the_end_nowhere(agent: Agent) -> None:
@@ -239,9 +238,8 @@ def test_a_restart_after_a_grant_moves_the_end_nowhere(agent: Agent) -> None:
     until(lambda: agent.told("the host asks and the kernel took it"), "the shutdown")
     agent.bus.write("data/lamplighter/answer", b"x1 granted 900")
     until(lambda: agent.told("900 s are left"), "the grant")
-    order = agent.folder / "run" / "guard-order"
-    until(lambda: 880.0 < float(order.read_text().split()[1]) - now() < 900.0, "the order")
-    granted = order.read_text()
+    until(lambda: 880.0 < _time_left(agent) < 900.0, "the order")
+    granted = agent.note("guard-order")
     assert agent.process is not None
     agent.process.kill()
     agent.process.wait()
@@ -249,14 +247,19 @@ def test_a_restart_after_a_grant_moves_the_end_nowhere(agent: Agent) -> None:
     count = "the host asks and the kernel took it"
     until(lambda: agent.log.read_text().count(count) == 2, "the second agent's shutdown")
     until(lambda: agent.word("progress").endswith("its services"), "its scripts")
-    assert order.read_text() == granted
+    assert agent.note("guard-order") == granted
     agent.process.kill()
     agent.process.wait()
     agent.bus.write("data/lamplighter/answer", b"x2 granted 2000")
     agent.start()
-    until(lambda: order.read_text() != granted, "a grant that came while there was no agent")
-    assert 1980.0 < float(order.read_text().split()[1]) - now() < 2000.0
+    until(lambda: 1980.0 < _time_left(agent) < 2000.0, "a grant that came while there was no agent")
     assert agent.rehearsal.read_text() == ""
+
+
+def _time_left(agent: Agent) -> float:
+    """The seconds until the guard ends the guest; below zero as long as none stands."""
+    order = agent.note("guard-order").split()
+    return float(order[1]) - now() if order else -1.0
 
 
 @pytest.mark.parametrize("again", [True, False])
@@ -267,8 +270,7 @@ def test_the_script_of_an_agent_that_crashed_is_waited_for(agent: Agent, *, agai
     agent.script("shutdown.d", "20-b", f"test -e {agent.folder}/ran && touch {agent.folder}/next")
     agent.start()
     agent.bus.write("data/lamplighter/asked", b"reboot 1000")
-    begun = agent.folder / "run" / "begun"
-    until(lambda: begun.exists() and "10-a " in begun.read_text(), "the script's note")
+    until(lambda: "10-a " in agent.note("begun"), "the script's note")
     assert agent.process is not None
     agent.process.kill()
     agent.process.wait()
