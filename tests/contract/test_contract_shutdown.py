@@ -97,7 +97,9 @@ def test_the_note_for_an_agent_comes_and_goes_with_the_request(on_host: OnHost) 
         guest = Conversation(host.xenstore, domid)
         await guest.ask(30.9)
 
-        assert await host.xenstore.read(asked) == b"poweroff 30"
+        assert await host.xenstore.read(asked) == b"poweroff 30 1"
+        await guest.ask(30.9)
+        assert await host.xenstore.read(asked) == b"poweroff 30 2", "which is another request"
         assert not await guest.take_back()
         assert await host.xenstore.read_or_none(asked) is None
         await guest.ask(20)

@@ -11,6 +11,7 @@ from lamplighter.engine.shown import condition, doing
 from lamplighter.formats import guest_words
 from lamplighter.formats.guest_words import (
     GUEST_NODES,
+    NUMBERS,
     REQUESTS,
     SECONDS_MAX,
     VALUE_MAX,
@@ -87,9 +88,9 @@ def test_forced(request: str, why: str) -> None:
     assert guest_words.parse_forced(guest_words.encode_forced(forced)) == forced
 
 
-@given(st.sampled_from(REQUESTS), st.integers(0, SECONDS_MAX))
-def test_asked(request: str, seconds: int) -> None:
-    asked = Asked(request, seconds)
+@given(st.sampled_from(REQUESTS), st.integers(0, SECONDS_MAX), st.integers(0, NUMBERS - 1))
+def test_asked(request: str, seconds: int, number: int) -> None:
+    asked = Asked(request, seconds, number)
     assert guest_words.parse_asked(guest_words.encode_asked(asked)) == asked
 
 

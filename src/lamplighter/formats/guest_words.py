@@ -10,7 +10,8 @@ Below the guest's own ``data/lamplighter``, one line of UTF-8 text a node. The g
 
 and the host, in a guest that has said its version,
 
-    asked       poweroff 180                 the request, and in how many seconds the host destroys
+    asked       poweroff 180 2               the request, in how many seconds the host destroys,
+                                             and the request's number
     answer      k3 granted 210               so many seconds are left now
                 k3 refused 30 s are left...  why not
 
@@ -36,6 +37,9 @@ VALUE_MAX = 200
 #: Nobody is granted, or told, more than a day.
 SECONDS_MAX = 86400
 
+#: Requests are numbered below this, and then from 0 again.
+NUMBERS = 100000
+
 #: The nodes that the guest writes, below ``data/lamplighter``.
 GUEST_NODES = ("version", "ready", "progress", "more", "forced")
 
@@ -47,7 +51,7 @@ _READY = re.compile(r"([01])(?: (.+))?")
 _PROGRESS = re.compile(r"([0-9]{1,3}|-) (.+)")
 _MORE = re.compile(r"([A-Za-z0-9]{1,16}) ([0-9]{1,5})(?: (.+))?")
 _FORCED = re.compile(r"(poweroff|reboot|halt)(?: (.+))?")
-_ASKED = re.compile(r"(poweroff|reboot|halt) ([0-9]{1,5})")
+_ASKED = re.compile(r"(poweroff|reboot|halt) ([0-9]{1,5})(?: ([0-9]{1,5}))?")
 _ANSWER = re.compile(r"([A-Za-z0-9]{1,16}) (?:granted ([0-9]{1,5})|refused (.+))")
 
 
@@ -77,10 +81,14 @@ class Forced(NamedTuple):
 
 
 class Asked(NamedTuple):
-    """What the host has asked, and in how many seconds it will destroy the guest."""
+    """What the host has asked, and in how many seconds it will destroy the guest.
+
+    Another ``number`` is another request: its seconds count from when it was written.
+    """
 
     request: str
     seconds: int
+    number: int = 1
 
 
 class Answer(NamedTuple):
@@ -177,7 +185,7 @@ def quoted(text: str) -> str:
 def parse_asked(value: bytes | None) -> Asked | None:
     """Return what the host has asked, or None."""
     match = _match(_ASKED, value)
-    return Asked(match[1], int(match[2])) if match is not None else None
+    return Asked(match[1], int(match[2]), int(match[3] or 1)) if match is not None else None
 
 
 def parse_answer(value: bytes | None) -> Answer | None:
@@ -219,7 +227,8 @@ def encode_forced(forced: Forced) -> bytes:
 
 def encode_asked(asked: Asked) -> bytes:
     """Write ``asked``."""
-    return f"{asked.request} {_seconds(asked.seconds)}".encode("ascii")
+    number = asked.number % NUMBERS
+    return f"{asked.request} {_seconds(asked.seconds)} {number}".encode("ascii")
 
 
 def encode_answer(answer: Answer) -> bytes:

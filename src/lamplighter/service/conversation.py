@@ -121,9 +121,8 @@ class Conversation:
 
         An agent is told that the domain is destroyed in so many host seconds; None: it is not.
         """
-        note = None
-        if seconds is not None and await self._has_agent():
-            note = guest_words.encode_asked(guest_words.Asked(POWEROFF.decode(), int(seconds)))
+        left = None if seconds is None or not await self._has_agent() else int(seconds)
+        path = paths.word(self.domid, "asked")
 
         async def request(tx: int) -> None:
             await self._there(tx)
@@ -131,11 +130,14 @@ class Conversation:
 
         async def request_and_note(tx: int) -> None:
             await request(tx)
-            assert note is not None, "there is a note"
+            assert left is not None, "there is a note"
+            before = guest_words.parse_asked(await self._xenstore.read_or_none(path, tx))
+            number = 1 if before is None else before.number + 1
+            note = guest_words.encode_asked(guest_words.Asked(POWEROFF.decode(), left, number))
             with suppress(XenStoreError):
-                await self._xenstore.write(paths.word(self.domid, "asked"), note, tx)
+                await self._xenstore.write(path, note, tx)
 
-        await self._transact(request, request_and_note if note is not None else None)
+        await self._transact(request, request_and_note if left is not None else None)
 
     async def take_back(self) -> bool:
         """Take the request back; say whether the guest had acknowledged it before that."""

@@ -167,6 +167,13 @@ def test_a_later_note_tells_what_there_is_now() -> None:
     assert [arm.at for arm in guest.arms()] == [50.0, 321.0]
 
 
+def test_another_request_may_have_the_same_seconds() -> None:
+    guest = Guest(Settings())
+    first, second = Asked("poweroff", 60), Asked("poweroff", 60, 2)
+    guest.hears(Heard(0.0, b"", first), Heard(9.0, b"poweroff", first), Heard(31.0, b"", second))
+    assert [arm.at for arm in guest.arms()] == [50.0, 81.0]
+
+
 # --- the guest's own shutdown ---
 
 

@@ -175,7 +175,7 @@ def test_the_note_goes_with_the_request_that_is_taken_back() -> None:
         guest = await with_agent(host, "deaf", "deaf")
         conversation = Conversation(host.xenstore, guest.domid)
         await conversation.ask(30.9)
-        assert guest.hear("asked") == b"poweroff 30"
+        assert guest.hear("asked") == b"poweroff 30 1"
         assert not await conversation.take_back()
         assert guest.hear("asked") is None
         await conversation.ask()
