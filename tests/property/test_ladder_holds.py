@@ -34,6 +34,7 @@ from lamplighter.engine.events import (
     Request,
     Seen,
     Tick,
+    Unanswered,
 )
 from lamplighter.engine.standing import ALIVE
 from lamplighter.formats import guest_words
@@ -72,6 +73,7 @@ class World:
     granted: float = 0.0
     asked_for: dict[str, int] = field(default_factory=dict)
     answers: list[float] = field(default_factory=list)
+    unsaid: str = ""
 
     @property
     def earliest(self) -> float:
@@ -101,8 +103,8 @@ class World:
                 return [Destroyed(now, self.data.draw(ERRORS))]
             case Inquire():
                 return [self.epitaph()]
-            case Answer(_, answer):
-                self.note(answer)
+            case Answer(domid, answer):
+                return self.note(domid, answer)
             case Finish():
                 self.finish = action
         return []
@@ -113,16 +115,20 @@ class World:
             self.reasons.add(reason)
         return Epitaph(self.now, reason)
 
-    def note(self, answer: guest_words.Answer) -> None:
+    def note(self, domid: int, answer: guest_words.Answer) -> list[Event]:
         """Grants are bounded, and so is how often anything is answered."""
         assert not self.answers or self.now - self.answers[-1] >= patience.ANSWER_PAUSE
         self.answers.append(self.now)
         if answer.left is None:
             assert answer.why
-            return
-        self.granted += self.asked_for[answer.id]
-        assert self.granted <= self.extend_max
-        assert self.now + answer.left <= self.last
+        else:
+            if answer.id != self.unsaid:
+                self.granted += self.asked_for[answer.id]
+            assert self.granted <= self.extend_max
+            assert self.now + answer.left <= self.last
+        written = not self.data.draw(ERRORS)
+        self.unsaid = "" if written else answer.id
+        return [] if written else [Unanswered(self.now, domid, answer)]
 
 
 def sightings(domid: int, kind: Kind) -> st.SearchStrategy[Sighting]:

@@ -92,6 +92,14 @@ class Asked(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class Unanswered(Event):
+    """An answer to this incarnation's request for more time could not be written."""
+
+    domid: int
+    answer: guest_words.Answer
+
+
+@dataclass(frozen=True, slots=True)
 class Cleared(Event):
     """The request was taken back; ``taken`` when the guest had acknowledged it before that."""
 
@@ -190,7 +198,7 @@ class Ask(Action):
 
 @dataclass(frozen=True, slots=True)
 class Answer(Action):
-    """Answer a guest's request for more time. Nobody waits for it: who hears nothing asks again."""
+    """Answer a guest's request for more time; ``Unanswered`` comes if it could not be written."""
 
     domid: int
     answer: guest_words.Answer

@@ -7,7 +7,8 @@ because they go with the domain.
 A request is granted whole if it fits into what is left of ``extend_max`` and of the host's
 budget, and refused otherwise, with a reason that says how much is left. So the sum of all grants
 is never more than ``extend_max``, and no deadline is ever later than ``latest``. Each request is
-answered once, by whichever run, and no two within ``patience.ANSWER_PAUSE``. What is asked while
+answered once, by whichever run, and no two within ``patience.ANSWER_PAUSE``; an answer that could
+not be written is said again, with what is left then, as long as the guest asks. What is asked while
 no answer can be given (before the guest is asked, or while a request is taken back) is answered
 when one can; what is asked by a guest that forces its own end, never.
 """
@@ -60,19 +61,24 @@ def consider(ladder: Ladder, now: float) -> Stepped:
         return ladder, ()
     if now < ladder.answer_at or now >= ladder.deadline:
         return ladder, ()
-    ladder = replace(
-        ladder,
-        answered=more.id,
-        answer_at=now + patience.ANSWER_PAUSE,
-        answers=ladder.answers + 1,
-    )
+    unsaid, answer_at = ladder.unsaid, now + patience.ANSWER_PAUSE
+    ladder = replace(ladder, answered=more.id, answer_at=answer_at, unsaid=None)
+    if unsaid is not None and unsaid.id == more.id:
+        if unsaid.left is not None:
+            unsaid = unsaid._replace(left=_left(ladder, now))
+        return ladder, (Say(ladder.sighting.domid, unsaid),)
+    ladder = replace(ladder, answers=ladder.answers + 1)
     why_not = _why_not(ladder, more, now)
     return _refuse(ladder, more, why_not) if why_not else _grant(ladder, more, now)
 
 
+def _left(ladder: Ladder, now: float) -> int:
+    return int(ladder.deadline - now)
+
+
 def _grant(ladder: Ladder, more: More, now: float) -> Stepped:
     ladder = replace(ladder, granted=ladder.granted + more.seconds)
-    left = int(ladder.deadline - now)
+    left = _left(ladder, now)
     detail = f"{format_duration(more.seconds)} more granted, {format_duration(left)} are left"
     say = Say(ladder.sighting.domid, Answer(more.id, left))
     return ladder, (*_on_record(ladder, f"{detail}{_said(more)}"), say)

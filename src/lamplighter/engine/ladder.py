@@ -56,6 +56,7 @@ from lamplighter.engine.events import (
     Request,
     Seen,
     Tick,
+    Unanswered,
 )
 from lamplighter.engine.standing import ALIVE, Ladder
 from lamplighter.engine.verdict import shut_down_detail, verdict
@@ -149,6 +150,8 @@ def _conversation(ladder: Ladder, event: Event) -> Stepped:
             return extension.heard(ladder, words, now, answered)
         case Asked(now, error) if error:
             return _retry(ladder, f"could not be asked: {error}", now), ()
+        case Unanswered(_, domid, answer) if domid == ladder.sighting.domid:
+            return replace(ladder, unsaid=answer), ()
         case Cleared(now, taken, error):
             return _cleared(ladder, taken=taken, error=error, now=now)
         case Pressed(_, error) if error:
@@ -253,6 +256,7 @@ def _came_back(ladder: Ladder, sighting: Sighting, now: float) -> Stepped:
         retry_at=None,
         words=None,
         answered="",
+        unsaid=None,
     )
     gap: tuple[Action, ...] = ()
     if last.phase is not Phase.REBOOTING:

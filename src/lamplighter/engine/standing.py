@@ -11,7 +11,7 @@ from lamplighter.model.domain import Kind, ShutdownReason
 from lamplighter.model.lifecycle import Phase
 
 if TYPE_CHECKING:
-    from lamplighter.formats.guest_words import GuestWords, More
+    from lamplighter.formats.guest_words import Answer, GuestWords, More
     from lamplighter.model.domain import Sighting
 
 #: An incarnation that ended like this may be followed by another one.
@@ -44,7 +44,7 @@ class Ladder:
     ``latest`` is when the whole run wants the domain down; ``granted`` how many of the seconds of
     ``extend_max`` its guest was given. ``words`` are the newest of this incarnation, ``answered``
     the id of its last request for more time that has its answer, and no other has one before
-    ``answer_at``.
+    ``answer_at``; ``unsaid`` is that answer if it could not be written.
     """
 
     sighting: Sighting
@@ -74,6 +74,7 @@ class Ladder:
     answers: int = 0
     words: GuestWords | None = None
     answered: str = ""
+    unsaid: Answer | None = None
     answer_at: float = -inf
 
     @property
@@ -95,7 +96,8 @@ class Ladder:
         """
         if self.words is None or self.words.more is None or self.words.forced is not None:
             return None
-        return self.words.more if self.words.more.id != self.answered else None
+        asked_anew = self.words.more.id != self.answered or self.unsaid is not None
+        return self.words.more if asked_anew else None
 
     @property
     def allowed(self) -> str:

@@ -42,6 +42,7 @@ from lamplighter.engine.events import (
     PressPower,
     Ready,
     Seen,
+    Unanswered,
     Underway,
     Withheld,
 )
@@ -273,8 +274,8 @@ class Worker:
         if isinstance(action, Clear):
             return await self._clear()
         if isinstance(action, Answer):
-            await self._call(self._partner.answer(action.answer))
-            return []
+            error = await self._call(self._partner.answer(action.answer))
+            return [Unanswered(self._now, action.domid, action.answer)] if error else []
         seconds = max(0.0, action.until - self._now) if isfinite(action.until) else None
         return [Asked(self._now, await self._call(self._partner.ask(seconds)))]
 

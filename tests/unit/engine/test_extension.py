@@ -24,6 +24,7 @@ from lamplighter.engine.events import (
     Request,
     Seen,
     Tick,
+    Unanswered,
 )
 from lamplighter.engine.extension import ANSWERS_ON_RECORD
 from lamplighter.engine.verdict import tells_of_guests_force
@@ -127,6 +128,31 @@ def test_each_request_is_answered_once_and_no_two_in_one_second() -> None:
     assert answer == Answer(7, guest_words.Answer("k2", 179))
     assert one.climb.state.wake == 190.0
     assert one.climb.feed(Tick(15.0)) == []
+
+
+@pytest.mark.parametrize(("seconds", "again"), [(5, 173), (61, None)])
+def test_an_answer_that_was_not_written_is_said_again(seconds: int, again: int | None) -> None:
+    one = stop()
+    first = one.ask_for(10.0, seconds, "k1")
+    assert first is not None
+    assert one.climb.feed(Unanswered(10.1, 7, first)) == []
+    deadline, record = one.climb.state.deadline, len(one.climb.actions)
+    assert one.climb.state.wake == 11.0
+    assert one.climb.feed(Tick(12.0)) == [Answer(7, first._replace(left=again))]
+    assert one.climb.state.deadline == deadline, "it is granted once"
+    assert len(one.climb.actions) == record + 1, "it is on record once"
+    assert one.climb.state.wake == deadline
+    assert one.climb.feed(Unanswered(12.1, 8, first), Tick(20.0)) == []
+
+
+def test_an_answer_that_was_not_written_and_is_not_wanted_any_more_is_forgotten() -> None:
+    one = stop()
+    first = one.ask_for(10.0, 5, "k1")
+    assert first is not None
+    one.climb.feed(Unanswered(10.1, 7, first), says(10.2))
+    assert one.climb.feed(Tick(12.0)) == []
+    assert one.ask_for(20.0, 6, "k2") == guest_words.Answer("k2", 171)
+    assert one.climb.feed(Tick(30.0)) == []
 
 
 def test_what_a_run_before_has_answered_is_not_granted_anew() -> None:

@@ -214,10 +214,10 @@ def test_an_agent_that_is_killed_after_it_took_a_request_is_followed(
     wait = f"while ! test -e {agent.folder}/flag; do sleep 0.05; done"
     agent.script("shutdown.d", "10-a", f"echo begun >&2; {wait}")
     agent.start()
-    if note:
-        agent.bus.write("data/lamplighter/asked", b"poweroff 1000")
-    for word in (b"poweroff", b"poweroff"):  # the second one changes nothing of it
-        agent.bus.write(REQUEST, word)
+    for number in (1, 2):  # the second one changes nothing of it
+        agent.bus.write(REQUEST, b"poweroff")
+        if note:  # after the request: a note without one says that the kernel took it
+            agent.bus.write("data/lamplighter/asked", b"poweroff 1000 %d" % number)
         until(lambda: agent.bus.read(REQUEST) == b"", "the acknowledgement")
     until(lambda: agent.told("begun"), "the script")
     until(lambda: agent.note("taken").endswith("\npoweroff taken\n"), "the note")

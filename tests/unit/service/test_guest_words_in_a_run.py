@@ -235,6 +235,31 @@ def test_a_note_that_cannot_be_written_does_not_cost_the_request(refused: str) -
     simulate(story, policy=POLICY)
 
 
+def test_an_answer_that_cannot_be_written_is_written_later() -> None:
+    async def story(host: Simulation) -> None:
+        guest, stop = await being_stopped(host)
+        write, refused = host.xenstore.write, [True]
+
+        async def refuse(path: str, value: bytes, tx: int = 0) -> None:
+            if path.endswith("/answer") and refused:
+                raise XenStoreError("EIO")
+            await write(path, value, tx)
+
+        host.xenstore.write = refuse  # type: ignore[method-assign]
+        guest.say("more", guest_words.encode_more(More("k1", 10)))
+        await CLOCK.sleep(5.0)
+        assert guest.hear("answer") is None
+        refused.clear()
+        await CLOCK.sleep(2.0)
+        answer = guest_words.parse_answer(guest.hear("answer"))
+        assert answer is not None
+        assert answer.left in {32, 33, 34}, "40 s less what has passed"
+        await stop
+        assert 40 <= host.result("db").seconds < 42
+
+    simulate(story, policy=POLICY)
+
+
 def test_nothing_is_left_where_a_domain_has_gone() -> None:
     async def story(host: Simulation) -> None:
         guest = await with_agent(host, "db")
