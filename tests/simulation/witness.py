@@ -9,6 +9,7 @@ that did not power off by itself, and nobody to be gone that runs.
 
 from __future__ import annotations
 
+from math import inf
 from typing import TYPE_CHECKING
 
 from lamplighter.formats.quantity import parse_duration
@@ -116,9 +117,16 @@ class Witness:
                 allowed = STOP_TIMEOUT + self._granted.get(domid, 0.0) - TOLERANCE
                 if since is None or CLOCK.monotonic() - since < allowed:
                     self.object(f"domid {domid} ({seen.name}) was destroyed before its time")
+                if CLOCK.monotonic() < self._relies_on(domid) < inf:
+                    self.object(f"domid {domid} ({seen.name}) was told that it has more time")
                 self._cut.add((seen.uuid, domid))
                 self._on_record(seen.name, Phase.FORCING, domid)
         await self._destroy(domid)
+
+    def _relies_on(self, domid: int) -> float:
+        """Until when a guest has time, as it was told, less its agent's margin."""
+        kernel = self._xl._residents[domid].kernel
+        return kernel.relies_on if kernel is not None else inf
 
     async def _note_run(self, resident: Resident, kernel: GuestKernel) -> None:
         """An incarnation executes, until it ends by itself or is cut off (``CancelledError``)."""

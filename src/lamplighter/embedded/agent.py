@@ -88,6 +88,11 @@ class GuestAgent:
         self._come.set()
         return True
 
+    @property
+    def relies_on(self) -> float:
+        """Until when, at the least, the guest has time, as the host has told it; infinite: not."""
+        return self._state.limit
+
     async def run(self) -> None:
         """Do the agent's work for as long as the task lives."""
         self._runs = True

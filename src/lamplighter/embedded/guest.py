@@ -121,6 +121,11 @@ class GuestKernel:
             self._pressed = True
             self._stirred.set()
 
+    @property
+    def relies_on(self) -> float:
+        """Until when the guest was told that it has time; infinite where it was told nothing."""
+        return self._agent.relies_on if self._agent is not None else math.inf
+
     # --- for the agent in it ---
 
     @property

@@ -75,13 +75,13 @@ class Ready(Event):
 class Heard(Event):
     """What an agent in this incarnation says; nothing comes of a guest that has none.
 
-    ``answered`` is the id of its request for more time that a run has answered, as it stood when
-    this run read its nodes for the first time.
+    ``before`` is the answer to a request for more time that stood in its nodes when this run read
+    them for the first time: of a run before.
     """
 
     domid: int
     words: guest_words.GuestWords
-    answered: str = ""
+    before: guest_words.Answer | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +194,17 @@ class Ask(Action):
 
     domid: int
     until: float = inf
+
+
+@dataclass(frozen=True, slots=True)
+class Note(Action):
+    """Tell an agent when the domain is destroyed, where the guest took the request of another run.
+
+    Nobody waits for it.
+    """
+
+    domid: int
+    until: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,10 @@ answered once, by whichever run, and no two within ``patience.ANSWER_PAUSE``; an
 not be written is said again, with what is left then, as long as the guest asks. What is asked while
 no answer can be given (before the guest is asked, or while a request is taken back) is answered
 when one can; what is asked by a guest that forces its own end, never.
+
+A run that goes on for another has a time of its own, counted from its begin. What the one before
+has granted to the request that still stands counts for it as well: the guest relies on it. And
+where this run has nothing to ask, the guest is told its time all the same.
 """
 
 from __future__ import annotations
@@ -19,7 +23,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from lamplighter.engine import patience
-from lamplighter.engine.events import Action, Move
+from lamplighter.engine.events import Action, Move, Note
 from lamplighter.engine.events import Answer as Say
 from lamplighter.engine.standing import EXTENDABLE
 from lamplighter.engine.verdict import by_the_guest
@@ -37,21 +41,38 @@ if TYPE_CHECKING:
 ANSWERS_ON_RECORD = 20
 
 
-def heard(ladder: Ladder, words: GuestWords, now: float, before_us: str = "") -> Stepped:
-    """Take in what the guest says; ``before_us``: the id of what a run before has answered."""
-    before = ladder.words
+def heard(
+    ladder: Ladder, words: GuestWords, now: float, before_us: Answer | None = None
+) -> Stepped:
+    """Take in what the guest says; ``before_us``: the answer of a run before."""
+    before, actions = ladder.words, tuple[Action, ...]()
     if before is None:
-        ladder = replace(ladder, answered=before_us)
+        ladder, actions = _go_on(replace(ladder, words=words), before_us, now)
     else:
         progress, forced = words.progress or before.progress, words.forced or before.forced
         words = words._replace(progress=progress, forced=forced)
-    ladder = replace(ladder, words=words)
-    answered, answer = consider(ladder, now)
+        ladder = replace(ladder, words=words)
+    ladder, answer = consider(ladder, now)
     if words.forced is None or (before is not None and before.forced is not None):
-        return answered, answer
+        return ladder, (*actions, *answer)
     if ladder.phase is Phase.FORCING:  # what the record says of our own force is the last word
-        return answered, answer
-    return answered, (Move(ladder.phase, by_the_guest(words.forced)), *answer)
+        return ladder, (*actions, *answer)
+    return ladder, (*actions, Move(ladder.phase, by_the_guest(words.forced)), *answer)
+
+
+def _go_on(ladder: Ladder, before_us: Answer | None, now: float) -> Stepped:
+    """Go on where a run before has left this incarnation, as far as its first words tell."""
+    more, actions = ladder.pending, tuple[Action, ...]()
+    if before_us is not None:
+        ladder = replace(ladder, answered=before_us.id)
+        granted = more is not None and more.id == before_us.id and before_us.left is not None
+        if more is not None and granted and not _why_not(ladder, more, now):
+            ladder = replace(ladder, granted=more.seconds)
+            told = f"{format_duration(more.seconds)} that a run before granted"
+            actions = (Move(ladder.phase, f"{told}, {_left_in_words(ladder, now)}"),)
+    if ladder.phase is Phase.ACKNOWLEDGED:
+        actions += (Note(ladder.sighting.domid, ladder.deadline),)
+    return ladder, actions
 
 
 def consider(ladder: Ladder, now: float) -> Stepped:
@@ -76,11 +97,14 @@ def _left(ladder: Ladder, now: float) -> int:
     return int(ladder.deadline - now)
 
 
+def _left_in_words(ladder: Ladder, now: float) -> str:
+    return f"{format_duration(_left(ladder, now))} are left"
+
+
 def _grant(ladder: Ladder, more: More, now: float) -> Stepped:
     ladder = replace(ladder, granted=ladder.granted + more.seconds)
-    left = _left(ladder, now)
-    detail = f"{format_duration(more.seconds)} more granted, {format_duration(left)} are left"
-    say = Say(ladder.sighting.domid, Answer(more.id, left))
+    detail = f"{format_duration(more.seconds)} more granted, {_left_in_words(ladder, now)}"
+    say = Say(ladder.sighting.domid, Answer(more.id, _left(ladder, now)))
     return ladder, (*_on_record(ladder, f"{detail}{_said(more)}"), say)
 
 

@@ -83,14 +83,14 @@ class Attention:
             able, request, words = await asyncio.gather(
                 guest.able(), guest.request(), guest.words()
             )
-            answered = await guest.answered() if words is not None else ""
+            before = await guest.answer_before() if words is not None else None
         except (Unreachable, XenStoreError):
             self._fresh, self._after = True, self._clock.monotonic() + patience.RETRY_PAUSE
             return []
         self._speaks = self._speaks or words is not None
         now = self._clock.monotonic()
         self._after = now + (READING_INTERVAL if self.flooded else READING_PAUSE)
-        heard = [Heard(now, guest.domid, words, answered)] if words is not None else []
+        heard = [Heard(now, guest.domid, words, before)] if words is not None else []
         return [*heard, Ready(now, guest.domid, able), Request(now, guest.domid, request)]
 
     async def leave(self) -> None:

@@ -50,7 +50,7 @@ class Conversation:
         self._nodes = (self._request, self._feature, paths.words(domid))
         self._watches: list[Watch] = []
         self._agent: bool | None = None  # not looked yet
-        self._answered: str | None = None  # not looked yet
+        self._before: tuple[Answer | None] | None = None  # not looked yet
 
     @property
     def listening(self) -> bool:
@@ -101,15 +101,14 @@ class Conversation:
             return None
         return guest_words.read_words(values | dict(zip(others, read, strict=True)))
 
-    async def answered(self) -> str:
-        """Return the id of the request for more time that had its answer before this run."""
-        if self._answered is None:
+    async def answer_before(self) -> Answer | None:
+        """Return the answer to a request for more time that stood there before this run's."""
+        if self._before is None:
             try:
-                answer = guest_words.parse_answer(await self._word("answer"))
+                self._before = (guest_words.parse_answer(await self._word("answer")),)
             except XenStoreError:
-                answer = None
-            self._answered = answer.id if answer is not None else ""
-        return self._answered
+                self._before = (None,)
+        return self._before[0]
 
     async def _word(self, name: str) -> bytes | None:
         return await self._xenstore.read_or_none(paths.word(self.domid, name))
@@ -121,8 +120,7 @@ class Conversation:
 
         An agent is told that the domain is destroyed in so many host seconds; None: it is not.
         """
-        left = None if seconds is None or not await self._has_agent() else int(seconds)
-        path = paths.word(self.domid, "asked")
+        noted = seconds is not None and await self._has_agent()
 
         async def request(tx: int) -> None:
             await self._there(tx)
@@ -130,14 +128,29 @@ class Conversation:
 
         async def request_and_note(tx: int) -> None:
             await request(tx)
-            assert left is not None, "there is a note"
-            before = guest_words.parse_asked(await self._xenstore.read_or_none(path, tx))
-            number = 1 if before is None else before.number + 1
-            note = guest_words.encode_asked(guest_words.Asked(POWEROFF.decode(), left, number))
+            assert seconds is not None, "there is a note"
             with suppress(XenStoreError):
-                await self._xenstore.write(path, note, tx)
+                await self._write_note(seconds, tx)
 
-        await self._transact(request, request_and_note if left is not None else None)
+        await self._transact(request, request_and_note if noted else None)
+
+    async def note(self, seconds: float) -> None:
+        """Tell an agent alone: the guest has taken the request."""
+
+        async def body(tx: int) -> None:
+            await self._there(tx)
+            await self._write_note(seconds, tx)
+
+        if await self._has_agent():
+            await self._xenstore.transact(body, NOTE_ATTEMPTS)
+
+    async def _write_note(self, seconds: float, tx: int) -> None:
+        """Another note than the one that stands there, even where it leaves as much time."""
+        path = paths.word(self.domid, "asked")
+        before = guest_words.parse_asked(await self._xenstore.read_or_none(path, tx))
+        number = 1 if before is None else before.number + 1
+        note = guest_words.Asked(POWEROFF.decode(), int(seconds), number)
+        await self._xenstore.write(path, guest_words.encode_asked(note), tx)
 
     async def take_back(self) -> bool:
         """Take the request back; say whether the guest had acknowledged it before that."""

@@ -38,6 +38,7 @@ from lamplighter.engine.events import (
     Interrupted,
     LookAgain,
     Move,
+    Note,
     Pressed,
     PressPower,
     Ready,
@@ -208,7 +209,7 @@ class Worker:
                 return [
                     Pressed(self._now, await self._call(self._means.toolstack.press_power(domid)))
                 ]
-            case Ask() | Clear() | Answer():
+            case Ask() | Note() | Clear() | Answer():
                 return await self._speak(action)
             case Inquire() | AskCreator() | Inspect():
                 return [await self._enquire(action)]
@@ -269,7 +270,7 @@ class Worker:
                 abandoned = await toolstack.abandoned(sighting, definition)
         return Inspected(self._now, sighting.domid, abandoned)
 
-    async def _speak(self, action: Ask | Clear | Answer) -> list[Event]:
+    async def _speak(self, action: Ask | Note | Clear | Answer) -> list[Event]:
         """Say something to the guest."""
         if isinstance(action, Clear):
             return await self._clear()
@@ -277,6 +278,10 @@ class Worker:
             error = await self._call(self._partner.answer(action.answer))
             return [Unanswered(self._now, action.domid, action.answer)] if error else []
         seconds = max(0.0, action.until - self._now) if isfinite(action.until) else None
+        if isinstance(action, Note):
+            if seconds is not None:
+                await self._call(self._partner.note(seconds))
+            return []
         return [Asked(self._now, await self._call(self._partner.ask(seconds)))]
 
     async def _clear(self) -> list[Event]:

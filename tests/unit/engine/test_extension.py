@@ -19,6 +19,7 @@ from lamplighter.engine.events import (
     Epitaph,
     Heard,
     Move,
+    Note,
     NotListed,
     Ready,
     Request,
@@ -157,9 +158,38 @@ def test_an_answer_that_was_not_written_and_is_not_wanted_any_more_is_forgotten(
 
 def test_what_a_run_before_has_answered_is_not_granted_anew() -> None:
     one = stop()
-    first = replace(says(10.0, more=More("k1", 30)), answered="k1")
+    refused = guest_words.Answer("k1", None, "it was late")
+    first = replace(says(10.0, more=More("k1", 30)), before=refused)
     assert not [a for a in one.climb.feed(first) if isinstance(a, Answer)]
     assert one.ask_for(20.0, 60, "k2") == guest_words.Answer("k2", 220)
+
+
+def test_what_a_run_before_has_granted_is_there_before_the_guest_is_asked() -> None:
+    climb = Climb(policy=POLICY)
+    granted = guest_words.Answer("k1", 89)
+    assert climb.feed(replace(says(0.0, more=More("k1", 30)), before=granted)) == []
+    told = "30s that a run before granted, 3min 30s are left"
+    assert climb.actions[-1] == Move(Phase.UP, told)
+    climb.feed(Ready(0.1, 7, able=True))
+    assert climb.actions[-1] == Ask(7, 210.0)
+    assert climb.feed(Asked(0.2), Tick(5.0)) == []
+
+
+@pytest.mark.parametrize(
+    ("more", "extend_max"), [(None, 60.0), (More("k2", 30), 60.0), (More("k1", 30), 20.0)]
+)
+def test_what_is_not_wanted_or_allowed_any_more_is_not_there(
+    more: More | None, extend_max: float
+) -> None:
+    climb = Climb(policy=POLICY._replace(extend_max=Setting(extend_max)))
+    assert climb.feed(replace(says(0.0, more=more), before=guest_words.Answer("k1", 89))) == []
+    assert climb.state.deadline == 180.0
+
+
+def test_a_guest_that_took_the_request_of_another_run_is_told_its_time() -> None:
+    one = stop()
+    assert one.climb.feed(says(2.0)) == [Note(7, 180.0)]
+    assert one.climb.feed(says(3.0)) == []
 
 
 def test_a_flood_of_requests_gets_one_answer_a_second_and_few_lines_on_record() -> None:

@@ -15,7 +15,6 @@ from lamplighter.engine.status import View, status_rows
 from lamplighter.errors import XenStoreError
 from lamplighter.formats import guest_words
 from lamplighter.formats.guest_words import Answer, Forced, More
-from lamplighter.model.lifecycle import Phase
 from lamplighter.model.outcome import Outcome
 from lamplighter.service.attention import (
     READING_INTERVAL,
@@ -476,44 +475,6 @@ def test_status_reads_the_words_of_those_who_run() -> None:
         assert {row.name: row.guest for row in rows} == {"db": told, "evil": None, "web": None}
 
     simulate(story)
-
-
-def test_a_run_that_goes_on_for_another_reads_the_words_again() -> None:
-    async def story(host: Simulation) -> None:
-        guest = await with_agent(host, "db", "hangs")
-        stop = begin(host.down())
-        await CLOCK.sleep(2.0)
-        host.runner.interrupt("told to end")
-        await stop
-        guest.say("progress", guest_words.encode_progress("stopping postgresql", 40))
-        await host.down()
-        assert host.result("db").note.endswith('the last it said: "stopping postgresql, 40 %"')
-        assert any(move.after is Phase.FORCING for move in host.heard.transitions)
-
-    simulate(story, policy=POLICY)
-
-
-def test_a_run_that_goes_on_for_another_grants_nothing_twice() -> None:
-    async def story(host: Simulation) -> None:
-        guest, stop = await being_stopped(host)
-        guest.say("more", b"k1 20 flushing")
-        await CLOCK.sleep(2.0)
-        granted = guest.hear("answer")
-        assert granted is not None
-        assert granted.startswith(b"k1 granted")
-        host.runner.interrupt("the test")
-        await stop
-        stop = begin(host.down())
-        await CLOCK.sleep(3.0)
-        assert guest.hear("answer") == granted
-        guest.say("more", b"k2 20 flushing")
-        await CLOCK.sleep(2.0)
-        answer = guest.hear("answer")
-        assert answer is not None
-        assert answer.startswith(b"k2 granted")
-        await stop
-
-    simulate(story, policy=POLICY)
 
 
 def test_a_guest_that_forces_its_end_and_asks_for_more_costs_no_turns() -> None:
