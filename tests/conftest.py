@@ -13,6 +13,9 @@ settings.register_profile("ours", deadline=None, derandomize="CI" in os.environ)
 settings.load_profile("ours")
 
 
+# What others may write to is rightly distrusted. Some logins let a user's group write.
+os.umask(0o022)
+
 # Commands inherit what is ignored, and keep to it, as under nohup. Whoever runs the tests in the
 # background of a shell must not have it so.
 for _number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):

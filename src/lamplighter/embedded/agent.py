@@ -128,8 +128,7 @@ class GuestAgent:
                 self._events.append(events.Answered(now, answer))
 
     async def _wait(self) -> None:
-        force = self._force[1] if self._force is not None else math.inf
-        until = min(self._state.wake, self._next_step(), force, self._cuts_at)
+        until = min(self._state.wake, self._next_step(), self._speaks_last_at, self._cuts_at)
         pause = None if math.isinf(until) else max(0.0, until - self._clock.monotonic())
         with contextlib.suppress(TimeoutError):
             async with self._clock.timeout(pause):
@@ -138,7 +137,7 @@ class GuestAgent:
 
     def _keep_time(self) -> None:
         now = self._clock.monotonic()
-        if self._force is not None and now >= self._force[1]:
+        if self._force is not None and now >= self._speaks_last_at:
             self._last_word(now, self._force[0])
         if now >= self._cuts_at:
             self._system.cut(self._state.going)
@@ -214,6 +213,10 @@ class GuestAgent:
         if self._steps == STEPS:
             self._script = None
             self._events.append(events.Ended(now, script.name))
+
+    @property
+    def _speaks_last_at(self) -> float:
+        return self._force[1] - LAST_WORD if self._force is not None else math.inf
 
     def _last_word(self, now: float, request: str) -> None:
         forced = guest_words.Forced(request, "its shutdown did not end in time")

@@ -3,8 +3,9 @@
 An answer stays in XenStore until the next one, so one that stands there when the agent begins is
 of an earlier shutdown, mostly. But where a shutdown is under way already, it may have come while
 there was no agent to hear it, and the guard would end the guest in the middle of what the time was
-granted for. So which one was heard last is noted for the agent that comes next; without such notes
-nothing that stands there is news. What is heard late counts from then, so the outage comes on top.
+granted for. So which one was heard last is noted for the agent that comes next, once the guard has
+moved: one that is heard twice moves it nowhere. Without such notes nothing that stands there is
+news. What is heard late counts from then, so the outage comes on top.
 """
 
 from __future__ import annotations
@@ -30,23 +31,27 @@ class Answers:
     def __init__(self, notes: Notebook) -> None:
         self._notes = notes
         self._heard = NONE
+        self._noted = ""
 
     def begin(self, bus: Bus, *, going: bool) -> None:
         """Look at XenStore for the first time; ``going``: a shutdown is under way already."""
         if going and (notes := self._notes.read()):
-            self._heard = notes[-1]
+            self._heard = self._noted = notes[-1]
         else:
             answer = parse_answer(remembered(bus, ANSWER))
-            self._note(NONE if answer is None else answer.id)
+            self._heard = NONE if answer is None else answer.id
+            self.settled()
 
     def hear(self, bus: Bus) -> Answer | None:
         """Return the answer that stands there if it is news."""
         answer = parse_answer(remembered(bus, ANSWER))
         if answer is None or answer.id == self._heard:
             return None
-        self._note(answer.id)
+        self._heard = answer.id
         return answer
 
-    def _note(self, heard: str) -> None:
-        self._heard = heard
-        self._notes.add(heard)
+    def settled(self) -> None:
+        """What was heard has had its effect."""
+        if self._heard != self._noted:
+            self._noted = self._heard
+            self._notes.add(self._heard)

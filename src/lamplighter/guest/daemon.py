@@ -138,7 +138,7 @@ class Daemon:
         if self._bus is not None:
             poll.register(self._bus.fileno(), select.POLLIN)
         scripts = min(self._children.wake, self._scripts.look_again)
-        wake = min(self._state.wake, self._boot.wake, scripts)
+        wake = min(self._state.wake, self._boot.wake, self._guard.wake, scripts)
         stirred: set[int] = set()
         if self._bus is None:
             wake = min(wake, self._reopen)
@@ -159,6 +159,7 @@ class Daemon:
         self._events.extend(Ended(moment, *script) for script in self._scripts.gone())
         self._children.kill_overdue(moment)
         self._boot.tick(moment)
+        self._guard.tick(moment)
         for descriptor in set(self._hotline.descriptors()) & stirred:
             if (request := self._hotline.hear(descriptor)) is not None:
                 self._events.append(Told(moment, request))
@@ -255,13 +256,14 @@ class Daemon:
             if self._state.going and not went:
                 self._boot.give_up(now())
                 notify(os.environ, status=f"{self._state.going} is under way")
+        self._answers.settled()
 
     def _do(self, action: Action) -> None:
         """Carry out one action; what it comes to is another event."""
         if isinstance(action, Record):
             self._log.note(action.text)
         elif isinstance(action, Arm):
-            self._guard.arm(Order(action.request, action.at))
+            self._guard.arm(Order(action.request, action.at, action.said))
         elif isinstance(action, Say):
             self._say("progress", encode_progress(action.text, action.percent))
         elif isinstance(action, Look):

@@ -166,10 +166,15 @@ class ShutDown(NamedTuple):
 
 
 class Arm(NamedTuple):
-    """At this moment force the guest's end, whatever becomes of the agent; it replaces the last."""
+    """At this moment force the guest's end, whatever becomes of the agent; it replaces the last.
+
+    ``said`` are the host's words that the moment follows from: its note, and the id of its last
+    grant since then. A moment that follows from the same words is the same, whoever counts it.
+    """
 
     request: str
     at: float
+    said: str = ""
 
 
 Action = Union[Record, Look, Acknowledge, FindScripts, Run, Kill, Say, Release, ShutDown, Arm]

@@ -9,15 +9,16 @@ which come through a named pipe:
 
 An agent that was started anew finds the pipe, and a guard that reads it, and gives its orders
 there; so there is never more than one. It does not know when the shutdown began, nor what the host
-has granted since. So the order that stands is kept in a file beside the pipe as well, and what a
-new agent comes to at first means that very order: however often the agent dies, the end is neither
-put off nor brought forward. Where there is no such file its first order is of the second kind.
-Without a pipe (``/run`` is full) a guard has only the order it was born with, and another one takes
-its place for the next. Whoever could write into the pipe is root anyway.
+has granted since. So the order that stands is kept in a file beside the pipe as well, with the
+host's words that it follows from, and what a new agent makes of the same words, or of fewer, means
+that very order: however often the agent dies, the end is neither put off nor brought forward. Where
+there is no such file its first order is of the second kind. Without a pipe (``/run`` is full) a
+guard has only the order it was born with, and another one takes its place for the next. Whoever
+could write into the pipe is root anyway.
 
-At the moment it says so to the host and has the disks written, in a child of its own; two seconds
-later, however that went, it ends the system, and when that hangs in a driver, another child presses
-SysRq. The host needs the two seconds to hear the word: it goes with the domain.
+Two seconds before the moment it says so to the host and has the disks written, in a child of its
+own; at the moment, however that went, it ends the system, and when that hangs in a driver, another
+child presses SysRq. The host needs the two seconds to hear the word: it goes with the domain.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
     from lamplighter.guest.log import Log
     from lamplighter.guest.power import Power
 
-#: So long, in seconds, the host and the disks have together, at the end.
+#: So long, in seconds, the host and the disks have together, before the end.
 LAST_WORDS = 2.0
 #: Of these the host has so many, each of the two times that it is asked.
 HOST_PART = 0.5
@@ -53,6 +54,9 @@ READING = 5.0
 #: So long reboot(2) may take before SysRq is tried.
 LAST_RESORT = 10.0
 
+#: So long after a guard could not be made, in seconds, it is tried again.
+AGAIN = 5.0
+
 OR_SOONER = " or sooner"
 
 #: So much is read of them at once.
@@ -60,10 +64,16 @@ ORDERS_MAX = 4096
 
 
 class Order(NamedTuple):
-    """Force this ``request`` at this moment."""
+    """Force this ``request`` at this moment, because of what the host has ``said``."""
 
     request: str
     at: float
+    said: str = ""
+
+    def follows_from(self, said: str) -> bool:
+        """Say whether these words, of which the last may not be known, are those it came of."""
+        words = said.split()
+        return self.said.split()[: len(words)] == words
 
 
 def encode_order(order: Order, *, or_sooner: bool = False) -> bytes:
@@ -106,7 +116,17 @@ class Guard:
         self._pid = 0
         self._failed = False
         self._known = False  # the guard that stands has had an order of ours
-        self._inherited: tuple[float, float] | None = None  # the moment we came to, and that stood
+        self._again = inf
+
+    @property
+    def wake(self) -> float:
+        """When ``tick`` is wanted; infinite while there is nothing to try again."""
+        return self._again
+
+    def tick(self, moment: float) -> None:
+        """Make the guard that could not be made, once it is time to."""
+        if moment >= self._again and self._order is not None:
+            self.arm(self._order)
 
     @property
     def stands(self) -> bool:
@@ -117,20 +137,14 @@ class Guard:
         return False
 
     def arm(self, order: Order) -> None:
-        """Have this order stand from now on; the first of an agent that is new: what stood."""
-        sure = True
-        if self._known or not self.stands:
-            if self._inherited is not None and order.at == self._inherited[0]:
-                order = order._replace(at=self._inherited[1])
-        elif (standing := self._read()) is not None:
-            self._inherited = order.at, standing.at
+        """Have this order stand from now on, or what stands already if it follows from the same."""
+        standing = self._read() if self.stands else None
+        sure = self._known or standing is not None or not self.stands
+        if standing is not None and standing.follows_from(order.said):
             # As in the handshake: a reboot may become a power-off, and nothing else changes.
-            order = Order(
-                order.request if standing.request == "reboot" else standing.request, standing.at
-            )
-        else:
-            sure = False
-        self._order = order
+            request = order.request if standing.request == "reboot" else standing.request
+            order = standing._replace(request=request)
+        self._order, self._again = order, inf
         if sure:
             self._keep(order)
         if not self._give(order, sure=sure):
@@ -174,6 +188,8 @@ class Guard:
         old, new = self._pid, self._fork(order)
         if new:
             self._pid = new
+        else:
+            self._again = now() + AGAIN
         if old and new:
             with suppress(ProcessLookupError):
                 os.kill(old, signal.SIGKILL)
@@ -181,7 +197,9 @@ class Guard:
     def _read(self) -> Order | None:
         """Return what was kept; None when nothing was."""
         with suppress(OSError), open(self._kept, encoding="ascii", errors="replace") as file:
-            return _parse_order(file.read(ORDERS_MAX).rstrip("\n"))
+            line, _, said = file.read(ORDERS_MAX).rstrip("\n").partition("\n")
+            order = _parse_order(line)
+            return order._replace(said=said) if order is not None else None
         return None
 
     def _keep(self, order: Order) -> None:
@@ -189,7 +207,7 @@ class Guard:
         new = f"{self._kept}.new"
         try:
             with open(new, "wb") as file:
-                file.write(encode_order(order))
+                file.write(encode_order(order) + f"{order.said}\n".encode("ascii"))
             os.replace(new, self._kept)
         except OSError as error:
             self._log.warn(f"{self._kept}: {error.strerror}; a new agent may bring the end forward")
@@ -206,7 +224,8 @@ class Guard:
         try:
             pid = os.fork()
         except OSError as error:
-            self._log.warn(f"there is no guard, the end will not be forced: {error.strerror}")
+            told = f"it is tried again in {AGAIN:g} s"
+            self._log.warn(f"there is no guard that forces the end: {error.strerror}; {told}")
             pid = -1
         if pid == 0:
             try:
@@ -242,14 +261,14 @@ def _stand(pipe: int, order: Order, xenstore: str, power: Power, log: Log) -> No
         missing.append(str(error) or "the way to XenStore: no memory")
     missing += harden()
     # A disk that does not answer keeps a child waiting. What one has read, all have.
-    read = _beside(lambda: power.lock_memory(read=True), READING)
+    read = _beside(lambda: power.lock_memory(read=True), READING, pipe)
     if locked := power.lock_memory(read=read):
         missing.append(f"staying in memory: {locked}")
     for problem in missing:
         log.warn(f"the guard goes without: {problem}")
     close_all_but((pipe, *power.descriptors, *([bus.fileno()] if bus is not None else ())))
     order = keep(pipe, order)
-    force(order, f"not off after {now() - begun:.0f} s", bus, power)
+    force(order, f"not off after {now() - begun:.0f} s", bus, power, pipe)
 
 
 def _may_speak(xenstore: str, power: Power) -> bool:
@@ -260,24 +279,24 @@ def _may_speak(xenstore: str, power: Power) -> bool:
 
 
 def keep(pipe: int, order: Order, clock: Callable[[], float] = now) -> Order:
-    """Sleep until the order's moment, take other orders meanwhile; return the one that stands."""
+    """Sleep until the last words are to be said; take orders meanwhile, and return what stands."""
     poll = select.poll()
     if pipe >= 0:
         poll.register(pipe, select.POLLIN)
-    while (left := order.at - clock()) > 0:
+    while (left := order.at - LAST_WORDS - clock()) > 0:
         if poll.poll(milliseconds(left)):
             with suppress(BlockingIOError):
                 order = obey(order, os.read(pipe, ORDERS_MAX))
     return order
 
 
-def force(order: Order, why: str, bus: Bus | None, power: Power) -> None:
-    """Tell the host and have the disks written; two seconds later end the system."""
+def force(order: Order, why: str, bus: Bus | None, power: Power, pipe: int = -1) -> None:
+    """Tell the host and have the disks written; then, in two seconds, end the system."""
     until = now() + LAST_WORDS
-    _beside(lambda: _last_words(order, why, bus, power), LAST_WORDS)
+    _beside(lambda: _last_words(order, why, bus, power), LAST_WORDS, pipe)
     if bus is not None:
         select.poll().poll(milliseconds(until - now()))
-    child = _fork(lambda: _last_resort(order, power))
+    child = _fork(lambda: _last_resort(order, power), pipe)
     power.force(order.request)
     if child:
         with suppress(ProcessLookupError):
@@ -296,14 +315,14 @@ def _last_resort(order: Order, power: Power) -> None:
     power.force_by_key(order.request)
 
 
-def _beside(work: Callable[[], object], patience: float) -> bool:
+def _beside(work: Callable[[], object], patience: float, pipe: int) -> bool:
     """Do something in a child and wait for its end, but not for long: it may never come.
 
     Say whether it came.
     """
     ours, theirs = os.pipe()
     ended = False
-    if _fork(work):
+    if _fork(work, pipe):
         os.close(theirs)
         poll = select.poll()
         poll.register(ours, 0)  # it hangs up with the child
@@ -314,14 +333,19 @@ def _beside(work: Callable[[], object], patience: float) -> bool:
     return ended
 
 
-def _fork(work: Callable[[], object]) -> int:
-    """Do something in a child; return its process id, or 0 when there can be none."""
+def _fork(work: Callable[[], object], pipe: int) -> int:
+    """Do something in a child; return its process id, or 0 when there can be none.
+
+    It does not keep the pipe of orders: where the guard is killed nobody reads them any more.
+    """
     try:
         pid = os.fork()
     except OSError:
         return 0
     if pid == 0:
         try:
+            if pipe >= 0:
+                os.close(pipe)
             work()
         finally:
             os._exit(0)

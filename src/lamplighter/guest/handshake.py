@@ -37,7 +37,7 @@ from __future__ import annotations
 from math import inf
 from typing import TYPE_CHECKING, NamedTuple
 
-from lamplighter.formats.guest_words import REQUESTS
+from lamplighter.formats.guest_words import REQUESTS, encode_asked
 from lamplighter.guest.events import (
     Acknowledge,
     Acknowledged,
@@ -95,7 +95,8 @@ class State(NamedTuple):
     before it; ``took`` when it is known that it was.
     ``going`` is the shutdown under way; ``ours`` when it is still to be begun here. ``asked`` is
     when it was known that the host wants it; infinite before. ``limit`` is when the host would
-    destroy the guest, less the margin; ``granted`` when the host moved it; ``noted`` its last note.
+    destroy the guest, less the margin; ``granted`` is the id of the host's answer that moved it
+    last; ``noted`` its last note.
     ``waiting`` are the scripts to come, ``running`` the one at work until ``overdue``, ``killed``
     if it was out of time before. ``begun``: the system's shutdown has begun, as far as was seen;
     ``again`` is when it is to be begun once more.
@@ -115,7 +116,7 @@ class State(NamedTuple):
     asked: float = inf
     ours: bool = False
     limit: float = inf
-    granted: bool = False
+    granted: str = ""
     noted: Asked | None = None
     armed: float = inf
     waiting: tuple[Script, ...] = ()
@@ -140,6 +141,12 @@ class State(NamedTuple):
     def begins(self) -> str:
         """The shutdown that nobody will begin if the agent does not; empty for none."""
         return self.going if self.ours or self.again < inf else ""
+
+    @property
+    def said(self) -> str:
+        """The host's words that the deadline follows from, as far as it has said any."""
+        note = encode_asked(self.noted).decode() if self.noted is not None else ""
+        return f"{note} {self.granted}".strip()
 
     @property
     def deadline(self) -> float:
@@ -214,11 +221,11 @@ def _note(state: State, asked: Asked | None, now: float) -> Stepped:
     of another request, which may leave less or more.
     """
     if asked is None and not state.going:
-        return state._replace(limit=inf, granted=False, noted=None), ()  # it was taken back
+        return state._replace(limit=inf, granted="", noted=None), ()  # it was taken back
     if asked is None or asked == state.noted:
         return state, ()
     limit = now + asked.seconds - min(state.settings.margin, asked.seconds * MARGIN_PART)
-    return _rearm(state._replace(noted=asked, limit=limit, granted=False))
+    return _rearm(state._replace(noted=asked, limit=limit, granted=""))
 
 
 def _word(state: State, value: bytes, now: float) -> Stepped:
@@ -325,7 +332,7 @@ def _rearm(state: State) -> Stepped:
     """The force is moved when it has to come at another moment."""
     if not state.going or state.deadline == state.armed:
         return state, ()
-    return state._replace(armed=state.deadline), (Arm(state.going, state.deadline),)
+    return state._replace(armed=state.deadline), (Arm(state.going, state.deadline, state.said),)
 
 
 def _next_script(state: State, now: float) -> Stepped:
@@ -367,7 +374,7 @@ def _answered(state: State, event: Answered) -> Stepped:
     if answer.left is None:
         return state, (Record(f"more time was refused: {answer.why}"),)
     margin = min(state.settings.margin, answer.left * MARGIN_PART)
-    granted = state._replace(limit=event.now + answer.left - margin, granted=True)
+    granted = state._replace(limit=event.now + answer.left - margin, granted=answer.id)
     granted, armed = _rearm(granted)
     return granted, (Record(f"more time was granted: {answer.left} s are left"), *armed)
 

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 LINE_MAX = 64
 CALLERS_MAX = 16
 
+#: Seconds that a daemon may take to say that it is there.
+ANSWERS = 5.0
+
 HELLO = "hello"
 STOPPING = "stopping"
 GO_ON = "go on"
@@ -101,7 +104,7 @@ class Hotline:
 
 def listen(path: str) -> socket.socket:
     """Make the socket; ``OSError`` when it cannot be, ``FileExistsError`` if a daemon has it."""
-    if call(path, HELLO, patience=1.0) is not None:
+    if call(path, HELLO, ANSWERS) is not None:
         raise FileExistsError(17, "another lamplighter-agent runs")
     with suppress(FileNotFoundError):
         os.unlink(path)

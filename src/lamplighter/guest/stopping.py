@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from lamplighter.errors import UsageError
 from lamplighter.guest.children import LAST_CHANCE, Children, problem_of
 from lamplighter.guest.clock import milliseconds, now
-from lamplighter.guest.hotline import GO_ON, HELLO, STOPPING, call
+from lamplighter.guest.hotline import ANSWERS, GO_ON, HELLO, STOPPING, call
 from lamplighter.guest.places import Places
 from lamplighter.guest.running import Scripts, owners
 from lamplighter.guest.scripts import find_programs
@@ -32,9 +32,8 @@ LIST_JOBS = ("systemctl", "list-jobs", "--no-legend", "--no-pager", "--plain")
 CALLS = 3
 PAUSE = 1.5
 
-#: Seconds that systemctl may take, and that the daemon may take to say that it is there.
+#: Seconds that systemctl may take.
 PATIENCE = 20.0
-ANSWERS = 5.0
 
 #: So much longer, in seconds, than its scripts may take the daemon is waited for.
 MORE = 30.0
@@ -106,10 +105,11 @@ def _wait(children: Children, scripts: Scripts, name: str, deadline: float) -> s
     overdue, hopeless = now() + deadline, inf
     while True:
         for pid, code in children.reap():
-            if (ended := scripts.ended(pid, code)) is not None:
+            if (ended := scripts.ended(pid, code)) is not None and ended[0] == name:
                 return ended[1]
-        for _, problem in scripts.gone():
-            return problem
+        for gone, problem in scripts.gone():
+            if gone == name:
+                return problem
         if now() >= overdue:
             overdue, hopeless = inf, now() + LAST_CHANCE + UNKILLABLE
             scripts.end(name, now())

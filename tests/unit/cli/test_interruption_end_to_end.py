@@ -93,10 +93,14 @@ def set_default(shell: Shell, line: str) -> None:
     path.write_text(f"{path.read_text()}{line}\n")
 
 
-def come_up_and_be_slow_to_go(shell: Shell) -> None:
+def take_time_to_go(shell: Shell, duration: str) -> None:
     for name in NAMES:
         path = shell.folder / "domains" / f"{name}.cfg"
-        path.write_text(path.read_text().replace('shutdown = "1s"', 'shutdown = "1000s"'))
+        path.write_text(path.read_text().replace('shutdown = "1s"', f'shutdown = "{duration}"'))
+
+
+def come_up_and_be_slow_to_go(shell: Shell) -> None:
+    take_time_to_go(shell, "1000s")
     set_default(shell, 'stop_timeout = "2000s"')
     assert shell.type("up").returncode == 0
 
@@ -134,7 +138,7 @@ def test_the_host_s_stop_makes_a_start_let_go_and_ends_what_is_being_created(she
 
 
 def test_what_a_killed_start_was_creating_is_stopped_too(shell: Shell) -> None:
-    shell.type("host", "fault", "create", "slow", "--seconds", "20")
+    shell.type("host", "fault", "create", "slow", "--seconds", "100")
     start = shell.begin("up")
     wait_for_a_creation(shell)
     start.kill()
@@ -228,6 +232,7 @@ def test_without_its_terminal_a_run_that_hears_no_hangup_goes_on(shell: Shell, t
 
 @pytest.mark.parametrize("words", [("up",), ("--json", "up")])
 def test_a_run_that_nobody_reads_any_more_goes_on(shell: Shell, words: tuple[str, ...]) -> None:
+    take_time_to_go(shell, "60s")
     shell.type("host", "fault", "create", "slow", "--seconds", "20")
     run = shell.begin(*words)
     for stream in (run.stdout, run.stderr):

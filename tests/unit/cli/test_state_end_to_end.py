@@ -36,7 +36,7 @@ start = "last-state"
 """
 
 QUICK = 'memory = 64\nembedded_boot = "1s"\nembedded_shutdown = "1s"\n'
-SLOW = 'memory = 64\nembedded_boot = "1s"\nembedded_guest = "slow"\nembedded_shutdown = "60s"\n'
+SLOW = 'memory = 64\nembedded_boot = "1s"\nembedded_guest = "slow"\nembedded_shutdown = "150s"\n'
 DEFINITIONS = {"held": QUICK, "last": QUICK, "web": QUICK, "slow": SLOW}
 RUNNING = {"last", "web", "slow"}
 

@@ -129,7 +129,7 @@ def test_a_restart_moves_nothing_and_a_stop_after_it_stops_all(unit: Unit) -> No
 
 @pytest.mark.parametrize("kind", ["stop", "restart"])
 def test_what_comes_while_the_unit_starts(unit: Unit, kind: str) -> None:
-    unit.type("host", "fault", "create", "slow", "--seconds", "20")
+    unit.type("host", "fault", "create", "slow", "--seconds", "100")
     start = unit.begin("up")
     unit.job(60, kind)
     start.send_signal(signal.SIGTERM)

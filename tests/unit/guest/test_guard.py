@@ -6,6 +6,7 @@ import os
 import select
 import signal
 import sys
+from contextlib import suppress
 from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -95,8 +96,9 @@ STANDING = Order("poweroff", 100.0)
 
 def test_an_order_is_a_line_and_the_last_one_stands() -> None:
     later, sooner = Order("reboot", 12345.678901), Order("halt", 5.0)
+    never = Order("halt", inf)
     assert obey(STANDING, encode_order(later)) == later
-    assert obey(STANDING, encode_order(later) + encode_order(Order("halt", inf))) == ("halt", inf)
+    assert obey(STANDING, encode_order(later) + encode_order(never)) == never
     assert obey(STANDING, encode_order(later) + b"poweroff 1") == Order("poweroff", 1.0)
     assert obey(STANDING, encode_order(later, or_sooner=True)) == STANDING
     assert obey(STANDING, encode_order(sooner, or_sooner=True)) == sooner
@@ -114,11 +116,9 @@ def test_what_is_no_order(line: bytes) -> None:
 def test_it_sleeps_until_the_last_order_it_was_given(pipe: tuple[int, int]) -> None:
     ours, theirs = pipe
     os.write(theirs, b"nonsense\n" + encode_order(Order("reboot", 50.0)))
-    assert keep(ours, Order("poweroff", 100.0), clock=iter([0.0, 50.0]).__next__) == (
-        "reboot",
-        50.0,
-    )
-    assert keep(ours, Order("poweroff", 10.0), clock=lambda: 10.0) == ("poweroff", 10.0)
+    clock = iter([0.0, 47.9, 48.0]).__next__
+    assert keep(ours, Order("poweroff", 100.0), clock) == Order("reboot", 50.0), "and words before"
+    assert keep(ours, Order("poweroff", 10.0), lambda: 10.0) == Order("poweroff", 10.0)
 
 
 def test_at_its_moment_it_tells_the_host_syncs_and_forces(
@@ -163,6 +163,15 @@ def stands(pid: int) -> Path:
     return folder
 
 
+def descriptors(folder: Path) -> set[str]:
+    """What a process has open; it may be closing them at this moment."""
+    found = set()
+    for entry in (folder / "fd").iterdir():
+        with suppress(FileNotFoundError):
+            found.add(str(entry.readlink()))
+    return found
+
+
 def until(condition: Callable[[], bool]) -> None:
     for _ in range(PATIENCE // 10):
         if condition():
@@ -193,7 +202,7 @@ def test_the_guard_takes_other_orders_and_does_not_mind_signals(
     assert os.getsid(pid) == pid
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
         os.kill(pid, number)
-    guard.arm(Order("reboot", 0.0))
+    guard.arm(Order("reboot", 0.0, "reboot 9 1"))
     assert guard._pid == pid
     assert said(pipe[0], 2) == ["sync", "force reboot"]
 
@@ -203,17 +212,14 @@ def test_a_guard_keeps_only_what_it_needs(guard: Guard, pipe: tuple[int, int]) -
     folder = stands(guard._pid)
     wanted = {os.devnull, f"pipe:[{os.fstat(pipe[1]).st_ino}]", guard._pipe}
 
-    def kept() -> set[str]:
-        return {str(entry.readlink()) for entry in (folder / "fd").iterdir()}
-
-    until(lambda: kept() == wanted)
+    until(lambda: descriptors(folder) == wanted)
     assert (folder / "cwd").resolve() == Path("/")
 
 
 def test_a_new_agent_finds_the_guard_of_the_old_one_and_puts_nothing_off(
     guard: Guard, tmp_path: Path, pipe: tuple[int, int]
 ) -> None:
-    guard.arm(Order("poweroff", now() + 0.3))
+    guard.arm(Order("poweroff", now() + 5.0))
     new = Guard(str(tmp_path / "guard"), "", Says(pipe[1]), quiet())
     new.arm(Order("halt", inf))
     assert new._pid == 0
@@ -229,9 +235,9 @@ def test_an_agent_that_the_guard_knows_may_put_it_off(
     assert new.stands
     new.arm(Order("halt", 1e9))  # sooner than never
     assert not (tmp_path / "guard-order").exists()  # it is not known what stands
-    new.arm(Order("reboot", inf))  # what the host has granted
-    assert kept(tmp_path) == "reboot inf\n"
-    new.arm(Order("reboot", 0.0))
+    new.arm(Order("reboot", inf, "k1"))  # what the host has granted
+    assert kept(tmp_path) == "reboot inf\nk1\n"
+    new.arm(Order("reboot", 0.0, "k2"))
     assert said(pipe[0], 2) == ["sync", "force reboot"]
 
 
@@ -242,17 +248,18 @@ def kept(folder: Path) -> str:
 def test_a_new_agent_brings_nothing_forward_either(
     guard: Guard, tmp_path: Path, pipe: tuple[int, int]
 ) -> None:
-    guard.arm(Order("reboot", now() + 1000.0))
-    guard.arm(Order("reboot", 1e9))  # what the host has granted
+    guard.arm(Order("reboot", now() + 1000.0, "reboot 1000 1"))
+    guard.arm(Order("reboot", 1e9, "reboot 1000 1 k1"))  # what the host has granted
     new = Guard(str(tmp_path / "guard"), "", Says(pipe[1]), quiet())
     new.arm(Order("reboot", 0.0))  # as its own clock has it
-    assert kept(tmp_path) == "reboot 1000000000.0\n"
-    new.arm(Order("poweroff", 0.0))  # the same moment, said again
-    assert kept(tmp_path) == "poweroff 1000000000.0\n"
+    new.arm(Order("reboot", 0.1, "reboot 1000 1"))  # as it counts from the host's note
+    assert kept(tmp_path) == "reboot 1000000000.0\nreboot 1000 1 k1\n"
+    new.arm(Order("poweroff", 0.1, "reboot 1000 1"))
+    assert kept(tmp_path) == "poweroff 1000000000.0\nreboot 1000 1 k1\n"
     assert new._pid == 0
     stands(guard._pid)
     assert not select.select([pipe[0]], [], [], 0.0)[0]
-    new.arm(Order("poweroff", 0.1))  # what the host says now
+    new.arm(Order("poweroff", 0.2, "poweroff 5 11"))  # what the host says now
     assert said(pipe[0], 2) == ["sync", "force poweroff"]
 
 
@@ -260,14 +267,41 @@ def test_what_was_kept_of_a_guard_that_is_gone_means_nothing(guard: Guard, tmp_p
     (tmp_path / "guard-order").write_text("halt 0.0\n")
     assert not guard.stands
     guard.arm(Order("reboot", inf))
-    assert kept(tmp_path) == "reboot inf\n"
+    assert kept(tmp_path) == "reboot inf\n\n"
 
 
 def test_without_a_file_nothing_old_is_kept(guard: Guard, tmp_path: Path) -> None:
     guard.arm(Order("reboot", inf))
     (tmp_path / "guard-order.new").mkdir()
-    guard.arm(Order("reboot", 1e9))
+    guard.arm(Order("reboot", 1e9, "k1"))
     assert not (tmp_path / "guard-order").exists()
+
+
+def test_a_new_agents_first_order_may_be_the_hosts_newest(guard: Guard, tmp_path: Path) -> None:
+    guard.arm(Order("poweroff", 1e9))  # the host had said nothing
+    new = Guard(str(tmp_path / "guard"), "", Power(), quiet())
+    new.arm(Order("poweroff", 1e8, "poweroff 59 1"))
+    assert kept(tmp_path) == "poweroff 100000000.0\npoweroff 59 1\n"
+
+
+def test_a_guard_that_cannot_be_made_is_made_later(
+    guard: Guard, pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full() -> int:
+        raise OSError(11, "Resource temporarily unavailable")
+
+    notes = guard._log = Notes()
+    monkeypatch.setattr("lamplighter.guest.guard.os.fork", full)
+    guard.arm(Order("poweroff", 0.0))
+    monkeypatch.undo()
+    assert "Resource temporarily unavailable; it is tried again in 5 s" in notes.lines[0]
+    assert guard._pid == 0
+    assert now() < guard.wake < now() + 5.0
+    guard.tick(guard.wake - 0.001)
+    assert guard._pid == 0
+    guard.tick(guard.wake)
+    assert guard.wake == inf
+    assert said(pipe[0], 2) == ["sync", "force poweroff"]
 
 
 def test_without_a_pipe_a_guard_makes_room_for_the_next(
@@ -308,7 +342,7 @@ def test_a_guard_that_is_killed_has_a_successor(guard: Guard, pipe: tuple[int, i
     assert not guard.ended(first + 1, -9)
     assert guard.ended(first, -9)
     assert guard._pid not in (0, first)
-    guard.arm(Order("poweroff", 0.0))
+    guard.arm(Order("poweroff", 0.0, "k1"))
     assert said(pipe[0], 2) == ["sync", "force poweroff"]
     assert os.waitpid(guard._pid, 0)[1] == 0
     assert guard.ended(guard._pid, 0)

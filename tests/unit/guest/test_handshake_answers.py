@@ -61,11 +61,17 @@ class Guest:
         self.done: list[Action] = []
 
     def hears(self, *events: Event) -> Done:
-        """Tell it of these, one after another; what it does about them, records aside."""
+        """Tell it of these, one after another; what it does about them, records aside.
+
+        Of an order for the guard it is left out what the host said.
+        """
         done: list[Action] = []
         for event in events:
             self.state, actions = step(self.state, event)
-            done += actions
+            done += [
+                action._replace(said="") if isinstance(action, Arm) else action
+                for action in actions
+            ]
         self.done += done
         return Done(action for action in done if not isinstance(action, Record))
 
@@ -165,6 +171,20 @@ def test_a_later_note_tells_what_there_is_now() -> None:
     guest = Guest(Settings())
     guest.hears(Heard(0.0, b"", Asked("poweroff", 60)), Heard(31.0, b"", Asked("poweroff", 300)))
     assert [arm.at for arm in guest.arms()] == [50.0, 321.0]
+
+
+def test_an_order_for_the_guard_names_the_words_that_it_follows_from() -> None:
+    note, later = Asked("poweroff", 60), Asked("poweroff", 60, 2)
+    state, said = State(Settings()), []
+    for event in (
+        *(Heard(0.0, b"poweroff"), Heard(0.0, b""), Told(0.1, "poweroff"), Found(0.1, ())),
+        *(Heard(1.0, b"", note), Answered(2.0, Answer("k1", 90)), Answered(3.0, Answer("k2", 95))),
+        *(Heard(4.0, b"", note), Heard(5.0, b"", later)),
+    ):
+        state, actions = step(state, event)
+        said += [action.said for action in actions if isinstance(action, Arm)]
+    notes = ["poweroff 60 1", "poweroff 60 1 k1", "poweroff 60 1 k2", "poweroff 60 2"]
+    assert said == ["", *notes]
 
 
 def test_another_request_may_have_the_same_seconds() -> None:

@@ -381,7 +381,7 @@ def test_time_that_the_host_grants_moves_the_end_and_time_that_it_refuses_does_n
     assert reason is ShutdownReason.POWEROFF
     assert domain.words is not None
     assert (domain.words.forced is None) is granted
-    expected = START + (45.0 + 1.0 if granted else 22.5 + 2.0)
+    expected = START + (45.0 + 1.0 if granted else 22.5)
     assert ended == pytest.approx(expected, abs=0.01)
 
 

@@ -67,8 +67,12 @@ def test_an_answer_that_came_while_there_was_no_agent_is_news_in_a_shutdown(
 
     first, bus = answers(b"a granted 100", going=False)
     assert first.hear(bus) is None, "it is of an earlier shutdown"
-    assert first.hear(Moving((ANSWER, b"b granted 200"))) == Answer("b", 200)
-    second, bus = answers(b"b granted 200", going=going)
+    granted = b"b granted 200"
+    assert first.hear(Moving((ANSWER, granted))) == Answer("b", 200)
+    killed, bus = answers(granted, going=True)
+    assert killed.hear(bus) == Answer("b", 200), "the guard had not moved yet"
+    killed.settled()
+    second, bus = answers(granted, going=going)
     assert second.hear(bus) is None, "the agent before this one heard it"
     third, bus = answers(b"c granted 300", going=going)
     assert third.hear(bus) == (Answer("c", 300) if going else None)

@@ -44,7 +44,7 @@ def test_stopping_the_system_does_not_stop_the_agent() -> None:
 def test_the_scripts_run_before_anything_is_stopped() -> None:
     lines = unit(HOOK).splitlines()
     assert "After=multi-user.target lamplighter-agent.service" in lines
-    assert "TimeoutStopSec=1h" in lines  # not the default's 90 s, and not for ever
+    assert "TimeoutStopSec=30min" in lines  # not the default's 90 s, and not for ever
     assert "DefaultDependencies=no" not in lines
 
 
@@ -311,3 +311,13 @@ def test_a_time_out_never_ends_early_and_may_be_none() -> None:
     assert milliseconds(0.0101) == 11
     assert milliseconds(-5.0) == milliseconds(float("-inf")) == 0
     assert milliseconds(1e9) == LONGEST * 1000
+
+
+def test_the_hook_waits_for_the_script_it_is_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that could not even be killed may end while the next one runs."""
+    children, scripts = Mock(), Mock()
+    children.reap.side_effect = [[(11, -9)], [], [], [(12, 0)]]
+    scripts.ended.side_effect = [("10-stuck", "killed"), ("30-next", "")]
+    scripts.gone.side_effect = [[("20-adopted", "unseen")], [], []]
+    monkeypatch.setattr(stopping, "poll", Mock())
+    assert stopping._wait(children, scripts, "30-next", 60.0) == ""

@@ -11,7 +11,7 @@ HANGS = """
 import os
 from lamplighter.host.hang import end_if_hung, end_no_more
 for _ in range(1000):
-    end_if_hung(0.2)
+    end_if_hung({seconds})
 {then}
 os.read(0, 1)
 """
@@ -19,7 +19,8 @@ os.read(0, 1)
 
 def end_of(then: str, *, let_go: bool) -> int:
     with subprocess.Popen(
-        [sys.executable, "-c", HANGS.format(then=then)], stdin=subprocess.PIPE
+        [sys.executable, "-c", HANGS.format(then=then, seconds=20.0 if let_go else 0.2)],
+        stdin=subprocess.PIPE,
     ) as process:
         if let_go:
             process.communicate(b"go on", timeout=30)

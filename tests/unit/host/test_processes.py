@@ -71,8 +71,8 @@ def test_bytes_that_are_no_text() -> None:
 
 def test_a_late_program_is_killed_with_its_children(tmp_path: Path) -> None:
     note = tmp_path / "child"
-    with pytest.raises(CallTimedOut, match=r"sh -c .* did not end within 2 s"):
-        shell(f"sleep 60 & echo $! >{note}; wait", seconds=2, speed=10)
+    with pytest.raises(CallTimedOut, match=r"sh -c .* did not end within 20 s"):
+        shell(f"sleep 60 & echo $! >{note}; wait", seconds=20, speed=10)
     assert not lives(int(note.read_text()))
 
 
@@ -80,14 +80,14 @@ def test_nor_does_a_child_outlive_it_that_does_not_listen(tmp_path: Path) -> Non
     note = tmp_path / "child"
     script = f"(trap '' TERM; echo $(exec sh -c 'echo $PPID') >{note}; sleep 60; sleep 60) & wait"
     with pytest.raises(CallTimedOut):
-        shell(script, seconds=2, speed=20)
+        shell(script, seconds=20, speed=10)
     assert not lives(int(note.read_text()))
 
 
 def test_a_late_program_that_does_not_listen_is_killed(tmp_path: Path) -> None:
     note = tmp_path / "self"
     with pytest.raises(CallTimedOut):
-        shell(f"trap '' TERM; echo $$ >{note}; while :; do sleep 60; done", seconds=2, speed=20)
+        shell(f"trap '' TERM; echo $$ >{note}; while :; do sleep 60; done", seconds=20, speed=10)
     assert not lives(int(note.read_text()))
 
 
@@ -100,7 +100,7 @@ def test_a_program_that_prints_without_end_is_killed(monkeypatch: pytest.MonkeyP
 def test_a_daemon_that_keeps_the_pipes_holds_nobody_up(tmp_path: Path) -> None:
     note = tmp_path / "daemon"
     daemon = f"setsid sh -c 'echo $$ >{note}; sleep 60' & while [ ! -s {note} ]; do :; done"
-    ended = shell(f"{daemon}; echo done", speed=10)
+    ended = shell(f"{daemon}; echo done", seconds=200, speed=10)
     assert (ended.status, ended.stdout) == (0, "done\n")
     # It is nobody's business but its own: xl leaves such a process behind for each domain.
     os.killpg(int(note.read_text()), 9)  # an error if it were gone
