@@ -55,7 +55,7 @@ TEMPERS = (
 WITH_AGENT = ("prompt", "hangs", "reboots", "quits", "noisy", "crashes")
 
 #: How long an agent's script takes, and how much more time it asks for. The last one needs it.
-SCRIPTS = ((0, 0), (2, 0), (4, 5), (4, 30), (20.5, 10))
+SCRIPTS = ((0, 0), (2, 0), (4, 5), (4, 30), (20.5, 15))
 
 #: Starts with the host, and how a domain ends up that an administrator said nothing about.
 STARTS = ("always", "always", "last-state", "never")

@@ -58,7 +58,7 @@ POLICY = f"""
 start_timeout = "12s"
 ack_timeout = "3s"
 stop_timeout = "{STOP_TIMEOUT}s"
-extend_max = "10s"
+extend_max = "15s"
 hold_after = 0
 """
 

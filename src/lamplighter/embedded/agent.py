@@ -221,7 +221,7 @@ class GuestAgent:
     def _last_word(self, now: float, request: str) -> None:
         forced = guest_words.Forced(request, "its shutdown did not end in time")
         self._say("forced", guest_words.encode_forced(forced))
-        self._force, self._script = None, None
+        self._force = None
         self._cuts_at = now + LAST_WORD
 
     # --- the store ---
