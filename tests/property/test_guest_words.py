@@ -94,6 +94,19 @@ def test_asked(request: str, seconds: int, number: int) -> None:
     assert guest_words.parse_asked(guest_words.encode_asked(asked)) == asked
 
 
+@given(st.binary(max_size=30), st.binary(max_size=8) | st.from_regex(rb"[0-9]{1,6}"))
+@example(b"k1 granted 30", b"30")
+def test_what_runs_before_have_given(answer: bytes, granted: bytes) -> None:
+    given = guest_words.read_given(answer, granted)
+    said = guest_words.parse_answer(answer)
+    assert given.answered == ("" if said is None else said.id)
+    assert 0 <= given.granted <= SECONDS_MAX
+    if given.granted:
+        assert given.granted == min(SECONDS_MAX, int(granted))
+        assert guest_words.encode_granted(given.granted).isdigit()
+    assert guest_words.read_given(None, None) == guest_words.NOTHING_GIVEN
+
+
 @given(IDS, st.integers(0, SECONDS_MAX))
 def test_granted(name: str, left: int) -> None:
     answer = Answer(name, left)

@@ -55,6 +55,9 @@ WORDS = {
     "more": st.sampled_from([b"k1 1", b"k2 5", b"k3 30 why", b"k4 86400", b"k5 0", b"k6", None]),
     "forced": st.sampled_from([None, None, None, b"poweroff", b"reboot why", b"burn"]),
 }
+GIVEN = st.builds(
+    guest_words.Given, st.sampled_from(["", "k1"]), st.sampled_from([0, 0, 3, 40, 86400])
+)
 ERRORS = st.sampled_from(["", "", "it failed"])
 
 
@@ -73,7 +76,6 @@ class World:
     granted: float = 0.0
     asked_for: dict[str, int] = field(default_factory=dict)
     answers: list[float] = field(default_factory=list)
-    unsaid: str = ""
 
     @property
     def earliest(self) -> float:
@@ -119,15 +121,13 @@ class World:
         """Grants are bounded, and so is how often anything is answered."""
         assert not self.answers or self.now - self.answers[-1] >= patience.ANSWER_PAUSE
         self.answers.append(self.now)
+        written = not self.data.draw(ERRORS)
         if answer.left is None:
             assert answer.why
         else:
-            if answer.id != self.unsaid:
-                self.granted += self.asked_for[answer.id]
+            self.granted += self.asked_for[answer.id] if written else 0
             assert self.granted <= self.extend_max
             assert self.now + answer.left <= self.last
-        written = not self.data.draw(ERRORS)
-        self.unsaid = "" if written else answer.id
         return [] if written else [Unanswered(self.now, domid, answer)]
 
 
@@ -175,6 +175,7 @@ def test_every_stop_ends_and_keeps_its_invariants(
             world.now = max(world.now, state.wake)
             pending.append(Tick(world.now))
         state, actions = ladder.step(state, pending.pop(0))
+        assert state.granted <= extend_max
         if not pending and not actions:
             sleeps(state, world.now)
         if not pending and turn >= 60:
@@ -221,5 +222,6 @@ def draw_event(data: st.DataObject, world: World, domid: int, kind: Kind) -> Eve
             if words is not None:
                 if words.more is not None:
                     world.asked_for[words.more.id] = words.more.seconds
-                return Heard(world.now, data.draw(st.sampled_from([domid, domid, 3])), words)
+                whose = data.draw(st.sampled_from([domid, domid, 3]))
+                return Heard(world.now, whose, words, data.draw(GIVEN))
     return Ready(world.now, domid, data.draw(st.sampled_from([True, False, None])))

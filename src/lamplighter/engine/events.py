@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from math import inf
 from typing import TYPE_CHECKING
 
+from lamplighter.formats.guest_words import NOTHING_GIVEN
+
 if TYPE_CHECKING:
     from lamplighter.formats import guest_words
     from lamplighter.model.domain import ShutdownReason, Sighting
@@ -75,13 +77,13 @@ class Ready(Event):
 class Heard(Event):
     """What an agent in this incarnation says; nothing comes of a guest that has none.
 
-    ``before`` is the answer to a request for more time that stood in its nodes when this run read
-    them for the first time: of a run before.
+    ``given`` is what runs before have given it, as it stood in its nodes when this run read them
+    for the first time.
     """
 
     domid: int
     words: guest_words.GuestWords
-    before: guest_words.Answer | None = None
+    given: guest_words.Given = NOTHING_GIVEN
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +200,7 @@ class Ask(Action):
 
 @dataclass(frozen=True, slots=True)
 class Note(Action):
-    """Tell an agent when the domain is destroyed, where the guest took the request of another run.
+    """Tell an agent alone when the domain is destroyed, beside a request that it has had before.
 
     Nobody waits for it.
     """
@@ -209,10 +211,14 @@ class Note(Action):
 
 @dataclass(frozen=True, slots=True)
 class Answer(Action):
-    """Answer a guest's request for more time; ``Unanswered`` comes if it could not be written."""
+    """Answer a guest's request for more time; ``Unanswered`` comes if it could not be written.
+
+    ``granted`` are all the seconds that the guest was granted until now.
+    """
 
     domid: int
     answer: guest_words.Answer
+    granted: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,9 +12,9 @@ not be written is said again, with what is left then, as long as the guest asks.
 no answer can be given (before the guest is asked, or while a request is taken back) is answered
 when one can; what is asked by a guest that forces its own end, never.
 
-A run that goes on for another has a time of its own, counted from its begin. What the one before
-has granted to the request that still stands counts for it as well: the guest relies on it. And
-where this run has nothing to ask, the guest is told its time all the same.
+A run that goes on for another has a time of its own, counted from its begin. What those before have
+granted counts for it as well: the guest relies on it. And where the guest has been asked already
+when its first words come, it is told its time by itself.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 from lamplighter.engine import patience
 from lamplighter.engine.events import Action, Move, Note
 from lamplighter.engine.events import Answer as Say
-from lamplighter.engine.standing import EXTENDABLE
+from lamplighter.engine.standing import ALIVE, EXTENDABLE
 from lamplighter.engine.verdict import by_the_guest
 from lamplighter.formats.guest_words import Answer, quoted
 from lamplighter.formats.quantity import format_duration
@@ -33,7 +33,7 @@ from lamplighter.model.lifecycle import Phase
 
 if TYPE_CHECKING:
     from lamplighter.engine.standing import Ladder
-    from lamplighter.formats.guest_words import GuestWords, More
+    from lamplighter.formats.guest_words import Given, GuestWords, More
 
     Stepped = tuple[Ladder, tuple[Action, ...]]
 
@@ -41,13 +41,11 @@ if TYPE_CHECKING:
 ANSWERS_ON_RECORD = 20
 
 
-def heard(
-    ladder: Ladder, words: GuestWords, now: float, before_us: Answer | None = None
-) -> Stepped:
-    """Take in what the guest says; ``before_us``: the answer of a run before."""
+def heard(ladder: Ladder, words: GuestWords, now: float, given: Given) -> Stepped:
+    """Take in what the guest says; ``given``: what runs before have given it."""
     before, actions = ladder.words, tuple[Action, ...]()
     if before is None:
-        ladder, actions = _go_on(replace(ladder, words=words), before_us, now)
+        ladder, actions = _go_on(replace(ladder, words=words), given, now)
     else:
         progress, forced = words.progress or before.progress, words.forced or before.forced
         words = words._replace(progress=progress, forced=forced)
@@ -60,17 +58,15 @@ def heard(
     return ladder, (*actions, Move(ladder.phase, by_the_guest(words.forced)), *answer)
 
 
-def _go_on(ladder: Ladder, before_us: Answer | None, now: float) -> Stepped:
-    """Go on where a run before has left this incarnation, as far as its first words tell."""
-    more, actions = ladder.pending, tuple[Action, ...]()
-    if before_us is not None:
-        ladder = replace(ladder, answered=before_us.id)
-        granted = more is not None and more.id == before_us.id and before_us.left is not None
-        if more is not None and granted and not _why_not(ladder, more, now):
-            ladder = replace(ladder, granted=more.seconds)
-            told = f"{format_duration(more.seconds)} that a run before granted"
-            actions = (Move(ladder.phase, f"{told}, {_left_in_words(ladder, now)}"),)
-    if ladder.phase is Phase.ACKNOWLEDGED:
+def _go_on(ladder: Ladder, given: Given, now: float) -> Stepped:
+    """Go on where runs before have left this incarnation, as far as its first words tell."""
+    ladder, actions = replace(ladder, answered=given.answered), tuple[Action, ...]()
+    granted = min(given.granted, ladder.extend_max)
+    if ladder.phase in ALIVE and granted > ladder.granted:
+        ladder = replace(ladder, granted=granted)
+        told = f"{format_duration(granted)} that a run before granted"
+        actions = (Move(ladder.phase, f"{told}, {_left_in_words(ladder, now)}"),)
+    if ladder.phase in EXTENDABLE and ladder.retry_at is None:
         actions += (Note(ladder.sighting.domid, ladder.deadline),)
     return ladder, actions
 
@@ -87,10 +83,17 @@ def consider(ladder: Ladder, now: float) -> Stepped:
     if unsaid is not None and unsaid.id == more.id:
         if unsaid.left is not None:
             unsaid = unsaid._replace(left=_left(ladder, now))
-        return ladder, (Say(ladder.sighting.domid, unsaid),)
-    ladder = replace(ladder, answers=ladder.answers + 1)
+        return ladder, (_say(ladder, unsaid),)
+    # What was granted and could not be said was never given.
+    never_given = ladder.newest if unsaid is not None else 0.0
+    granted = ladder.granted - never_given
+    ladder = replace(ladder, answers=ladder.answers + 1, granted=granted, newest=0.0)
     why_not = _why_not(ladder, more, now)
     return _refuse(ladder, more, why_not) if why_not else _grant(ladder, more, now)
+
+
+def _say(ladder: Ladder, answer: Answer) -> Action:
+    return Say(ladder.sighting.domid, answer, int(ladder.granted))
 
 
 def _left(ladder: Ladder, now: float) -> int:
@@ -102,14 +105,15 @@ def _left_in_words(ladder: Ladder, now: float) -> str:
 
 
 def _grant(ladder: Ladder, more: More, now: float) -> Stepped:
-    ladder = replace(ladder, granted=ladder.granted + more.seconds)
+    granted = ladder.granted + more.seconds
+    ladder = replace(ladder, granted=granted, newest=more.seconds)
     detail = f"{format_duration(more.seconds)} more granted, {_left_in_words(ladder, now)}"
-    say = Say(ladder.sighting.domid, Answer(more.id, _left(ladder, now)))
+    say = _say(ladder, Answer(more.id, _left(ladder, now)))
     return ladder, (*_on_record(ladder, f"{detail}{_said(more)}"), say)
 
 
 def _refuse(ladder: Ladder, more: More, why: str) -> Stepped:
-    say = Say(ladder.sighting.domid, Answer(more.id, None, why))
+    say = _say(ladder, Answer(more.id, None, why))
     detail = f"{format_duration(more.seconds)} more refused, {why}{_said(more)}"
     return ladder, (*_on_record(ladder, detail), say)
 

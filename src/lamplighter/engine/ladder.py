@@ -146,8 +146,8 @@ def _conversation(ladder: Ladder, event: Event) -> Stepped:
             return _ready(ladder, able, now)
         case Request(now, domid, value) if domid == ladder.sighting.domid:
             return _request(ladder, value, now)
-        case Heard(now, domid, words, before) if domid == ladder.sighting.domid:
-            return extension.heard(ladder, words, now, before)
+        case Heard(now, domid, words, given) if domid == ladder.sighting.domid:
+            return extension.heard(ladder, words, now, given)
         case Asked(now, error) if error:
             return _retry(ladder, f"could not be asked: {error}", now), ()
         case Unanswered(_, domid, answer) if domid == ladder.sighting.domid:

@@ -44,7 +44,8 @@ class Ladder:
     ``latest`` is when the whole run wants the domain down; ``granted`` how many of the seconds of
     ``extend_max`` its guest was given. ``words`` are the newest of this incarnation, ``answered``
     the id of its last request for more time that has its answer, and no other has one before
-    ``answer_at``; ``unsaid`` is that answer if it could not be written.
+    ``answer_at``; ``newest`` is how many seconds that answer granted, and ``unsaid`` the answer if
+    it could not be written.
     """
 
     sighting: Sighting
@@ -74,6 +75,7 @@ class Ladder:
     answers: int = 0
     words: GuestWords | None = None
     answered: str = ""
+    newest: float = 0.0
     unsaid: Answer | None = None
     answer_at: float = -inf
 

@@ -10,10 +10,11 @@ Below the guest's own ``data/lamplighter``, one line of UTF-8 text a node. The g
 
 and the host, in a guest that has said its version,
 
-    asked       poweroff 180 2               the request, in how many seconds the host destroys,
+    asked       poweroff 180 4711            the request, in how many seconds the host destroys,
                                              and the request's number
     answer      k3 granted 210               so many seconds are left now
                 k3 refused 30 s are left...  why not
+    granted     60                           so many seconds it has granted, all together
 
 Each side takes the other's words for what they are: bytes that anybody may have written. A value
 of more than ``VALUE_MAX`` bytes, of other forms or with characters that do not print is nobody's
@@ -40,8 +41,9 @@ SECONDS_MAX = 86400
 #: Requests are numbered below this, and then from 0 again.
 NUMBERS = 100000
 
-#: The nodes that the guest writes, below ``data/lamplighter``.
+#: The nodes that the guest writes, below ``data/lamplighter``, and those that the host writes.
 GUEST_NODES = ("version", "ready", "progress", "more", "forced")
+HOST_NODES = ("asked", "answer", "granted")
 
 #: What a host asks a guest, and how a guest may force its own end.
 REQUESTS = ("poweroff", "reboot", "halt")
@@ -52,6 +54,7 @@ _PROGRESS = re.compile(r"([0-9]{1,3}|-) (.+)")
 _MORE = re.compile(r"([A-Za-z0-9]{1,16}) ([0-9]{1,5})(?: (.+))?")
 _FORCED = re.compile(r"(poweroff|reboot|halt)(?: (.+))?")
 _ASKED = re.compile(r"(poweroff|reboot|halt) ([0-9]{1,5})(?: ([0-9]{1,5}))?")
+_GRANTED = re.compile(r"[0-9]{1,5}")
 _ANSWER = re.compile(r"([A-Za-z0-9]{1,16}) (?:granted ([0-9]{1,5})|refused (.+))")
 
 
@@ -100,6 +103,19 @@ class Answer(NamedTuple):
     id: str
     left: int | None
     why: str = ""
+
+
+class Given(NamedTuple):
+    """What the host has given a guest that asked for more time, by whichever of its runs.
+
+    The id of the last request that has its answer, and the seconds granted all together.
+    """
+
+    answered: str = ""
+    granted: int = 0
+
+
+NOTHING_GIVEN = Given()
 
 
 class GuestWords(NamedTuple):
@@ -174,6 +190,14 @@ def parse_forced(value: bytes | None) -> Forced | None:
     return Forced(match[1], match[2] or "") if match is not None else None
 
 
+def read_given(answer: bytes | None, granted: bytes | None) -> Given:
+    """Return what runs before have given; the guest may have written that, as all else."""
+    said = parse_answer(answer)
+    digits = _match(_GRANTED, granted)
+    seconds = min(SECONDS_MAX, int(digits[0])) if digits is not None else 0
+    return Given("" if said is None else said.id, seconds)
+
+
 def quoted(text: str) -> str:
     """Return a guest's text for a sentence of the host's, in quotes that only the host can end."""
     return '"{}"'.format(text.replace('"', "'"))
@@ -236,6 +260,11 @@ def encode_answer(answer: Answer) -> bytes:
     if answer.left is not None:
         return f"{answer.id} granted {_seconds(answer.left)}".encode("ascii")
     return _line(f"{answer.id} refused", answer.why.strip() or "no reason was given")
+
+
+def encode_granted(seconds: int) -> bytes:
+    """Write ``granted``."""
+    return str(_seconds(seconds)).encode("ascii")
 
 
 def _seconds(seconds: int) -> int:

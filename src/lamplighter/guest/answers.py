@@ -30,8 +30,7 @@ class Answers:
 
     def __init__(self, notes: Notebook) -> None:
         self._notes = notes
-        self._heard = NONE
-        self._noted = ""
+        self._heard = self._noted = ""  # not looked yet
 
     def begin(self, bus: Bus, *, going: bool) -> None:
         """Look at XenStore for the first time; ``going``: a shutdown is under way already."""

@@ -283,19 +283,20 @@ def keep(pipe: int, order: Order, clock: Callable[[], float] = now) -> Order:
     poll = select.poll()
     if pipe >= 0:
         poll.register(pipe, select.POLLIN)
-    while (left := order.at - LAST_WORDS - clock()) > 0:
+    while True:
+        left = order.at - LAST_WORDS - clock()
         if poll.poll(milliseconds(left)):
             with suppress(BlockingIOError):
                 order = obey(order, os.read(pipe, ORDERS_MAX))
-    return order
+        elif left <= 0:
+            return order
 
 
 def force(order: Order, why: str, bus: Bus | None, power: Power, pipe: int = -1) -> None:
     """Tell the host and have the disks written; then, in two seconds, end the system."""
     until = now() + LAST_WORDS
     _beside(lambda: _last_words(order, why, bus, power), LAST_WORDS, pipe)
-    if bus is not None:
-        select.poll().poll(milliseconds(until - now()))
+    select.poll().poll(milliseconds(until - now()))
     child = _fork(lambda: _last_resort(order, power), pipe)
     power.force(order.request)
     if child:

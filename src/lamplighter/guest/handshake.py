@@ -118,7 +118,7 @@ class State(NamedTuple):
     limit: float = inf
     granted: str = ""
     noted: Asked | None = None
-    armed: float = inf
+    armed: Arm | None = None
     waiting: tuple[Script, ...] = ()
     running: Script | None = None
     overdue: float = inf
@@ -218,14 +218,15 @@ def _note(state: State, asked: Asked | None, now: float) -> Stepped:
     """The host's note tells how much time there is, however the shutdown begins.
 
     One that was heard before tells nothing new, and nothing of a grant since then. Another one is
-    of another request, which may leave less or more.
+    of another request, which may leave less or more. What was granted is in it: the guest's own
+    deadline, which a grant has lifted, does not come back in the middle of that time.
     """
     if asked is None and not state.going:
         return state._replace(limit=inf, granted="", noted=None), ()  # it was taken back
     if asked is None or asked == state.noted:
         return state, ()
     limit = now + asked.seconds - min(state.settings.margin, asked.seconds * MARGIN_PART)
-    return _rearm(state._replace(noted=asked, limit=limit, granted=""))
+    return _rearm(state._replace(noted=asked, limit=limit))
 
 
 def _word(state: State, value: bytes, now: float) -> Stepped:
@@ -318,7 +319,7 @@ def _go(state: State, request: str, now: float, why: str, *, asked: bool) -> Ste
     else:
         begin = ()
         if state.going == "reboot" and request != "reboot":
-            state = state._replace(going=request, armed=inf)
+            state = state._replace(going=request)
     state, armed = _ask(state, now) if asked else (state, ())
     return state, armed + begin
 
@@ -329,10 +330,12 @@ def _ask(state: State, now: float) -> Stepped:
 
 
 def _rearm(state: State) -> Stepped:
-    """The force is moved when it has to come at another moment."""
-    if not state.going or state.deadline == state.armed:
+    """The force is moved when it has to come at another moment, or because of other words."""
+    arm = Arm(state.going, state.deadline, state.said)
+    never = state.armed is None and arm.at == inf
+    if not state.going or never or arm == state.armed:
         return state, ()
-    return state._replace(armed=state.deadline), (Arm(state.going, state.deadline, state.said),)
+    return state._replace(armed=arm), (arm,)
 
 
 def _next_script(state: State, now: float) -> Stepped:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from lamplighter.errors import LamplighterError, UsageError
 from lamplighter.formats.guest_words import (
     GUEST_NODES,
+    HOST_NODES,
     SECONDS_MAX,
     Answer,
     More,
@@ -39,7 +40,7 @@ PATIENCE = 15.0
 ENDED_BY = (signal.SIGTERM, signal.SIGINT)
 
 #: What a guest writes and what the host does, in the order of ``status``.
-NODES = (*GUEST_NODES, "asked", "answer")
+NODES = (*GUEST_NODES, *HOST_NODES)
 SHUTDOWN = "control/shutdown"
 
 

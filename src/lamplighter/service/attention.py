@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 from lamplighter.engine import patience
 from lamplighter.engine.events import Event, Heard, Ready, Request
 from lamplighter.errors import Unreachable, XenStoreError
+from lamplighter.formats.guest_words import NOTHING_GIVEN
 from lamplighter.xenstore import paths
 
 if TYPE_CHECKING:
@@ -83,14 +84,14 @@ class Attention:
             able, request, words = await asyncio.gather(
                 guest.able(), guest.request(), guest.words()
             )
-            before = await guest.answer_before() if words is not None else None
+            given = await guest.given_before() if words is not None else NOTHING_GIVEN
         except (Unreachable, XenStoreError):
             self._fresh, self._after = True, self._clock.monotonic() + patience.RETRY_PAUSE
             return []
         self._speaks = self._speaks or words is not None
         now = self._clock.monotonic()
         self._after = now + (READING_INTERVAL if self.flooded else READING_PAUSE)
-        heard = [Heard(now, guest.domid, words, before)] if words is not None else []
+        heard = [Heard(now, guest.domid, words, given)] if words is not None else []
         return [*heard, Ready(now, guest.domid, able), Request(now, guest.domid, request)]
 
     async def leave(self) -> None:

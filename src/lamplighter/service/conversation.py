@@ -20,13 +20,13 @@ from typing import TYPE_CHECKING, TypeVar
 
 from lamplighter.errors import XenStoreError
 from lamplighter.formats import guest_words
-from lamplighter.formats.guest_words import GUEST_NODES
+from lamplighter.formats.guest_words import GUEST_NODES, NOTHING_GIVEN
 from lamplighter.xenstore import paths
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from lamplighter.formats.guest_words import Answer, GuestWords
+    from lamplighter.formats.guest_words import Answer, Given, GuestWords
     from lamplighter.host.xenstore import XenStore
     from lamplighter.host.xenstore_link import Watch
 
@@ -42,15 +42,20 @@ NOTE_ATTEMPTS = 4
 class Conversation:
     """The nodes of one incarnation."""
 
-    def __init__(self, xenstore: XenStore, domid: int) -> None:
+    def __init__(self, xenstore: XenStore, domid: int, number: int = 1) -> None:
+        """``number`` is that of the first note; one that no other run on any host is likely to use.
+
+        The guest takes a note with another number for another request.
+        """
         self.domid = domid
+        self._number = number
         self._xenstore = xenstore
         self._request = paths.control_shutdown(domid)
         self._feature = paths.feature_poweroff(domid)
         self._nodes = (self._request, self._feature, paths.words(domid))
         self._watches: list[Watch] = []
         self._agent: bool | None = None  # not looked yet
-        self._before: tuple[Answer | None] | None = None  # not looked yet
+        self._given: Given | None = None  # not looked yet
 
     @property
     def listening(self) -> bool:
@@ -101,14 +106,13 @@ class Conversation:
             return None
         return guest_words.read_words(values | dict(zip(others, read, strict=True)))
 
-    async def answer_before(self) -> Answer | None:
-        """Return the answer to a request for more time that stood there before this run's."""
-        if self._before is None:
-            try:
-                self._before = (guest_words.parse_answer(await self._word("answer")),)
-            except XenStoreError:
-                self._before = (None,)
-        return self._before[0]
+    async def given_before(self) -> Given:
+        """Return what was given to requests for more time before this run gave anything."""
+        if self._given is None:
+            with suppress(XenStoreError):
+                answer, granted = await asyncio.gather(self._word("answer"), self._word("granted"))
+                self._given = guest_words.read_given(answer, granted)
+        return self._given or NOTHING_GIVEN
 
     async def _word(self, name: str) -> bytes | None:
         return await self._xenstore.read_or_none(paths.word(self.domid, name))
@@ -148,7 +152,7 @@ class Conversation:
         """Another note than the one that stands there, even where it leaves as much time."""
         path = paths.word(self.domid, "asked")
         before = guest_words.parse_asked(await self._xenstore.read_or_none(path, tx))
-        number = 1 if before is None else before.number + 1
+        number = self._number if before is None else before.number + 1
         note = guest_words.Asked(POWEROFF.decode(), int(seconds), number)
         await self._xenstore.write(path, guest_words.encode_asked(note), tx)
 
@@ -165,31 +169,39 @@ class Conversation:
         async def clear_and_note(tx: int) -> bool:
             taken = await clear(tx)
             if not taken:
-                with suppress(XenStoreError):
-                    await self._xenstore.rm(paths.word(self.domid, "asked"), tx)
+                await self._forget(tx)
             return taken
 
         try:
             taken = await self._transact(clear, clear_and_note if self._agent else None)
             if not taken and self._agent is not False:
                 # Where the note was in the way above, it must not outlive what it stood for.
-                with suppress(XenStoreError):
-                    await self._xenstore.rm(paths.word(self.domid, "asked"))
+                await self._forget()
             return taken
         except XenStoreError as error:
             if error.name == "ENOENT":
                 return True
             raise
 
-    async def answer(self, answer: Answer) -> None:
-        """Answer a request for more time."""
+    async def answer(self, answer: Answer, granted: int = 0) -> None:
+        """Answer a request for more time; ``granted``: so many seconds were, all together."""
+        values = {
+            "granted": guest_words.encode_granted(granted),
+            "answer": guest_words.encode_answer(answer),
+        }
 
         async def body(tx: int) -> None:
             await self._there(tx)
-            path, value = paths.word(self.domid, "answer"), guest_words.encode_answer(answer)
-            await self._xenstore.write(path, value, tx)
+            for name, value in values.items():
+                await self._xenstore.write(paths.word(self.domid, name), value, tx)
 
         await self._xenstore.transact(body, NOTE_ATTEMPTS)
+
+    async def _forget(self, tx: int = 0) -> None:
+        """Take away what goes with a request that is taken back."""
+        for name in ("asked", "granted"):
+            with suppress(XenStoreError):
+                await self._xenstore.rm(paths.word(self.domid, name), tx)
 
     async def _has_agent(self) -> bool:
         if self._agent is None:

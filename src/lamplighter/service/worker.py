@@ -49,6 +49,7 @@ from lamplighter.engine.events import (
 )
 from lamplighter.engine.shown import doing
 from lamplighter.errors import CallFailed, Unreachable, XenStoreError
+from lamplighter.formats.guest_words import NUMBERS
 from lamplighter.model.lifecycle import Phase
 from lamplighter.model.outcome import Outcome, Result
 from lamplighter.model.plan import Step, Verb
@@ -225,7 +226,8 @@ class Worker:
     async def _attend(self, domid: int) -> list[Event]:
         await self._leave()
         self._domid = domid
-        self._conversation = Conversation(self._means.xenstore, domid)
+        number = int(self._means.clock.wall().timestamp()) % NUMBERS
+        self._conversation = Conversation(self._means.xenstore, domid, number)
         self._attention = Attention(self._conversation, self._means.clock, self.inbox.stir)
         events = await self._read(self._attention)
         first: list[Event] = [event for event in events if isinstance(event, Heard | Ready)]
@@ -275,7 +277,7 @@ class Worker:
         if isinstance(action, Clear):
             return await self._clear()
         if isinstance(action, Answer):
-            error = await self._call(self._partner.answer(action.answer))
+            error = await self._call(self._partner.answer(action.answer, action.granted))
             return [Unanswered(self._now, action.domid, action.answer)] if error else []
         seconds = max(0.0, action.until - self._now) if isfinite(action.until) else None
         if isinstance(action, Note):

@@ -30,7 +30,7 @@ from lamplighter.engine.events import (
 from lamplighter.engine.extension import ANSWERS_ON_RECORD
 from lamplighter.engine.verdict import tells_of_guests_force
 from lamplighter.formats import guest_words
-from lamplighter.formats.guest_words import Forced, GuestWords, More, Progress
+from lamplighter.formats.guest_words import Forced, Given, GuestWords, More, Progress
 from lamplighter.model.domain import ShutdownReason
 from lamplighter.model.lifecycle import Phase
 from lamplighter.model.outcome import Outcome
@@ -152,44 +152,65 @@ def test_an_answer_that_was_not_written_and_is_not_wanted_any_more_is_forgotten(
     assert first is not None
     one.climb.feed(Unanswered(10.1, 7, first), says(10.2))
     assert one.climb.feed(Tick(12.0)) == []
-    assert one.ask_for(20.0, 6, "k2") == guest_words.Answer("k2", 171)
+    assert one.ask_for(20.0, 60, "k2") == guest_words.Answer("k2", 220), "k1 was never granted"
+    assert one.climb.actions[-1] == Answer(7, guest_words.Answer("k2", 220), 60)
     assert one.climb.feed(Tick(30.0)) == []
 
 
 def test_what_a_run_before_has_answered_is_not_granted_anew() -> None:
     one = stop()
-    refused = guest_words.Answer("k1", None, "it was late")
-    first = replace(says(10.0, more=More("k1", 30)), before=refused)
+    first = replace(says(10.0, more=More("k1", 30)), given=Given("k1"))
     assert not [a for a in one.climb.feed(first) if isinstance(a, Answer)]
     assert one.ask_for(20.0, 60, "k2") == guest_words.Answer("k2", 220)
 
 
 def test_what_a_run_before_has_granted_is_there_before_the_guest_is_asked() -> None:
     climb = Climb(policy=POLICY)
-    granted = guest_words.Answer("k1", 89)
-    assert climb.feed(replace(says(0.0, more=More("k1", 30)), before=granted)) == []
+    first = says(0.0, more=More("k2", 10))  # the last of several; it was refused, or is new
+    assert climb.feed(replace(first, given=Given("k2", 30))) == []
     told = "30s that a run before granted, 3min 30s are left"
     assert climb.actions[-1] == Move(Phase.UP, told)
     climb.feed(Ready(0.1, 7, able=True))
     assert climb.actions[-1] == Ask(7, 210.0)
     assert climb.feed(Asked(0.2), Tick(5.0)) == []
+    assert Stop(climb).ask_for(6.0, 31, "k3") == guest_words.Answer(
+        "k3", None, "extend_max is 60 s and 30 s of it are left: ask for no more than that"
+    )
 
 
-@pytest.mark.parametrize(
-    ("more", "extend_max"), [(None, 60.0), (More("k2", 30), 60.0), (More("k1", 30), 20.0)]
-)
-def test_what_is_not_wanted_or_allowed_any_more_is_not_there(
-    more: More | None, extend_max: float
-) -> None:
-    climb = Climb(policy=POLICY._replace(extend_max=Setting(extend_max)))
-    assert climb.feed(replace(says(0.0, more=more), before=guest_words.Answer("k1", 89))) == []
-    assert climb.state.deadline == 180.0
+def test_what_runs_before_have_granted_is_no_more_than_policy_and_budget_allow() -> None:
+    climb = Climb(policy=POLICY, latest=200.0)
+    climb.feed(replace(says(0.0), given=Given("k9", 86400)))
+    assert (climb.state.granted, climb.state.deadline) == (60.0, 200.0)
+    climb.feed(Ready(0.1, 7, able=True))
+    assert climb.actions[-1] == Ask(7, 200.0)
+    none = Climb(policy=POLICY._replace(extend_max=Setting(0.0)))
+    none.feed(replace(says(0.0), given=Given("k9", 60)))
+    assert none.state.deadline == 180.0
+
+
+def test_nothing_of_a_run_before_comes_after_the_force_or_takes_anything_away() -> None:
+    one = stop()
+    one.ask_for(10.0, 40, "k1")
+    one.climb.feed(Seen(20.0, ended(ShutdownReason.REBOOT)), Seen(23.0, WEB._replace(domid=8)))
+    one.climb.feed(replace(says(23.1, domid=8), given=Given("k9", 1)))
+    assert one.climb.state.granted == 40.0
+    forced = stop()
+    forced.climb.feed(Tick(180.0), Destroyed(180.1))
+    before = len(forced.climb.actions)
+    assert forced.climb.feed(replace(says(180.2), given=Given("k1", 60))) == []
+    assert (forced.climb.state.granted, len(forced.climb.actions)) == (0.0, before)
 
 
 def test_a_guest_that_took_the_request_of_another_run_is_told_its_time() -> None:
     one = stop()
     assert one.climb.feed(says(2.0)) == [Note(7, 180.0)]
     assert one.climb.feed(says(3.0)) == []
+    late = Climb(policy=POLICY).asked()
+    assert late.feed(replace(says(2.0), given=Given("k1", 20))) == [Note(7, 200.0)]
+    unasked = Climb(policy=POLICY)
+    unasked.feed(Ready(0.1, 7, able=True), Asked(0.2, "it failed"))
+    assert unasked.feed(says(0.3)) == [], "a note alone says that the request was taken"
 
 
 def test_a_flood_of_requests_gets_one_answer_a_second_and_few_lines_on_record() -> None:
@@ -245,8 +266,8 @@ def test_what_comes_back_has_said_nothing_yet_and_keeps_what_was_granted() -> No
     one.climb.feed(Seen(20.0, ended(ShutdownReason.REBOOT)), Seen(23.0, WEB._replace(domid=8)))
     assert one.climb.state.words is None
     one.climb.feed(Ready(23.1, 8, able=True), Asked(23.2))
-    (answer,) = one.climb.feed(says(24.0, domid=8, more=More("k1", 20)))
-    assert answer == Answer(8, guest_words.Answer("k1", 216))
+    note, answer = one.climb.feed(says(24.0, domid=8, more=More("k1", 20)))
+    assert (note, answer) == (Note(8, 220.0), Answer(8, guest_words.Answer("k1", 216)))
     (answer,) = one.climb.feed(says(26.0, domid=8, more=More("k2", 1)))
     assert isinstance(answer, Answer)
     assert answer.answer.left is None

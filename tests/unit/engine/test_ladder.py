@@ -9,6 +9,7 @@ from uuid import UUID
 from lamplighter.engine import ladder, patience
 from lamplighter.engine.events import (
     Action,
+    Answer,
     Ask,
     Asked,
     Attend,
@@ -44,6 +45,15 @@ WEB = Sighting(7, UUID(int=1), "web", Kind.PV)
 POLICY = Policy(stop_timeout=Setting(180.0), ack_timeout=Setting(60.0))
 
 
+def _bare(action: Action) -> Action:
+    match action:
+        case Ask(domid):
+            return Ask(domid)
+        case Answer(domid, answer):
+            return Answer(domid, answer)
+    return action
+
+
 class Climb:
     """Feeds a ladder and keeps what it wants done."""
 
@@ -71,17 +81,14 @@ class Climb:
     def feed(self, *events: Event) -> list[Action]:
         """Feed events; return the actions of the last one that are no moves.
 
-        Of an asking it is left out what an agent is told of the deadline.
+        Of an asking it is left out what an agent is told of the deadline, and of an answer what was
+        granted before.
         """
         actions: Iterable[Action] = ()
         for event in events:
             self.state, actions = ladder.step(self.state, event)
             self.actions.extend(actions)
-        return [
-            Ask(action.domid) if isinstance(action, Ask) else action
-            for action in actions
-            if not isinstance(action, Move)
-        ]
+        return [_bare(action) for action in actions if not isinstance(action, Move)]
 
     def asked(self, *, able: bool | None = True) -> Climb:
         self.feed(Ready(0.0, self.state.sighting.domid, able), Asked(0.0))

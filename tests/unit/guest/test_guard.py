@@ -119,6 +119,9 @@ def test_it_sleeps_until_the_last_order_it_was_given(pipe: tuple[int, int]) -> N
     clock = iter([0.0, 47.9, 48.0]).__next__
     assert keep(ours, Order("poweroff", 100.0), clock) == Order("reboot", 50.0), "and words before"
     assert keep(ours, Order("poweroff", 10.0), lambda: 10.0) == Order("poweroff", 10.0)
+    os.write(theirs, encode_order(Order("halt", 20.0)))
+    late = iter([10.0, 10.0, 18.0]).__next__  # it was not ready before
+    assert keep(ours, Order("poweroff", 10.0), late) == Order("halt", 20.0)
 
 
 def test_at_its_moment_it_tells_the_host_syncs_and_forces(

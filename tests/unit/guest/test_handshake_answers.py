@@ -183,7 +183,7 @@ def test_an_order_for_the_guard_names_the_words_that_it_follows_from() -> None:
     ):
         state, actions = step(state, event)
         said += [action.said for action in actions if isinstance(action, Arm)]
-    notes = ["poweroff 60 1", "poweroff 60 1 k1", "poweroff 60 1 k2", "poweroff 60 2"]
+    notes = ["poweroff 60 1", "poweroff 60 1 k1", "poweroff 60 1 k2", "poweroff 60 2 k2"]
     assert said == ["", *notes]
 
 
@@ -524,9 +524,31 @@ def test_another_request_after_a_grant_tells_how_much_time_there_is() -> None:
     guest.hears(Heard(0.0, b"", Asked("poweroff", 40)), Answered(20.0, Answer("a", 50)))
     assert guest.arms()[-1] == Arm("poweroff", 60.0)
     guest.hears(Heard(21.0, b"", Asked("poweroff", 600)))
-    assert guest.arms()[-1] == Arm("poweroff", 100.0), "its own deadline"
+    assert guest.arms()[-1] == Arm("poweroff", 611.0), "the grant has lifted its own deadline"
     guest.hears(Heard(22.0, b"", Asked("poweroff", 20)), Heard(30.0, b"", Asked("poweroff", 20)))
     assert guest.arms()[-1] == Arm("poweroff", 37.0), "and it is read once"
+
+
+def test_a_run_that_goes_on_does_not_end_the_guest_in_the_time_that_was_granted() -> None:
+    guest = Guest(Settings(deadline=30.0))
+    guest.hears(Heard(0.0, b"", Asked("poweroff", 60)), Answered(10.0, Answer("k1", 110)))
+    guest.hears(Heard(40.0, b"", Asked("poweroff", 140, 2)))
+    assert [arm.at for arm in guest.arms()] == [30.0, 110.0, 170.0]
+
+
+def test_words_that_leave_the_moment_where_it_is_are_kept_with_it() -> None:
+    state, arms = State(Settings(deadline=30.0)), []
+    for event in (
+        Heard(0.0, b"", Asked("poweroff", 60)),
+        Heard(1.0, b"", Asked("poweroff", 60)),
+        Heard(5.0, b"", Asked("poweroff", 60, 2)),
+    ):
+        state, actions = step(state, event)
+        arms += [action for action in actions if isinstance(action, Arm)]
+    assert arms == [
+        Arm("poweroff", 30.0, "poweroff 60 1"),
+        Arm("poweroff", 30.0, "poweroff 60 2"),
+    ]
 
 
 def test_refused_time_changes_nothing() -> None:

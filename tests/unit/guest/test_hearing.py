@@ -90,6 +90,15 @@ def test_the_first_answer_of_all_may_come_while_there_is_no_agent(tmp_path: Path
     assert later.hear(Moving((ANSWER, b"a granted 100"))) == Answer("a", 100)
 
 
+def test_nothing_is_noted_of_answers_before_xenstore_was_there(tmp_path: Path) -> None:
+    notes = Notebook(str(tmp_path / "answered"), str(tmp_path), Notes())
+    notes.add("a")
+    later = Answers(notes)
+    later.settled()
+    later.begin(Moving(), going=True)
+    assert later.hear(Moving((ANSWER, b"a granted 900"))) is None
+
+
 def test_words_are_said_again_only_where_they_have_gone() -> None:
     words = Words(b"1 0.1.0", Notes())
     words.say(None, "ready", b"1")

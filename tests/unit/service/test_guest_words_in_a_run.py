@@ -175,8 +175,11 @@ def test_the_note_goes_with_the_request_that_is_taken_back() -> None:
         conversation = Conversation(host.xenstore, guest.domid)
         await conversation.ask(30.9)
         assert guest.hear("asked") == b"poweroff 30 1"
+        await conversation.answer(Answer("k1", 40), 10)
+        assert guest.hear("granted") == b"10"
         assert not await conversation.take_back()
         assert guest.hear("asked") is None
+        assert guest.hear("granted") is None
         await conversation.ask()
         assert guest.hear("asked") is None
         assert await conversation.request() == b"poweroff"
