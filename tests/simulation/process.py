@@ -120,6 +120,11 @@ class MortalJournal(Journal):
         self.fate.moment(Saw.KILL_AFTER_WRITE)
         return row
 
+    def let_go(self) -> None:
+        """What a process has open is closed with it, however it ends."""
+        self._reader.close()
+        self._connection.close()
+
     @classmethod
     def of(cls, fate: Fate, state: Path) -> Self:
         """Open it for a process; it commits on virtual time."""

@@ -171,8 +171,11 @@ class Boot:
             return run
         finally:
             fate.dead = True
-            await xenstore.close()
-            await journal.close()
+            try:
+                await xenstore.close()
+                await journal.close()
+            finally:
+                journal.let_go()
 
     async def _interrupt(self, runner: Runner, fate: Fate, end: asyncio.Event) -> None:
         """Tell a run to end, and then to drop everything; it has so long for either."""
