@@ -127,7 +127,7 @@ class World:
         else:
             self.granted += self.asked_for[answer.id] if written else 0
             assert self.granted <= self.extend_max
-            assert self.now + answer.left <= self.last
+            assert 0 <= answer.left <= self.last - self.now
         return [] if written else [Unanswered(self.now, domid, answer)]
 
 

@@ -192,21 +192,24 @@ class Ask(Action):
     """Write ``poweroff`` into ``control/shutdown``; answered by ``Asked``.
 
     An agent is told that the domain is destroyed at ``until``; infinite: it is not told.
+    ``granted`` are the seconds that it was granted before, and that are in it.
     """
 
     domid: int
     until: float = inf
+    granted: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Note(Action):
-    """Tell an agent alone when the domain is destroyed, beside a request that it has had before.
+    """Tell an agent alone what an ``Ask`` tells it, beside a request that it has had before.
 
     Nobody waits for it.
     """
 
     domid: int
     until: float
+    granted: int = 0
 
 
 @dataclass(frozen=True, slots=True)

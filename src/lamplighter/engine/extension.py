@@ -67,7 +67,7 @@ def _go_on(ladder: Ladder, given: Given, now: float) -> Stepped:
         told = f"{format_duration(granted)} that a run before granted"
         actions = (Move(ladder.phase, f"{told}, {_left_in_words(ladder, now)}"),)
     if ladder.phase in EXTENDABLE and ladder.retry_at is None:
-        actions += (Note(ladder.sighting.domid, ladder.deadline),)
+        actions += (Note(ladder.sighting.domid, ladder.deadline, int(ladder.granted)),)
     return ladder, actions
 
 
@@ -84,12 +84,14 @@ def consider(ladder: Ladder, now: float) -> Stepped:
         if unsaid.left is not None:
             unsaid = unsaid._replace(left=_left(ladder, now))
         return ladder, (_say(ladder, unsaid),)
-    # What was granted and could not be said was never given.
-    never_given = ladder.newest if unsaid is not None else 0.0
-    granted = ladder.granted - never_given
-    ladder = replace(ladder, answers=ladder.answers + 1, granted=granted, newest=0.0)
-    why_not = _why_not(ladder, more, now)
-    return _refuse(ladder, more, why_not) if why_not else _grant(ladder, more, now)
+    # What was granted and most likely never heard does not count against what is asked now. But it
+    # may have been heard, so it is not taken back either.
+    heard_of = ladder.granted - (ladder.newest if unsaid is not None else 0.0)
+    ladder = replace(ladder, answers=ladder.answers + 1, newest=0.0)
+    why_not = _why_not(replace(ladder, granted=heard_of), more, now)
+    if why_not:
+        return _refuse(ladder, more, why_not)
+    return _grant(ladder, more, max(ladder.granted, heard_of + more.seconds), now)
 
 
 def _say(ladder: Ladder, answer: Answer) -> Action:
@@ -97,16 +99,16 @@ def _say(ladder: Ladder, answer: Answer) -> Action:
 
 
 def _left(ladder: Ladder, now: float) -> int:
-    return int(ladder.deadline - now)
+    return max(0, int(ladder.deadline - now))
 
 
 def _left_in_words(ladder: Ladder, now: float) -> str:
     return f"{format_duration(_left(ladder, now))} are left"
 
 
-def _grant(ladder: Ladder, more: More, now: float) -> Stepped:
-    granted = ladder.granted + more.seconds
-    ladder = replace(ladder, granted=granted, newest=more.seconds)
+def _grant(ladder: Ladder, more: More, granted: float, now: float) -> Stepped:
+    """Grant it; ``granted`` are all the seconds then."""
+    ladder = replace(ladder, newest=granted - ladder.granted, granted=granted)
     detail = f"{format_duration(more.seconds)} more granted, {_left_in_words(ladder, now)}"
     say = _say(ladder, Answer(more.id, _left(ladder, now)))
     return ladder, (*_on_record(ladder, f"{detail}{_said(more)}"), say)

@@ -173,7 +173,7 @@ def _ask(ladder: Ladder, now: float, detail: str) -> Stepped:
     moved, move = _move(ladder, Phase.ASKED, now, detail)
     asked = replace(moved, since=now, requests=ladder.requests + 1, retry_at=None)
     look = (Inspect(ladder.sighting),) if ladder.sighting.unborn else ()
-    return asked, (*look, *move, Ask(ladder.sighting.domid, ladder.deadline))
+    return asked, (*look, *move, Ask(ladder.sighting.domid, ladder.deadline, int(ladder.granted)))
 
 
 def _request(ladder: Ladder, value: bytes | None, now: float) -> Stepped:

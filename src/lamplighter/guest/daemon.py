@@ -94,14 +94,14 @@ class Daemon:
         self._hotline = hotline
         self._log = log
         self._taking = Taking(Notebook(places.taken, places.proc, log))
+        self._guard = Guard(places.orders, places.xenstore, power, log)
         request, took = self._taking.find()
-        self._state = State(choices.settings, taking=request, took=took)
+        self._state = State(choices.settings, taking=request, took=took, granted=self._guard.grant)
         self._events: deque[Event] = deque()
         self._children = Children()
         self._scripts = Scripts(places, choices.script_deadline, self._children, log)
         self._words = Words(encode_version(__version__), log)
         self._boot = Boot(places, choices.check_deadline, self._children, log, self._tell_ready)
-        self._guard = Guard(places.orders, places.xenstore, power, log)
         self._answers = Answers(Notebook(places.answered, places.proc, log))
         self._bus: Bus | None = None
         self._reopen = -inf

@@ -168,8 +168,8 @@ class ShutDown(NamedTuple):
 class Arm(NamedTuple):
     """At this moment force the guest's end, whatever becomes of the agent; it replaces the last.
 
-    ``said`` are the host's words that the moment follows from: its note, and the id of its last
-    grant since then. A moment that follows from the same words is the same, whoever counts it.
+    ``said`` are the host's words that the moment follows from: its note, and after a slash the id
+    of its last grant. A moment that follows from the same words is the same, whoever counts it.
     """
 
     request: str

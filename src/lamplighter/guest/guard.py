@@ -64,16 +64,16 @@ ORDERS_MAX = 4096
 
 
 class Order(NamedTuple):
-    """Force this ``request`` at this moment, because of what the host has ``said``."""
+    """Force this ``request`` at this moment, because of what the host has ``said``; see ``Arm``."""
 
     request: str
     at: float
     said: str = ""
 
     def follows_from(self, said: str) -> bool:
-        """Say whether these words, of which the last may not be known, are those it came of."""
-        words = said.split()
-        return self.said.split()[: len(words)] == words
+        """Say whether it came of these words, as far as they are known."""
+        (note, _, grant), (its_note, _, its_grant) = said.partition("/"), self.said.partition("/")
+        return note in ("", its_note) and grant in ("", its_grant)
 
 
 def encode_order(order: Order, *, or_sooner: bool = False) -> bytes:
@@ -135,6 +135,12 @@ class Guard:
             os.close(self._open())
             return True
         return False
+
+    @property
+    def grant(self) -> str:
+        """The id of the grant that the order which stands came of; empty where there is none."""
+        standing = self._read() if self.stands else None
+        return standing.said.partition("/")[2] if standing is not None else ""
 
     def arm(self, order: Order) -> None:
         """Have this order stand from now on, or what stands already if it follows from the same."""
@@ -288,7 +294,8 @@ def keep(pipe: int, order: Order, clock: Callable[[], float] = now) -> Order:
         if poll.poll(milliseconds(left)):
             with suppress(BlockingIOError):
                 order = obey(order, os.read(pipe, ORDERS_MAX))
-        elif left <= 0:
+        # It has been looked into the pipe, even if it is late; and once is enough, if it is.
+        if left <= 0 and order.at - LAST_WORDS <= clock():
             return order
 
 

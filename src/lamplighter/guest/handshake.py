@@ -146,7 +146,7 @@ class State(NamedTuple):
     def said(self) -> str:
         """The host's words that the deadline follows from, as far as it has said any."""
         note = encode_asked(self.noted).decode() if self.noted is not None else ""
-        return f"{note} {self.granted}".strip()
+        return f"{note}/{self.granted}" if self.granted else note
 
     @property
     def deadline(self) -> float:

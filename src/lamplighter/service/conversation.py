@@ -119,10 +119,11 @@ class Conversation:
 
     # --- what is said to it ---
 
-    async def ask(self, seconds: float | None = None) -> None:
+    async def ask(self, seconds: float | None = None, granted: int = 0) -> None:
         """Write the request to power off.
 
-        An agent is told that the domain is destroyed in so many host seconds; None: it is not.
+        An agent is told that the domain is destroyed in so many host seconds; None: it is not. Of
+        these so many were ``granted`` to it before.
         """
         noted = seconds is not None and await self._has_agent()
 
@@ -134,27 +135,30 @@ class Conversation:
             await request(tx)
             assert seconds is not None, "there is a note"
             with suppress(XenStoreError):
-                await self._write_note(seconds, tx)
+                await self._write_note(seconds, granted, tx)
 
         await self._transact(request, request_and_note if noted else None)
 
-    async def note(self, seconds: float) -> None:
-        """Tell an agent alone: the guest has taken the request."""
+    async def note(self, seconds: float, granted: int = 0) -> None:
+        """Tell an agent alone what ``ask`` tells it: the guest has had the request before."""
 
         async def body(tx: int) -> None:
             await self._there(tx)
-            await self._write_note(seconds, tx)
+            await self._write_note(seconds, granted, tx)
 
         if await self._has_agent():
             await self._xenstore.transact(body, NOTE_ATTEMPTS)
 
-    async def _write_note(self, seconds: float, tx: int) -> None:
+    async def _write_note(self, seconds: float, granted: int, tx: int) -> None:
         """Another note than the one that stands there, even where it leaves as much time."""
         path = paths.word(self.domid, "asked")
         before = guest_words.parse_asked(await self._xenstore.read_or_none(path, tx))
         number = self._number if before is None else before.number + 1
         note = guest_words.Asked(POWEROFF.decode(), int(seconds), number)
         await self._xenstore.write(path, guest_words.encode_asked(note), tx)
+        if granted:
+            value = guest_words.encode_granted(granted)
+            await self._xenstore.write(paths.word(self.domid, "granted"), value, tx)
 
     async def take_back(self) -> bool:
         """Take the request back; say whether the guest had acknowledged it before that."""

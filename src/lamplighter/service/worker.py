@@ -282,9 +282,10 @@ class Worker:
         seconds = max(0.0, action.until - self._now) if isfinite(action.until) else None
         if isinstance(action, Note):
             if seconds is not None:
-                await self._call(self._partner.note(seconds))
+                await self._call(self._partner.note(seconds, action.granted))
             return []
-        return [Asked(self._now, await self._call(self._partner.ask(seconds)))]
+        error = await self._call(self._partner.ask(seconds, action.granted))
+        return [Asked(self._now, error)]
 
     async def _clear(self) -> list[Event]:
         try:

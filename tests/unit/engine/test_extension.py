@@ -157,6 +157,18 @@ def test_an_answer_that_was_not_written_and_is_not_wanted_any_more_is_forgotten(
     assert one.climb.feed(Tick(30.0)) == []
 
 
+@pytest.mark.parametrize(("seconds", "left"), [(10, 30), (61, None)])
+def test_what_may_have_been_heard_is_not_taken_back(seconds: int, left: int | None) -> None:
+    one = stop()
+    first = one.ask_for(170.0, 40, "k1")
+    assert first is not None
+    one.climb.feed(Unanswered(170.1, 7, first), says(171.0))
+    second = one.ask_for(190.0, seconds, "k2")
+    assert second is not None
+    assert second.left == left
+    assert one.climb.state.deadline == 220.0
+
+
 def test_what_a_run_before_has_answered_is_not_granted_anew() -> None:
     one = stop()
     first = replace(says(10.0, more=More("k1", 30)), given=Given("k1"))
@@ -171,7 +183,7 @@ def test_what_a_run_before_has_granted_is_there_before_the_guest_is_asked() -> N
     told = "30s that a run before granted, 3min 30s are left"
     assert climb.actions[-1] == Move(Phase.UP, told)
     climb.feed(Ready(0.1, 7, able=True))
-    assert climb.actions[-1] == Ask(7, 210.0)
+    assert climb.actions[-1] == Ask(7, 210.0, 30)
     assert climb.feed(Asked(0.2), Tick(5.0)) == []
     assert Stop(climb).ask_for(6.0, 31, "k3") == guest_words.Answer(
         "k3", None, "extend_max is 60 s and 30 s of it are left: ask for no more than that"
@@ -183,7 +195,7 @@ def test_what_runs_before_have_granted_is_no_more_than_policy_and_budget_allow()
     climb.feed(replace(says(0.0), given=Given("k9", 86400)))
     assert (climb.state.granted, climb.state.deadline) == (60.0, 200.0)
     climb.feed(Ready(0.1, 7, able=True))
-    assert climb.actions[-1] == Ask(7, 200.0)
+    assert climb.actions[-1] == Ask(7, 200.0, 60)
     none = Climb(policy=POLICY._replace(extend_max=Setting(0.0)))
     none.feed(replace(says(0.0), given=Given("k9", 60)))
     assert none.state.deadline == 180.0
@@ -207,7 +219,7 @@ def test_a_guest_that_took_the_request_of_another_run_is_told_its_time() -> None
     assert one.climb.feed(says(2.0)) == [Note(7, 180.0)]
     assert one.climb.feed(says(3.0)) == []
     late = Climb(policy=POLICY).asked()
-    assert late.feed(replace(says(2.0), given=Given("k1", 20))) == [Note(7, 200.0)]
+    assert late.feed(replace(says(2.0), given=Given("k1", 20))) == [Note(7, 200.0, 20)]
     unasked = Climb(policy=POLICY)
     unasked.feed(Ready(0.1, 7, able=True), Asked(0.2, "it failed"))
     assert unasked.feed(says(0.3)) == [], "a note alone says that the request was taken"
@@ -267,7 +279,7 @@ def test_what_comes_back_has_said_nothing_yet_and_keeps_what_was_granted() -> No
     assert one.climb.state.words is None
     one.climb.feed(Ready(23.1, 8, able=True), Asked(23.2))
     note, answer = one.climb.feed(says(24.0, domid=8, more=More("k1", 20)))
-    assert (note, answer) == (Note(8, 220.0), Answer(8, guest_words.Answer("k1", 216)))
+    assert (note, answer) == (Note(8, 220.0, 40), Answer(8, guest_words.Answer("k1", 216)))
     (answer,) = one.climb.feed(says(26.0, domid=8, more=More("k2", 1)))
     assert isinstance(answer, Answer)
     assert answer.answer.left is None

@@ -116,11 +116,11 @@ def test_what_is_no_order(line: bytes) -> None:
 def test_it_sleeps_until_the_last_order_it_was_given(pipe: tuple[int, int]) -> None:
     ours, theirs = pipe
     os.write(theirs, b"nonsense\n" + encode_order(Order("reboot", 50.0)))
-    clock = iter([0.0, 47.9, 48.0]).__next__
+    clock = iter([0.0, 47.9, 48.0, 48.0]).__next__
     assert keep(ours, Order("poweroff", 100.0), clock) == Order("reboot", 50.0), "and words before"
     assert keep(ours, Order("poweroff", 10.0), lambda: 10.0) == Order("poweroff", 10.0)
     os.write(theirs, encode_order(Order("halt", 20.0)))
-    late = iter([10.0, 10.0, 18.0]).__next__  # it was not ready before
+    late = iter([10.0, 10.0, 17.9, 18.0, 18.0]).__next__  # it was not ready before
     assert keep(ours, Order("poweroff", 10.0), late) == Order("halt", 20.0)
 
 
@@ -238,9 +238,9 @@ def test_an_agent_that_the_guard_knows_may_put_it_off(
     assert new.stands
     new.arm(Order("halt", 1e9))  # sooner than never
     assert not (tmp_path / "guard-order").exists()  # it is not known what stands
-    new.arm(Order("reboot", inf, "k1"))  # what the host has granted
-    assert kept(tmp_path) == "reboot inf\nk1\n"
-    new.arm(Order("reboot", 0.0, "k2"))
+    new.arm(Order("reboot", inf, "/k1"))  # what the host has granted
+    assert kept(tmp_path) == "reboot inf\n/k1\n"
+    new.arm(Order("reboot", 0.0, "/k2"))
     assert said(pipe[0], 2) == ["sync", "force reboot"]
 
 
@@ -252,14 +252,15 @@ def test_a_new_agent_brings_nothing_forward_either(
     guard: Guard, tmp_path: Path, pipe: tuple[int, int]
 ) -> None:
     guard.arm(Order("reboot", now() + 1000.0, "reboot 1000 1"))
-    guard.arm(Order("reboot", 1e9, "reboot 1000 1 k1"))  # what the host has granted
+    guard.arm(Order("reboot", 1e9, "reboot 1000 1/k1"))  # what the host has granted
     new = Guard(str(tmp_path / "guard"), "", Says(pipe[1]), quiet())
     new.arm(Order("reboot", 0.0))  # as its own clock has it
     new.arm(Order("reboot", 0.1, "reboot 1000 1"))  # as it counts from the host's note
-    assert kept(tmp_path) == "reboot 1000000000.0\nreboot 1000 1 k1\n"
+    assert kept(tmp_path) == "reboot 1000000000.0\nreboot 1000 1/k1\n"
     new.arm(Order("poweroff", 0.1, "reboot 1000 1"))
-    assert kept(tmp_path) == "poweroff 1000000000.0\nreboot 1000 1 k1\n"
+    assert kept(tmp_path) == "poweroff 1000000000.0\nreboot 1000 1/k1\n"
     assert new._pid == 0
+    assert new.grant == "k1"
     stands(guard._pid)
     assert not select.select([pipe[0]], [], [], 0.0)[0]
     new.arm(Order("poweroff", 0.2, "poweroff 5 11"))  # what the host says now
@@ -276,7 +277,7 @@ def test_what_was_kept_of_a_guard_that_is_gone_means_nothing(guard: Guard, tmp_p
 def test_without_a_file_nothing_old_is_kept(guard: Guard, tmp_path: Path) -> None:
     guard.arm(Order("reboot", inf))
     (tmp_path / "guard-order.new").mkdir()
-    guard.arm(Order("reboot", 1e9, "k1"))
+    guard.arm(Order("reboot", 1e9, "/k1"))
     assert not (tmp_path / "guard-order").exists()
 
 
@@ -345,7 +346,7 @@ def test_a_guard_that_is_killed_has_a_successor(guard: Guard, pipe: tuple[int, i
     assert not guard.ended(first + 1, -9)
     assert guard.ended(first, -9)
     assert guard._pid not in (0, first)
-    guard.arm(Order("poweroff", 0.0, "k1"))
+    guard.arm(Order("poweroff", 0.0, "/k1"))
     assert said(pipe[0], 2) == ["sync", "force poweroff"]
     assert os.waitpid(guard._pid, 0)[1] == 0
     assert guard.ended(guard._pid, 0)

@@ -183,7 +183,7 @@ def test_an_order_for_the_guard_names_the_words_that_it_follows_from() -> None:
     ):
         state, actions = step(state, event)
         said += [action.said for action in actions if isinstance(action, Arm)]
-    notes = ["poweroff 60 1", "poweroff 60 1 k1", "poweroff 60 1 k2", "poweroff 60 2 k2"]
+    notes = ["poweroff 60 1", "poweroff 60 1/k1", "poweroff 60 1/k2", "poweroff 60 2/k2"]
     assert said == ["", *notes]
 
 

@@ -65,6 +65,7 @@ def test_a_run_that_goes_on_for_another_keeps_what_was_granted(*, killed: bool) 
         await CLOCK.sleep(2.0)
         assert before is not None
         number = int(before.split()[-1]) + 1
+        assert guest.hear("granted") == b"20"
         assert guest.hear("asked") in {b"poweroff %d %d" % (left, number) for left in (49, 50)}
         told = [move.detail for move in host.heard.transitions]
         assert any(detail.startswith("20s that a run before granted, ") for detail in told)
