@@ -253,6 +253,13 @@ def test_a_restart_after_a_grant_moves_the_end_nowhere(agent: Agent) -> None:
     agent.bus.write("data/lamplighter/answer", b"x2 granted 2000")
     agent.start()
     until(lambda: 1980.0 < _time_left(agent) < 2000.0, "a grant that came while there was no agent")
+    # Another run goes on. The grant has lifted the deadline of its own, also for a new agent.
+    assert agent.process is not None
+    agent.process.kill()
+    agent.process.wait()
+    agent.start()
+    agent.bus.write("data/lamplighter/asked", b"poweroff 3000 2")
+    until(lambda: 2980.0 < _time_left(agent) < 3000.0, "the note of another run")
     assert agent.rehearsal.read_text() == ""
 
 
