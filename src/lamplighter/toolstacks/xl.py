@@ -133,12 +133,17 @@ class XlToolstack:
     async def abandoned(self, sighting: Sighting, definition: Definition) -> bool:
         """Whether nothing creates this domain any more and nobody has finished it.
 
-        The processes come first: one that ends meanwhile has then written its record before.
+        The processes come first: one that ends meanwhile has then written its record before. The
+        listing comes last: a domain that was finished, ran, and ended since it was sighted has
+        taken both with it.
         """
         if any(xl.may_create(words, definition.path) for words in processes.commands()):
             return False
-        return self._recorded(0, CONTROL_DOMAIN) and not self._recorded(
-            sighting.domid, sighting.uuid
+        if not self._recorded(0, CONTROL_DOMAIN) or self._recorded(sighting.domid, sighting.uuid):
+            return False
+        return any(
+            seen.unborn and (seen.domid, seen.uuid) == (sighting.domid, sighting.uuid)
+            for seen in await self.list()
         )
 
     async def destroy(self, domid: int) -> None:

@@ -224,12 +224,19 @@ def test_a_domain_that_is_gone_at_once_was_not_started(lab: Lab) -> None:
 HALF = WEB._replace(path=f"/etc/xen/half-{os.getpid()}.cfg")
 
 
+def list_half(lab: Lab, state: str, seconds: str, *, first: str = "") -> None:
+    """The listing has it, in this state; a creator waits until it may end."""
+    line = f"prompt 5 96 1 {state} {seconds} {PROMPT} - -"
+    lab.program(f"{first}\ncat {SAMPLES}/list-v.txt; echo '{line}'")
+
+
 def abandoned(lab: Lab) -> bool:
     half = Sighting(5, PROMPT, "prompt", paused=True, begun=False)
     return do(lab.toolstack.abandoned(half, HALF))
 
 
 def test_what_was_never_finished_is_told_from_what_was_left_paused(lab: Lab) -> None:
+    list_half(lab, "--p---", "0.0")
     assert not abandoned(lab), "libxl's records are not where they are looked for"
     lab.record(0, UUID(int=0))
     assert abandoned(lab)
@@ -240,9 +247,27 @@ def test_what_was_never_finished_is_told_from_what_was_left_paused(lab: Lab) -> 
     assert not abandoned(lab)
 
 
+@pytest.mark.parametrize(
+    "listed", ["-b---- 3.1", "r----- 0.4", "---s-- 3.1", "--p--- 3.1", "gone", "fails"]
+)
+def test_what_was_finished_meanwhile_is_not_abandoned(lab: Lab, listed: str) -> None:
+    """It ran, and may have ended by itself: then the process and the record have gone with it."""
+    lab.record(0, UUID(int=0))
+    if listed == "gone":
+        lab.program(LISTS + "esac")
+    elif listed == "fails":
+        lab.program("exit 1")
+    else:
+        list_half(lab, *listed.split())
+    try:
+        assert not abandoned(lab)
+    except CallFailed:
+        assert listed == "fails"
+
+
 def test_what_is_being_created_is_not_abandoned(lab: Lab) -> None:
     lab.record(0, UUID(int=0))
-    lab.program("echo begun; read nothing")
+    list_half(lab, "--p---", "0.0", first='[ "$1" = list ] || { echo begun; read nothing; exit; }')
     creator = [str(lab.folder / "xl"), "create", Path(HALF.path).name]
     with subprocess.Popen(creator, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         # For a moment after execve(2) a process has no command line.
