@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Protocol
 from lamplighter.errors import StoreConflict, XenStoreError
 from lamplighter.formats import guest_words
 from lamplighter.guest import events, handshake
+from lamplighter.guest.guard import LAST_WORDS
 from lamplighter.xenstore.paths import WORDS
 
 if TYPE_CHECKING:
@@ -30,9 +31,6 @@ REQUEST = "control/shutdown"
 
 #: The version that a simulated agent says that it is of.
 VERSION = "0-embedded"
-
-#: Host seconds from the guard's last word until the power goes.
-LAST_WORD = 2.0
 
 #: So often a script says how far it is.
 STEPS = 4
@@ -216,13 +214,13 @@ class GuestAgent:
 
     @property
     def _speaks_last_at(self) -> float:
-        return self._force[1] - LAST_WORD if self._force is not None else math.inf
+        return self._force[1] - LAST_WORDS if self._force is not None else math.inf
 
     def _last_word(self, now: float, request: str) -> None:
         forced = guest_words.Forced(request, "its shutdown did not end in time")
         self._say("forced", guest_words.encode_forced(forced))
         self._force = None
-        self._cuts_at = now + LAST_WORD
+        self._cuts_at = now + LAST_WORDS
 
     # --- the store ---
 
