@@ -15,18 +15,22 @@ import signal
 import sys
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from math import inf
 from typing import TYPE_CHECKING, NoReturn
 
 from lab.bench import Bench, Verdict
+from lab.booted import build_booted
 from lab.cache import Cache
 from lab.choice import choose
 from lab.clock import Deadline
+from lab.emulator import build_emulator
 from lab.failure import LabError
 from lab.image import build_image
 from lab.landing import TURN, advance, read_landing
 from lab.needs import install_needs
 from lab.parts import Parts
+from lab.product import build_product
 from lab.scenario import Scenario, all_scenarios
 from lab.variants import VARIANTS, Variant
 
@@ -228,6 +232,8 @@ def _images(suites: Collection[Suite]) -> dict[Suite, Future[Image]]:
     """
     store = Cache.usual()
     with ThreadPoolExecutor() as builders:
+        # Each image needs it at its end, when it would be built alone.
+        builders.submit(build_emulator, store)
         return {suite: builders.submit(build_image, suite, store) for suite in suites}
 
 
@@ -244,36 +250,34 @@ def _on(
 
     A host that does not come up fails as a scenario does.
     """
+    store = Cache.usual()
     began = time.monotonic()
     try:
-        bench = Bench(variant, image.result())
+        built = image.result()
+        with parts.measure(f"lab: {variant.name}, boot"):
+            booted = build_booted(variant, built, store)
+        with closing(Bench(variant, built, booted)) as bench:
+            with parts.measure(f"lab: {variant.name}, install"):
+                wanted = any(scenario.product for scenario in scenarios)
+                bench.prepare(build_product(variant.suite, store) if wanted else None)
+            with parts.measure(f"lab: {variant.name}, {len(scenarios)} scenarios"):
+                verdicts = bench.run(scenarios, deadline)
+            if keep:
+                _stay(bench)
     except LabError as error:
-        verdict = Verdict(variant.name, "build", time.monotonic() - began, str(error))
+        verdict = Verdict(variant.name, "host", time.monotonic() - began, str(error))
         print(f"{verdict}\n{error}", flush=True)
         return [verdict]
-    try:
-        with parts.measure(f"lab: {variant.name}, boot and install"):
-            bench.prepare(product=any(scenario.product for scenario in scenarios))
-        with parts.measure(f"lab: {variant.name}, {len(scenarios)} scenarios"):
-            verdicts = bench.run(scenarios, deadline)
-        if keep:
-            _stay(bench)
-    except LabError as error:
-        verdict = Verdict(variant.name, "boot", time.monotonic() - began, str(error))
-        print(f"{verdict}\n{error}\n  serial log kept in {bench.keep_serial()}", flush=True)
-        return [verdict]
-    finally:
-        bench.close()
     return verdicts
 
 
 def _shell(variant: Variant, *, product: bool) -> int:
-    bench = Bench(variant, build_image(variant.suite, Cache.usual()))
-    try:
-        bench.prepare(product=product)
+    store = Cache.usual()
+    image = build_image(variant.suite, store)
+    booted = build_booted(variant, image, store)
+    with closing(Bench(variant, image, booted)) as bench:
+        bench.prepare(build_product(variant.suite, store) if product else None)
         _stay(bench)
-    finally:
-        bench.close()
     return 0
 
 
