@@ -15,12 +15,14 @@ INSTALLFLAGS ?=
 # What "make lab" tells "python -m lab", such as "--minutes 30".
 LABFLAGS ?=
 
-.PHONY: help demo test lint simulation soak lab bench wheel agent install lock clean
+.PHONY: help demo test lint simulation soak lab turn bench wheel agent install lock clean
 
 help:
 	@echo "make demo   a dozen domains come up and go down on an embedded host"
 	@echo "make test   lint, types, layers and all tests that need no Xen"
-	@echo "make lab    the same promises on a real Xen host inside QEMU (root, Debian)"
+	@echo "make lab    the same promises on a real Xen host inside QEMU (root, Debian): what changed,"
+	@echo "            and a third of the rest; LABFLAGS=--all for everything"
+	@echo "make turn   once before a landing: the lab's next third"
 	@echo "make simulation  2,000 simulated hosts with faults and kills; deliberate defects are found"
 	@echo "make soak   simulated hosts, faults and kills from ever new seeds, until told to stop"
 	@echo "make bench  speed and memory as ratios against peers"
@@ -84,6 +86,10 @@ install: wheel
 
 lab: wheel agent
 	$(BIN)/python -m lab $(LABFLAGS)
+
+# Once before each landing. lab/landing.py says what follows from it.
+turn: $(VENV)/.ready
+	@$(BIN)/python -m lab turn
 
 bench: $(VENV)/.installed
 	$(BIN)/python -m bench

@@ -1,5 +1,7 @@
 """The command: ``python -m lab``. Its last line is ``N passed, N failed``.
 
+Without a word it runs the choice of this commit (``lab.choice``) and prints it first.
+
 With ``--minutes`` no scenario is begun after that time. What was not begun is told by name and
 counted in the last line: who has a limit, as CI has, learns more from most of the scenarios than
 from a lab that was killed.
@@ -13,15 +15,22 @@ import signal
 import sys
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from math import inf
 from typing import TYPE_CHECKING, NoReturn
 
 from lab.bench import Bench, Verdict
+from lab.booted import build_booted
 from lab.cache import Cache
+from lab.choice import choose
 from lab.clock import Deadline
+from lab.emulator import build_emulator
 from lab.failure import LabError
 from lab.image import build_image
+from lab.landing import TURN, advance, read_landing
 from lab.needs import install_needs
+from lab.parts import Parts
+from lab.product import build_product
 from lab.scenario import Scenario, all_scenarios
 from lab.variants import VARIANTS, Variant
 
@@ -42,11 +51,17 @@ SHOWN = 20
 def main(argv: Sequence[str] | None = None) -> int:
     """Run what was asked for; return the exit status."""
     options = _options(argv)
-    asked = options.variant
-    variants = [variant for name, variant in VARIANTS.items() if _fits(name, asked or "*")]
-    scenarios = all_scenarios(options.scenario)
+    if options.command == "turn":
+        print(f"turn {advance()}; commit {TURN} with what you land")
+        return 0
+    hosts = options.variant or "*"
+    variants = [variant for name, variant in VARIANTS.items() if _fits(name, hosts)]
+    scenarios = all_scenarios(options.scenario or "*")
     if options.command == "list":
         _list(scenarios)
+        return 0
+    if options.command == "choice":
+        _choice(scenarios)
         return 0
     if not variants:
         print(f"there is no such variant; there are {', '.join(VARIANTS)}", file=sys.stderr)
@@ -57,8 +72,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         install_needs()
         if options.command == "shell":
             return _shell(variants[0], product=options.product)
-        wanted = _wanted(variants, scenarios, usual=not asked)
-        return _run(wanted, Deadline(options.minutes * 60), keep=options.keep)
+        if options.all or options.variant or options.scenario:
+            wanted = _wanted(variants, scenarios, usual=not options.variant)
+        else:
+            wanted = _choice(scenarios)
+        return _run(wanted, Deadline(options.minutes * 60), options.took, keep=options.keep)
     except LabError as error:
         print(f"the lab: {error}", file=sys.stderr)
         print("0 passed, 1 failed")
@@ -80,22 +98,36 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "command",
         nargs="?",
-        choices=("run", "list", "shell"),
+        choices=("run", "list", "choice", "turn", "shell"),
         default="run",
-        help="run scenarios (the default), list them, or boot a host and leave it running",
+        help="run scenarios (the default), list them all, print the choice of this commit, advance "
+        f"{TURN}, or boot a host and leave it running",
     )
     parser.add_argument(
         "--variant",
         metavar="PATTERN",
         help="only these hosts, with every scenario; '*' is every scenario on every host",
     )
-    parser.add_argument("--scenario", metavar="PATTERN", default="*", help="only these scenarios")
+    parser.add_argument("--scenario", metavar="PATTERN", help="only these scenarios")
+    parser.add_argument(
+        "--all",
+        action="store_true",
+        help="every scenario on the hosts where it usually runs, not the choice of this commit",
+    )
     parser.add_argument(
         "--minutes",
         metavar="N",
         type=float,
         default=inf,
         help="begin no scenario when N minutes are over, and say which were not begun",
+    )
+    parser.add_argument(
+        "--took",
+        metavar="PART=SECONDS",
+        type=_part,
+        action="append",
+        default=[],
+        help="what came before the lab, for the table at the end",
     )
     parser.add_argument(
         "--keep", action="store_true", help="leave the last host running when it is done"
@@ -107,6 +139,11 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
         help="with shell: a host without Lamplighter",
     )
     return parser.parse_args(argv)
+
+
+def _part(told: str) -> tuple[str, float]:
+    part, _, seconds = told.rpartition("=")
+    return part, float(seconds)
 
 
 def _fits(name: str, pattern: str) -> bool:
@@ -127,16 +164,39 @@ def _wanted(variants: Sequence[Variant], scenarios: Sequence[Scenario], *, usual
     return {variant: some for variant, some in wanted.items() if some}
 
 
-def _run(wanted: Wanted, deadline: Deadline, *, keep: bool) -> int:
-    began = time.monotonic()
+def _choice(scenarios: Sequence[Scenario]) -> Wanted:
+    """Print what this commit chooses, and why; return it."""
+    landing = read_landing()
+    choices = choose(scenarios, landing)
+    print(landing.note)
+    wanted: Wanted = {}
+    for choice in choices:
+        print(choice)
+        if choice.chosen:
+            wanted.setdefault(choice.variant, []).append(choice.scenario)
+    minutes = sum(choice.scenario.seconds for choice in choices if choice.chosen) / 60
+    print(f"about {minutes:.0f} minutes of scenarios; `--all` runs every one", flush=True)
+    return wanted
+
+
+def _run(
+    wanted: Wanted, deadline: Deadline, took: Sequence[tuple[str, float]], *, keep: bool
+) -> int:
     verdicts: list[Verdict] = []
-    images = _images({variant.suite for variant in wanted})
+    parts = Parts(took)
+    with parts.measure("lab: images"):
+        images = _images({variant.suite for variant in wanted})
     for variant, some in wanted.items():
         last = variant is list(wanted)[-1]
         if deadline.left:
-            verdicts += _on(variant, some, images[variant.suite], deadline, keep=keep and last)
+            image = images[variant.suite]
+            verdicts += _on(variant, some, image, deadline, parts, keep=keep and last)
+    return summarise(wanted, verdicts, parts)
+
+
+def summarise(wanted: Wanted, verdicts: Sequence[Verdict], parts: Parts) -> int:
+    """Print what has to be known when it is over; return the exit status."""
     failed = [verdict for verdict in verdicts if verdict.reason]
-    print(f"{len(verdicts)} scenarios in {time.monotonic() - began:.0f} s")
     for verdict in verdicts:
         if verdict.reason or verdict.before:
             print(verdict)
@@ -148,6 +208,10 @@ def _run(wanted: Wanted, deadline: Deadline, *, keep: bool) -> int:
     not_begun = [pair for pair in pairs if pair not in begun]
     for name, scenario in not_begun:
         print(f"{name:<20} {scenario:<32} not begun")
+    print(parts)
+    if again := [verdict for verdict in verdicts if verdict.before and not verdict.reason]:
+        names = ", ".join(f"{verdict.scenario} on {verdict.variant}" for verdict in again)
+        print(f"{len(again)} passed only at the second try: {names}")
     left_out = f", {len(not_begun)} not begun" if not_begun else ""
     print(f"{len(verdicts) - len(failed)} passed, {len(failed)} failed{left_out}")
     return 0 if verdicts and not failed else 1
@@ -168,6 +232,8 @@ def _images(suites: Collection[Suite]) -> dict[Suite, Future[Image]]:
     """
     store = Cache.usual()
     with ThreadPoolExecutor() as builders:
+        # Each image needs it at its end, when it would be built alone.
+        builders.submit(build_emulator, store)
         return {suite: builders.submit(build_image, suite, store) for suite in suites}
 
 
@@ -176,6 +242,7 @@ def _on(
     scenarios: Sequence[Scenario],
     image: Future[Image],
     deadline: Deadline,
+    parts: Parts,
     *,
     keep: bool,
 ) -> list[Verdict]:
@@ -183,34 +250,34 @@ def _on(
 
     A host that does not come up fails as a scenario does.
     """
+    store = Cache.usual()
     began = time.monotonic()
     try:
-        bench = Bench(variant, image.result())
+        built = image.result()
+        with parts.measure(f"lab: {variant.name}, boot"):
+            booted = build_booted(variant, built, store)
+        with closing(Bench(variant, built, booted)) as bench:
+            with parts.measure(f"lab: {variant.name}, install"):
+                wanted = any(scenario.product for scenario in scenarios)
+                bench.prepare(build_product(variant.suite, store) if wanted else None)
+            with parts.measure(f"lab: {variant.name}, {len(scenarios)} scenarios"):
+                verdicts = bench.run(scenarios, deadline)
+            if keep:
+                _stay(bench)
     except LabError as error:
-        verdict = Verdict(variant.name, "build", time.monotonic() - began, str(error))
+        verdict = Verdict(variant.name, "host", time.monotonic() - began, str(error))
         print(f"{verdict}\n{error}", flush=True)
         return [verdict]
-    try:
-        bench.prepare(product=any(scenario.product for scenario in scenarios))
-        verdicts = bench.run(scenarios, deadline)
-        if keep:
-            _stay(bench)
-    except LabError as error:
-        verdict = Verdict(variant.name, "boot", time.monotonic() - began, str(error))
-        print(f"{verdict}\n{error}\n  serial log kept in {bench.keep_serial()}", flush=True)
-        return [verdict]
-    finally:
-        bench.close()
     return verdicts
 
 
 def _shell(variant: Variant, *, product: bool) -> int:
-    bench = Bench(variant, build_image(variant.suite, Cache.usual()))
-    try:
-        bench.prepare(product=product)
+    store = Cache.usual()
+    image = build_image(variant.suite, store)
+    booted = build_booted(variant, image, store)
+    with closing(Bench(variant, image, booted)) as bench:
+        bench.prepare(build_product(variant.suite, store) if product else None)
         _stay(bench)
-    finally:
-        bench.close()
     return 0
 
 

@@ -1,4 +1,4 @@
-"""One variant: boot the host, install the product, keep a snapshot, run the scenarios from it."""
+"""One variant: a host that has booted, the product on it, a snapshot, the scenarios from it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lab.clock import Deadline
 from lab.dom0 import Dom0
 from lab.failure import LabError
 from lab.link import Link
-from lab.machine import Machine
+from lab.machine import READY, Machine
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -25,10 +25,7 @@ if TYPE_CHECKING:
     from lab.scenario import Scenario
     from lab.variants import Variant
 
-BOOT_TIME = 450.0
 INSTALL_TIME = 300.0
-INCOMING = "/var/lib/lamplighter-lab/incoming"
-KEPT = wheels.ROOT / "build" / "lab"
 
 
 @dataclass(frozen=True)
@@ -53,25 +50,27 @@ class Verdict:
 class Bench:
     """A host that scenarios run on, one after another."""
 
-    def __init__(self, variant: Variant, image: Image) -> None:
+    def __init__(self, variant: Variant, image: Image, booted: Path) -> None:
+        """Go on from a host that has booted (``lab.booted``)."""
         self.variant = variant
         self._folder = Path(mkdtemp(prefix=f"lamplab-{variant.name}-"))
-        self.machine = Machine(image, self._folder, c_xenstored=self.variant.c_xenstored)
+        self.machine = Machine(image, self._folder, c_xenstored=variant.c_xenstored, booted=booted)
         self.link = Link(self.machine.port, image.key)
 
-    def prepare(self, *, product: bool) -> None:
-        """Boot, install, and keep the snapshot that scenarios begin from."""
-        began = time.monotonic()
-        self._boot()
-        booted = time.monotonic()
-        print(f"{self.variant.name}: booted in {booted - began:.0f} s", flush=True)
-        if product:
-            self._install()
-            took = time.monotonic() - booted
-            print(f"{self.variant.name}: installed the product in {took:.0f} s", flush=True)
-        self.link.run("sync", timeout=60)
-        self.link.drop()
-        self.machine.save()
+    def prepare(self, product: Path | None) -> None:
+        """Install the product (``lab.product``); keep the snapshot that scenarios begin from."""
+        try:
+            self.link.wait(120)
+            # It stands where it stood when the host had booted.
+            self.link.run(f"date -s @{time.time():.3f}", timeout=30)
+            if product:
+                self._install(product)
+            self.link.run("sync", timeout=60)
+            self.link.drop()
+            self.machine.save(READY)
+        except LabError as error:
+            kept = evidence.keep_serial(self.machine, self.variant)
+            raise LabError(f"{error}\n  {kept}") from error
 
     def run(self, scenarios: Iterable[Scenario], deadline: Deadline) -> list[Verdict]:
         """Run scenarios and print a line for each; begin none after the deadline.
@@ -95,25 +94,14 @@ class Bench:
         self.machine.quit()
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    def keep_serial(self) -> Path:
-        """Keep what the host wrote to its serial line, for one that did not come up."""
-        kept = KEPT / self.variant.name / "boot" / "serial.log"
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        if self.machine.serial.exists():
-            shutil.copyfile(self.machine.serial, kept)
-        return kept
-
     def host(self, seconds: float) -> Dom0:
         """Return the control domain for a scenario of at most this time."""
         return Dom0(self.variant, self.link, Deadline(seconds), self.machine.cut_power)
 
-    def _boot(self) -> None:
-        self.link.wait(BOOT_TIME)
-        self.host(BOOT_TIME).settle()
-
     def _told(self, scenario: Scenario, *, before: str = "") -> Verdict:
         """Run a scenario and print how it ended."""
-        kept = KEPT / self.variant.name / (f"{scenario.name}-again" if before else scenario.name)
+        name = f"{scenario.name}-again" if before else scenario.name
+        kept = evidence.KEPT / self.variant.name / name
         shutil.rmtree(kept, ignore_errors=True)
         verdict = self._one(scenario, kept, before)
         print(verdict, flush=True)
@@ -134,21 +122,19 @@ class Bench:
 
     def _begin(self) -> None:
         self.link.drop()
-        self.machine.load()
+        self.machine.load(READY)
         self.link.wait(120)
 
-    def _install(self) -> None:
+    def _install(self, product: Path) -> None:
         deadline = Deadline(INSTALL_TIME)
-        product = wheels.product()
-        self.link.copy([product], INCOMING, timeout=deadline.left)
-        for line in (
-            f"{wheels.PIP} --no-deps {INCOMING}/{product.name}",
-            f"ln -sf {wheels.HOME}/bin/lamplighter /usr/local/bin/lamplighter",
-            "lamplighter install",
-        ):
-            ended = self.link.run(line, timeout=deadline.left)
-            if ended.status:
-                raise LabError(f"the product could not be installed: {ended}")
+        line = (
+            "tar -C / --no-same-owner -xf - && "
+            f"ln -sf {wheels.HOME}/bin/lamplighter /usr/local/bin/lamplighter && "
+            "lamplighter install"
+        )
+        ended = self.link.run(line, timeout=deadline.left, give=product.read_bytes())
+        if ended.status:
+            raise LabError(f"the product could not be installed: {ended}")
         self.host(deadline.left).configure()
 
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import shutil
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from lab.failure import LabError
+from lab.wheels import ROOT
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from lab.link import Link
     from lab.machine import Machine
+    from lab.variants import Variant
 
+KEPT = ROOT / "build" / "lab"
 #: A file's name and the line that fills it.
 ACCOUNTS = {
     "journal.txt": "journalctl --no-pager -o short-precise -b",
@@ -45,6 +49,16 @@ def collect(machine: Machine, link: Link, folder: Path, serial_from: int, reason
             (folder / name).write_text(ended.stdout)
     with suppress(LabError):
         _copy_logs(link, folder)
+
+
+def keep_serial(machine: Machine, variant: Variant) -> str:
+    """Keep what a host that did not come up wrote to its serial line; say where."""
+    if not machine.serial.exists():
+        return "it wrote nothing to its serial line"
+    kept = KEPT / variant.name / "host" / "serial.log"
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(machine.serial, kept)
+    return f"serial log kept in {kept}"
 
 
 def _copy_logs(link: Link, folder: Path) -> None:

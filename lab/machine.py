@@ -4,7 +4,7 @@ The image is never written: each machine has an overlay of its own, which also h
 of memory and devices. What the host inside flushes is flushed to it, so that a machine that is
 killed has lost what a power cut takes, and no more.
 
-To go back to the snapshot a new process is begun: an emulator that goes on must not let its
+To go back to a snapshot a new process is begun: an emulator that goes on must not let its
 processors' time counter go back, so the host inside would find that minutes had passed between two
 instructions, and stall.
 
@@ -32,7 +32,9 @@ if TYPE_CHECKING:
 
 MEMORY = 4096
 DOM0_MEMORY = 1024
-SNAPSHOT = "ready"
+#: The snapshots: a host that has booted, and one that scenarios begin from.
+BOOTED, READY = "booted", "ready"
+OVERLAY = "overlay.qcow2"
 #: Guards against processors that leak. Emulated, each entry into the kernel would flush the
 #: translations of the emulator too: the host would be several times slower. Nor is free memory
 #: scrubbed at boot: that only makes QEMU take all of it from this machine. The registers of the FPU
@@ -44,17 +46,23 @@ UNGUARDED = "spec-ctrl=no,eager-fpu xpti=no pv-l1tf=no bootscrub=0"
 class Machine:
     """A running QEMU with a Xen host inside. ``folder`` holds its overlay, socket and logs."""
 
-    def __init__(self, image: Image, folder: Path, *, c_xenstored: bool) -> None:
+    def __init__(
+        self, image: Image, folder: Path, *, c_xenstored: bool, booted: Path | None = None
+    ) -> None:
+        """``booted`` is an overlay with the snapshot of a host to go on from; it is copied."""
         self.serial = folder / "serial.log"
         self.port = _free_port()
         self._monitor = folder / "monitor"
         self._said = folder / "qemu.log"
-        overlay = folder / "overlay.qcow2"
-        make = [*image.emulator.image(), "create", "-q", "-f", "qcow2", "-F", "raw"]
-        run([*make, "-b", str(image.disk), str(overlay)], timeout=60)
+        overlay = folder / OVERLAY
+        if booted:
+            run(["cp", "--reflink=auto", booted, overlay], timeout=120)
+        else:
+            make = [*image.emulator.image(), "create", "-q", "-f", "qcow2", "-F", "raw"]
+            run([*make, "-b", str(image.disk), str(overlay)], timeout=60)
         self._line = self._command(image, overlay, c_xenstored=c_xenstored)
         (folder / "qemu.command").write_text(shlex.join(self._line) + "\n")
-        self._process = self._start()
+        self._process = self._start(*(("-loadvm", BOOTED) if booted else ()))
 
     def _start(self, *words: str) -> subprocess.Popen[bytes]:
         with self._said.open("ab") as said:
@@ -95,14 +103,14 @@ class Machine:
             words = self._said.read_text(errors="replace")[-2000:]
             raise LabError(f"QEMU ended with status {self._process.returncode}\n{words}")
 
-    def save(self) -> None:
+    def save(self, snapshot: str) -> None:
         """Keep the whole machine as it is now."""
-        self._human(f"savevm {SNAPSHOT}", timeout=120)
+        self._human(f"savevm {snapshot}", timeout=120)
 
-    def load(self) -> None:
-        """Go back to the kept state."""
+    def load(self, snapshot: str) -> None:
+        """Go back to a kept state."""
         self.quit()
-        self._process = self._start("-loadvm", SNAPSHOT)
+        self._process = self._start("-loadvm", snapshot)
 
     def cut_power(self) -> None:
         """Kill QEMU and start it anew: what is on the disk by then is all that is left."""

@@ -1,7 +1,16 @@
 """What a scenario is: a module of ``lab.scenarios`` with a docstring and ``run(host)``.
 
+It says, for ``lab.choice``:
+
+    SUBJECT = ("lab/debians.py", "src/lamplighter/guest/*")
+                              the files whose behaviour it shows, as patterns from the checkout's
+                              root; its own file is always among them
+    SHARE = 1                 which third of the rotation it belongs to: 0, 1 or 2
+    SECONDS = 60              about how long it takes; the shares take about equally long
+
 It may also say:
 
+    ALWAYS = True             it runs whatever has changed, so it needs neither SUBJECT nor SHARE
     DEADLINE = 240.0          seconds for all of it
     ANY_XENSTORE = True       it is about what XenStore does, so it concerns the hosts with another
                               one than Debian's usual, too
@@ -43,6 +52,10 @@ class Scenario:
     any_xenstore: bool
     usually: frozenset[str] | None
     product: bool
+    always: bool = False
+    subject: tuple[str, ...] = ()
+    share: int = 0
+    seconds: float = 0.0
 
     def concerns(self, variant: Variant) -> bool:
         """Whether it shows something on this host."""
@@ -77,6 +90,10 @@ def _load(name: str) -> Scenario:
         any_xenstore=bool(getattr(module, "ANY_XENSTORE", False)),
         usually=None if usually is None else frozenset(usually),
         product=bool(getattr(module, "PRODUCT", True)),
+        always=bool(getattr(module, "ALWAYS", False)),
+        subject=(f"lab/scenarios/{name}.py", *getattr(module, "SUBJECT", ())),
+        share=int(getattr(module, "SHARE", 0)),
+        seconds=float(getattr(module, "SECONDS", 0.0)),
     )
     hosts = {variant.name for variant in VARIANTS.values() if scenario.runs_usually(variant)}
     if not hosts or not hosts >= (scenario.usually or hosts):

@@ -10,6 +10,8 @@ from lab.wheels import ROOT
 if TYPE_CHECKING:
     from lab.dom0 import Dom0
 
+ALWAYS = True
+SECONDS = 100
 ANY_XENSTORE = True
 USUALLY = {"trixie", "bookworm-cxenstored"}
 DEADLINE = 900.0

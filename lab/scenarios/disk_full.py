@@ -12,6 +12,13 @@ from lab.steps import UNIT, outcomes, runs_of
 if TYPE_CHECKING:
     from lab.dom0 import Dom0
 
+SUBJECT = (
+    "src/lamplighter/host/aside.py",
+    "src/lamplighter/host/intent_copy.py",
+    "src/lamplighter/host/journal*.py",
+)
+SHARE = 0
+SECONDS = 100
 DEADLINE = 500.0
 USUALLY = {"bookworm"}
 STATE = "/var/lib/lamplighter"

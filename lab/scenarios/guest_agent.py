@@ -19,6 +19,18 @@ if TYPE_CHECKING:
 
     from lab.dom0 import Answer, Dom0
 
+SUBJECT = (
+    "lab/debian/prepare",
+    "lab/debian_guest.py",
+    "lab/debians.py",
+    "lab/troubles.py",
+    "src/lamplighter/engine/extension.py",
+    "src/lamplighter/formats/guest_words.py",
+    "src/lamplighter/guest/*",
+    "tools/make-agent",
+)
+SHARE = 0
+SECONDS = 300
 DEADLINE = 1200.0
 
 #: When a guest forces its own end (the one in its last phase has to come so far first), what else

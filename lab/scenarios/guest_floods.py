@@ -22,6 +22,16 @@ from lab.steps import MONITOR
 if TYPE_CHECKING:
     from lab.dom0 import Dom0
 
+SUBJECT = (
+    "lab/debian/flood.py",
+    "lab/debian_guest.py",
+    "lab/debians.py",
+    "src/lamplighter/host/xenstore*.py",
+    "src/lamplighter/service/attention.py",
+    "src/lamplighter/service/inbox.py",
+)
+SHARE = 2
+SECONDS = 270
 DEADLINE = 900.0
 
 NINE = tuple(f"web{number}" for number in range(1, 10))

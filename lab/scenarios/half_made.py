@@ -9,6 +9,9 @@ from lab.dom0 import DEFINITIONS
 if TYPE_CHECKING:
     from lab.dom0 import Dom0
 
+SUBJECT = ("src/lamplighter/engine/verdict.py", "src/lamplighter/toolstacks/xl.py")
+SHARE = 0
+SECONDS = 60
 USUALLY = {"bookworm"}
 #: How long what is paused on purpose is asked, and how soon what is half made is gone.
 PAUSED, SOON = 25, 10

@@ -14,6 +14,16 @@ from lab.steps import UNIT, outcomes, runs_of
 if TYPE_CHECKING:
     from lab.dom0 import Dom0
 
+SUBJECT = (
+    "src/lamplighter/engine/intent.py",
+    "src/lamplighter/host/journal.py",
+    "src/lamplighter/host/placing.py",
+    "src/lamplighter/host/systemd.py",
+    "src/lamplighter/service/intents.py",
+    "src/lamplighter/units/lamplighter-domains.service",
+)
+SHARE = 2
+SECONDS = 240
 DEADLINE = 1100.0
 USUALLY = {"trixie"}
 REASON = "its disk makes noises"

@@ -9,6 +9,14 @@ from lab.steps import UNIT, outcomes, runs_of
 if TYPE_CHECKING:
     from lab.dom0 import Dom0
 
+SUBJECT = (
+    "src/lamplighter/engine/ascent.py",
+    "src/lamplighter/host/lock.py",
+    "src/lamplighter/service/taking.py",
+    "src/lamplighter/units/lamplighter-domains.service",
+)
+SHARE = 2
+SECONDS = 290
 DEADLINE = 700.0
 USUALLY = {"trixie"}
 NAMES = [f"web-{number}" for number in range(12)]

@@ -9,6 +9,13 @@ from lab.steps import MONITOR, UNIT
 if TYPE_CHECKING:
     from lab.dom0 import Dom0
 
+SUBJECT = (
+    "src/lamplighter/host/xenstore_link.py",
+    "src/lamplighter/service/monitor.py",
+    "src/lamplighter/units/lamplighter-monitor.service",
+)
+SHARE = 0
+SECONDS = 150
 DEADLINE = 600.0
 USUALLY = {"bookworm"}
 NAMES = ("a", "b", "c", "d", "e", "f")

@@ -18,6 +18,14 @@ if TYPE_CHECKING:
 
     Check = Callable[[Dom0, dict[str, int], str], None]
 
+SUBJECT = (
+    "src/lamplighter/engine/recover.py",
+    "src/lamplighter/host/lock.py",
+    "src/lamplighter/host/processes.py",
+    "src/lamplighter/service/recovery.py",
+)
+SHARE = 0
+SECONDS = 225
 DEADLINE = 1500.0
 USUALLY = {"trixie"}
 NAMES = ("db", "web")

@@ -7,6 +7,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from lab.dom0 import Dom0
 
+SUBJECT = (
+    "src/lamplighter/formats/definition.py",
+    "src/lamplighter/formats/xlcfg.py",
+    "src/lamplighter/host/trust.py",
+    "src/lamplighter/service/roster.py",
+)
+SHARE = 2
+SECONDS = 60
 USUALLY = {"bookworm"}
 SYNTAX = 'name = "broken"\nmemory = [1,\n'
 

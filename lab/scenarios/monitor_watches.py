@@ -9,6 +9,15 @@ from lab.steps import MONITOR, UNIT
 if TYPE_CHECKING:
     from lab.dom0 import Dom0
 
+SUBJECT = (
+    "src/lamplighter/engine/passages.py",
+    "src/lamplighter/host/logbook.py",
+    "src/lamplighter/host/monitor_socket.py",
+    "src/lamplighter/service/monitor.py",
+    "src/lamplighter/units/lamplighter-monitor.service",
+)
+SHARE = 0
+SECONDS = 100
 DEADLINE = 500.0
 USUALLY = {"bookworm"}
 

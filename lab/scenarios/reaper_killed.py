@@ -8,6 +8,11 @@ if TYPE_CHECKING:
     from lab.dom0 import Dom0
 
 
+SUBJECT = ("src/lamplighter/engine/verdict.py", "src/lamplighter/toolstacks/xl.py")
+SHARE = 1
+SECONDS = 25
+
+
 def run(host: Dom0) -> None:
     host.define("web", "prompt", on_xend_start="start")
     host.define("db", "prompt", on_xend_start="start")

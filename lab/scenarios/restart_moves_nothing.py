@@ -10,6 +10,14 @@ from lab.steps import MONITOR, UNIT, outcomes, runs_of
 if TYPE_CHECKING:
     from lab.dom0 import Dom0
 
+SUBJECT = (
+    "src/lamplighter/host/systemctl.py",
+    "src/lamplighter/service/errand.py",
+    "src/lamplighter/service/installation.py",
+    "src/lamplighter/units/*",
+)
+SHARE = 0
+SECONDS = 150
 DEADLINE = 600.0
 USUALLY = {"bookworm"}
 

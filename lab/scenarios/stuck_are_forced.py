@@ -13,6 +13,14 @@ from lab.steps import UNIT, ends, runs_of
 if TYPE_CHECKING:
     from lab.dom0 import Dom0
 
+SUBJECT = (
+    "src/lamplighter/engine/ladder.py",
+    "src/lamplighter/engine/patience.py",
+    "src/lamplighter/host/notifier.py",
+    "src/lamplighter/service/unit_status.py",
+)
+SHARE = 0
+SECONDS = 100
 USUALLY = {"trixie"}
 #: Each one's own stop_timeout, and how much later the end of a forced domain may be seen.
 HANGS, DEAF, SLACK = 30, 18, 8

@@ -7,6 +7,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from lab.dom0 import Dom0
 
+SUBJECT = (
+    "src/lamplighter/errors.py",
+    "src/lamplighter/host/xenstore.py",
+    "src/lamplighter/host/xenstore_transport.py",
+)
+SHARE = 0
+SECONDS = 60
 ANY_XENSTORE = True
 USUALLY = {"bookworm-cxenstored"}
 SOCKET = "/run/xenstored/socket"

@@ -15,6 +15,16 @@ from tests import definitions
 if TYPE_CHECKING:
     from lab.dom0 import Dom0
 
+SUBJECT = (
+    "lab/xl_reads.py",
+    "src/lamplighter/formats/definition.py",
+    "src/lamplighter/formats/xlcfg.py",
+    "src/lamplighter/formats/xltokens.py",
+    "tests/data/*",
+    "tests/definitions.py",
+)
+SHARE = 1
+SECONDS = 30
 PRODUCT = False
 HOME = "/root/agreement"
 
