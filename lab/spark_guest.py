@@ -30,7 +30,7 @@ COMPILER = "gcc --version; cat /usr/include/xen/*.h /usr/include/xen/*/*.h"
 def build_spark(store: Cache) -> Path:
     """Return the kernel, an ELF image that ``xl`` takes; built when the cache has none."""
     compiler = run(["sh", "-c", COMPILER], timeout=30)
-    recipe = [compiler, *cache.text_of(Path(__file__), SOURCES)]
+    recipe: list[str | bytes] = [compiler, *cache.text_of(Path(__file__), SOURCES)]
     return store.get("spark", recipe, _build) / "spark"
 
 
