@@ -50,8 +50,10 @@ static enum request garbles(void)
 
 enum request deaf(void)
 {
-    for (;;)
+    for (;;) {
+        event_clear(start_info->store_evtchn);
         event_wait(start_info->store_evtchn, NEVER);
+    }
 }
 
 /* --- how it ends --- */
