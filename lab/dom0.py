@@ -146,8 +146,6 @@ class Dom0:
             values["ramdisk"] = character.ramdisk
         if words:
             values["extra"] = words
-        if character.cap:
-            values["cap"] = character.cap
         return self.write_definition(name, {**values, **keys}, folder=folder)
 
     def write_definition(
