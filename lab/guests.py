@@ -1,10 +1,11 @@
-"""The guests: dom0's kernel, a busybox initramfs of one megabyte, and a temper for each.
+"""The guests: what their definitions need, by the temper that they are to have.
 
-A temper is chosen on the kernel's command line, so one initramfs serves them all. The scripts of
-its user space are in ``guest/``. The kernel handed to ``xl`` is the ELF image from inside the
-bzImage: a guest that must decompress its own kernel takes six times as long to start.
+Most are the small guest (``spark_guest``), which is up at once and costs next to nothing. Those
+called ``linux-`` something are for claims about Linux: dom0's own kernel with a busybox initramfs
+of one megabyte, whose scripts are in ``guest/``. The kernel handed to ``xl`` is the ELF image from
+inside the bzImage: a guest that must decompress its own kernel takes six times as long to start.
 
-``deaf`` is no Linux at all: GRUB's Xen image boots to a prompt and never reads XenStore.
+Both are told their temper on the command line, in the same words.
 """
 
 from __future__ import annotations
@@ -17,17 +18,18 @@ import stat
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 from lab.failure import LabError
 from lab.programs import run
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 #: Where dom0 has the guests' files.
 HOME = Path("/var/lib/lamplighter-lab")
 SCRIPTS = Path(__file__).parent / "guest"
-APPLETS = (
-    *("awk", "cat", "dd", "echo", "grep", "head", "mount", "printf", "ps", "sed", "sh"),
-    *("sleep", "tail", "tr", "sync"),
-)
+APPLETS = (*("cat", "dd", "echo", "mount", "printf", "sed", "sh", "sleep", "tail"),)
 #: What guards a kernel against attackers costs a guest that nobody attacks a second of its boot.
 UNGUARDED = ("mitigations=off", "init_on_alloc=0", "rodata=off")
 XZ, ZSTD = b"\xfd7zXZ\x00", b"\x28\xb5\x2f\xfd"
@@ -42,37 +44,44 @@ class Temper:
     memory: int
     extra: str
     note: str
-    cap: int = 0  # percent of one processor; 0 is no limit
+
+
+def _words(name: str, parameters: Mapping[str, int]) -> list[str]:
+    return [f"lamp.temper={name}", *(f"lamp.{key}={value}" for key, value in parameters.items())]
+
+
+def _small(name: str, note: str, **parameters: int) -> Temper:
+    return Temper(str(HOME / "spark"), None, 4, " ".join(_words(name, parameters)), note)
 
 
 def _linux(name: str, note: str, **parameters: int) -> Temper:
-    words = ["console=hvc0", "quiet", *UNGUARDED, f"lamp.temper={name}"]
-    words += [f"lamp.{key}={value}" for key, value in parameters.items()]
+    words = ["console=hvc0", "quiet", *UNGUARDED, *_words(name, parameters)]
     return Temper(str(HOME / "vmlinux"), str(HOME / "initramfs"), 96, " ".join(words), note)
 
 
 TEMPERS = {
-    "prompt": _linux("prompt", "powers off at once"),
-    "slow": _linux("slow", "takes lamp.seconds to shut down, and says how far it is", seconds=20),
-    "hangs": _linux("hangs", "its kernel acknowledges, its user space never powers off"),
-    "reboots": _linux("reboots", "the first time it is asked to power off it reboots instead"),
-    "crashes": _linux("crashes", "its kernel panics when it is asked to shut down"),
-    "quits": _linux("quits", "powers off by itself lamp.seconds after it came up", seconds=10),
-    "garbles": _linux("garbles", "writes random bytes into its own control/shutdown all the time"),
-    # At its prompt GRUB never sleeps: without a cap it would take a processor from all others.
-    "deaf": Temper(
-        str(HOME / "grub-xen"), None, 32, "", "never acknowledges: GRUB at its prompt", cap=20
-    ),
+    "prompt": _small("prompt", "powers off at once"),
+    "slow": _small("slow", "takes lamp.seconds to shut down, and says how far it is", seconds=20),
+    "deaf": _small("deaf", "never speaks with XenStore"),
+    "hangs": _small("hangs", "acknowledges, and never powers off"),
+    "reboots": _small("reboots", "the first time it is asked to power off it reboots instead"),
+    "crashes": _small("crashes", "crashes when it is asked to shut down"),
+    "quits": _small("quits", "powers off by itself lamp.seconds after it came up", seconds=10),
+    "garbles": _small("garbles", "writes random bytes into its own control/shutdown each second"),
+    "floods": _small("floods", "writes its own nodes as fast as it can once data/flood is 1"),
+    "linux-prompt": _linux("prompt", "powers off at once"),
+    "linux-slow": _linux("slow", "as slow, in its user space", seconds=20),
+    "linux-reboots": _linux("reboots", "as reboots, by its user space"),
 }
 
 
-def make_guests(root: Path) -> None:
-    """Put the guests' files into this root file system of a dom0."""
+def make_guests(root: Path, spark: Path) -> None:
+    """Put the guests' files into this root file system of a dom0; ``spark``: the small kernel."""
     home = root / HOME.relative_to("/")
     home.mkdir(parents=True)
     kernel = max((root / "boot").glob("vmlinuz-*"))
     (home / "vmlinux").write_bytes(elf_inside(kernel.read_bytes()))
-    shutil.copyfile(root / "usr/lib/grub-xen/grub-x86_64-xen.bin", home / "grub-xen")
+    shutil.copyfile(spark, home / "spark")
     with TemporaryDirectory(prefix="lamplighter-lab-") as folder:
         _lay_out(Path(folder), root / "bin/busybox")
         packed = f"find . | sort | cpio --quiet -o -H newc -R 0:0 | gzip -9n >{home}/initramfs"

@@ -13,7 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from lab import cache, debian_guest, guests, wheels
+from lab import cache, debian_guest, guests, spark_guest, wheels
 from lab.emulator import build_emulator
 from lab.programs import run
 from lab.rootfs import build_rootfs
@@ -82,24 +82,29 @@ def build_image(suite: Suite, store: Cache) -> Image:
     rootfs = build_rootfs(suite, store)
     house = wheels.wheelhouse(store)
     debian = debian_guest.build_debian(suite, store)
+    spark = spark_guest.build_spark(store)
     sources = [Path(__file__), Path(guests.__file__), guests.SCRIPTS, *debian_guest.SOURCES]
-    parts = (rootfs.parent.name, house.name, debian.parent.name)
+    parts = (rootfs.parent.name, house.name, debian.parent.name, spark.parent.name)
     recipe: list[str | bytes] = [*parts, *cache.text_of(*sources)]
     place = store.get(
-        f"image-{suite.name}", recipe, lambda into: _build(suite, rootfs, house, debian, into)
+        f"image-{suite.name}",
+        recipe,
+        lambda into: _build(suite, into, rootfs=rootfs, house=house, debian=debian, spark=spark),
     )
     files = ("disk.img", "xen", "vmlinuz", "initrd", "key")
     return Image(build_emulator(store), *(place / name for name in files))
 
 
-def _build(suite: Suite, rootfs: Path, house: Path, debian: Path, place: Path) -> None:
+def _build(
+    suite: Suite, place: Path, *, rootfs: Path, house: Path, debian: Path, spark: Path
+) -> None:
     run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", place / "key"], timeout=30)
     with TemporaryDirectory(prefix="root-", dir=place) as folder:
         root = Path(folder)
         run(["tar", "-C", root, "--numeric-owner", "--xattrs", "-xf", rootfs], timeout=300)
         root.chmod(0o755)
         _settings(root, suite, (place / "key.pub").read_text())
-        guests.make_guests(root)
+        guests.make_guests(root, spark)
         debian_guest.make_debian(root, debian)
         wheels.install_needs(root, house)
         boot = root / "boot"

@@ -23,6 +23,8 @@ NEEDS = {
     "zstd": "zstd",
     "gzip": "gzip",
     "setpriv": "util-linux",
+    "gcc": "gcc",
+    "/usr/include/xen/xen.h": "libxen-dev",
     "ssh": "openssh-client",
     "ssh-keygen": "openssh-client",
     "/usr/share/keyrings/debian-archive-keyring.gpg": "debian-archive-keyring",

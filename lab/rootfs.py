@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 PACKAGES = (
     "busybox-static",
     "dbus",
-    "grub-xen-host",
     "iproute2",
     "kmod",
     "libvirt-clients",

@@ -263,8 +263,6 @@ def _on_xen(temper: str, seconds: int | None) -> dict[str, object]:
     values = {"kernel": character["kernel"], "memory": character["memory"], "vcpus": 1}
     if character["ramdisk"]:
         values["ramdisk"] = character["ramdisk"]
-    if character["cap"]:
-        values["cap"] = character["cap"]
     return {**values, "extra": extra.strip()}
 
 

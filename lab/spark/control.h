@@ -1,0 +1,18 @@
+/* How a toolstack talks with a guest's kernel: the nodes below control/, as Linux treats them. */
+
+#pragma once
+
+#include <stdint.h>
+
+enum request { NO_REQUEST, POWEROFF, REBOOT, SUSPEND };
+
+/* Watch for requests, and say that they are understood. */
+void control_begin(void);
+
+/*
+ * Return the next request to end, acknowledged; NO_REQUEST at `deadline`, or when another watch
+ * has fired. A request to suspend is carried out meanwhile.
+ */
+enum request control_listen(uint64_t deadline);
+
+const char *request_name(enum request request);

@@ -1,0 +1,24 @@
+/* What a guest is like: how it lives until it is asked to end, and how it ends then. */
+
+#pragma once
+
+#include "control.h"
+
+struct temper {
+    const char *name;
+    enum request (*lives)(void);              /* returns what it was asked to do, or does by itself */
+    enum request (*ends)(enum request asked); /* returns what it does; it may never return */
+};
+
+/* Return the temper of this name; NULL: there is none. */
+const struct temper *temper_named(const char *name);
+
+/* "deaf": it never speaks with XenStore. */
+enum request deaf(void);
+
+/* "floods": it writes its own nodes as fast as it can, once data/flood is "1". */
+enum request floods(void);
+
+/* The guest's command line: the value of a word lamp.NAME=VALUE as text, or as a number. */
+const char *setting(const char *name, const char *usual);
+unsigned setting_number(const char *name, unsigned usual);
