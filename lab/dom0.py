@@ -20,6 +20,7 @@ from lab.guests import TEMPERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+
     from lab.clock import Deadline
     from lab.link import Ended, Link
     from lab.variants import Variant

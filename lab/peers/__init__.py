@@ -1,1 +1,1 @@
-"""Lamplighter beside what else starts and stops domains, on the same booted host: `make lab-bench`."""
+"""The same guests by Lamplighter and by what else starts and stops them: ``make lab-bench``."""

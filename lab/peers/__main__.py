@@ -60,10 +60,16 @@ class Herd:
 
 
 HERDS = (
-    Herd("small", "prompt", 40, 0, {"xl": (1.2, 1.5), "xendomains": (0.8, 0.35),
-                                    "libvirt-guests": (None, 0.35)}),
-    Herd("linux", "linux-prompt", 11, 1, {"xendomains": (0.8, 0.35),
-                                          "libvirt-guests": (None, 0.35)}),
+    Herd(
+        "small",
+        "prompt",
+        40,
+        0,
+        {"xl": (1.2, 1.5), "xendomains": (0.8, 0.35), "libvirt-guests": (None, 0.35)},
+    ),
+    Herd(
+        "linux", "linux-prompt", 11, 1, {"xendomains": (0.8, 0.35), "libvirt-guests": (None, 0.35)}
+    ),
 )
 
 Times = dict[str, float]

@@ -1,7 +1,7 @@
 """Runs in dom0, by its own Python: one command, timed to the moment that matters. Prints JSON.
 
     python3 timed.py up COUNT COMMAND      until so many kernels are up
-    python3 timed.py gone COUNT COMMAND    until no guest is listed any more, or the command has ended
+    python3 timed.py gone COUNT COMMAND    until no guest is listed, or the command has ended
 
 ``reached`` is when that was, ``returned`` when the command ended, both in seconds from its start;
 ``processor`` the processor time of the command and of all that it started and waited for; ``left``
