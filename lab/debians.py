@@ -33,15 +33,15 @@ TRIES = 3
 LAST_LINES = 8
 
 
-def make(host: Dom0, guests: Mapping[str, Files], *, agent: bool = True) -> None:
+def make(host: Dom0, guests: Mapping[str, Files]) -> None:
     """Make a disk for each guest, with these files; with the agent that ``make agent`` built."""
     with TemporaryDirectory(prefix="lamplighter-lab-") as folder:
         for name, files in guests.items():
             _lay_out(Path(folder, name), files)
         given = [Path(folder, name) for name in guests]
-        if agent and not AGENT.exists():
+        if not AGENT.exists():
             raise LabError(f"there is no {AGENT}; `make agent` builds it")
-        host.copy([*given, AGENT] if agent else given, INCOMING)
+        host.copy([*given, AGENT], INCOMING)
     script = (debian_guest.SCRIPTS / "prepare").read_text()
     host.run(f"sh -s {' '.join(guests)}", give=script, timeout=120)
 

@@ -32,7 +32,7 @@ GARBAGE = (
 def run(host: Dom0) -> None:
     host.run(f"mount -t tmpfs -o size=1m,mode=700 tmpfs {STATE}")
     host.define("broken", "prompt", on_xend_start="start")
-    host.define("slow", "slow", seconds=15, on_xend_start="start")
+    host.define("slow", "slow", seconds=12, on_xend_start="start")
     host.define("web", "prompt", on_xend_start="start")
     host.run("lamplighter hold broken --reason 'disk 3 is broken'")
     host.run(f"systemctl start {UNIT}", timeout=120)

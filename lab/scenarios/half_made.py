@@ -14,13 +14,15 @@ SHARE = 0
 SECONDS = 60
 USUALLY = {"bookworm"}
 #: How long what is paused on purpose is asked, and how soon what is half made is gone.
-PAUSED, SOON = 25, 10
+PAUSED, SOON = 12, 10
 TRIES = 10
 
 
 def run(host: Dom0) -> None:
-    for name in ("half", "paused", "web"):
-        host.define(name, "prompt")
+    # The small guest would be made before `xl create` is killed.
+    host.define("half", "linux-prompt")
+    host.define("paused", "prompt")
+    host.define("web", "prompt")
     host.configure(f'[domain.paused]\nstop_timeout = "{PAUSED}s"\n')
     host.create("web")
     host.wait_up("web")

@@ -27,7 +27,7 @@ SECONDS = 240
 DEADLINE = 1100.0
 USUALLY = {"trixie"}
 REASON = "its disk makes noises"
-SHUT_DOWN = "shutdown script ran (poweroff"
+SHUT_DOWN = "shutting down (poweroff"
 UP = "lamplighter-guest: up"
 
 #: "always" by its definition, "always" by our file, and two that come back as they were.
@@ -133,6 +133,6 @@ def _aside_is_held(host: Dom0) -> None:
 
 
 def _is_back(host: Dom0, name: str) -> bool:
-    """Whether its user space came up after its last shutdown."""
+    """Whether it came up after its last shutdown."""
     _, _, after = host.console(name).rpartition(SHUT_DOWN)
     return UP in after

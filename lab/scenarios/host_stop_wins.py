@@ -1,4 +1,4 @@
-"""A stop of the host in the middle of a start of twelve guests ends with all of them down."""
+"""A stop of the host in the middle of a start of thirty guests ends with all of them down."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SHARE = 2
 SECONDS = 290
 DEADLINE = 700.0
 USUALLY = {"trixie"}
-NAMES = [f"web-{number}" for number in range(12)]
+NAMES = [f"web-{number}" for number in range(30)]
 WANTED, UNWANTED = (f'[defaults]\nstart = "{start}"\n' for start in ("always", "never"))
 
 
@@ -43,7 +43,7 @@ def run(host: Dom0) -> None:
 
 
 def _stop_in_the_middle(host: Dom0) -> None:
-    host.wait_for("the first guests", lambda: len(host.domids()) >= 3, seconds=150)
+    host.wait_until("the first guests", "[ $(xl list | wc -l) -ge 5 ]", seconds=150)
     host.run(f"systemctl stop {UNIT}", timeout=300)
 
     listed = host.run("xl list").stdout.splitlines()

@@ -31,7 +31,6 @@ USUALLY = {"trixie"}
 NAMES = ("db", "web")
 #: So many kills of `up`, and as many of `down`.
 KILLS = 12
-UP = "lamplighter-guest: up"
 GOOD = {"up": {"started", "already"}, "down": {"clean"}}
 
 
@@ -54,7 +53,6 @@ def _kill(host: Dom0, command: str, moments: list[float], check: Check) -> int:
     """Kill a run at each of these moments (in seconds), and run it again; say how many died."""
     after = " and ".join(f"{moment:.2f} s" for moment in moments)
     told = f"lamplighter {command}, killed after {after}"
-    shown = {name: _shown(host, name) for name in NAMES}
     killed, left = 0, host.domids()
     for moment in moments:
         line = f"lamplighter {command} >/dev/null 2>&1 & sleep {moment:.2f}; kill -KILL $!; wait $!"
@@ -64,10 +62,6 @@ def _kill(host: Dom0, command: str, moments: list[float], check: Check) -> int:
     again = host.lamplighter(command, timeout=200)
     assert again.status == 0, f"{told}: {again}"
     check(host, left, told)
-    if command == "up":
-        # Asked before its user space is there, a guest would not hear it.
-        for name in NAMES:
-            host.wait_console(name, UP, lines=shown[name] + 1)
     return killed
 
 
@@ -113,7 +107,3 @@ def _tells(story: list[dict[str, Any]]) -> None:
         said = {run[name]["outcome"] for run in told if name in run}
         assert said & GOOD[command] or (command == "down" and not said), f"{name}: {story}"
         assert not said & {"forced", "failed"}, f"{name}: {story}"
-
-
-def _shown(host: Dom0, name: str) -> int:
-    return host.console(name).count(UP)

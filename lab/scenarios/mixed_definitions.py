@@ -50,4 +50,4 @@ def run(host: Dom0) -> None:
     assert down.outcomes == dict.fromkeys(("web", "cache", "stranger"), "clean"), str(down)
     assert "suspend is refused" in down.domains["cache"]["note"], str(down)
     for name in ("web", "cache", "stranger"):
-        assert "shutdown script ran (poweroff" in host.console(name), host.console(name)
+        assert "shutting down (poweroff" in host.console(name), host.console(name)

@@ -1,4 +1,4 @@
-"""A guest that reboots itself during the stop is followed and ends down."""
+"""A Linux guest that reboots itself during the stop is followed and ends down."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ USUALLY = {"trixie", "bookworm-cxenstored"}
 
 
 def run(host: Dom0) -> None:
-    identity = host.define("again", "reboots", on_xend_start="start")
+    identity = host.define("again", "linux-reboots", on_xend_start="start")
     host.define("web", "prompt", on_xend_start="start")
     up = host.lamplighter("up")
     assert up.status == 0, str(up)
@@ -31,7 +31,7 @@ def run(host: Dom0) -> None:
     assert host.domids() == {}
     # Its second incarnation may be asked so early that its kernel powers off by itself.
     console = host.console("again")
-    assert "shutdown script ran (poweroff, temper reboots)" in console, console
+    assert "shutting down (poweroff, temper reboots)" in console, console
     _, restarted, after = console.partition("Restarting system")
     assert restarted, console
     assert "System halted" in after or "Power down" in after, console

@@ -23,16 +23,16 @@ SHARE = 0
 SECONDS = 100
 USUALLY = {"trixie"}
 #: Each one's own stop_timeout, and how much later the end of a forced domain may be seen.
-HANGS, DEAF, SLACK = 30, 18, 8
+HANGS, DEAF, SLACK = 20, 12, 8
 #: What systemd allows a stop, and what the slow guest takes: 90 s would be its own default.
-ALLOWED, TAKES = 15, 45
+ALLOWED, TAKES = 10, 28
 CONFIGURATION = f"""
 [domain.hangs]
 stop_timeout = "{HANGS}s"
 [domain.deaf]
 start_timeout = "3s"
 stop_timeout = "{DEAF}s"
-ack_timeout = "6s"
+ack_timeout = "4s"
 """
 
 

@@ -37,7 +37,7 @@ _start:
         xor     %ebp, %ebp
         mov     %rsi, %rdi
         call    spark_main
-        ud2                             /* There is nowhere to return to: this crashes the domain. */
+        ud2                             /* It does not return; this would crash the domain. */
 
         .bss
         .align  16

@@ -1,6 +1,6 @@
 #include "console.h"
-#include "clock.h"
 #include "domain.h"
+#include "events.h"
 #include "text.h"
 #include <xen/io/console.h>
 
@@ -32,5 +32,5 @@ void say(const char *how, ...)
     for (size_t i = 0; i < length; i++)
         ring->out[MASK_XENCONS_IDX(at++, ring->out)] = line[i];
     __atomic_store_n(&ring->out_prod, at, __ATOMIC_SEQ_CST);
-    notify(start_info->console.domU.evtchn);
+    event_send(start_info->console.domU.evtchn);
 }

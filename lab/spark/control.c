@@ -24,13 +24,18 @@ const char *request_name(enum request request)
     return "nothing";
 }
 
+static void advertise(void)
+{
+    store_write_text(ALONE, "control/feature-poweroff", "1");
+    store_write_text(ALONE, "control/feature-reboot", "1");
+    store_write_text(ALONE, "control/feature-suspend", "1");
+}
+
 /* The watch is there first, so that whoever sees the features is heard. */
 void control_begin(void)
 {
     store_watch(WATCH_REQUEST, REQUEST);
-    store_write_text(ALONE, "control/feature-poweroff", "1");
-    store_write_text(ALONE, "control/feature-reboot", "1");
-    store_write_text(ALONE, "control/feature-suspend", "1");
+    advertise();
 }
 
 static enum request meaning(const char *text)
@@ -73,7 +78,7 @@ static void suspend(void)
     }
     console_begin();
     store_begin();
-    control_begin();
+    advertise();
     say("goes on: restored");
 }
 

@@ -11,31 +11,26 @@ struct start_info *start_info;
 /* A page of our own, whose place in the address space the hypervisor's page takes. */
 union shared_page shared __attribute__((aligned(PAGE)));
 
-/* The number of the machine page behind each of our pages: Xen's builder has made the list. */
-static uint64_t *machine_pages(void)
+/* Xen keeps the table from MFN to PFN, and its builder has made the list from PFN to MFN. */
+static xen_pfn_t pfn_of(xen_pfn_t mfn)
 {
-    return (uint64_t *)start_info->mfn_list;
+    return machine_to_phys_mapping[mfn];
 }
 
-static uint64_t machine_page_at(unsigned long address)
+static xen_pfn_t mfn_at(unsigned long address)
 {
-    return machine_pages()[address / PAGE];
+    return ((xen_pfn_t *)start_info->mfn_list)[address / PAGE];
 }
 
-static uint64_t own_page_number(uint64_t machine_page)
+void *page_of(xen_pfn_t mfn)
 {
-    return machine_to_phys_mapping[machine_page];
-}
-
-void *page_of(uint64_t machine_page)
-{
-    return (void *)(own_page_number(machine_page) * PAGE);
+    return (void *)(pfn_of(mfn) * PAGE);
 }
 
 /*
- * Map the page that is shared with the hypervisor, and say in it what `xl save` has to know: where
- * the list of our pages is, and which page tables it is mapped by. No event may interrupt us: they
- * are looked for, not delivered.
+ * Map the page that is shared with the hypervisor, and say in it what a toolstack that saves us has
+ * to know: where the list from PFN to MFN is, and by which page tables. No event may interrupt us:
+ * events are polled for.
  */
 static void share_page(void)
 {
@@ -44,7 +39,7 @@ static void share_page(void)
         domain_end(SHUTDOWN_crash);
     struct arch_shared_info *arch = &shared.info.arch;
     arch->max_pfn = start_info->nr_pages;
-    arch->p2m_cr3 = machine_page_at(start_info->pt_base) * PAGE;
+    arch->p2m_cr3 = mfn_at(start_info->pt_base) * PAGE;
     arch->p2m_vaddr = start_info->mfn_list;
     memset(shared.info.evtchn_mask, 0xff, sizeof(shared.info.evtchn_mask));
 }
@@ -63,21 +58,23 @@ void domain_end(unsigned reason)
         xen_schedule(SCHEDOP_shutdown, &how, 0);
 }
 
+/*
+ * The toolstack saves PFNs, and makes MFNs of them when it restores: in the page tables by itself,
+ * in start_info where we have put PFNs. A page table must not lead to what is the hypervisor's.
+ */
 bool domain_suspend(void)
 {
     struct sched_shutdown how = {.reason = SHUTDOWN_suspend};
-    uint64_t store = start_info->store_mfn, console = start_info->console.domU.mfn;
+    xen_pfn_t store = start_info->store_mfn, console = start_info->console.domU.mfn;
 
     clock_stop();
-    /* Another machine gives us other pages, so whoever saves us wants to see numbers of our own. */
-    start_info->store_mfn = own_page_number(store);
-    start_info->console.domU.mfn = own_page_number(console);
-    /* Nor may anything be mapped that is the hypervisor's. */
-    uint64_t own = machine_page_at((unsigned long)&shared);
-    xen_map((unsigned long)&shared, own * PAGE | PRESENT_AND_WRITABLE);
+    start_info->store_mfn = pfn_of(store);
+    start_info->console.domU.mfn = pfn_of(console);
+    unsigned long own_page = mfn_at((unsigned long)&shared) * PAGE;
+    xen_map((unsigned long)&shared, own_page | PRESENT_AND_WRITABLE);
 
-    /* The last argument is where whoever restores us finds start_info, to write it anew. */
-    bool cancelled = xen_schedule(SCHEDOP_shutdown, &how, machine_page_at((unsigned long)start_info));
+    /* The last argument says which page start_info is, for whoever restores us. */
+    bool cancelled = xen_schedule(SCHEDOP_shutdown, &how, mfn_at((unsigned long)start_info));
     if (cancelled) {
         start_info->store_mfn = store;
         start_info->console.domU.mfn = console;
@@ -89,12 +86,11 @@ bool domain_suspend(void)
 
 void domain_uuid(char text[37])
 {
-    uint8_t uuid[16];
+    xen_domain_handle_t uuid;
     xen_version(XENVER_guest_handle, uuid);
-    char *to = text;
     for (int i = 0; i < 16; i++) {
         if (i == 4 || i == 6 || i == 8 || i == 10)
-            *to++ = '-';
-        to += format(to, 3, "%02x", uuid[i]);
+            *text++ = '-';
+        text += format(text, 3, "%02x", uuid[i]);
     }
 }

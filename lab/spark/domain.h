@@ -1,6 +1,9 @@
 /*
  * What this domain is to Xen: the page that says how it began (start_info), the page that it
- * shares with the hypervisor (shared_info), its memory, its end, and its suspension.
+ * shares with the hypervisor (shared_info), its memory, its suspension and its end.
+ *
+ * Memory has two kinds of page numbers: a PFN is the domain's own, from 0 upwards, and by boot.S a
+ * PFN is a virtual address / 4096; an MFN is the machine's: another one in a restored domain.
  */
 
 #pragma once
@@ -11,6 +14,7 @@
 #include <xen/xen.h>
 
 extern struct start_info *start_info;
+
 extern union shared_page {
     struct shared_info info;
     char page[4096];
@@ -19,7 +23,7 @@ extern union shared_page {
 void domain_begin(struct start_info *given);
 
 /* Return the virtual address of a machine page that is this domain's own. */
-void *page_of(uint64_t machine_page);
+void *page_of(xen_pfn_t mfn);
 
 /* End the domain for one of SHUTDOWN_poweroff, _reboot, _crash. */
 void domain_end(unsigned reason) __attribute__((noreturn));

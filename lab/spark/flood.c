@@ -15,7 +15,8 @@
 #define WORD "data/flood"
 
 static const char *const NODES[] = {
-    AGENT "version", AGENT "ready", AGENT "progress", AGENT "more", AGENT "forced", "control/shutdown",
+    AGENT "version", AGENT "ready",  AGENT "progress",
+    AGENT "more",    AGENT "forced", "control/shutdown",
 };
 static const unsigned SIZES[] = {1, 16, 64, 200, 201, 300};
 
@@ -44,11 +45,13 @@ static void think_of_words(unsigned number)
         break;
     case 1:
         update.node = AGENT "more";
-        update.length = format(update.value, sizeof(update.value), "f%u %u more", number, number % 9999 + 1);
+        update.length =
+            format(update.value, sizeof(update.value), "f%u %u more", number, number % 9999 + 1);
         break;
     case 2:
         update.node = AGENT "progress";
-        update.length = format(update.value, sizeof(update.value), "%u flooding %u", number % 100, number);
+        update.length =
+            format(update.value, sizeof(update.value), "%u flooding %u", number % 100, number);
         break;
     }
 }
@@ -56,7 +59,7 @@ static void think_of_words(unsigned number)
 static void think(void)
 {
     static unsigned words;
-    if (chance() % 100 < 57)
+    if (chance() % 7 < 4)
         think_of_garbage();
     else
         think_of_words(words++);
@@ -75,31 +78,22 @@ enum request floods(void)
 {
     wait_for_the_word();
     const unsigned rate = setting_number("rate", 2000);
-    unsigned done = 0, under_way = 0;
     think();
-    for (uint64_t began = now();;) {
-        while (done + under_way < rate && store_post(update.node, update.value, update.length)) {
-            under_way++;
-            think();
-        }
-        if (under_way) {
+    for (;;) {
+        uint64_t began = now();
+        unsigned posted = 0, confirmed = 0;
+        while (posted < rate && now() < began + SECOND) {
+            while (posted < rate && store_post(update.node, update.value, update.length)) {
+                posted++;
+                think();
+            }
             store_confirm();
-            under_way--;
-            done++;
+            confirmed++;
         }
-        uint64_t passed = now() - began;
-        if (passed < SECOND && (under_way || done < rate))
-            continue;
-        while (under_way) {
+        for (; confirmed < posted; confirmed++)
             store_confirm();
-            under_way--;
-            done++;
-        }
         if (control_listen(began + SECOND) != NO_REQUEST)
             say("stays");
-        passed = now() - began;
-        say("%u updates/s", (unsigned)(done * SECOND / passed));
-        began += passed;
-        done = 0;
+        say("%u updates/s", (unsigned)(confirmed * SECOND / (now() - began)));
     }
 }

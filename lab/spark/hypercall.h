@@ -11,7 +11,8 @@
 #include <xen/version.h>
 #include <xen/xen.h>
 
-static inline long hypercall(unsigned long number, unsigned long a, unsigned long b, unsigned long c)
+static inline long hypercall(unsigned long number, unsigned long a, unsigned long b,
+                             unsigned long c)
 {
     long result;
     asm volatile("syscall"

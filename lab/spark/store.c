@@ -8,6 +8,7 @@
 #include "clock.h"
 #include "console.h"
 #include "domain.h"
+#include "events.h"
 #include "text.h"
 #include <xen/io/xs_wire.h>
 
@@ -17,17 +18,11 @@ static struct xenstore_domain_interface *ring;
 static char body[XENSTORE_PAYLOAD_MAX + 1];
 static size_t body_length;
 
+static const char *watched[WATCHES];
 static bool fired[WATCHES];
 
 /* We have moved on, on one of the rings, since xenstored was told. */
 static bool moved;
-
-/* What was on the ring was meant for the domain that we were before. */
-void store_begin(void)
-{
-    ring = page_of(start_info->store_mfn);
-    ring->rsp_cons = ring->rsp_prod;
-}
 
 static evtchn_port_t port(void)
 {
@@ -36,7 +31,8 @@ static evtchn_port_t port(void)
 
 static uint32_t room_to_send(void)
 {
-    return XENSTORE_RING_SIZE - (ring->req_prod - __atomic_load_n(&ring->req_cons, __ATOMIC_ACQUIRE));
+    uint32_t taken = __atomic_load_n(&ring->req_cons, __ATOMIC_ACQUIRE);
+    return XENSTORE_RING_SIZE - (ring->req_prod - taken);
 }
 
 static uint32_t bytes_to_receive(void)
@@ -51,11 +47,11 @@ static uint32_t bytes_to_receive(void)
 static void wait_to_see(uint32_t (*look)(void), uint64_t deadline)
 {
     if (moved)
-        notify(port());
+        event_send(port());
     moved = false;
-    clear(port());
+    event_clear(port());
     if (!look())
-        wait_for(port(), deadline);
+        event_wait(port(), deadline);
 }
 
 static void send_bytes(const void *from, size_t length)
@@ -85,7 +81,8 @@ static void receive_bytes(void *to, size_t length)
 }
 
 /* The body of a request is one string with its zero, or that and a value. */
-static void send(uint32_t type, uint32_t transaction, const char *text, const void *value, size_t length)
+static void send(uint32_t type, uint32_t transaction, const char *text, const void *value,
+                 size_t length)
 {
     size_t text_length = strlen(text) + 1;
     struct xsd_sockmsg header = {.type = type, .tx_id = transaction, .len = text_length + length};
@@ -127,7 +124,8 @@ static uint32_t answer(void)
 }
 
 /* Send a request and return whether it succeeded; otherwise `body` is the error's name. */
-static bool ask(uint32_t type, uint32_t transaction, const char *text, const void *value, size_t length)
+static bool ask(uint32_t type, uint32_t transaction, const char *text, const void *value,
+                size_t length)
 {
     send(type, transaction, text, value, length);
     return answer() != XS_ERROR;
@@ -171,8 +169,19 @@ void store_abandon(uint32_t transaction)
 void store_watch(enum watch watch, const char *path)
 {
     char token[] = {'0' + watch, '\0'};
+    watched[watch] = path;
     if (!ask(XS_WATCH, ALONE, path, token, sizeof(token)))
         say("%s cannot be watched: %s", path, body);
+}
+
+/* What is on the ring was meant for the domain that we were before, and so were its watches. */
+void store_begin(void)
+{
+    ring = page_of(start_info->store_mfn);
+    ring->rsp_cons = ring->rsp_prod;
+    for (enum watch watch = 0; watch < WATCHES; watch++)
+        if (watched[watch])
+            store_watch(watch, watched[watch]);
 }
 
 /* Events may have come already, among the answers to something else. */

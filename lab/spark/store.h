@@ -12,9 +12,10 @@
 /* Whatever is not part of a transaction. */
 #define ALONE 0
 
+/* At the beginning, and when the domain was restored: all watches are set again. */
 void store_begin(void);
 
-/* Read a node as text; false: there is no such node, or it cannot be read. What does not fit is left out. */
+/* Read a node as text, as much as there is room for; false: there is none, or it is not ours. */
 bool store_read(uint32_t transaction, const char *path, char *text, size_t room);
 
 bool store_write(uint32_t transaction, const char *path, const void *value, size_t length);
@@ -23,7 +24,7 @@ bool store_write_text(uint32_t transaction, const char *path, const char *text);
 /* Return a new transaction; ALONE: xenstored gives none. */
 uint32_t store_transaction(void);
 
-/* End a transaction. True: it is to be done again from its beginning, because somebody else wrote. */
+/* End a transaction. True: somebody else wrote meanwhile, and all of it is to be done again. */
 bool store_conflicts(uint32_t transaction);
 void store_abandon(uint32_t transaction);
 

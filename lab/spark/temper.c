@@ -2,6 +2,7 @@
 #include "clock.h"
 #include "console.h"
 #include "domain.h"
+#include "events.h"
 #include "store.h"
 #include "text.h"
 
@@ -50,7 +51,7 @@ static enum request garbles(void)
 enum request deaf(void)
 {
     for (;;)
-        wait_for(start_info->store_evtchn, NEVER);
+        event_wait(start_info->store_evtchn, NEVER);
 }
 
 /* --- how it ends --- */

@@ -6,8 +6,10 @@
 
 struct temper {
     const char *name;
-    enum request (*lives)(void);              /* returns what it was asked to do, or does by itself */
-    enum request (*ends)(enum request asked); /* returns what it does; it may never return */
+    /* Returns what it was asked to do, or does by itself. */
+    enum request (*lives)(void);
+    /* Returns what it does then; it may never return. */
+    enum request (*ends)(enum request asked);
 };
 
 /* Return the temper of this name; NULL: there is none. */

@@ -35,7 +35,7 @@ def test_up_and_down_tell_how_each_domain_really_ended(on_host: OnHost) -> None:
         web = host.define("web", "prompt", on_xend_start="start")
         stuck = host.define("stuck", "hangs", on_xend_start="start")
         product = host.product(
-            '[defaults]\nstop_timeout = "90s"\n[domain.contract-stuck]\nstop_timeout = "12s"\n'
+            '[defaults]\nstop_timeout = "90s"\n[domain.contract-stuck]\nstop_timeout = "8s"\n'
         )
         guests = [(web.name, web.uuid), (stuck.name, stuck.uuid)]
 
@@ -60,7 +60,7 @@ def test_up_and_down_tell_how_each_domain_really_ended(on_host: OnHost) -> None:
         assert down.exit == 1
         took = {result.name: result.seconds for result in down.results}
         assert took[web.name] < took[stuck.name]
-        assert 12 <= took[stuck.name] < 30
+        assert 8 <= took[stuck.name] < 30
         assert await host.is_gone(web)
         assert await host.is_gone(stuck)
 

@@ -11,7 +11,7 @@ from lamplighter.formats.guest_words import Answer
 from lamplighter.model.domain import ShutdownReason
 from lamplighter.service.conversation import Conversation
 from lamplighter.xenstore import paths
-from tests.contract.under_test import user_spaces
+from tests.contract.under_test import KERNELS, user_spaces
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,9 +42,12 @@ async def reason_of_end(
     return last[-1].shutdown or await host.toolstack.epitaph(last[-1])
 
 
-def test_a_request_is_taken_by_clearing_it_and_the_domain_powers_off(on_host: OnHost) -> None:
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_a_request_is_taken_by_clearing_it_and_the_domain_powers_off(
+    on_host: OnHost, kernel: str
+) -> None:
     async def story(host: UnderTest) -> None:
-        slow = host.define("slow", "slow", seconds=5)
+        slow = host.define("slow", "slow", kernel=kernel, seconds=5)
         seen = await host.boot(slow)
         changes = await host.listen(paths.control_shutdown(seen.domid))
 
@@ -152,9 +155,10 @@ def test_a_hanging_guest_takes_the_request_and_stays(on_host: OnHost) -> None:
     on_host(story)
 
 
-def test_a_reboot_gives_the_domain_another_domid(on_host: OnHost) -> None:
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_a_reboot_gives_the_domain_another_domid(on_host: OnHost, kernel: str) -> None:
     async def story(host: UnderTest) -> None:
-        reboots = host.define("reboots", "reboots")
+        reboots = host.define(f"reboots-{kernel}", "reboots", kernel=kernel)
         first = await host.boot(reboots)
         spaces = user_spaces(reboots)
 

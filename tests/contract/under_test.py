@@ -57,6 +57,9 @@ LAB = Path("/var/lib/lamplighter-lab")
 #: Where xenconsoled logs what the guests say.
 CONSOLES = Path("/var/log/xen/console")
 
+#: What guests run: the lab's small kernel, if nothing else is said, or a real Linux.
+KERNELS = ("spark", "linux") if ON_XEN else ("embedded",)
+
 #: What the lab's tempers are called on an embedded host, where that is another name.
 _ALIASES = {"garbles": "noisy"}
 
@@ -91,10 +94,16 @@ class UnderTest:
     # --- definitions ---
 
     def define(
-        self, name: str, temper: str, *, seconds: int | None = None, **keys: str
+        self,
+        name: str,
+        temper: str,
+        *,
+        kernel: str = KERNELS[0],
+        seconds: int | None = None,
+        **keys: str,
     ) -> Definition:
         """Write the definition of a guest of this temper; ``seconds`` is the temper's time."""
-        values = _on_xen(temper, seconds) if ON_XEN else _embedded(temper, seconds)
+        values = _on_xen(temper, kernel, seconds) if ON_XEN else _embedded(temper, seconds)
         values = {
             "name": f"contract-{name}",
             "uuid": str(uuid5(NAMESPACE_DNS, f"{name}.contract.lamplighter")),
@@ -257,8 +266,9 @@ def user_spaces(definition: Definition) -> int:
     return console.read_bytes().count(b"lamplighter-guest: up") if console.exists() else 0
 
 
-def _on_xen(temper: str, seconds: int | None) -> dict[str, object]:
-    character = json.loads((LAB / "guests.json").read_text())[temper]
+def _on_xen(temper: str, kernel: str, seconds: int | None) -> dict[str, object]:
+    name = temper if kernel == "spark" else f"{kernel}-{temper}"
+    character = json.loads((LAB / "guests.json").read_text())[name]
     extra = character["extra"] + (f" lamp.seconds={seconds}" if seconds is not None else "")
     values = {"kernel": character["kernel"], "memory": character["memory"], "vcpus": 1}
     if character["ramdisk"]:
