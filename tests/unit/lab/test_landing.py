@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,8 @@ from lab.landing import LASTS, advance, read_landing, turns_forgotten
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+pytestmark = pytest.mark.skipif(not shutil.which("git"), reason="there is no git here")
 
 NOON = 1_700_000_000
 HOUR = 3600
