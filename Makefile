@@ -15,7 +15,7 @@ INSTALLFLAGS ?=
 # What "make lab" tells "python -m lab", such as "--minutes 30".
 LABFLAGS ?=
 
-.PHONY: help demo test lint simulation soak lab turn bench wheel agent install lock clean
+.PHONY: help demo test lint simulation soak lab turn lab-bench bench wheel agent install lock clean
 
 help:
 	@echo "make demo   a dozen domains come up and go down on an embedded host"
@@ -26,6 +26,7 @@ help:
 	@echo "make simulation  2,000 simulated hosts with faults and kills; deliberate defects are found"
 	@echo "make soak   simulated hosts, faults and kills from ever new seeds, until told to stop"
 	@echo "make bench  speed and memory as ratios against peers"
+	@echo "make lab-bench  Lamplighter beside xendomains, libvirt-guests and xl, on real Xen (root, Debian)"
 	@echo "make wheel  build dist/*.whl"
 	@echo "make agent  build dist/lamplighter-agent, the one file that goes into a guest"
 	@echo "make install  as root: into $(PREFIX), $(BINDIR)/lamplighter, and the systemd unit"
@@ -90,6 +91,10 @@ lab: wheel agent
 # Once before each landing. lab/landing.py says what follows from it.
 turn: $(VENV)/.ready
 	@$(BIN)/python -m lab turn
+
+# An hour and more: the same guests by Lamplighter, xendomains, libvirt-guests and xl itself.
+lab-bench: wheel
+	$(BIN)/python -m lab.peers $(LABFLAGS)
 
 bench: $(VENV)/.installed
 	$(BIN)/python -m bench

@@ -10,6 +10,8 @@ import json
 import shlex
 import uuid
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from lab.clock import wait_for
@@ -18,7 +20,6 @@ from lab.guests import TEMPERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
-    from pathlib import Path
 
     from lab.clock import Deadline
     from lab.link import Ended, Link
@@ -139,24 +140,21 @@ class Dom0:
         ``seconds`` is the temper's time; other keys are xl.cfg's (or ours, such as
         ``on_xend_start="start"``).
         """
-        character = TEMPERS[temper]
-        words = character.extra + (f" lamp.seconds={seconds}" if seconds is not None else "")
-        values: dict[str, Value] = {"kernel": character.kernel, "memory": character.memory}
-        if character.ramdisk:
-            values["ramdisk"] = character.ramdisk
-        if words:
-            values["extra"] = words
-        return self.write_definition(name, {**values, **keys}, folder=folder)
+        return self.write_definition(name, _needs(temper, seconds) | keys, folder=folder)
+
+    def define_all(self, tempers: Mapping[str, str], **keys: Value) -> None:
+        """Write a definition for each guest of a temper by its name, all at one go."""
+        with TemporaryDirectory() as local:
+            for name, temper in tempers.items():
+                Path(local, f"{name}.cfg").write_text(_definition(name, _needs(temper) | keys))
+            self.copy(Path(local).iterdir(), DEFINITIONS)
 
     def write_definition(
         self, name: str, keys: Mapping[str, Value], *, folder: str = DEFINITIONS
     ) -> str:
         """Write FOLDER/NAME.cfg with keys of xl.cfg, or ours; return the domain's UUID."""
-        identity = str(uuid.uuid5(NAMESPACE, name))
-        values: dict[str, Value] = {"name": name, "uuid": identity, "vcpus": 1, **keys}
-        lines = [f"{key} = {_literal(value)}" for key, value in values.items()]
-        self.put(f"{folder}/{name}.cfg", "\n".join(lines) + "\n")
-        return identity
+        self.put(f"{folder}/{name}.cfg", _definition(name, keys))
+        return identity_of(name)
 
     # --- domains -----------------------------------------------------------------------------
 
@@ -235,6 +233,28 @@ class Dom0:
         """Return when systemd has ended every job of the boot."""
         command = "timeout 240 systemctl is-system-running --wait"
         self.run(command, timeout=250, check=False)
+
+
+def identity_of(name: str) -> str:
+    """Return the UUID that the lab's guest of this name has."""
+    return str(uuid.uuid5(NAMESPACE, name))
+
+
+def _needs(temper: str, seconds: int | None = None) -> dict[str, Value]:
+    """Return the keys of xl.cfg that give a guest its temper."""
+    character = TEMPERS[temper]
+    words = character.extra + (f" lamp.seconds={seconds}" if seconds is not None else "")
+    values: dict[str, Value] = {"kernel": character.kernel, "memory": character.memory}
+    if character.ramdisk:
+        values["ramdisk"] = character.ramdisk
+    if words:
+        values["extra"] = words
+    return values
+
+
+def _definition(name: str, keys: Mapping[str, Value]) -> str:
+    values: dict[str, Value] = {"name": name, "uuid": identity_of(name), "vcpus": 1, **keys}
+    return "".join(f"{key} = {_literal(value)}\n" for key, value in values.items())
 
 
 def _console(name: str) -> str:

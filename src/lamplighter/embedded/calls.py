@@ -88,6 +88,7 @@ class Calls:
             "destroy": self._destroy,
             "press-power": self._press_power,
             "epitaph": self._epitaph,
+            "reaper": self._reaper,
             "status": self._status,
             "fault": self._fault,
             "clear-faults": self._clear_faults,
@@ -191,6 +192,11 @@ class Calls:
             raise BadRequest("epitaph: uuid: expected a UUID") from None
         return {"reason": None if reason is None else reason.name}
 
+    async def _reaper(self, arguments: Arguments) -> object:
+        domid = arguments.number("domid", 0x7FFF)
+        arguments.done()
+        return {"lives": self._host.xl.reaper_lives(domid)}
+
     async def _status(self, arguments: Arguments) -> object:
         arguments.done()
         return self._host.status()
@@ -271,7 +277,6 @@ def _listed(seen: Sighting) -> dict[str, object]:
         "domid": seen.domid,
         "uuid": str(seen.uuid),
         "name": seen.name,
-        "kind": None if seen.kind is None else seen.kind.value,
         "shutdown": None if seen.shutdown is None else seen.shutdown.name,
         "dying": seen.dying,
         "paused": seen.paused,

@@ -92,7 +92,6 @@ class Xl:
                 domain.domid,
                 domain.uuid,
                 self._names.of(domain.domid),
-                domain.kind,
                 domain.shutdown,
                 domain.dying,
                 domain.paused,
@@ -145,6 +144,10 @@ class Xl:
         """Return why an incarnation shut down, if a reaper was there to write it down."""
         kept_uuid, reason = self._records.get(domid, (None, None))
         return reason if kept_uuid == uuid else None
+
+    def reaper_lives(self, domid: int) -> bool:
+        """Return whether the process lives that xl left behind for a domain."""
+        return domid in self._reapers
 
     def kill_reaper(self, domid: int) -> None:
         """Kill the process that xl left behind for a domain."""

@@ -162,8 +162,10 @@ def _seen(ascent: Ascent, sighting: Sighting, now: float) -> Stepped:
         return _tick(replace(ascent, gone_at=None), now)
     if ascent.awaited:
         detail = f"domid {sighting.domid}, which was being created already"
-    elif ascent.phase is Phase.CREATING:
+    elif ascent.phase is Phase.CREATING and ascent.trouble:
         detail = f"domid {sighting.domid}, although the call failed: {ascent.trouble}"
+    elif ascent.phase is Phase.CREATING:
+        detail = f"domid {sighting.domid}"
     else:
         detail = f"it came back as domid {sighting.domid}"
     came = replace(ascent, domid=sighting.domid, gone_at=None, ask_at=None)
@@ -192,8 +194,9 @@ def _not_listed(ascent: Ascent, now: float) -> Stepped:
     if ascent.awaited:
         return ascent, (AskCreator(),)
     if ascent.domid is None:
-        moved, move = _move(ascent, Phase.ABSENT, ascent.trouble)
-        return moved, (*move, Finish(Outcome.FAILED, ascent.trouble, good=False))
+        trouble = ascent.trouble or "it was created and is gone already"
+        moved, move = _move(ascent, Phase.ABSENT, trouble)
+        return moved, (*move, Finish(Outcome.FAILED, trouble, good=False))
     return _tick(replace(ascent, gone_at=ascent.gone_at or now), now)
 
 

@@ -18,7 +18,7 @@ from lamplighter.formats.guest_words import NOTHING_GIVEN
 
 if TYPE_CHECKING:
     from lamplighter.formats import guest_words
-    from lamplighter.model.domain import ShutdownReason, Sighting
+    from lamplighter.model.domain import Kind, ShutdownReason, Sighting
     from lamplighter.model.lifecycle import Phase
     from lamplighter.model.outcome import Outcome
 
@@ -52,6 +52,14 @@ class Blind(Event):
     """The toolstack could not be asked. It says nothing about the domain."""
 
     error: str
+
+
+@dataclass(frozen=True, slots=True)
+class Virtualised(Event):
+    """How this incarnation is virtualised."""
+
+    domid: int
+    kind: Kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +133,10 @@ class Destroyed(Event):
 
 @dataclass(frozen=True, slots=True)
 class Created(Event):
-    """The call to create returned with a domid, or failed."""
+    """The call to create returned, or failed.
+
+    ``domid`` is None where it failed, and where XenStore did not tell it: then a listing does.
+    """
 
     domid: int | None
     error: str = ""
@@ -158,6 +169,14 @@ class Epitaph(Event):
     """What the toolstack's own record says about why a vanished incarnation ended."""
 
     reason: ShutdownReason | None
+
+
+@dataclass(frozen=True, slots=True)
+class Reaper(Event):
+    """Whether the process lives that takes this incarnation apart when it has shut down."""
+
+    domid: int
+    lives: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,6 +277,13 @@ class AskCreator(Action):
 @dataclass(frozen=True, slots=True)
 class Inspect(Action):
     """Find out whether this incarnation was left half made; answered by ``Inspected``."""
+
+    sighting: Sighting
+
+
+@dataclass(frozen=True, slots=True)
+class AskReaper(Action):
+    """Find out whether somebody else takes this incarnation apart; answered by ``Reaper``."""
 
     sighting: Sighting
 

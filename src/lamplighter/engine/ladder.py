@@ -14,6 +14,10 @@ Invariants: nothing is destroyed before its ``stop_timeout`` unless policy says 
 domain has already shut down or can never run; a listing that failed never counts as an end; every
 stop ends.
 
+Whether a domain ended in time is judged by its own shutdown, not by when we saw it: before it is
+forced, a listing that begins after its deadline has to show it running. And what comes after its
+shutdown is not its time: the process that takes it apart is left alone while it lives.
+
 A request is only ever taken back in a transaction that looks whether the guest took it first, and
 the node is never read between that and the next asking: so an empty ``control/shutdown`` is always
 the guest's word.
@@ -33,6 +37,7 @@ from lamplighter.engine.events import (
     Action,
     Ask,
     Asked,
+    AskReaper,
     Attend,
     Blind,
     Clear,
@@ -53,10 +58,12 @@ from lamplighter.engine.events import (
     Pressed,
     PressPower,
     Ready,
+    Reaper,
     Request,
     Seen,
     Tick,
     Unanswered,
+    Virtualised,
 )
 from lamplighter.engine.standing import ALIVE, Ladder
 from lamplighter.engine.verdict import shut_down_detail, verdict
@@ -123,18 +130,28 @@ def step(ladder: Ladder, event: Event) -> Stepped:
         case NotListed(now):
             return _not_listed(replace(ladder, blind=""), now)
         case Blind(now, error):
-            return _tick(replace(ladder, blind=error), now)
-        case Epitaph(now, reason):
-            return _epitaph(ladder, reason, now)
-        case Destroyed(now, error):
-            return _destroyed(ladder, error, now)
-        case Inspected(now, domid, abandoned):
-            return _inspected(ladder, domid, now) if abandoned else (ladder, ())
+            return _tick(replace(ladder, blind=error), now, looked=True)
         case Interrupted(_, why):
             return ladder, (_interrupted(ladder, why),)
         case Tick(now):
             return _tick(ladder, now)
+        case Epitaph() | Destroyed() | Reaper() | Inspected():
+            return _toolstack(ladder, event)
     return _conversation(ladder, event)
+
+
+def _toolstack(ladder: Ladder, event: Epitaph | Destroyed | Reaper | Inspected) -> Stepped:
+    """The toolstack was asked for something."""
+    match event:
+        case Epitaph(now, reason):
+            return _epitaph(ladder, reason, now)
+        case Destroyed(now, error):
+            return _destroyed(ladder, error, now)
+        case Reaper(now, domid, lives) if domid == ladder.sighting.domid:
+            return _reaper(ladder, lives=lives, now=now)
+        case Inspected(now, domid, abandoned=True):
+            return _inspected(ladder, domid, now)
+    return ladder, ()
 
 
 # --- the conversation with the guest ---------------------------------------------------------
@@ -142,6 +159,8 @@ def step(ladder: Ladder, event: Event) -> Stepped:
 
 def _conversation(ladder: Ladder, event: Event) -> Stepped:
     match event:
+        case Virtualised(_, domid, kind) if domid == ladder.sighting.domid:
+            return replace(ladder, kind=kind), ()
         case Ready(now, domid, able) if domid == ladder.sighting.domid:
             return _ready(ladder, able, now)
         case Request(now, domid, value) if domid == ladder.sighting.domid:
@@ -198,7 +217,7 @@ def _cleared(ladder: Ladder, *, taken: bool, error: str, now: float) -> Stepped:
             replace(ladder, acknowledged=True), Phase.ACKNOWLEDGED, now, "the guest took it"
         )
     button: tuple[Action, ...] = ()
-    if ladder.sighting.kind is Kind.HVM and ladder.able is not True:
+    if ladder.kind is Kind.HVM and ladder.able is not True:
         button = (PressPower(ladder.sighting.domid),)
     asked, actions = _ask(
         ladder, now, "power button pressed, asked again" if button else "asked again"
@@ -219,7 +238,7 @@ def _seen(ladder: Ladder, sighting: Sighting, now: float) -> Stepped:
         return _lives_on(ladder, now)
     if ladder.reason is None and sighting.shutdown is not None:
         ladder = replace(ladder, reason=sighting.shutdown)
-    return _tick(ladder, now)
+    return _tick(ladder, now, looked=True)
 
 
 def _lives_on(ladder: Ladder, now: float) -> Stepped:
@@ -235,7 +254,9 @@ def _shut_down(ladder: Ladder, sighting: Sighting, now: float) -> Stepped:
     reason = sighting.shutdown
     phase = Phase.REBOOTING if ladder.comes_back(reason) else Phase.ENDED
     detail = shut_down_detail(ladder, reason) if reason else "it is being destroyed"
-    ended = replace(ladder, reason=reason, seen_dying=sighting.dying, destroys=0, retry_at=None)
+    ended = replace(
+        ladder, reason=reason, seen_dying=sighting.dying, destroys=0, retry_at=None, ended=now
+    )
     return _move(ended, phase, now, detail)
 
 
@@ -310,9 +331,14 @@ def _inspected(ladder: Ladder, domid: int, now: float) -> Stepped:
 # --- time and force --------------------------------------------------------------------------
 
 
-def _tick(ladder: Ladder, now: float) -> Stepped:
+def _tick(ladder: Ladder, now: float, *, looked: bool = False) -> Stepped:
+    """``looked``: a listing that has just worked shows it running, or one has just failed."""
     if ladder.phase in ALIVE and now >= ladder.deadline:
-        return _force(ladder, now, f"not down after {ladder.allowed}")
+        if ladder.last_look < ladder.deadline:
+            return replace(ladder, last_look=now), (LookAgain(),)
+        if looked or now >= ladder.last_look + patience.LAST_LOOK:
+            return _force(ladder, now, f"not down after {ladder.allowed}")
+        return ladder, ()
     if ladder.retry_at is not None and now >= ladder.retry_at:
         return _try_again(replace(ladder, retry_at=None), now)
     if ladder.retry_at is not None or now < ladder.since + ladder.patience:
@@ -323,8 +349,16 @@ def _tick(ladder: Ladder, now: float) -> Stepped:
         case Phase.REBOOTING if not ladder.listed:
             return ladder, (verdict(ladder),)
         case Phase.REBOOTING | Phase.ENDED if not ladder.sighting.dying and not ladder.destroys:
-            return _reap(ladder, now)
+            return ladder, (AskReaper(ladder.sighting),)
     return ladder, (_still_listed(ladder),)
+
+
+def _reaper(ladder: Ladder, *, lives: bool, now: float) -> Stepped:
+    if ladder.phase not in {Phase.ENDED, Phase.REBOOTING} or ladder.destroys:
+        return ladder, ()
+    if lives and now < ladder.reaper_until:
+        return replace(ladder, since=now), ()
+    return _reap(ladder, now)
 
 
 def _reap(ladder: Ladder, now: float) -> Stepped:

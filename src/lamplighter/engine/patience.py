@@ -6,9 +6,18 @@ These are facts about Xen and its tools, not policy: what an administrator decid
 
 from __future__ import annotations
 
-#: A domain that shut down is reaped by the process that created it, at once. If that process is
-#: dead nobody reaps it; after this long we do.
+#: A domain that shut down is reaped by the process that created it, at once. After this long it is
+#: asked whether that process lives; where it is dead nobody reaps the domain, so we do.
 REAP_GRACE = 5.0
+
+#: Where it lives it is left alone for so long, and at least to the domain's own deadline: libxl
+#: gives devices up to 40 s to close (LIBXL_HOTPLUG_TIMEOUT, libxl_internal.h), and dozens of
+#: domains that end at one moment are taken apart one after another.
+REAPER_TIME = 60.0
+
+#: A domain whose time is up is looked at once more before it is destroyed, because the last listing
+#: may have begun before it ended. A listing that takes longer than this is not waited for.
+LAST_LOOK = 10.0
 
 #: Between two incarnations of a rebooting domain xl waits two seconds and then creates it, which
 #: can take long under load. A domain that is still not listed after this has not come back.

@@ -37,9 +37,11 @@ class Ladder:
 
     ``since`` is when the phase began, ``listed`` whether the last listing that worked held the
     domain, ``retry_at`` when a call that failed is tried again, ``reason`` why the current
-    incarnation shut down, as far as it was seen. ``able`` stays True once the kernel has said
-    so. ``restarts``: the definition has the domain created anew when it powers off. ``abandoned``:
-    whoever created the incarnation left it half made.
+    incarnation shut down, as far as it was seen. ``able`` stays True once the kernel has said so.
+    ``kind`` is None while XenStore has not told it. ``restarts``: the definition has the domain
+    created anew when it powers off. ``abandoned``: whoever created the incarnation left it half
+    made. ``ended`` is when the incarnation was seen to execute no more, ``last_look`` when the
+    listing was asked for that decides whether it is forced.
 
     ``latest`` is when the whole run wants the domain down; ``granted`` how many of the seconds of
     ``extend_max`` its guest was given. ``words`` are the newest of this incarnation, ``answered``
@@ -57,6 +59,7 @@ class Ladder:
     restarts: bool = False
     phase: Phase = Phase.UP
     able: bool | None = None
+    kind: Kind | None = None
     listed: bool = True
     reason: ShutdownReason | None = None
     acknowledged: bool = False
@@ -67,6 +70,8 @@ class Ladder:
     requests: int = 0
     destroys: int = 0
     retry_at: float | None = None
+    last_look: float = -inf
+    ended: float = -inf
     blind: str = ""
     remarks: tuple[str, ...] = ()
     latest: float = inf
@@ -116,6 +121,13 @@ class Ladder:
         suspended = self.reason is ShutdownReason.SUSPEND
         return suspended and not self.sighting.dying and not self.destroys
 
+    @property
+    def reaper_until(self) -> float:
+        """How long a process that lives is left alone with what it has to take apart."""
+        if self.being_saved:
+            return self.deadline
+        return min(self.latest, max(self.deadline, self.ended + patience.REAPER_TIME))
+
     def comes_back(self, reason: ShutdownReason | None) -> bool:
         """Say whether another incarnation may follow one that ended like this."""
         return reason in COMES_BACK or (self.restarts and reason is ShutdownReason.POWEROFF)
@@ -124,7 +136,7 @@ class Ladder:
     def patience(self) -> float:
         """How long the present phase may last; infinite when only the deadline ends it."""
         match self.phase:
-            case Phase.ASKED if self.sighting.kind is Kind.HVM and self.able is not True:
+            case Phase.ASKED if self.kind is Kind.HVM and self.able is not True:
                 return min(self.rung_timeout, patience.HVM_SILENCE)
             case Phase.ASKED:
                 return self.rung_timeout
@@ -144,4 +156,8 @@ class Ladder:
         step = self.since + self.patience if self.retry_at is None else self.retry_at
         if self.pending is not None and self.phase in EXTENDABLE:
             step = min(step, self.answer_at)
-        return min(step, self.deadline) if self.phase in ALIVE else step
+        if self.phase not in ALIVE:
+            return step
+        if self.last_look >= self.deadline:
+            return self.last_look + patience.LAST_LOOK
+        return min(step, self.deadline)

@@ -1,24 +1,22 @@
 """What ``xl`` prints and logs: listings to sightings, logs to epitaphs, stderr to one sentence.
 
 ``xl list -v`` is a table, one line a domain, and all columns but the name are single words, so a
-line is read from its right end. ``xl list -l`` is JSON and is parsed as JSON; only it knows how a
-domain is virtualised. A text that is not wholly understood is no listing at all, because a domain
-that was overlooked would be a domain believed off: it raises ``CallFailed``.
+line is read from its right end. A text that is not wholly understood is no listing at all, because
+a domain that was overlooked would be a domain believed off: it raises ``CallFailed``.
 """
 
 from __future__ import annotations
 
-import json
 import re
 from itertools import dropwhile
 from typing import TYPE_CHECKING
 from uuid import UUID
 
 from lamplighter.errors import CallFailed
-from lamplighter.model.domain import Kind, ShutdownReason, Sighting
+from lamplighter.model.domain import ShutdownReason, Sighting
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
 #: How much of something unexpected is quoted, in characters.
 QUOTED = 200
@@ -36,7 +34,10 @@ _LINE = re.compile(
 _NAMELESS = "(null)"
 
 #: What an xl process logs when it begins to wait for a domain, and when that has shut down.
-_BEGUN = re.compile(r"Waiting for domain .* \(domid (?P<domid>[0-9]{1,5})\) to die")
+_BEGUN = re.compile(
+    r"Waiting for domain .* \(domid (?P<domid>[0-9]{1,5})\) to die"
+    r"(?: \[pid (?P<pid>[0-9]{1,10})\])?"
+)
 _SHUT_DOWN = re.compile(
     r"Domain (?P<domid>[0-9]{1,5}) has shut down, reason code (?P<reason>-?[0-9]{1,10}) "
 )
@@ -66,7 +67,7 @@ _NO_HYPERVISOR = (
 
 
 def parse_listing(text: str) -> list[Sighting]:
-    """Read what ``xl list -v`` prints; no sighting knows its kind. ``CallFailed`` for garbage."""
+    """Read what ``xl list -v`` prints. ``CallFailed`` for garbage."""
     heading, *lines = text.removesuffix("\n").split("\n")
     if not heading.startswith("Name ") or "UUID" not in heading:
         raise CallFailed(f"xl's listing does not begin with its heading but with {_quote(heading)}")
@@ -77,26 +78,6 @@ def parse_listing(text: str) -> list[Sighting]:
     if len(set(domids)) != len(domids):
         raise CallFailed("xl's listing holds one domid twice")
     return sorted(sightings, key=lambda sighting: sighting.domid)
-
-
-def parse_kinds(text: str) -> Mapping[int, Kind]:
-    """Read what ``xl list -l`` prints: how each domain, by domid, is virtualised.
-
-    A domain whose entry does not tell is left out; ``CallFailed`` for what is no JSON list.
-    """
-    try:
-        entries = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise CallFailed(f"what xl lists is no JSON: {error}") from error
-    if not isinstance(entries, list):
-        raise CallFailed(f"what xl lists is no JSON list but {_quote(text)}")
-    kinds = {}
-    for entry in entries:
-        try:
-            kinds[int(entry["domid"])] = Kind(entry["config"]["c_info"]["type"])
-        except (KeyError, TypeError, ValueError):
-            continue
-    return kinds
 
 
 def parse_epitaph(log: str, domid: int) -> ShutdownReason | None:
@@ -111,6 +92,15 @@ def parse_epitaph(log: str, domid: int) -> ShutdownReason | None:
             found = None
         elif (ended := _SHUT_DOWN.match(line)) and int(ended["domid"]) == domid:
             found = _reason(int(ended["reason"]))
+    return found
+
+
+def parse_reaper(log: str, domid: int) -> int | None:
+    """Return the number of the process that waited for a domain's end last; None: none is told."""
+    found = None
+    for line in log.splitlines():
+        if (begun := _BEGUN.match(line)) and int(begun["domid"]) == domid and begun["pid"]:
+            found = int(begun["pid"])
     return found
 
 
@@ -186,7 +176,6 @@ def _sighting(line: str) -> Sighting:
         int(match["domid"]),
         UUID(match["uuid"]),
         "" if name == _NAMELESS else name,
-        None,
         shutdown,
         dying=state[5] == "d",
         paused=state[2] == "p",

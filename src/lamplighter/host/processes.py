@@ -4,6 +4,10 @@ What it prints is read through pipes of our own and the end of the *process* is 
 of the pipes: a program may leave a daemon behind that keeps them open. A program that is late, or
 prints without end, is told to end and then killed, with everything in its process group; a daemon
 that has made a session of its own is not in it.
+
+Something may have to be done to a process before it executes its program. A shell waits for that
+in the process's place and then becomes the program; it ends instead when the preparation has
+failed, or when whoever prepares was killed.
 """
 
 from __future__ import annotations
@@ -21,7 +25,7 @@ from lamplighter.errors import CallFailed, CallTimedOut, ToolstackUnreachable
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Awaitable, Callable, Iterator, Sequence
 
     from lamplighter.model.clock import Clock
 
@@ -40,6 +44,9 @@ GRACE = 2.0
 #: Seconds in which what was printed before the end is read.
 DRAIN = 0.5
 
+#: Waits for a line on its standard input and becomes the program; a pipe that ends says no.
+GATE = ("/bin/sh", "-c", 'read -r go && exec "$@" </dev/null', "sh")
+
 #: What is short for a while says nothing about the program.
 _SCARCE = (errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM)
 
@@ -57,19 +64,29 @@ class _TooMuch(Exception):
     """It prints without end."""
 
 
-async def run(argv: Sequence[str], clock: Clock, seconds: float) -> Ended:
+async def run(
+    argv: Sequence[str],
+    clock: Clock,
+    seconds: float,
+    prepare: Callable[[int], Awaitable[None]] | None = None,
+) -> Ended:
     """Run a program to its end.
 
-    Raises ``CallTimedOut`` after ``seconds`` of the clock, ``CallFailed`` for more output than
-    can be sensible and when memory or files are short, ``ToolstackUnreachable`` for a program
-    that cannot be started.
+    ``prepare`` is given the process's number before the program is executed, and whatever it
+    raises keeps the program from being executed. Otherwise raises ``CallTimedOut`` after
+    ``seconds`` of the clock, ``CallFailed`` for more output than can be sensible and when memory
+    or files are short, ``ToolstackUnreachable`` for a program that cannot be started.
     """
     out, err = await _pipes()
     try:
-        process = await _start(argv, out, err)
+        process = await _start(argv, out, err, gated=prepare is not None)
         readers = [asyncio.ensure_future(stream.read()) for stream in (out, err)]
         try:
-            await _watch(process, readers, clock, seconds)
+            async with clock.timeout(seconds):
+                if prepare is not None:
+                    await _open_gate(process, prepare)
+                await _watch(process, readers)
+            await _drain(readers, clock)
         except TimeoutError:
             message = f"{_shown(argv)} did not end within {seconds:g} s and was killed"
             raise CallTimedOut(message) from None
@@ -144,11 +161,12 @@ async def _pipes() -> tuple[_Stream, _Stream]:
         raise _short_of(error) from error
 
 
-async def _start(argv: Sequence[str], out: _Stream, err: _Stream) -> Process:
+async def _start(argv: Sequence[str], out: _Stream, err: _Stream, *, gated: bool) -> Process:
     try:
         process = await asyncio.create_subprocess_exec(
+            *(GATE if gated else ()),
             *argv,
-            stdin=asyncio.subprocess.DEVNULL,
+            stdin=asyncio.subprocess.PIPE if gated else asyncio.subprocess.DEVNULL,
             stdout=out.inlet,
             stderr=err.inlet,
             env=ENVIRONMENT,
@@ -173,21 +191,31 @@ def _short_of(error: OSError) -> CallFailed:
     )
 
 
-async def _watch(
-    process: Process, readers: Sequence[asyncio.Future[None]], clock: Clock, seconds: float
-) -> None:
-    """Return when the program has ended and what it printed is read."""
+async def _open_gate(process: Process, prepare: Callable[[int], Awaitable[None]]) -> None:
+    assert process.stdin is not None, "it was started with a pipe"
+    try:
+        await prepare(process.pid)
+        process.stdin.write(b"go\n")
+    finally:
+        process.stdin.close()
+
+
+async def _watch(process: Process, readers: Sequence[asyncio.Future[None]]) -> None:
+    """Return when the program has ended."""
     ending = asyncio.ensure_future(process.wait())
     try:
-        async with clock.timeout(seconds):
-            while not ending.done():
-                unfinished: list[asyncio.Future[Any]] = [r for r in readers if not r.done()]
-                await asyncio.wait([ending, *unfinished], return_when=asyncio.FIRST_COMPLETED)
-                for reader in readers:
-                    if reader.done():
-                        reader.result()
+        while not ending.done():
+            unfinished: list[asyncio.Future[Any]] = [r for r in readers if not r.done()]
+            await asyncio.wait([ending, *unfinished], return_when=asyncio.FIRST_COMPLETED)
+            for reader in readers:
+                if reader.done():
+                    reader.result()
     finally:
         ending.cancel()
+
+
+async def _drain(readers: Sequence[asyncio.Future[None]], clock: Clock) -> None:
+    """Read what was printed before the end."""
     with suppress(TimeoutError):
         async with clock.timeout(DRAIN):
             await asyncio.gather(*(asyncio.shield(reader) for reader in readers))
@@ -216,6 +244,18 @@ async def _end(process: Process, number: signal.Signals, clock: Clock) -> None:
 
 def _shown(argv: Sequence[str]) -> str:
     return " ".join((Path(argv[0]).name, *argv[1:]))
+
+
+def executes(pid: int, name: str) -> bool:
+    """Say whether the process with this number lives and executes root's program of this name.
+
+    Its command line would be its own to write; what it executes is the kernel's word.
+    """
+    try:
+        place = Path("/proc", str(pid))
+        return place.stat().st_uid == 0 and (place / "exe").readlink().name == name
+    except OSError:
+        return False
 
 
 def commands() -> Iterator[list[str]]:

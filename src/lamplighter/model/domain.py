@@ -52,14 +52,13 @@ class Sighting(NamedTuple):
 
     ``shutdown`` is None while the domain runs, blocks or is paused. ``dying`` says that the
     hypervisor is taking it apart. ``name`` is empty when XenStore does not have it: not yet,
-    while the domain is being created, or no longer (``(null)`` in xl's output). ``kind`` is None
-    when the toolstack does not tell. ``begun`` says that it has used processor time.
+    while the domain is being created, or no longer (``(null)`` in xl's output). ``begun`` says that
+    it has used processor time.
     """
 
     domid: int
     uuid: UUID
     name: str
-    kind: Kind | None = None
     shutdown: ShutdownReason | None = None
     dying: bool = False
     paused: bool = False

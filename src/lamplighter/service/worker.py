@@ -21,6 +21,7 @@ from lamplighter.engine.events import (
     Ask,
     AskCreator,
     Asked,
+    AskReaper,
     Attend,
     Clear,
     Cleared,
@@ -42,9 +43,11 @@ from lamplighter.engine.events import (
     Pressed,
     PressPower,
     Ready,
+    Reaper,
     Seen,
     Unanswered,
     Underway,
+    Virtualised,
     Withheld,
 )
 from lamplighter.engine.shown import doing
@@ -57,6 +60,7 @@ from lamplighter.model.run import Transition
 from lamplighter.service.attention import Attention, Telling
 from lamplighter.service.conversation import Conversation
 from lamplighter.service.inbox import Inbox
+from lamplighter.service.incarnation import kind_of, newest_domid
 from lamplighter.service.observer import Observer, Subscriber
 
 if TYPE_CHECKING:
@@ -212,7 +216,7 @@ class Worker:
                 ]
             case Ask() | Note() | Clear() | Answer():
                 return await self._speak(action)
-            case Inquire() | AskCreator() | Inspect():
+            case Inquire() | AskCreator() | AskReaper() | Inspect():
                 return [await self._enquire(action)]
         return []
 
@@ -231,7 +235,16 @@ class Worker:
         self._attention = Attention(self._conversation, self._means.clock, self.inbox.stir)
         events = await self._read(self._attention)
         first: list[Event] = [event for event in events if isinstance(event, Heard | Ready)]
-        return first or [Ready(self._now, domid, None)]
+        return [*await self._kind(domid), *(first or [Ready(self._now, domid, None)])]
+
+    async def _kind(self, domid: int) -> list[Event]:
+        """Only a stop asks for it; where XenStore does not tell, the definition does."""
+        if self._step.verb is Verb.START:
+            return []
+        kind = self._step.definition.kind if self._step.definition is not None else None
+        with suppress(Unreachable, XenStoreError):
+            kind = await kind_of(self._means.xenstore, domid) or kind
+        return [Virtualised(self._now, domid, kind)] if kind is not None else []
 
     async def _create(self) -> list[Event]:
         assert self._step.definition is not None, "a plan starts only what a file defines"
@@ -241,13 +254,16 @@ class Worker:
             if why := self._means.held(self._step.definition):
                 return [Withheld(self._now, why)]
             try:
-                domid = await self._means.toolstack.create(self._step.definition)
+                await self._means.toolstack.create(self._step.definition)
             except (CallFailed, Unreachable) as error:
                 return [Created(self._now, None, error.message)]
+        domid = None
+        with suppress(Unreachable, XenStoreError):
+            domid = await newest_domid(self._means.xenstore, self._step.definition)
         self._look_again()
         return [Created(self._now, domid)]
 
-    async def _enquire(self, question: Inquire | AskCreator | Inspect) -> Event:
+    async def _enquire(self, question: Inquire | AskCreator | AskReaper | Inspect) -> Event:
         """Ask the toolstack for what no listing tells."""
         toolstack, definition = self._means.toolstack, self._step.definition
         if isinstance(question, Inquire):
@@ -255,6 +271,11 @@ class Worker:
                 return Epitaph(self._now, await toolstack.epitaph(question.sighting))
             except (CallFailed, Unreachable):
                 return Epitaph(self._now, None)
+        if isinstance(question, AskReaper):
+            lives = False
+            with suppress(CallFailed, Unreachable):
+                lives = await toolstack.reaper_lives(question.sighting)
+            return Reaper(self._now, question.sighting.domid, lives)
         if isinstance(question, Inspect):
             return await self._inspect(question.sighting)
         assert definition is not None, "a plan starts only what a file defines"

@@ -29,8 +29,8 @@ class Toolstack(Protocol):
     async def list(self) -> Sequence[Sighting]:
         """Every domain the hypervisor has, dom0 among them, in the order of domids."""
 
-    async def create(self, definition: Definition) -> int:
-        """Create and start the domain from its file; return its domid."""
+    async def create(self, definition: Definition) -> None:
+        """Create and start the domain from its file. XenStore and a listing tell its domid."""
 
     async def creating(self) -> frozenset[str]:
         """The definitions (paths) from which something may be about to make a domain.
@@ -53,6 +53,12 @@ class Toolstack(Protocol):
 
     async def epitaph(self, sighting: Sighting) -> ShutdownReason | None:
         """Why an incarnation that vanished had shut down, if the toolstack kept a record."""
+
+    async def reaper_lives(self, sighting: Sighting) -> bool:
+        """Whether the process lives that takes this incarnation apart when it has shut down.
+
+        Where it cannot be told, no.
+        """
 
     async def close(self) -> None:
         """Let go of what the toolstack holds open."""

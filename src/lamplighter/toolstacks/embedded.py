@@ -7,7 +7,7 @@ from uuid import UUID
 
 from lamplighter.embedded.sockets import CONTROL_SOCKET, XENSTORE_SOCKET
 from lamplighter.errors import CallFailed
-from lamplighter.model.domain import Kind, ShutdownReason, Sighting
+from lamplighter.model.domain import ShutdownReason, Sighting
 from lamplighter.toolstacks.control_client import ControlClient, Refused
 
 if TYPE_CHECKING:
@@ -43,13 +43,9 @@ class EmbeddedToolstack:
         except (KeyError, TypeError, ValueError) as error:
             raise CallFailed(f"the embedded host's listing cannot be read: {error}") from error
 
-    async def create(self, definition: Definition) -> int:
-        """Create and start the domain from its file; return its domid."""
-        answer = await self._control.call("create", path=definition.path)
-        domid = answer.get("domid")
-        if not isinstance(domid, int):
-            raise CallFailed(f"the embedded host created {definition.name} but told no domid")
-        return domid
+    async def create(self, definition: Definition) -> None:
+        """Create and start the domain from its file."""
+        await self._control.call("create", path=definition.path)
 
     async def creating(self) -> frozenset[str]:
         """The definitions (paths) from which the host is creating domains at this moment."""
@@ -82,6 +78,11 @@ class EmbeddedToolstack:
         reason = answer.get("reason")
         return ShutdownReason.__members__.get(str(reason))
 
+    async def reaper_lives(self, sighting: Sighting) -> bool:
+        """Whether the process that xl left behind for this incarnation lives."""
+        answer = await self._control.call("reaper", domid=sighting.domid)
+        return answer.get("lives") is True
+
     async def boot_id(self) -> str:
         """Which boot of the host this is."""
         return str((await self._status())["boot_id"])
@@ -104,12 +105,11 @@ class EmbeddedToolstack:
 
 def _sighting(entry: dict[str, Any]) -> Sighting:
     """Read one entry of a listing; ``KeyError``, ``TypeError`` or ``ValueError``."""
-    kind, shutdown = entry["kind"], entry["shutdown"]
+    shutdown = entry["shutdown"]
     return Sighting(
         int(entry["domid"]),
         UUID(entry["uuid"]),
         str(entry["name"]),
-        None if kind is None else Kind(kind),
         None if shutdown is None else ShutdownReason[shutdown],
         bool(entry["dying"]),
         bool(entry["paused"]),

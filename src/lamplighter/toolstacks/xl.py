@@ -1,14 +1,14 @@
 """The toolstack ``xl``: every call is a program with a deadline.
 
-A listing is one ``xl list -v``. How a domain is virtualised is asked when an incarnation is new,
-with a short deadline and a bounded number of times: ``xl list -l`` waits for the lock of a domain
-that is just being created, or leaves it out. A thousand domains may have to be destroyed at one
-moment; so many programs at once would be more than the control domain has memory for.
+A listing is one ``xl list -v``, and nothing else is asked: ``xl list -l`` waits for the locks of
+domains that are just being created, or leaves them out. A thousand domains may have to be destroyed
+at one moment; so many programs at once would be more than the control domain has memory for.
 
 ``xl create`` leaves a process behind for each domain, which reaps it and restarts it when it
 reboots. Under systemd that process is put into a scope of its own, ordered before our service,
-so that it is stopped after it. That process also writes down why the domain shut down, which is
-all that is left of one that was reaped between two listings: its epitaph.
+so that it is stopped after it. That process also writes down that it waits, under which number it
+runs, and why the domain shut down, which is all that is left of one that was reaped between two
+listings: its epitaph.
 
 An ``xl create`` that was killed leaves a domain half made, paused for ever. libxl writes a
 domain's configuration down when its creation has ended well, before it first lets it run, for
@@ -23,6 +23,7 @@ import asyncio
 import os
 import shutil
 import stat
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -31,14 +32,15 @@ from lamplighter.errors import CallFailed, ToolstackUnreachable
 from lamplighter.formats import xl
 from lamplighter.host import processes
 from lamplighter.host.clock import booted_at
+from lamplighter.host.scopes import Scope, make_scope
 from lamplighter.host.systemd import SERVICE
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator
 
     from lamplighter.host.processes import Ended
     from lamplighter.model.clock import Clock
-    from lamplighter.model.domain import Definition, Kind, ShutdownReason, Sighting
+    from lamplighter.model.domain import Definition, ShutdownReason, Sighting
 
 #: Where xenstored listens.
 XENSTORE_SOCKET = "/run/xenstored/socket"
@@ -53,12 +55,6 @@ RECORDS = Path("/var/lib/xen")
 SYSTEMD = Path("/run/systemd/system")
 
 CONTROL_DOMAIN = UUID(int=0)
-
-#: How long the kind of a new domain is worth waiting for, in seconds.
-KIND_TIMEOUT = 10.0
-
-#: How often the kind of one incarnation is asked for.
-KIND_TRIES = 3
 
 #: How many programs that act on running domains may run at one time.
 AT_ONCE = 16
@@ -87,8 +83,6 @@ class XlToolstack:
         self._logs = logs
         self._records = records
         self._systemd = systemd
-        self._kinds: dict[tuple[int, UUID], Kind] = {}
-        self._tries: dict[tuple[int, UUID], int] = {}
         self._acting = asyncio.Semaphore(AT_ONCE)
 
     @property
@@ -105,22 +99,25 @@ class XlToolstack:
         """Every domain the hypervisor has, dom0 among them, in the order of domids."""
         ended = await self._xl("list", "-v")
         _check(ended, "xl list")
-        sightings = xl.parse_listing(ended.stdout)
-        await self._learn_kinds(sightings)
-        return [self._with_kind(sighting) for sighting in sightings]
+        return xl.parse_listing(ended.stdout)
 
-    async def create(self, definition: Definition) -> int:
-        """Create and start the domain from its file; return its domid."""
-        program = self._program("xl")
-        argv = (*self._scope(definition.name), program, "create", "-q", definition.path)
-        _check(await processes.run(argv, self._clock, self._call_timeout), "xl create")
-        created = [s for s in await self.list() if definition.matches(s)]
-        if not created:
-            raise CallFailed(
-                "it was created and is gone already",
-                hint=f"see {self._logs}/xl-{definition.name}.log",
+    async def create(self, definition: Definition) -> None:
+        """Create and start the domain from its file.
+
+        At the host's stop units end in the reverse order of their start, so a scope that is
+        *before* the service ends after it.
+        """
+        argv = (self._program("xl"), "create", "-q", definition.path)
+        name, prepare = _escaped(definition.name), None
+        if self._systemd.is_dir():
+            scope = Scope(
+                f"lamplighter-domain-{name}-{os.urandom(3).hex()}.scope",
+                f"Domain {name}, what xl leaves behind for it",
+                before=SERVICE,
             )
-        return created[-1].domid
+            prepare = partial(make_scope, scope, clock=self._clock, seconds=self._call_timeout)
+        ended = await processes.run(argv, self._clock, self._call_timeout, prepare)
+        _check(ended, "xl create")
 
     async def creating(self) -> frozenset[str]:
         """The definitions (paths) of which a process of ``xl create`` lives.
@@ -163,16 +160,25 @@ class XlToolstack:
 
     async def epitaph(self, sighting: Sighting) -> ShutdownReason | None:
         """Why an incarnation that vanished had shut down, if its xl process wrote it down."""
-        if not sighting.name or "/" in sighting.name:
-            return None
-        for log in (f"xl-{sighting.name}.log", f"xl-{sighting.name}.log.1"):
-            reason = xl.parse_epitaph(_tail(self._logs / log), sighting.domid)
+        for log in self._logs_of(sighting):
+            reason = xl.parse_epitaph(log, sighting.domid)
             if reason is not None:
                 return reason
         return None
 
+    async def reaper_lives(self, sighting: Sighting) -> bool:
+        """Whether the xl process that waits for this incarnation's end lives."""
+        pids = (xl.parse_reaper(log, sighting.domid) for log in self._logs_of(sighting))
+        return any(pid is not None and processes.executes(pid, "xl") for pid in pids)
+
     async def close(self) -> None:
         """Nothing is held open."""
+
+    def _logs_of(self, sighting: Sighting) -> Iterator[str]:
+        """Yield the end of what xl's processes logged of domains of this name, the newest first."""
+        if sighting.name and "/" not in sighting.name:
+            for log in (f"xl-{sighting.name}.log", f"xl-{sighting.name}.log.1"):
+                yield _tail(self._logs / log)
 
     def _recorded(self, domid: int, uuid: UUID) -> bool:
         return os.path.lexists(self._records / f"userdata-d.{domid}.{uuid}.libxl-json")
@@ -188,45 +194,9 @@ class XlToolstack:
             )
         return found
 
-    async def _xl(self, *words: str, timeout: float | None = None) -> Ended:
+    async def _xl(self, *words: str) -> Ended:
         argv = (self._program("xl"), *words)
-        return await processes.run(argv, self._clock, timeout or self._call_timeout)
-
-    def _scope(self, name: str) -> Sequence[str]:
-        """Return what puts a program into a scope of its own; nothing without systemd.
-
-        At the host's stop units end in the reverse order of their start, so a scope that is
-        *before* the service ends after it.
-        """
-        if not self._systemd.is_dir():
-            return ()
-        return (
-            self._program("systemd-run"),
-            *("--quiet", "--scope", "--collect", "--slice=system.slice"),
-            f"--unit=lamplighter-domain-{_escaped(name)}-{os.urandom(3).hex()}",
-            f"--description=Domain {_escaped(name)}, what xl leaves behind for it",
-            f"--property=Before={SERVICE}",
-            "--",
-        )
-
-    async def _learn_kinds(self, sightings: Sequence[Sighting]) -> None:
-        """Ask for the kinds of the incarnations whose kinds are not known."""
-        present = {(s.domid, s.uuid) for s in sightings if s.domid}
-        self._kinds = {key: kind for key, kind in self._kinds.items() if key in present}
-        self._tries = {key: tries for key, tries in self._tries.items() if key in present}
-        new = {key for key in present if self._tries.get(key, 0) < KIND_TRIES} - self._kinds.keys()
-        if not new:
-            return
-        self._tries.update({key: self._tries.get(key, 0) + 1 for key in new})
-        try:
-            ended = await self._xl("list", "-l", timeout=min(KIND_TIMEOUT, self._call_timeout))
-            kinds = xl.parse_kinds(ended.stdout)
-        except CallFailed:
-            return
-        self._kinds.update({key: kinds[key[0]] for key in new if key[0] in kinds})
-
-    def _with_kind(self, sighting: Sighting) -> Sighting:
-        return sighting._replace(kind=self._kinds.get((sighting.domid, sighting.uuid)))
+        return await processes.run(argv, self._clock, self._call_timeout)
 
 
 def _check(ended: Ended, call: str) -> None:

@@ -67,6 +67,11 @@ def vm(domid: int) -> str:
     return f"{DOMAINS}/{domid}/vm"
 
 
+def kind(domid: int) -> str:
+    """Return the node in which libxl keeps how the domain is virtualised: pv, pvh or hvm."""
+    return f"/libxl/{domid}/type"
+
+
 def is_special(path: str) -> bool:
     """Say whether a path names a special watch instead of a node."""
     return path.startswith("@")

@@ -41,7 +41,7 @@ from lamplighter.model.policy import Policy, Setting
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-WEB = Sighting(7, UUID(int=1), "web", Kind.PV)
+WEB = Sighting(7, UUID(int=1), "web")
 POLICY = Policy(stop_timeout=Setting(180.0), ack_timeout=Setting(60.0))
 
 

@@ -1,0 +1,91 @@
+"""Sixty guests and a deaf one start and stop: sixty are clean, the deaf one forced at its own time.
+
+However many there are, a start costs one program each and a clean stop none, and the host is listed
+now and then, not at each event.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from lab.steps import ends
+
+if TYPE_CHECKING:
+    from lab.dom0 import Dom0
+
+SUBJECT = (
+    "lab/spark/*",
+    "src/lamplighter/toolstacks/xl.py",
+    "src/lamplighter/service/observer.py",
+    "src/lamplighter/service/worker.py",
+    "src/lamplighter/service/runner.py",
+    "src/lamplighter/engine/ladder.py",
+    "src/lamplighter/host/scopes.py",
+)
+SHARE = 2
+SECONDS = 260
+DEADLINE = 700.0
+USUALLY = {"trixie", "bookworm"}
+
+MANY = 60
+#: How long the deaf one is asked, and how much later its end may be seen.
+PATIENCE, SLACK = 20, 15
+CONFIGURATION = f"""
+[defaults]
+start = "always"
+stop_timeout = "60s"
+[domain.deaf]
+start_timeout = "3s"
+stop_timeout = "{PATIENCE}s"
+ack_timeout = "7s"
+"""
+CALLS = "/run/xl-calls"
+#: It stands before xl in the path of whoever starts a program.
+COUNTS = f'#!/bin/sh\necho "$1" >>{CALLS}\nexec /usr/sbin/xl "$@"\n'
+#: So many listings one run may make beside those that its seconds allow, each with two pauses.
+LISTINGS, EACH = 6, 1.0
+
+
+def run(host: Dom0) -> None:
+    host.define_all({f"g{number:02}": "prompt" for number in range(MANY)} | {"deaf": "deaf"})
+    host.configure(CONFIGURATION)
+    host.put("/usr/local/sbin/xl", COUNTS)
+    host.run("chmod 755 /usr/local/sbin/xl")
+
+    up, calls = _timed(host, "up")
+    assert up["exit"] == 0, up
+    assert Counter(end["outcome"] for end in up["domains"]) == {"started": MANY + 1}, up
+    assert calls["create"] == MANY + 1, calls
+
+    down, calls = _timed(host, "down")
+    assert down["exit"] == 1, down
+    told = ends(down)
+    deaf = told.pop("deaf")
+    assert {end["outcome"] for end in told.values()} == {"clean"}, down
+    assert deaf["outcome"] == "forced", down
+    assert PATIENCE <= deaf["seconds"] <= PATIENCE + SLACK, down
+    assert all(end["seconds"] < deaf["seconds"] for end in told.values()), down
+    assert calls["destroy"] == 1, calls
+    assert host.domids() == {}
+
+
+def _timed(host: Dom0, command: str) -> tuple[dict[str, Any], Counter[str]]:
+    """Carry out a command and tell what it took; return its document and its calls of xl."""
+    host.run(f"rm -f {CALLS}")
+    line = f"lamplighter --json {command} >/run/answer 2>/run/said"
+    timed = f"bash -c 'TIMEFORMAT=\"%R %U %S\"; time {line}' 2>&1"
+    spent = host.run(timed, timeout=400, check=False).stdout.split()
+    wall, processor = float(spent[-3]), float(spent[-2]) + float(spent[-1])
+    calls = Counter(host.read(CALLS).split())
+    document: dict[str, Any] = json.loads(host.read("/run/answer"))
+    each = ", ".join(f"{count} {name}" for name, count in sorted(calls.items()))
+    print(
+        f"  {host.variant.name}: {command}: {wall:.1f} s, {processor:.1f} s of processor with what"
+        f" it started; xl: {each}; {calls.total() / (MANY + 1):.2f} a domain",
+        flush=True,
+    )
+    assert calls["list"] <= LISTINGS + wall / EACH, calls
+    assert set(calls) <= {"create", "list", "destroy"}, calls
+    return document, calls
