@@ -30,7 +30,7 @@ SABOTAGES = {
     # --- the plan ---
     "what runs is created once more": Sabotage(
         "lamplighter.engine.plan",
-        "    seen = _find(managed, sightings)\n    hold =",
+        "    seen = listing.newest(managed.definition.known_by)\n    hold =",
         "    seen = None\n    hold =",
     ),
     "what is being created already is created beside it": Sabotage(
