@@ -1,0 +1,45 @@
+"""The processor time that one transition costs us, as the number of domains grows.
+
+A run that looks at every domain for each domain costs nothing to notice with ten of them, and
+minutes with thousands. So whole starts and stops are measured at three sizes, and what a transition
+costs at one is compared with the size before it.
+"""
+
+from __future__ import annotations
+
+import sys
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench.ratio import Ratio, Skipped
+from bench.stop import farm
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SIZES = (250, 1000, 4000)
+AIM = 1.2
+
+
+def measure() -> Iterator[Ratio]:
+    """Measure a start and a stop at each size."""
+    program = Path(sys.executable).with_name("lamplighter")
+    if not program.exists():
+        raise Skipped(f"{program} is not installed")
+    costs: dict[tuple[str, int], float] = {}
+    whole: dict[tuple[str, int], float] = {}
+    for size in SIZES:
+        with farm(str(program), size) as lamplighter:
+            for verb in ("up", "down"):
+                took = lamplighter(verb)
+                whole[verb, size] = took.processor
+                costs[verb, size] = took.processor / lamplighter.transitions() * 1000
+    for verb in ("up", "down"):
+        for small, large in pairwise(SIZES):
+            ours, peer = costs[verb, large], costs[verb, small]
+            name = f"a transition, {verb} of {large}, of {small}"
+            yield Ratio(
+                name, ours, peer, ours / peer, "ms", AIM, at_most=True,
+                processor=whole[verb, large],
+            )  # fmt: skip
