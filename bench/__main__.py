@@ -47,16 +47,16 @@ def main() -> int:
         parser.error(f"there is no benchmark {min(unknown)!r}")
     if given.keep and given.names:
         parser.error("only a run of all benchmarks can be kept")
+    kept = last_kept(replaced=given.keep)
     ratios, skipped = measured(given.names or NAMES)
     now = to_results(ratios, commit(), f"{datetime.now(UTC):%Y-%m-%d}", reference())
     LAST.parent.mkdir(exist_ok=True)
     LAST.write_text(format_results(now))
-    worse = compared(now, everything=not given.names)
+    if given.keep and skipped:
+        sys.exit("not kept: a benchmark was skipped")
     if given.keep:
-        if skipped:
-            print("not kept: a benchmark was skipped")
-            return 1
         KEPT.write_text(format_results(now))
+    worse = compared(kept, now, everything=not given.names) if kept is not None else []
     short = not all(ratio.reached for ratio in ratios)
     return int(given.check and bool(short or worse or skipped))
 
@@ -76,15 +76,21 @@ def measured(names: Sequence[str]) -> tuple[list[Ratio], bool]:
     return ratios, skipped
 
 
-def compared(now: Results, *, everything: bool) -> list[str]:
-    """Print what is worse than in the run that was kept; return it, too."""
+def last_kept(*, replaced: bool) -> Results | None:
+    """Return the run that was kept; None when there is none, or one to be replaced is unreadable."""
     try:
-        kept = parse_results(KEPT.read_text())
+        return parse_results(KEPT.read_text())
     except FileNotFoundError:
         print(f"nothing to compare with: there is no {KEPT.name}; python -m bench --keep makes one")
-        return []
+        return None
     except ValueError as error:
+        if replaced:
+            return None
         sys.exit(f"{KEPT}: {error}; python -m bench --keep writes it anew")
+
+
+def compared(kept: Results, now: Results, *, everything: bool) -> list[str]:
+    """Print what is worse than in the run that was kept; return it, too."""
     if not everything:
         kept = kept._replace(rows={n: row for n, row in kept.rows.items() if n in now.rows})
     worse = fallen_back(kept, now)

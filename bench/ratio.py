@@ -6,6 +6,7 @@ peer's right after one another, and the median of the rounds' ratios counts.
 
 from __future__ import annotations
 
+import resource
 from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING
@@ -65,3 +66,9 @@ def in_turns(
         median(theirs for _, theirs in pairs),
         median(mine / theirs for mine, theirs in pairs),
     )
+
+
+def spent_by_children() -> float:
+    """Return the processor time of all processes that were started here and have ended."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime

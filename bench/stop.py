@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -18,7 +17,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from bench.ratio import Ratio, Skipped
+from bench.ratio import Ratio, Skipped, spent_by_children
 from lamplighter.host.journal_reader import JournalReader
 
 if TYPE_CHECKING:
@@ -97,12 +96,6 @@ class Commands:
         """Return how many transitions the last run made."""
         with closing(JournalReader(self._state)) as reader:
             return len(reader.transitions(reader.runs(limit=1)[0].id))
-
-
-def spent_by_children() -> float:
-    """Return the processor time of all processes that were started here and have ended."""
-    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return usage.ru_utime + usage.ru_stime
 
 
 @contextmanager
