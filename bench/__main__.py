@@ -77,7 +77,7 @@ def measured(names: Sequence[str]) -> tuple[list[Ratio], bool]:
 
 
 def last_kept(*, replaced: bool) -> Results | None:
-    """Return the run that was kept; None when there is none, or one to be replaced is unreadable."""
+    """Return the run that was kept; None: there is none, or none to be read and it is replaced."""
     try:
         return parse_results(KEPT.read_text())
     except FileNotFoundError:
