@@ -99,8 +99,11 @@ class Commands:
 
 
 @contextmanager
-def farm(program: str, domains: int) -> Iterator[Commands]:
-    """Run an embedded host on which nothing has been started yet; give what types at it."""
+def farm(program: str, domains: int, *, speed: float = 1.0, policy: str = "") -> Iterator[Commands]:
+    """Run an embedded host on which nothing has been started yet; give what types at it.
+
+    ``speed`` is how fast its time goes, ``policy`` what else ``[defaults]`` says.
+    """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "domains").mkdir(mode=0o755)
@@ -112,9 +115,9 @@ def farm(program: str, domains: int) -> Iterator[Commands]:
                 f'embedded_boot = "1s"\nembedded_shutdown = "{takes * 1000:.0f}ms"\n'
             )
             path.chmod(0o644)
-        (folder / "lamplighter.toml").write_text(CONFIGURATION)
+        (folder / "lamplighter.toml").write_text(CONFIGURATION + policy)
         commands = Commands(program, folder)
-        commands("host", "start", name)
+        commands("host", "start", name, "--speed", f"{speed:g}")
         try:
             yield commands
         finally:
