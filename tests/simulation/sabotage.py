@@ -58,7 +58,7 @@ SABOTAGES = {
     ),
     "what a dead run was moving gets no end": Sabotage(
         "lamplighter.engine.recover",
-        "            yield Settle(end.run.id, _concluded(end.run, moved, world))\n",
+        "            yield Settle(end.run.id, _concluded(end.run, moved, seen, world))\n",
         "            yield from ()\n",
     ),
     "a crash that a dead run did not live to see is called clean": Sabotage(
