@@ -37,19 +37,17 @@ def measure() -> Iterator[Ratio]:
     program = Path(sys.executable).with_name("lamplighter")
     if not program.exists():
         raise Skipped(f"{program} is not installed")
-    costs: dict[tuple[str, int], float] = {}
-    whole: dict[tuple[str, int], float] = {}
-    for size in SIZES:
+    before: dict[str, float] = {}
+    for small, size in pairwise((0, *SIZES)):
         with farm(str(program), size, speed=SPEED, policy=POLICY) as lamplighter:
             for verb in ("up", "down"):
-                took = lamplighter(verb)
-                whole[verb, size] = took.processor
-                costs[verb, size] = took.processor / lamplighter.transitions() * 1000
-    for verb in ("up", "down"):
-        for small, large in pairwise(SIZES):
-            ours, peer = costs[verb, large], costs[verb, small]
-            name = f"a transition, {verb} of {large}, of {small}"
-            yield Ratio(
-                name, ours, peer, ours / peer, "ms", AIM, at_most=True,
-                processor=whole[verb, large],
-            )  # fmt: skip
+                spent = lamplighter(verb).processor
+                cost = spent / lamplighter.transitions() * 1000
+                if verb in before:
+                    yield Ratio(
+                        f"a transition, {verb} of {size}, of {small}",
+                        *(cost, before[verb], cost / before[verb], "ms", AIM),
+                        at_most=True,
+                        processor=spent,
+                    )
+                before[verb] = cost
