@@ -114,9 +114,9 @@ class MortalJournal(Journal):
 
     fate: Fate
 
-    async def _write(self, statement: str, values: tuple[object, ...]) -> int:
+    async def _write(self, statement: str, *rows: tuple[object, ...]) -> int:
         self.fate.moment(Saw.KILL_BEFORE_WRITE)
-        row = await super()._write(statement, values)
+        row = await super()._write(statement, *rows)
         self.fate.moment(Saw.KILL_AFTER_WRITE)
         return row
 

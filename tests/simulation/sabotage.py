@@ -30,7 +30,7 @@ SABOTAGES = {
     # --- the plan ---
     "what runs is created once more": Sabotage(
         "lamplighter.engine.plan",
-        "    seen = _find(managed, sightings)\n    hold =",
+        "    seen = listing.newest(managed.definition.known_by)\n    hold =",
         "    seen = None\n    hold =",
     ),
     "what is being created already is created beside it": Sabotage(
@@ -58,7 +58,7 @@ SABOTAGES = {
     ),
     "what a dead run was moving gets no end": Sabotage(
         "lamplighter.engine.recover",
-        "            yield Settle(end.run.id, _concluded(end.run, moved, world))\n",
+        "            yield Settle(end.run.id, _concluded(end.run, moved, seen, world))\n",
         "            yield from ()\n",
     ),
     "a crash that a dead run did not live to see is called clean": Sabotage(
