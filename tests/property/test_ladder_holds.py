@@ -60,6 +60,19 @@ GIVEN = st.builds(
 )
 ERRORS = st.sampled_from(["", "", "it failed"])
 
+# A strategy that is made anew for each draw costs more than the draw.
+SURE_OR_NOT = st.sampled_from([True, False, None])
+REASONS = st.sampled_from([None, *ShutdownReason])
+PAUSES = st.sampled_from([0.0, 0.5, 3.0, 20.0])
+EVENTS = st.sampled_from(
+    ["seen", "seen", "gone", "blind", "request", "ready", "new", *["words"] * 4]
+)
+REQUESTS = st.sampled_from([b"poweroff", b"", b"\xff" * 4096, None])
+ANOTHERS = st.sampled_from([False, False, True])
+WRITTEN = st.fixed_dictionaries(WORDS)
+#: What a listing says of an incarnation: that it runs, or anything.
+SEEN = st.one_of(st.just((None, False)), st.tuples(REASONS, st.booleans()))
+
 
 @dataclass
 class World:
@@ -93,7 +106,7 @@ class World:
             case Move(phase):
                 self.phase = check_transition(self.phase, phase)
             case Attend(domid):
-                return [Ready(now, domid, self.data.draw(st.sampled_from([True, False, None])))]
+                return [Ready(now, domid, self.data.draw(SURE_OR_NOT))]
             case Ask():
                 return [Asked(now, self.data.draw(ERRORS))]
             case Clear():
@@ -112,7 +125,7 @@ class World:
         return []
 
     def epitaph(self) -> Epitaph:
-        reason = self.data.draw(st.sampled_from([None, *ShutdownReason]))
+        reason = self.data.draw(REASONS)
         if reason is not None:
             self.reasons.add(reason)
         return Epitaph(self.now, reason)
@@ -129,18 +142,6 @@ class World:
             assert self.granted <= self.extend_max
             assert 0 <= answer.left <= self.last - self.now
         return [] if written else [Unanswered(self.now, domid, answer)]
-
-
-def sightings(domid: int, kind: Kind) -> st.SearchStrategy[Sighting]:
-    base = Sighting(domid, UUID(int=1), "web", kind)
-    return st.one_of(
-        st.just(base),
-        st.builds(
-            lambda reason, dying: base._replace(shutdown=reason, dying=dying),
-            st.sampled_from([None, *ShutdownReason]),
-            st.booleans(),
-        ),
-    )
 
 
 @settings(max_examples=300, deadline=None)
@@ -167,7 +168,7 @@ def test_every_stop_ends_and_keeps_its_invariants(
         if world.finish:
             break
         if not pending and turn < 60:
-            world.now += data.draw(st.sampled_from([0.0, 0.5, 3.0, 20.0]))
+            world.now += data.draw(PAUSES)
             pending.append(draw_event(data, world, domid, kind))
             domid = max(domid, getattr(getattr(pending[0], "sighting", None), "domid", 0))
         elif not pending:
@@ -195,15 +196,12 @@ def sleeps(state: ladder.Ladder, now: float) -> None:
 
 
 def draw_event(data: st.DataObject, world: World, domid: int, kind: Kind) -> Event:
-    choice = data.draw(
-        st.sampled_from(
-            ["seen", "seen", "gone", "blind", "request", "ready", "new", *["words"] * 4]
-        )
-    )
+    choice = data.draw(EVENTS)
     match choice:
         case "seen" | "new":
             which = domid + (choice == "new")
-            sighting = data.draw(sightings(which, kind))
+            reason, dying = data.draw(SEEN)
+            sighting = Sighting(which, UUID(int=1), "web", kind, shutdown=reason, dying=dying)
             if not sighting.running:
                 world.ended.add(which)
             if sighting.shutdown is not None:
@@ -214,14 +212,13 @@ def draw_event(data: st.DataObject, world: World, domid: int, kind: Kind) -> Eve
         case "blind":
             return Blind(world.now, "the toolstack hangs")
         case "request":
-            value = data.draw(st.sampled_from([b"poweroff", b"", b"\xff" * 4096, None]))
+            value = data.draw(REQUESTS)
             return Request(world.now, domid, value)
         case "words":
-            values = data.draw(st.fixed_dictionaries(WORDS))
-            words = guest_words.read_words(values)
+            words = guest_words.read_words(data.draw(WRITTEN))
             if words is not None:
                 if words.more is not None:
                     world.asked_for[words.more.id] = words.more.seconds
-                whose = data.draw(st.sampled_from([domid, domid, 3]))
+                whose = 3 if data.draw(ANOTHERS) else domid
                 return Heard(world.now, whose, words, data.draw(GIVEN))
-    return Ready(world.now, domid, data.draw(st.sampled_from([True, False, None])))
+    return Ready(world.now, domid, data.draw(SURE_OR_NOT))
