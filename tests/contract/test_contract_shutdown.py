@@ -65,7 +65,7 @@ def test_a_request_is_taken_by_clearing_it_and_the_domain_powers_off(on_host: On
 def test_a_deaf_guest_leaves_the_request_and_it_can_be_taken_back(on_host: OnHost) -> None:
     async def story(host: UnderTest) -> None:
         deaf = host.define("deaf", "deaf")
-        domid = await host.toolstack.create(deaf)
+        domid = await host.create(deaf)
         guest = Conversation(host.xenstore, domid)
 
         await guest.ask()
@@ -87,7 +87,7 @@ def test_a_deaf_guest_leaves_the_request_and_it_can_be_taken_back(on_host: OnHos
 def test_the_note_for_an_agent_comes_and_goes_with_the_request(on_host: OnHost) -> None:
     async def story(host: UnderTest) -> None:
         deaf = host.define("deaf", "deaf")
-        domid = await host.toolstack.create(deaf)
+        domid = await host.create(deaf)
         guest = Conversation(host.xenstore, domid)
         asked = paths.word(domid, "asked")
         await guest.ask(30.9)
@@ -113,7 +113,7 @@ def test_the_note_for_an_agent_comes_and_goes_with_the_request(on_host: OnHost) 
 def test_nothing_is_written_for_an_agent_whose_domain_has_gone(on_host: OnHost) -> None:
     async def story(host: UnderTest) -> None:
         deaf = host.define("deaf", "deaf")
-        domid = await host.toolstack.create(deaf)
+        domid = await host.create(deaf)
         await host.xenstore.write(paths.word(domid, "version"), b"1 0.2.0")
         guest = Conversation(host.xenstore, domid)
         assert await guest.words() is not None

@@ -31,6 +31,7 @@ from lamplighter.formats.xlcfg import parse
 from lamplighter.host.clock import LoopClock
 from lamplighter.host.xenstore import XenStore
 from lamplighter.service.host import Host
+from lamplighter.service.incarnation import newest_domid
 from lamplighter.service.roster import load_roster
 from lamplighter.toolstacks.choose import choose
 from lamplighter.xenstore import paths
@@ -131,13 +132,20 @@ class UnderTest:
         A Linux that is asked in between powers off by itself, whatever its temper.
         """
         before = user_spaces(definition)
-        domid = await self.toolstack.create(definition)
+        domid = await self.create(definition)
         await self.until_up(domid)
         await self.until_user_space(definition, more_than=before)
         seen = await self.find(definition)
         assert seen is not None
         assert seen.domid == domid
         return seen
+
+    async def create(self, definition: Definition) -> int:
+        """Create a domain; XenStore tells its domid as soon as the call has returned."""
+        await self.toolstack.create(definition)
+        domid = await newest_domid(self.xenstore, definition)
+        assert domid is not None, "XenStore does not tell which domain was created"
+        return domid
 
     async def until_user_space(self, definition: Definition, more_than: int = 0) -> None:
         """Wait until the domain's user space has begun oftener than that."""
