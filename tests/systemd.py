@@ -104,10 +104,8 @@ class Systemd:
             return
         job = "/org/freedesktop/systemd1/job/7"
         other = self._removed("/org/freedesktop/systemd1/job/6", "other.service", "failed")
-        done, reply = (
-            self._removed(job, unit, self._result),
-            new_method_return(request, "o", (job,)),
-        )
+        done = self._removed(job, unit, self._result)
+        reply = new_method_return(request, "o", (job,))
         order = (other, done, reply) if self._early else (reply, other, done)
         for message in order:
             self._send(connection, message)

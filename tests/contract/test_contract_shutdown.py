@@ -201,6 +201,22 @@ def test_a_crash_that_is_preserved_stays_listed_until_it_is_destroyed(on_host: O
     on_host(story)
 
 
+def test_the_process_that_waits_for_a_domain_lives_until_it_is_killed(on_host: OnHost) -> None:
+    async def story(host: UnderTest) -> None:
+        seen = await host.boot(host.define("web", "prompt"))
+        assert await host.toolstack.reaper_lives(seen)
+        assert not await host.toolstack.reaper_lives(seen._replace(domid=seen.domid + 1))
+
+        await host.kill_reaper(seen)
+
+        async def dead() -> bool:
+            return not await host.toolstack.reaper_lives(seen)
+
+        await host.until(dead, 5)
+
+    on_host(story)
+
+
 def test_a_guest_powers_off_by_itself(on_host: OnHost) -> None:
     async def story(host: UnderTest) -> None:
         quits = host.define("quits", "quits", seconds=1)

@@ -17,6 +17,7 @@ import asyncio
 import json
 import os
 import shutil
+import signal
 import tempfile
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -27,6 +28,7 @@ from lamplighter.embedded.host import EmbeddedHost
 from lamplighter.errors import CallFailed
 from lamplighter.formats import configuration as toml
 from lamplighter.formats.definition import read_definition
+from lamplighter.formats.xl import parse_reaper
 from lamplighter.formats.xlcfg import parse
 from lamplighter.host.clock import LoopClock
 from lamplighter.host.xenstore import XenStore
@@ -34,6 +36,8 @@ from lamplighter.service.host import Host
 from lamplighter.service.incarnation import newest_domid
 from lamplighter.service.roster import load_roster
 from lamplighter.toolstacks.choose import choose
+from lamplighter.toolstacks.embedded import EmbeddedToolstack
+from lamplighter.toolstacks.xl import LOGS
 from lamplighter.xenstore import paths
 
 if TYPE_CHECKING:
@@ -117,6 +121,16 @@ class UnderTest:
         return path
 
     # --- domains ---
+
+    async def kill_reaper(self, seen: Sighting) -> None:
+        """Kill the process that xl left behind for a domain."""
+        if ON_XEN:
+            pid = parse_reaper((LOGS / f"xl-{seen.name}.log").read_text(), seen.domid)
+            assert pid is not None, "xl's log does not tell who waits"
+            os.kill(pid, signal.SIGKILL)
+        else:
+            assert isinstance(self.toolstack, EmbeddedToolstack)
+            await self.toolstack._control.call("kill-reaper", domid=seen.domid)
 
     async def find(self, definition: Definition) -> Sighting | None:
         """Return the newest incarnation that is listed."""

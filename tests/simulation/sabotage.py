@@ -115,6 +115,16 @@ SABOTAGES = {
         "return self.begun + self.stop_timeout + self.granted",
         "return self.begun + self.stop_timeout / 2",
     ),
+    "what ended in time and was not seen in time is forced": Sabotage(
+        "lamplighter.engine.ladder",
+        "        if ladder.last_look < ladder.deadline:\n",
+        "        if False:\n",
+    ),
+    "what has shut down is destroyed although its reaper lives": Sabotage(
+        "lamplighter.engine.ladder",
+        "    if lives and now < ladder.reaper_until:\n",
+        "    if False:\n",
+    ),
     "a stop that was forced is called clean": Sabotage(
         "lamplighter.engine.verdict",
         "return Finish(Outcome.FORCED, note, good=False)",

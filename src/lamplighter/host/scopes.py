@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jeepney import DBusAddress, HeaderFields, MessageType, Parser, new_method_call
-from jeepney.auth import AuthenticationError, Authenticator
+from jeepney.auth import BEGIN, AuthenticationError, Authenticator
 
 from lamplighter.errors import CallFailed
 
@@ -98,8 +98,8 @@ async def _make(scope: Scope, pid: int, socket: Path) -> None:
         authenticator = Authenticator()
         for line in authenticator:
             writer.write(line)
-            if not authenticator.authenticated:
-                authenticator.feed(await _chunk(reader))
+            authenticator.feed(await _chunk(reader))
+        writer.write(BEGIN)
         writer.write(scope.request(pid).serialise(serial=1))
         job: str | None = None
         done: dict[str | None, str] = {}

@@ -275,6 +275,7 @@ def test_a_domain_that_goes_while_it_is_being_destroyed_is_missing(said: str, go
     [
         ("/usr/sbin/xl create -q /etc/xen/web.cfg", ["/etc/xen/web.cfg"]),
         ("systemd-run --scope -- /usr/sbin/xl create -q /etc/xen/web.cfg", ["/etc/xen/web.cfg"]),
+        ("sh -c exec<null sh /usr/sbin/xl create -q /etc/xen/web.cfg", ["/etc/xen/web.cfg"]),
         ("xl create web.cfg", []),
         ("xl -vvv create /etc/xen/web.cfg", ["/etc/xen/web.cfg"]),
         ("xl -v", []),

@@ -20,11 +20,12 @@ WEB = Scope("lamplighter-domain-web", "Domain web", before="lamplighter-domains.
 
 
 @pytest.fixture
-def private(tmp_path: Path) -> Path:
+def private(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(scopes, "PAUSE", 0.0)
     return tmp_path / "private"
 
 
-def make(private: Path, *, seconds: float = 1000, speed: float = 1000) -> None:
+def make(private: Path, *, seconds: float = 60, speed: float = 1) -> None:
     asyncio.run(make_scope(WEB, 640, LoopClock(speed), seconds, socket=private))
 
 
