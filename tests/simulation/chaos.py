@@ -67,7 +67,7 @@ CALLS = (
 )
 
 #: How long a listing takes at a busy host, and taking one domain apart.
-LISTING, REAPING = (1.0, 4.0), (1.0, 15.0)
+LISTING, REAPING = (2.0, 5.0), (1.0, 15.0)
 
 
 class Story:
@@ -90,7 +90,7 @@ class Story:
         if temper == "quits":
             keys["embedded_after"] = f"{self.chance.randint(1, 200) / 10}s"
         if temper == "slow":
-            keys["embedded_shutdown"] = f"{self.chance.randint(100, 190) / 10}s"
+            keys["embedded_shutdown"] = f"{self.chance.randint(140, 190) / 10}s"
         if temper == "no-drivers":
             keys["type"] = "hvm"
         if temper in WITH_AGENT and self._luck(0.4):
@@ -241,7 +241,7 @@ class Story:
 
     async def _trouble(self, boot: Boot) -> None:
         """Prepare what will go wrong."""
-        if self._luck(0.2):
+        if self._luck(0.3):
             self._keep_busy(boot)
         if self._luck(0.2):
             boot.later(self.chance.random() * 10, self._restart_xenstore)

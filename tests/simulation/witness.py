@@ -47,7 +47,7 @@ STOP_TIMEOUT = 20.0
 TOLERANCE = 1.0
 
 #: What went wrong so long before a stop may still work in it: calls that act late.
-BEFORE = 60.0
+BEFORE = 15.0
 
 #: What stands between how much more time was asked for and the rest, in a transition's detail.
 MORE_GRANTED, MORE_REFUSED = " more granted,", " more refused,"
