@@ -134,7 +134,7 @@ SABOTAGES = {
     ),
     "a listing that failed counts as an empty one": Sabotage(
         "lamplighter.service.observer",
-        "            self._each(lambda viewer: viewer.look_in_vain(told))\n",
+        "            self._each(lambda viewer: viewer.look_in_vain(number, told))\n",
         "            self._each(lambda viewer: viewer.look(Picture(number, ())))\n",
         needs=(Saw.LIST_FAILED, Saw.CREATED),
     ),
@@ -144,6 +144,16 @@ SABOTAGES = {
         "return self.begun + self.stop_timeout + self.granted",
         "return self.begun + self.stop_timeout / 2",
         needs=(Saw.DESTROYED,),
+    ),
+    "what ended in time and was not seen in time is forced": Sabotage(
+        "lamplighter.engine.ladder",
+        "        if ladder.last_look < ladder.deadline:\n",
+        "        if False:\n",
+    ),
+    "what has shut down is destroyed although its reaper lives": Sabotage(
+        "lamplighter.engine.ladder",
+        "    if lives and now < ladder.reaper_until:\n",
+        "    if False:\n",
     ),
     "a stop that was forced is called clean": Sabotage(
         "lamplighter.engine.verdict",
