@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from lab.dom0 import Dom0
 
-TOOL = "/root/timed.py"
+TOOL, SAID = "/root/timed.py", "/run/said"
 KEPT = ROOT / "build" / "lab-bench.json"
 HOURS = 4
 
@@ -164,7 +164,8 @@ def _turn(host: Dom0, herd: Herd, rival: Rival) -> dict[str, Times]:
 
 
 def _timed(host: Dom0, until: str, count: int, command: str) -> Times:
-    line = f"python3 {TOOL} {until} {count} {shlex.quote(f'{command} >/tmp/said 2>&1')}"
+    command = shlex.quote(f"{{ {command}; }} >{SAID} 2>&1")
+    line = f"python3 {TOOL} {until} {count} {command} || {{ tail -n 20 {SAID}; exit 1; }}"
     times: Times = json.loads(host.run(line, timeout=1600).stdout)
     return times
 

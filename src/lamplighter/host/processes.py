@@ -267,7 +267,8 @@ def commands() -> Iterator[list[str]]:
             if not entry.name.isdigit():
                 continue
             try:
-                line = Path(entry.path, "cmdline").read_bytes()
+                with open(f"{entry.path}/cmdline", "rb", buffering=0) as file:  # noqa: PTH123
+                    line = file.readall()
             except OSError:
                 continue
             if line:

@@ -15,15 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jeepney import DBusAddress, HeaderFields, MessageType, Parser, new_method_call
+from jeepney import DBusAddress, HeaderFields, Message, MessageType, new_method_call
 from jeepney.auth import BEGIN, AuthenticationError, Authenticator
+from jeepney.low_level import calc_msg_size
 
 from lamplighter.errors import CallFailed
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-
-    from jeepney import Message
 
     from lamplighter.model.clock import Clock
 
@@ -40,25 +39,24 @@ MANAGER = DBusAddress(
 #: executes itself anew.
 TRIES, PAUSE = 3, 2.0
 
-#: The most that is read at once, in bytes.
-CHUNK = 1 << 16
+#: The most that is read at once, and what of a message tells its size, in bytes; and which byte
+#: tells its type (the message format of the D-Bus specification).
+CHUNK, HEAD, KIND = 1 << 16, 16, 1
 
 
 @dataclass(frozen=True, slots=True)
 class Scope:
     """A scope that is to be made. ``before``: the unit that ends before it at the host's stop.
 
-    Its unit is named ``name`` and what makes it unique: a try that was cut off may have made it
-    all the same, and to systemd the same name again would be an error.
+    Its unit is named ``name`` and what makes it unique.
     """
 
     name: str
     description: str
     before: str
 
-    def request(self, pid: int) -> Message:
-        """Return the call that makes it, with this process in it."""
-        unit = f"{self.name}-{os.urandom(3).hex()}.scope"
+    def request(self, unit: str, pid: int) -> Message:
+        """Return the call that makes it under this unit's name, with this process in it."""
         properties: list[tuple[str, tuple[str, Any]]] = [
             ("PIDs", ("au", [pid])),
             ("Description", ("s", self.description)),
@@ -100,32 +98,37 @@ async def _make(scope: Scope, pid: int, socket: Path) -> None:
             writer.write(line)
             authenticator.feed(await _chunk(reader))
         writer.write(BEGIN)
-        writer.write(scope.request(pid).serialise(serial=1))
-        job: str | None = None
-        done: dict[str | None, str] = {}
-        async for message in _messages(reader):
-            fields = message.header.fields
-            if fields.get(HeaderFields.reply_serial) == 1:
-                if message.header.message_type is MessageType.error:
-                    why = message.body[0] if message.body else fields[HeaderFields.error_name]
-                    raise CallFailed(f"systemd made no scope {scope.name}: {why}")
-                (job,) = message.body
-            elif fields.get(HeaderFields.member) == "JobRemoved":
-                # It may come before the reply that names the job.
-                _, path, _, result = message.body
-                done[path] = result
-            if job in done:
-                if done[job] != "done":
-                    raise CallFailed(f"systemd's job for {scope.name} ended as {done[job]!r}")
+        # A try that was cut off may have made its scope, so each has a unit of its own.
+        unit = f"{scope.name}-{os.urandom(3).hex()}.scope"
+        writer.write(scope.request(unit, pid).serialise(serial=1))
+        async for raw in _messages(reader):
+            kind = MessageType(raw[KIND])
+            if kind is MessageType.error:
+                message = Message.from_buffer(raw)
+                why = (
+                    message.body[0]
+                    if message.body
+                    else message.header.fields[HeaderFields.error_name]
+                )
+                raise CallFailed(f"systemd made no scope {scope.name}: {why}")
+            if kind is MessageType.signal and b"JobRemoved" in raw and unit.encode() in raw:
+                _, _, _, result = Message.from_buffer(raw).body
+                if result != "done":
+                    raise CallFailed(f"systemd's job for {scope.name} ended as {result!r}")
                 return
 
 
-async def _messages(reader: asyncio.StreamReader) -> AsyncIterator[Message]:
-    parser = Parser()
+async def _messages(reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
+    """Yield messages as they come, unread: systemd tells each client of all that it does.
+
+    To take every one of them apart would cost more than all else that a start needs of us.
+    """
+    waiting = b""
     while True:
-        while (message := parser.get_next_message()) is not None:
-            yield message
-        parser.add_data(await _chunk(reader))
+        while len(waiting) >= HEAD and len(waiting) >= (size := calc_msg_size(waiting[:HEAD])):
+            yield waiting[:size]
+            waiting = waiting[size:]
+        waiting += await _chunk(reader)
 
 
 async def _chunk(reader: asyncio.StreamReader) -> bytes:

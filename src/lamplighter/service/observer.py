@@ -3,10 +3,10 @@
 ``@introduceDomain`` and ``@releaseDomain`` say *look again*, not what happened; they may come for
 any domain, or late, or never. So every hint only marks the picture as old, one listing is made at
 a time, and hints that come meanwhile cause one more. How many listings are made is bounded by
-time, not by events: after each comes a pause of twice the time that it took, so that listing takes
-a third of a processor at the most, however many domains come and go. Without any hint the picture
-is made anew every ``SAFETY`` seconds, or as the observer's owner wants it; but always that soon
-where a listing has failed or a watch could not be set.
+time, not by events: after each comes a pause of four times the time that it took, so that listing
+takes a fifth of a processor at the most, however many domains come and go. Without any hint the
+picture is made anew every ``SAFETY`` seconds, or as the observer's owner wants it; but always that
+soon where a listing has failed or a watch could not be set.
 
 Each subscriber is told only what is new to it, and from which listing: a worker that has just
 acted does not believe a listing that began before its action ended.
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 SAFETY = 5.0
 
 #: After a listing comes a pause of so many times its own length, at most ``SAFETY``.
-PAUSES = 2.0
+PAUSES = 4.0
 
 #: What a subscriber has been told before the first picture: equal to no sighting or error.
 NOTHING_YET = ""
