@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.ratio import Ratio, Skipped
-from bench.stop import DOMAINS, thousand
+from bench.stop import DOMAINS, farm
 from lamplighter.host.monitor_socket import ask_monitor
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def measure() -> Iterator[Ratio]:
     program = Path(sys.executable).with_name("lamplighter")
     if not program.exists():
         raise Skipped(f"{program} is not installed")
-    with thousand(str(program)) as lamplighter:
+    with farm(str(program), DOMAINS) as lamplighter:
         monitor = subprocess.Popen(
             [program, "monitor"], env=lamplighter.environment, stderr=subprocess.DEVNULL
         )

@@ -6,6 +6,7 @@ peer's right after one another, and the median of the rounds' ratios counts.
 
 from __future__ import annotations
 
+import resource
 from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING
@@ -20,7 +21,11 @@ class Skipped(Exception):
 
 @dataclass(frozen=True)
 class Ratio:
-    """One line of the output. ``aim`` is the least ratio, or the most where ``at_most`` is set."""
+    """One line of the output. ``aim`` is the least ratio, or the most where ``at_most`` is set.
+
+    ``processor`` is the processor time of ours in seconds, where other load on the machine decides
+    how long ours takes.
+    """
 
     name: str
     ours: float
@@ -29,6 +34,7 @@ class Ratio:
     unit: str
     aim: float
     at_most: bool = False
+    processor: float | None = None
 
     @property
     def reached(self) -> bool:
@@ -38,9 +44,10 @@ class Ratio:
     def __str__(self) -> str:
         sign = "<=" if self.at_most else ">="
         verdict = "ok" if self.reached else "short"
+        spent = f"  processor {self.processor:.2f} s" if self.processor is not None else ""
         return (
             f"{self.name:<34} ours {figure(self.ours):>8} peer {figure(self.peer):>8} "
-            f"{self.unit:<8} ratio {self.ratio:6.2f}  aim {sign} {self.aim:g}  {verdict}"
+            f"{self.unit:<8} ratio {self.ratio:6.2f}  aim {sign} {self.aim:g}  {verdict}{spent}"
         )
 
 
@@ -59,3 +66,9 @@ def in_turns(
         median(theirs for _, theirs in pairs),
         median(mine / theirs for mine, theirs in pairs),
     )
+
+
+def spent_by_children() -> float:
+    """Return the processor time of all processes that were started here and have ended."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime

@@ -13,11 +13,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from bench.ratio import Ratio, Skipped
+from bench.ratio import Ratio, Skipped, spent_by_children
+from lamplighter.host.journal_reader import JournalReader
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,18 +41,29 @@ start = "always"
 LAST = f"guest-{DOMAINS - 1:04}"
 
 
+class Took(NamedTuple):
+    """What a command took, in seconds of real time and of its own processor time."""
+
+    wall: float
+    processor: float
+
+
 def measure() -> Iterator[Ratio]:
     """Measure both stops on one host."""
     program = Path(sys.executable).with_name("lamplighter")
     if not program.exists():
         raise Skipped(f"{program} is not installed")
-    with thousand(str(program)) as lamplighter:
+    with farm(str(program), DOMAINS) as lamplighter:
         lamplighter("up")
         together = lamplighter("down")
         lamplighter("up", LAST)
         alone = lamplighter("down", LAST)
-    ratio = together / alone
-    yield Ratio(f"stop of {DOMAINS}, slowest alone", together, alone, ratio, "s", AIM, at_most=True)
+    yield Ratio(
+        f"stop of {DOMAINS}, slowest alone",
+        *(together.wall, alone.wall, together.wall / alone.wall, "s", AIM),
+        at_most=True,
+        processor=together.processor,
+    )
 
 
 class Commands:
@@ -59,44 +71,53 @@ class Commands:
 
     def __init__(self, program: str, folder: Path) -> None:
         self._program = program
+        self._state = folder / "state"
         self.environment = {**os.environ, "LAMPLIGHTER_CONFIG": str(folder / "lamplighter.toml")}
 
-    def __call__(self, *words: str) -> float:
-        """Return how many seconds the command took."""
-        began = time.perf_counter()
+    def __call__(self, *words: str) -> Took:
+        """Return what the command took."""
+        began, spent = time.perf_counter(), spent_by_children()
         done = subprocess.run(
             [self._program, "--json", *words],
             env=self.environment,
             capture_output=True,
             check=False,
         )
-        taken = time.perf_counter() - began
+        took = Took(time.perf_counter() - began, spent_by_children() - spent)
         if done.returncode:
             told = done.stderr.decode(errors="replace")[-500:]
             raise Skipped(f"{' '.join(words)}: exit status {done.returncode}: {told}")
         if words[0] == "down":
             ends = {entry["outcome"] for entry in json.loads(done.stdout)["domains"]}
             assert ends == {"clean"}, ends
-        return taken
+        return took
+
+    def transitions(self) -> int:
+        """Return how many transitions the last run made."""
+        with closing(JournalReader(self._state)) as reader:
+            return len(reader.transitions(reader.runs(limit=1)[0].id))
 
 
 @contextmanager
-def thousand(program: str) -> Iterator[Commands]:
-    """Run an embedded host on which nothing has been started yet; give what types at it."""
+def farm(program: str, domains: int, *, speed: float = 1.0, policy: str = "") -> Iterator[Commands]:
+    """Run an embedded host on which nothing has been started yet; give what types at it.
+
+    ``speed`` is how fast its time goes, ``policy`` what else ``[defaults]`` says.
+    """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "domains").mkdir(mode=0o755)
-        for number in range(DOMAINS):
-            takes = 1 + (SLOWEST - 1) * number / (DOMAINS - 1)
+        for number in range(domains):
+            takes = 1 + (SLOWEST - 1) * number / (domains - 1)
             path = folder / "domains" / f"guest-{number:04}.cfg"
             path.write_text(
                 f'name = "guest-{number:04}"\nmemory = 64\n'
                 f'embedded_boot = "1s"\nembedded_shutdown = "{takes * 1000:.0f}ms"\n'
             )
             path.chmod(0o644)
-        (folder / "lamplighter.toml").write_text(CONFIGURATION)
+        (folder / "lamplighter.toml").write_text(CONFIGURATION + policy)
         commands = Commands(program, folder)
-        commands("host", "start", name)
+        commands("host", "start", name, "--speed", f"{speed:g}")
         try:
             yield commands
         finally:

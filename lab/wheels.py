@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parent.parent
 LOCK = ROOT / "requirements" / "dev.txt"
-RUN_TIME = ("rich",)
+RUN_TIME = ("jeepney", "rich")
 FOR_TESTS = ("pytest",)
 #: Where dom0 has the product, in a virtual environment of its own.
 HOME = "/opt/lamplighter"

@@ -77,7 +77,6 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self._jumping = _JumpingSelector()
         super().__init__(self._jumping)
         self._random = random.Random(seed) if seed is not None else None
-        self.set_task_factory(lambda loop, coro, **kw: asyncio.tasks._PyTask(coro, loop=loop, **kw))
 
     def time(self) -> float:
         return self._jumping.now
@@ -104,7 +103,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         places = [
             i
             for i, handle in enumerate(ready)
-            if isinstance(getattr(handle._callback, "__self__", None), asyncio.tasks._PyTask)
+            if isinstance(getattr(handle._callback, "__self__", None), asyncio.Task)
         ]
         handles = [ready[i] for i in places]
         self._random.shuffle(handles)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from lab.dom0 import Dom0
 
 SUBJECT = (
-    "lab/debian/flood.py",
+    "lab/spark/flood.c",
     "lab/debian_guest.py",
     "lab/debians.py",
     "src/lamplighter/host/xenstore*.py",

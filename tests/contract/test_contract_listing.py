@@ -9,6 +9,7 @@ import pytest
 
 from lamplighter.errors import CallFailed
 from lamplighter.model.domain import Definition, Kind
+from lamplighter.service.incarnation import kind_of, newest_domid
 from lamplighter.xenstore import paths
 
 if TYPE_CHECKING:
@@ -36,12 +37,13 @@ def test_a_domain_is_created_seen_and_destroyed(on_host: OnHost) -> None:
         went = await host.listen(paths.RELEASE_DOMAIN)
         web = host.define("web", "prompt")
 
-        domid = await host.toolstack.create(web)
+        domid = await host.create(web)
 
         listed = await host.toolstack.list()
         assert [seen.domid for seen in listed] == sorted(seen.domid for seen in listed)
         seen = next(seen for seen in listed if seen.domid == domid)
-        assert (seen.uuid, seen.name, seen.kind) == (web.uuid, web.name, Kind.PV)
+        assert (seen.uuid, seen.name) == (web.uuid, web.name)
+        assert await kind_of(host.xenstore, domid) is Kind.PV
         assert seen.running
         assert set(came) == {paths.INTRODUCE_DOMAIN}
         assert await host.xenstore.is_domain_introduced(domid)
@@ -62,6 +64,8 @@ def test_a_domain_is_created_seen_and_destroyed(on_host: OnHost) -> None:
         assert went, "@releaseDomain did not fire"
         assert await host.request(domid) is None
         assert await host.xenstore.read_or_none(paths.vm(domid)) is None
+        assert await kind_of(host.xenstore, domid) is None
+        assert await newest_domid(host.xenstore, web) is None
         assert not await host.xenstore.is_domain_introduced(domid)
         assert await host.toolstack.epitaph(seen) is None, "it was destroyed, not shut down"
         await host.toolstack.destroy(domid)  # gone already: no error

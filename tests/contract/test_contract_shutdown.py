@@ -68,7 +68,7 @@ def test_a_request_is_taken_by_clearing_it_and_the_domain_powers_off(
 def test_a_deaf_guest_leaves_the_request_and_it_can_be_taken_back(on_host: OnHost) -> None:
     async def story(host: UnderTest) -> None:
         deaf = host.define("deaf", "deaf")
-        domid = await host.toolstack.create(deaf)
+        domid = await host.create(deaf)
         guest = Conversation(host.xenstore, domid)
 
         await guest.ask()
@@ -90,7 +90,7 @@ def test_a_deaf_guest_leaves_the_request_and_it_can_be_taken_back(on_host: OnHos
 def test_the_note_for_an_agent_comes_and_goes_with_the_request(on_host: OnHost) -> None:
     async def story(host: UnderTest) -> None:
         deaf = host.define("deaf", "deaf")
-        domid = await host.toolstack.create(deaf)
+        domid = await host.create(deaf)
         guest = Conversation(host.xenstore, domid)
         asked = paths.word(domid, "asked")
         await guest.ask(30.9)
@@ -116,7 +116,7 @@ def test_the_note_for_an_agent_comes_and_goes_with_the_request(on_host: OnHost) 
 def test_nothing_is_written_for_an_agent_whose_domain_has_gone(on_host: OnHost) -> None:
     async def story(host: UnderTest) -> None:
         deaf = host.define("deaf", "deaf")
-        domid = await host.toolstack.create(deaf)
+        domid = await host.create(deaf)
         await host.xenstore.write(paths.word(domid, "version"), b"1 0.2.0")
         guest = Conversation(host.xenstore, domid)
         assert await guest.words() is not None
@@ -201,6 +201,22 @@ def test_a_crash_that_is_preserved_stays_listed_until_it_is_destroyed(on_host: O
         await host.holds(crashed, 2)
         await host.toolstack.destroy(seen.domid)
         await host.until(lambda: host.is_gone(crashes), 5)
+
+    on_host(story)
+
+
+def test_the_process_that_waits_for_a_domain_lives_until_it_is_killed(on_host: OnHost) -> None:
+    async def story(host: UnderTest) -> None:
+        seen = await host.boot(host.define("web", "prompt"))
+        assert await host.toolstack.reaper_lives(seen)
+        assert not await host.toolstack.reaper_lives(seen._replace(domid=seen.domid + 1))
+
+        await host.kill_reaper(seen)
+
+        async def dead() -> bool:
+            return not await host.toolstack.reaper_lives(seen)
+
+        await host.until(dead, 5)
 
     on_host(story)
 

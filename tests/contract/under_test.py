@@ -17,6 +17,7 @@ import asyncio
 import json
 import os
 import shutil
+import signal
 import tempfile
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -27,12 +28,16 @@ from lamplighter.embedded.host import EmbeddedHost
 from lamplighter.errors import CallFailed
 from lamplighter.formats import configuration as toml
 from lamplighter.formats.definition import read_definition
+from lamplighter.formats.xl import parse_reaper
 from lamplighter.formats.xlcfg import parse
 from lamplighter.host.clock import LoopClock
 from lamplighter.host.xenstore import XenStore
 from lamplighter.service.host import Host
+from lamplighter.service.incarnation import newest_domid
 from lamplighter.service.roster import load_roster
 from lamplighter.toolstacks.choose import choose
+from lamplighter.toolstacks.embedded import EmbeddedToolstack
+from lamplighter.toolstacks.xl import LOGS
 from lamplighter.xenstore import paths
 
 if TYPE_CHECKING:
@@ -126,6 +131,16 @@ class UnderTest:
 
     # --- domains ---
 
+    async def kill_reaper(self, seen: Sighting) -> None:
+        """Kill the process that xl left behind for a domain."""
+        if ON_XEN:
+            pid = parse_reaper((LOGS / f"xl-{seen.name}.log").read_text(), seen.domid)
+            assert pid is not None, "xl's log does not tell who waits"
+            os.kill(pid, signal.SIGKILL)
+        else:
+            assert isinstance(self.toolstack, EmbeddedToolstack)
+            await self.toolstack._control.call("kill-reaper", domid=seen.domid)
+
     async def find(self, definition: Definition) -> Sighting | None:
         """Return the newest incarnation that is listed."""
         found = [seen for seen in await self.toolstack.list() if definition.matches(seen)]
@@ -140,13 +155,20 @@ class UnderTest:
         A Linux that is asked in between powers off by itself, whatever its temper.
         """
         before = user_spaces(definition)
-        domid = await self.toolstack.create(definition)
+        domid = await self.create(definition)
         await self.until_up(domid)
         await self.until_user_space(definition, more_than=before)
         seen = await self.find(definition)
         assert seen is not None
         assert seen.domid == domid
         return seen
+
+    async def create(self, definition: Definition) -> int:
+        """Create a domain; XenStore tells its domid as soon as the call has returned."""
+        await self.toolstack.create(definition)
+        domid = await newest_domid(self.xenstore, definition)
+        assert domid is not None, "XenStore does not tell which domain was created"
+        return domid
 
     async def until_user_space(self, definition: Definition, more_than: int = 0) -> None:
         """Wait until the domain's user space has begun oftener than that."""

@@ -15,6 +15,7 @@ from lamplighter.engine.events import (
     Answer,
     Ask,
     Asked,
+    AskReaper,
     Attend,
     Blind,
     Clear,
@@ -26,15 +27,18 @@ from lamplighter.engine.events import (
     Finish,
     Heard,
     Inquire,
+    LookAgain,
     Move,
     NotListed,
     Pressed,
     PressPower,
     Ready,
+    Reaper,
     Request,
     Seen,
     Tick,
     Unanswered,
+    Virtualised,
 )
 from lamplighter.engine.standing import ALIVE
 from lamplighter.formats import guest_words
@@ -60,6 +64,21 @@ GIVEN = st.builds(
 )
 ERRORS = st.sampled_from(["", "", "it failed"])
 
+# A strategy that is made anew for each draw costs more than the draw.
+SURE = st.booleans()
+SURE_OR_NOT = st.sampled_from([True, False, None])
+REASONS = st.sampled_from([None, *ShutdownReason])
+PAUSES = st.sampled_from([0.0, 0.5, 3.0, 20.0])
+EVENTS = st.sampled_from(
+    ["seen", "seen", "gone", "blind", "request", "ready", "new", *["words"] * 4]
+)
+LISTINGS = st.sampled_from(["works", "fails", "hangs"])
+REQUESTS = st.sampled_from([b"poweroff", b"", b"\xff" * 4096, None])
+ANOTHERS = st.sampled_from([False, False, True])
+WRITTEN = st.fixed_dictionaries(WORDS)
+#: What a listing says of an incarnation: that it runs, or anything.
+SEEN = st.one_of(st.just((None, False)), st.tuples(REASONS, st.booleans()))
+
 
 @dataclass
 class World:
@@ -68,7 +87,9 @@ class World:
     data: st.DataObject
     now: float = 0.0
     phase: Phase = Phase.UP
+    kind: Kind = Kind.PV
     ended: set[int] = field(default_factory=set)
+    shown: Sighting | None = None
     reasons: set[ShutdownReason] = field(default_factory=set)
     finish: Finish | None = None
     extend_max: float = 0.0
@@ -84,8 +105,13 @@ class World:
 
     @property
     def last(self) -> float:
-        """After this moment nothing lives: its time, and no more than may be granted or is left."""
+        """After this moment its time is up: its own, and no more than may be granted or is left."""
         return min(POLICY.stop_timeout.value + self.extend_max, self.latest)
+
+    @property
+    def forced(self) -> float:
+        """After this moment nothing lives, whatever a last look shows or does not."""
+        return max(self.last, 0.0) + patience.LAST_LOOK
 
     def do(self, action: Action, state: ladder.Ladder) -> list[Event]:
         now = self.now
@@ -93,26 +119,47 @@ class World:
             case Move(phase):
                 self.phase = check_transition(self.phase, phase)
             case Attend(domid):
-                return [Ready(now, domid, self.data.draw(st.sampled_from([True, False, None])))]
+                told = self.data.draw(SURE)
+                able = self.data.draw(SURE_OR_NOT)
+                return [*([Virtualised(now, domid, self.kind)] * told), Ready(now, domid, able)]
             case Ask():
                 return [Asked(now, self.data.draw(ERRORS))]
             case Clear():
-                return [Cleared(now, self.data.draw(st.booleans()), self.data.draw(ERRORS))]
+                return [Cleared(now, self.data.draw(SURE), self.data.draw(ERRORS))]
             case PressPower():
                 return [Pressed(now, self.data.draw(ERRORS))]
             case Destroy(domid):
                 assert now >= self.earliest or domid in self.ended, "too early"
                 return [Destroyed(now, self.data.draw(ERRORS))]
+            case Finish():
+                self.finish = action
+            case LookAgain() | AskReaper() | Inquire() | Answer():
+                return self.tell(action)
+        return []
+
+    def tell(self, action: LookAgain | AskReaper | Inquire | Answer) -> list[Event]:
+        """Answer what is asked of the toolstack, and take what a guest is told."""
+        match action:
+            case LookAgain():
+                return self.look()
+            case AskReaper(sighting):
+                return [Reaper(self.now, sighting.domid, self.data.draw(SURE))]
             case Inquire():
                 return [self.epitaph()]
             case Answer(domid, answer):
                 return self.note(domid, answer)
-            case Finish():
-                self.finish = action
+
+    def look(self) -> list[Event]:
+        """A listing that begins now shows what is there, fails, or does not come."""
+        match self.data.draw(LISTINGS):
+            case "works":
+                return [Seen(self.now, self.shown) if self.shown else NotListed(self.now)]
+            case "fails":
+                return [Blind(self.now, "the toolstack fails")]
         return []
 
     def epitaph(self) -> Epitaph:
-        reason = self.data.draw(st.sampled_from([None, *ShutdownReason]))
+        reason = self.data.draw(REASONS)
         if reason is not None:
             self.reasons.add(reason)
         return Epitaph(self.now, reason)
@@ -131,18 +178,6 @@ class World:
         return [] if written else [Unanswered(self.now, domid, answer)]
 
 
-def sightings(domid: int, kind: Kind) -> st.SearchStrategy[Sighting]:
-    base = Sighting(domid, UUID(int=1), "web", kind)
-    return st.one_of(
-        st.just(base),
-        st.builds(
-            lambda reason, dying: base._replace(shutdown=reason, dying=dying),
-            st.sampled_from([None, *ShutdownReason]),
-            st.booleans(),
-        ),
-    )
-
-
 @settings(max_examples=300, deadline=None)
 @given(
     st.data(),
@@ -153,10 +188,10 @@ def sightings(domid: int, kind: Kind) -> st.SearchStrategy[Sighting]:
 def test_every_stop_ends_and_keeps_its_invariants(
     data: st.DataObject, kind: Kind, extend_max: float, latest: float
 ) -> None:
-    world = World(data, extend_max=extend_max, latest=latest)
     domid = 7
     policy = POLICY._replace(extend_max=Setting(extend_max))
-    sighting = Sighting(domid, UUID(int=1), "web", kind)
+    sighting = Sighting(domid, UUID(int=1), "web")
+    world = World(data, kind=kind, shown=sighting, extend_max=extend_max, latest=latest)
     state, actions = ladder.begin(sighting, policy, 0.0, latest=latest)
     pending: list[Event] = []
     for turn in range(400):
@@ -167,11 +202,11 @@ def test_every_stop_ends_and_keeps_its_invariants(
         if world.finish:
             break
         if not pending and turn < 60:
-            world.now += data.draw(st.sampled_from([0.0, 0.5, 3.0, 20.0]))
-            pending.append(draw_event(data, world, domid, kind))
+            world.now += data.draw(PAUSES)
+            pending.append(draw_event(data, world, domid))
             domid = max(domid, getattr(getattr(pending[0], "sighting", None), "domid", 0))
         elif not pending:
-            assert state.phase not in ALIVE or state.wake <= world.last
+            assert state.phase not in ALIVE or state.wake <= max(world.now, world.forced)
             world.now = max(world.now, state.wake)
             pending.append(Tick(world.now))
         state, actions = ladder.step(state, pending.pop(0))
@@ -179,7 +214,7 @@ def test_every_stop_ends_and_keeps_its_invariants(
         if not pending and not actions:
             sleeps(state, world.now)
         if not pending and turn >= 60:
-            assert not actions or state.phase not in ALIVE or world.now <= world.last
+            assert not actions or state.phase not in ALIVE or world.now <= world.forced
     assert world.finish is not None, f"it never ends: {state}"
     if world.finish.outcome is Outcome.CLEAN:
         assert world.reasons & HONEST
@@ -194,34 +229,32 @@ def sleeps(state: ladder.Ladder, now: float) -> None:
         assert ladder.step(state, Tick(now)) != (state, ()), "woken for nothing, for ever"
 
 
-def draw_event(data: st.DataObject, world: World, domid: int, kind: Kind) -> Event:
-    choice = data.draw(
-        st.sampled_from(
-            ["seen", "seen", "gone", "blind", "request", "ready", "new", *["words"] * 4]
-        )
-    )
+def draw_event(data: st.DataObject, world: World, domid: int) -> Event:
+    choice = data.draw(EVENTS)
     match choice:
         case "seen" | "new":
             which = domid + (choice == "new")
-            sighting = data.draw(sightings(which, kind))
+            reason, dying = data.draw(SEEN)
+            sighting = Sighting(which, UUID(int=1), "web", shutdown=reason, dying=dying)
             if not sighting.running:
                 world.ended.add(which)
             if sighting.shutdown is not None:
                 world.reasons.add(sighting.shutdown)
+            world.shown = sighting
             return Seen(world.now, sighting)
         case "gone":
+            world.shown = None
             return NotListed(world.now)
         case "blind":
             return Blind(world.now, "the toolstack hangs")
         case "request":
-            value = data.draw(st.sampled_from([b"poweroff", b"", b"\xff" * 4096, None]))
+            value = data.draw(REQUESTS)
             return Request(world.now, domid, value)
         case "words":
-            values = data.draw(st.fixed_dictionaries(WORDS))
-            words = guest_words.read_words(values)
+            words = guest_words.read_words(data.draw(WRITTEN))
             if words is not None:
                 if words.more is not None:
                     world.asked_for[words.more.id] = words.more.seconds
-                whose = data.draw(st.sampled_from([domid, domid, 3]))
+                whose = 3 if data.draw(ANOTHERS) else domid
                 return Heard(world.now, whose, words, data.draw(GIVEN))
-    return Ready(world.now, domid, data.draw(st.sampled_from([True, False, None])))
+    return Ready(world.now, domid, data.draw(SURE_OR_NOT))

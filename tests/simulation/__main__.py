@@ -28,7 +28,7 @@ from tests.simulation.saw import Sights
 from tests.simulation.search import SEEDS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping, Sequence
 
 SEARCH = (sys.executable, "-m", "tests.simulation.search")
 
@@ -52,7 +52,8 @@ def main() -> int:
         return _soak(args.soak)
     seeds = range(*(args.seeds or SEEDS))
     began = time.monotonic()
-    failed, sights = _play(seeds)
+    failed, seen = _play(seeds)
+    sights = sum(seen.values(), Sights())
     _say(saw.table(sights))
     _say(f"{len(seeds) - failed} of {len(seeds)} seeds passed, in {_since(began)}")
     if args.seeds:
@@ -61,37 +62,44 @@ def main() -> int:
     for one in missing:
         _say(f"it never came that {one}")
     began = time.monotonic()
-    names = tuple(sabotage.SABOTAGES)
-    missed = _search(names)
-    found = len(names) - missed
-    _say(f"{found} of {len(names)} deliberate defects found, in {_since(began)}")
+    defects = len(sabotage.SABOTAGES)
+    missed = _search(seen)
+    _say(f"{defects - missed} of {defects} deliberate defects found, in {_since(began)}")
     return int(failed + missed + len(missing) > 0)
 
 
-def _play(seeds: Iterable[int]) -> tuple[int, Sights]:
-    """Play seeds on every processor; return how many failed, and what all had in them.
+def _play(seeds: Iterable[int]) -> tuple[int, dict[int, Sights]]:
+    """Play seeds on every processor; return how many failed, and what each had in it.
 
     A process that dies raises ``BrokenProcessPool``: nothing is waited for that does not come.
     """
-    failed, sights = 0, Sights()
+    failed, seen = 0, {}
     with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
         for one in pool.map(played, seeds, chunksize=HANDED):
-            sights += one.sights
+            seen[one.seed] = one.sights
             if one.wrong:
                 failed += 1
                 again = f"python -m tests.simulation --tell {one.seed}"
                 _say(f"{one.wrong}\nagain: {again}")
-    return failed, sights
+    return failed, seen
 
 
-def _search(names: Iterable[str]) -> int:
-    """Have each deliberate defect looked for in a process of its own; return how many were not."""
+def _search(seen: Mapping[int, Sights]) -> int:
+    """Have each deliberate defect looked for in a process of its own; return how many were not.
+
+    ``seen`` is what each seed's story had in it: it tells which to try first.
+    """
+    promising = {name: one.promising(seen) for name, one in sabotage.SABOTAGES.items()}
     with ThreadPoolExecutor(os.cpu_count()) as searchers:
-        return sum(status != 0 for status in searchers.map(_searched, names))
+        return sum(
+            status != 0
+            for status in searchers.map(_searched, *zip(*promising.items(), strict=True))
+        )
 
 
-def _searched(name: str) -> int:
-    ended = subprocess.run([*SEARCH, name], capture_output=True, text=True, check=False)
+def _searched(name: str, first: Sequence[int]) -> int:
+    words = [*SEARCH, name, "--first", *map(str, first)]
+    ended = subprocess.run(words, capture_output=True, text=True, check=False)
     _say(f"{name}: {(ended.stdout or ended.stderr).strip()}")
     return ended.returncode
 
@@ -107,7 +115,7 @@ def _soak(first: int) -> int:
     try:
         for begin in count(first, TOLD_EVERY):
             wrong, seen = _play(range(begin, begin + TOLD_EVERY))
-            failed, sights = failed + wrong, sights + seen
+            failed, sights = failed + wrong, sum(seen.values(), sights)
             _say(f"{begin + TOLD_EVERY - first} seeds, {failed} failed")
     except KeyboardInterrupt:
         _say(f"{saw.table(sights)}\ntold to stop; {failed} failed")

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from lamplighter.embedded.xl import Busy
 from lamplighter.model.outcome import Outcome
 from lamplighter.model.plan import Direction
 from tests.simulation.process import CLOCK
@@ -57,6 +58,7 @@ class Calm:
     async def come_after_trouble(self, boot: Boot) -> None:
         """The calm in the boot that had the trouble: a stop leaves nothing, then all is well."""
         boot.embedded.faults.clear()
+        boot.embedded.xl.busy = Busy()
         await CLOCK.sleep(SETTLED)
         boot.embedded.faults.clear()  # what came meanwhile
         self._world.sights[Saw.CALM_SAME_BOOT] += 1

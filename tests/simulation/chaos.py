@@ -17,6 +17,7 @@ from unittest.mock import patch
 
 from lamplighter.embedded.access import DOM0
 from lamplighter.embedded.faults import Fault, How
+from lamplighter.embedded.xl import Busy
 from lamplighter.errors import CallFailed, XenStoreError
 from lamplighter.host import xenstore_transport
 from lamplighter.model.intent import Hold
@@ -60,7 +61,13 @@ SCRIPTS = ((0, 0), (2, 0), (4, 5), (4, 30), (20.5, 15))
 #: Starts with the host, and how a domain ends up that an administrator said nothing about.
 STARTS = ("always", "always", "last-state", "never")
 
-CALLS = ("list", "list", "create", "destroy", "destroy", "epitaph", "creating", "press-power")
+CALLS = (
+    *("list", "list", "create", "destroy", "destroy"),
+    *("epitaph", "creating", "press-power", "reaper"),
+)
+
+#: How long a listing takes at a busy host, and taking one domain apart.
+LISTING, REAPING = (2.0, 5.0), (1.0, 15.0)
 
 
 class Story:
@@ -82,6 +89,8 @@ class Story:
         keys = {"embedded_boot": f"{self.chance.randint(1, 30) / 10}s"}
         if temper == "quits":
             keys["embedded_after"] = f"{self.chance.randint(1, 200) / 10}s"
+        if temper == "slow":
+            keys["embedded_shutdown"] = f"{self.chance.randint(140, 190) / 10}s"
         if temper == "no-drivers":
             keys["type"] = "hvm"
         if temper in WITH_AGENT and self._luck(0.4):
@@ -232,6 +241,8 @@ class Story:
 
     async def _trouble(self, boot: Boot) -> None:
         """Prepare what will go wrong."""
+        if self._luck(0.3):
+            self._keep_busy(boot)
         if self._luck(0.2):
             boot.later(self.chance.random() * 10, self._restart_xenstore)
         if self._luck(0.15):
@@ -248,6 +259,13 @@ class Story:
             else:
                 boot.later(self.chance.random() * 20, self._spoil_calls)
 
+    def _keep_busy(self, boot: Boot) -> None:
+        """From now on to the calm the host has much else to do."""
+        busy = Busy(self.chance.uniform(*LISTING), self.chance.uniform(*REAPING))
+        boot.embedded.xl.busy = busy
+        self.world.sights[Saw.BUSY] += 1
+        self.world.tell(f"trouble: {busy}")
+
     async def _spoil_calls(self, boot: Boot) -> None:
         call, how = self.chance.choice(CALLS), self.chance.choice(tuple(How))
         fault = Fault(how, self.chance.choice((0.5, 4.0, 12.0)))
@@ -258,6 +276,7 @@ class Story:
     async def _restart_xenstore(self, boot: Boot) -> None:
         self.world.sights[Saw.XENSTORE_LOST] += 1
         self.world.tell("trouble: XenStore is restarted")
+        boot.witness.disturb()
         await boot.embedded.xenstore.interrupt(self.chance.random() * 2)
 
     async def _reboot_guest(self, boot: Boot) -> None:
@@ -278,6 +297,7 @@ class Story:
             domid = self.chance.choice(guests).domid
             with suppress(CallFailed):
                 boot.embedded.xl.kill_reaper(domid)
+                boot.witness.disturb()
                 self.world.sights[Saw.REAPER_KILLED] += 1
                 self.world.tell(f"trouble: the reaper of domid {domid} is killed")
 

@@ -114,9 +114,9 @@ class MortalJournal(Journal):
 
     fate: Fate
 
-    async def _write(self, statement: str, values: tuple[object, ...]) -> int:
+    async def _write(self, statement: str, *rows: tuple[object, ...]) -> int:
         self.fate.moment(Saw.KILL_BEFORE_WRITE)
-        row = await super()._write(statement, values)
+        row = await super()._write(statement, *rows)
         self.fate.moment(Saw.KILL_AFTER_WRITE)
         return row
 
@@ -158,9 +158,12 @@ class MortalToolstack(EmbeddedToolstack):
     async def epitaph(self, sighting: Sighting) -> ShutdownReason | None:
         return await self._fate.call(partial(super().epitaph, sighting))
 
-    async def create(self, definition: Definition) -> int:
+    async def reaper_lives(self, sighting: Sighting) -> bool:
+        return await self._fate.call(partial(super().reaper_lives, sighting))
+
+    async def create(self, definition: Definition) -> None:
         self._begins(definition)
-        return await self._act(partial(super().create, definition))
+        await self._act(partial(super().create, definition))
 
     async def destroy(self, domid: int) -> None:
         return await self._act(partial(super().destroy, domid))

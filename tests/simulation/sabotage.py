@@ -11,18 +11,34 @@ from importlib.abc import MetaPathFinder
 from importlib.machinery import PathFinder, SourceFileLoader
 from typing import TYPE_CHECKING, NamedTuple
 
+from tests.simulation.saw import Saw
+
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from importlib.machinery import ModuleSpec
     from types import CodeType, ModuleType
 
+    from tests.simulation.saw import Sights
+
 
 class Sabotage(NamedTuple):
-    """One line of one module, and what it is replaced with."""
+    """One line of one module, and what it is replaced with.
+
+    ``needs`` is what a story has to have in it, as far as that is counted, for the defect to show.
+    Seeds whose story has it without the defect, too, are tried first; then all the others.
+    """
 
     module: str
     right: str
     wrong: str
+    needs: tuple[Saw, ...] = ()
+
+    def promising(self, sights: Mapping[int, Sights]) -> list[int]:
+        """Return the seeds that are to be tried first, those with the most of it at the head."""
+        chances = {
+            seed: min((seen[one] for one in self.needs), default=0) for seed, seen in sights.items()
+        }
+        return sorted((seed for seed in chances if chances[seed]), key=lambda seed: -chances[seed])
 
 
 #: By what each does wrong. Those of plan, recovery and runner come first.
@@ -30,24 +46,27 @@ SABOTAGES = {
     # --- the plan ---
     "what runs is created once more": Sabotage(
         "lamplighter.engine.plan",
-        "    seen = _find(managed, sightings)\n    hold =",
+        "    seen = listing.newest(managed.definition.known_by)\n    hold =",
         "    seen = None\n    hold =",
     ),
     "what is being created already is created beside it": Sabotage(
         "lamplighter.engine.plan",
         "return Phase.CREATING if creating else None",
         "return None",
+        needs=(Saw.CAME_BACK, Saw.GUEST_REBOOTED, Saw.XENSTORE_LOST),
     ),
     "who was only asked by a dead run is destroyed by the next": Sabotage(
         "lamplighter.engine.plan",
         "return left.after if left.after in (Phase.ACKNOWLEDGED, Phase.FORCING) else None",
         "return Phase.FORCING",
+        needs=(Saw.KILL_AFTER_WORD,),
     ),
     "a listing that failed before the plan counts as an empty one": Sabotage(
         "lamplighter.service.planning",
         "            if attempt == LOOKS or isinstance(error, CallTimedOut):\n"
         "                raise",
         "            return []\n            if attempt == LOOKS:\n                raise",
+        needs=(Saw.LIST_FAILED,),
     ),
     "what an administrator asked for by name is not kept": Sabotage(
         "lamplighter.service.planning", "    if names:\n", "    if not names:\n"
@@ -58,13 +77,15 @@ SABOTAGES = {
     ),
     "what a dead run was moving gets no end": Sabotage(
         "lamplighter.engine.recover",
-        "            yield Settle(end.run.id, _concluded(end.run, moved, world))\n",
+        "            yield Settle(end.run.id, _concluded(end.run, moved, seen, world))\n",
         "            yield from ()\n",
+        needs=(Saw.RUN_DIED,),
     ),
     "a crash that a dead run did not live to see is called clean": Sabotage(
         "lamplighter.engine.recover",
         "        case ShutdownReason.POWEROFF | ShutdownReason.REBOOT:\n",
         "        case ShutdownReason.POWEROFF | ShutdownReason.REBOOT | ShutdownReason.CRASH:\n",
+        needs=(Saw.RUN_DIED, Saw.FAILED),
     ),
     # --- the runner, its workers and what they see ---
     "it is done first and written down afterwards": Sabotage(
@@ -74,7 +95,10 @@ SABOTAGES = {
         "self._keep(self._host.journal.record(self._id, transition)))\n",
     ),
     "what came while the others were stopped is left running": Sabotage(
-        "lamplighter.service.runner", "LATE_LOOKS = 3", "LATE_LOOKS = 0"
+        "lamplighter.service.runner",
+        "LATE_LOOKS = 3",
+        "LATE_LOOKS = 0",
+        needs=(Saw.GUEST_REBOOTED, Saw.STOPPED_ALL),
     ),
     "that a run has ended is not written": Sabotage(
         "lamplighter.service.runner",
@@ -85,11 +109,13 @@ SABOTAGES = {
         "lamplighter.service.runner",
         '        return hold.told if hold is not None else ""\n',
         '        return ""\n',
+        needs=(Saw.WITHHELD,),
     ),
     "a run that is told to end does not tell its workers": Sabotage(
         "lamplighter.service.runner",
         "            worker.inbox.interrupt(why)\n        if self._looking",
         "            pass\n        if self._looking",
+        needs=(Saw.INTERRUPTED, Saw.CREATED),
     ),
     "a run that is told to end waits for its last look": Sabotage(
         "lamplighter.service.runner", "            self._looking.cancel()\n", "            pass\n"
@@ -98,42 +124,60 @@ SABOTAGES = {
         "lamplighter.service.worker",
         "            if self.inbox.interrupted:\n",
         "            if False:\n",
+        needs=(Saw.INTERRUPTED, Saw.CREATED),
     ),
     "a run that is told to drop everything does not": Sabotage(
         "lamplighter.service.runner",
         "                    task.cancel()\n",
         "                    pass\n",
+        needs=(Saw.DROPPED,),
     ),
     "a listing that failed counts as an empty one": Sabotage(
         "lamplighter.service.observer",
-        "            self._each(lambda viewer: viewer.look_in_vain(told))\n",
+        "            self._each(lambda viewer: viewer.look_in_vain(number, told))\n",
         "            self._each(lambda viewer: viewer.look(Picture(number, ())))\n",
+        needs=(Saw.LIST_FAILED, Saw.CREATED),
     ),
     # --- the decisions ---
     "the time of a stop is half of what policy says": Sabotage(
         "lamplighter.engine.standing",
         "return self.begun + self.stop_timeout + self.granted",
         "return self.begun + self.stop_timeout / 2",
+        needs=(Saw.DESTROYED,),
+    ),
+    "what ended in time and was not seen in time is forced": Sabotage(
+        "lamplighter.engine.ladder",
+        "        if ladder.last_look < ladder.deadline:\n",
+        "        if False:\n",
+    ),
+    "what has shut down is destroyed although its reaper lives": Sabotage(
+        "lamplighter.engine.ladder",
+        "    if lives and now < ladder.reaper_until:\n",
+        "    if False:\n",
     ),
     "a stop that was forced is called clean": Sabotage(
         "lamplighter.engine.verdict",
         "return Finish(Outcome.FORCED, note, good=False)",
         "return Finish(Outcome.CLEAN, note)",
+        needs=(Saw.FORCED,),
     ),
     "a guest that has forced its own end is called clean": Sabotage(
         "lamplighter.engine.verdict",
         "    by_itself = reason in (ShutdownReason.POWEROFF, ShutdownReason.REBOOT)\n",
         "    by_itself = False\n",
+        needs=(Saw.CUT_OFF,),
     ),
     "more time is granted and not given": Sabotage(
         "lamplighter.engine.standing",
         "return self.begun + self.stop_timeout + self.granted",
         "return self.begun + self.stop_timeout",
+        needs=(Saw.GRANTED,),
     ),
     "holds are forgotten": Sabotage(
         "lamplighter.model.intent",
         "return self.holds.get(definition.key) or self.holds.get(definition.name)",
         "return None",
+        needs=(Saw.HELD_DOWN,),
     ),
     "the host's stop means that a domain is to be down": Sabotage(
         "lamplighter.engine.intent",

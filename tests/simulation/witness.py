@@ -5,6 +5,9 @@ says: no create of a domain that runs, or is being created, or is held, or after
 end; no second incarnation beside one that executes; no destroy before its time; nothing done that
 was not on disk before. And what the product says is compared with it: nobody is told to be clean
 that did not power off by itself, and nobody to be gone that runs.
+
+Where nothing has gone wrong since a domain was first asked but that the host is busy, who shut down
+by itself in time is told neither forced nor unknown, and is not destroyed while its reaper lives.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ from __future__ import annotations
 from math import inf
 from typing import TYPE_CHECKING
 
+from lamplighter.engine.patience import REAPER_TIME
 from lamplighter.formats.quantity import parse_duration
 from lamplighter.host.journal_reader import JournalReader
 from lamplighter.model.domain import ShutdownReason
@@ -31,6 +35,7 @@ if TYPE_CHECKING:
     from lamplighter.embedded.recipe import Recipe
     from lamplighter.embedded.xl import Resident
     from lamplighter.formats.guest_words import GuestWords
+    from lamplighter.model.domain import Sighting
     from lamplighter.model.outcome import Result
     from lamplighter.model.plan import Plan
     from lamplighter.model.run import Run, Transition
@@ -40,6 +45,9 @@ STOP_TIMEOUT = 20.0
 
 #: The time of a stop begins a little before its first transition is told.
 TOLERANCE = 1.0
+
+#: What went wrong so long before a stop may still work in it: calls that act late.
+BEFORE = 15.0
 
 #: What stands between how much more time was asked for and the rest, in a transition's detail.
 MORE_GRANTED, MORE_REFUSED = " more granted,", " more refused,"
@@ -84,6 +92,8 @@ class Witness:
         self._cut: set[tuple[UUID, int]] = set()
         self._cut_by_guest: set[tuple[UUID, int]] = set()
         self._ends: dict[tuple[UUID, int], ShutdownReason | None] = {}
+        self._ended_at: dict[int, float] = {}
+        self._disturbed_at = -inf
         self._objections: list[str] = []
         self._create, self._destroy = self._xl.create, self._xl.destroy
         self._run = self._xl._run
@@ -121,7 +131,26 @@ class Witness:
                     self.object(f"domid {domid} ({seen.name}) was told that it has more time")
                 self._cut.add((seen.uuid, domid))
                 self._on_record(seen.name, Phase.FORCING, domid)
+            elif seen.domid == domid and self._ended_in_time(domid):
+                self._has_no_reaper(seen)
         await self._destroy(domid)
+
+    def disturb(self) -> None:
+        """Something goes wrong that may keep the product from seeing or doing what it should."""
+        self._disturbed_at = CLOCK.monotonic()
+
+    def _ended_in_time(self, domid: int) -> bool:
+        """Whether it shut down by itself before its time was up, and nothing disturbed its stop."""
+        since, ended = self._asked.get(domid), self._ended_at.get(domid, inf)
+        if since is None or self._disturbed_at >= since - BEFORE:
+            return False
+        return ended < since + STOP_TIMEOUT - TOLERANCE
+
+    def _has_no_reaper(self, seen: Sighting) -> None:
+        self.sights[Saw.REAPED] += 1
+        patient = CLOCK.monotonic() < self._ended_at[seen.domid] + REAPER_TIME
+        if self._xl.reaper_lives(seen.domid) and patient and seen.shutdown in OWN_ENDS:
+            self.object(f"domid {seen.domid} ({seen.name}) is destroyed while its reaper lives")
 
     def _relies_on(self, domid: int) -> float:
         """Until when a guest has time, as it was told, less its agent's margin."""
@@ -142,6 +171,7 @@ class Witness:
             self.sights[Saw.CAME_BACK] += 1
         await self._run(resident, kernel)
         self._ends[domain.uuid, domain.domid] = domain.shutdown
+        self._ended_at[domain.domid] = CLOCK.monotonic()
         if kernel.cut_off:
             self.sights[Saw.CUT_OFF] += 1
             self._cut_by_guest.add((domain.uuid, domain.domid))
@@ -190,6 +220,7 @@ class Witness:
         if result.outcome is Outcome.HELD and "lets it be started" not in result.note:
             self.sights[Saw.WITHHELD] += 1
         self._is_own_end(result)
+        self._is_own_in_time(result)
         over = result.outcome in (Outcome.CLEAN, Outcome.FORCED) or " is gone" in result.note
         failed = direction is Direction.UP and result.outcome is Outcome.FAILED
         if (over or failed) and result.uuid is not None and self.runs(result):
@@ -204,6 +235,21 @@ class Witness:
                 cut |= incarnation in self._cut_by_guest
             if end not in OWN_ENDS or cut:
                 self.object(f"{result.name} is called clean, and ended with {end}: {result}")
+
+    def _is_own_in_time(self, result: Result) -> None:
+        """Who shut down by itself in time was neither forced, nor is that unknown."""
+        domid = result.domid or 0
+        incarnation = (result.uuid, domid)
+        if result.uuid is None or self._ends.get((result.uuid, domid)) not in OWN_ENDS:
+            return
+        if not self._ended_in_time(domid) or incarnation in self._cut | self._cut_by_guest:
+            return
+        self.sights[Saw.IN_TIME] += 1
+        interrupted = "not waited for" in result.note
+        if result.outcome is Outcome.FORCED or (
+            result.outcome is Outcome.UNKNOWN and not interrupted
+        ):
+            self.object(f"{result.name} shut down by itself in time: {result}")
 
     def ask(self) -> None:
         """Raise what there is to object to, what the journal says of this boot included."""

@@ -113,6 +113,7 @@ class Boot:
         if pending:
             how = pending[0].how
             self.world.tell(f"      {call}: {how.value}")
+            self.witness.disturb()
             half = how is How.HALF and call == "create"
             self.world.sights[Saw.HALF_MADE if half else _HOW[how]] += 1
             if call == "list" and how is not How.SLOW:
@@ -127,6 +128,8 @@ class Boot:
         fate = Fate(ills, world.chance, world.sights)
         world.tell(f"{direction.value} {' '.join(names)} {ills if ills != HEALTH else ''}")
         loop = asyncio.get_running_loop()
+        if ills != HEALTH:
+            self.witness.disturb()
         fate.task = task = loop.create_task(self._process(direction, names, fate))
         if ills.power_cut is not None:
             loop.call_later(ills.power_cut, fate.kill, Saw.POWER_CUT_IN_RUN)

@@ -8,6 +8,7 @@ it has no configuration yet. There is a fourth action beside the three that the 
     lamplighter host fault clear
     lamplighter host fault xenstore --seconds 2         all clients lose their connection
     lamplighter host fault reaper 3                     nobody will reap domain 3
+    lamplighter host fault busy --seconds 5             a listing, and each reaping, takes so long
     lamplighter host fault memory 100                   so many MiB are left; "all" gives them back
 """
 
@@ -156,6 +157,8 @@ def _fault(args: argparse.Namespace, context: Context) -> int:
             call = client.call("restart-xenstore", seconds=args.seconds)
         case ["reaper", domid] if domid.isascii() and domid.isdigit():
             call = client.call("kill-reaper", domid=int(domid))
+        case ["busy"]:
+            call = client.call("busy", listing=args.seconds, reaping=args.seconds)
         case ["memory", "all"]:
             call = client.call("memory")
         case ["memory", free] if free.isascii() and free.isdigit():
@@ -165,7 +168,7 @@ def _fault(args: argparse.Namespace, context: Context) -> int:
         case _:
             raise UsageError(
                 "which fault?",
-                hint="CALL fail|hang|slow, clear, xenstore, reaper DOMID, or memory MIB|all",
+                hint="CALL fail|hang|slow, clear, xenstore, busy, reaper DOMID, or memory MIB|all",
             )
     asyncio.run(call)
     if context.as_json:

@@ -12,6 +12,7 @@ from uuid import UUID
 from lamplighter.embedded.control import BadRequest
 from lamplighter.embedded.faults import Fault, How
 from lamplighter.embedded.recipe import read_recipe
+from lamplighter.embedded.xl import Busy
 from lamplighter.errors import CallFailed, DefinitionError, LamplighterError
 
 if TYPE_CHECKING:
@@ -92,6 +93,7 @@ class Calls:
             "status": self._status,
             "fault": self._fault,
             "clear-faults": self._clear_faults,
+            "busy": self._busy,
             "restart-xenstore": self._restart_xenstore,
             "kill-reaper": self._kill_reaper,
             "memory": self._memory,
@@ -149,7 +151,7 @@ class Calls:
 
     async def _list(self, arguments: Arguments) -> object:
         arguments.done()
-        return {"domains": [_listed(seen) for seen in self._host.xl.list()]}
+        return {"domains": [_listed(seen) for seen in await self._host.xl.list_slowly()]}
 
     async def _create(self, arguments: Arguments) -> object:
         path = arguments.text("path")
@@ -217,6 +219,13 @@ class Calls:
     async def _clear_faults(self, arguments: Arguments) -> object:
         arguments.done()
         self._host.faults.clear()
+        self._host.xl.busy = Busy()
+        return {}
+
+    async def _busy(self, arguments: Arguments) -> object:
+        busy = Busy(arguments.seconds("listing", 0.0), arguments.seconds("reaping", 0.0))
+        arguments.done()
+        self._host.xl.busy = busy
         return {}
 
     async def _restart_xenstore(self, arguments: Arguments) -> object:

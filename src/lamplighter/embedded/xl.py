@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from uuid import UUID
 
 from lamplighter.embedded import libxl
@@ -45,6 +45,18 @@ BUILDING = 0.04
 REAPING = 0.3
 TEARDOWN = 0.02
 REBOOT_GAP = 2.0
+
+
+class Busy(NamedTuple):
+    """What a control domain that has much to do makes of its tools, in host seconds.
+
+    A listing takes ``listing`` and tells what was there at its begin, because one call gets all
+    domains from the hypervisor. Those who reap take ``reaping`` longer, one after another.
+    """
+
+    listing: float = 0.0
+    reaping: float = 0.0
+
 
 #: Of so many ended incarnations the reason is kept.
 RECORDS_KEPT = 10_000
@@ -74,6 +86,8 @@ class Xl:
         self._chance = chance
         self._session = store.connect(DOM0, lambda path, token: None)
         self._creating = asyncio.Lock()
+        self._reaping = asyncio.Lock()
+        self.busy = Busy()
         self._residents: dict[int, Resident] = {}
         self._reapers: dict[int, asyncio.Task[None]] = {}
         self._records: OrderedDict[int, tuple[UUID, ShutdownReason]] = OrderedDict()
@@ -84,6 +98,12 @@ class Xl:
         libxl.write_control_domain(self._session)
 
     # --- the calls ---
+
+    async def list_slowly(self) -> list[Sighting]:
+        """Return what ``list`` does, as late as the host is busy."""
+        seen = self.list()
+        await self._clock.sleep(self.busy.listing)
+        return seen
 
     def list(self) -> list[Sighting]:
         """Return every domain, dom0 among them, in the order of domids."""
@@ -289,6 +309,9 @@ class Xl:
         if reason is ShutdownReason.SUSPEND:
             return False
         await self._clock.sleep(REAPING)
+        if self.busy.reaping:
+            async with self._reaping:
+                await self._clock.sleep(self.busy.reaping)
         reaction = resident.recipe.reactions.get(reason, Reaction.DESTROY)
         if reaction is Reaction.RENAME_RESTART:
             self._preserve(resident)

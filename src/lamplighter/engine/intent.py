@@ -18,7 +18,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
 from lamplighter.formats.quantity import format_duration
-from lamplighter.model.domain import DOM0, ShutdownReason
+from lamplighter.model.domain import DOM0, Listing, ShutdownReason
 from lamplighter.model.intent import Intent, Meant
 from lamplighter.model.outcome import Outcome
 from lamplighter.model.passage import By, Way
@@ -27,6 +27,7 @@ from lamplighter.model.plan import Direction
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Mapping, Sequence
     from datetime import datetime
+    from uuid import UUID
 
     from lamplighter.model.domain import Definition, Sighting
     from lamplighter.model.intent import Intents
@@ -55,7 +56,7 @@ def ended_unasked(
 
     ``traces`` is what runs wrote since the host booted; those that a run took down are left out.
     """
-    found = []
+    found, listing = [], Listing(sightings)
     for managed in roster.domains.values():
         trace = traces.get(managed.name)
         if trace is None or trace.result is None or not intents.meant_up(managed.definition):
@@ -64,7 +65,7 @@ def ended_unasked(
             Outcome.STARTED,
             Outcome.ALREADY,
         )
-        there = any(managed.definition.matches(seen) for seen in sightings)
+        there = listing.newest(managed.definition.known_by) is not None
         if came_up and not there and trace.result.domid is not None:
             found.append((managed, trace.result.domid))
     return found
@@ -78,12 +79,12 @@ def learn(
     moment: Moment,
 ) -> list[Intent]:
     """Return the intents that change by what is seen; ``ends`` is by the name of the domain."""
-    learned = []
+    learned, listing = [], Listing(sightings)
     for managed in roster.domains.values():
         definition = managed.definition
         before = intents.meant.get(definition.key)
-        for seen in sightings:
-            if definition.matches(seen) and seen.running and _is_news(before, seen, moment):
+        for seen in listing.all_of(definition.known_by):
+            if seen.running and _is_news(before, seen, moment):
                 reason = f"it was seen running as domid {seen.domid}"
                 learned.append(_intent(managed, Meant.UP, reason, moment, seen.domid))
                 break
@@ -102,13 +103,17 @@ def learn_from_passages(
     tool started is meant to be up although it has rebooted or crashed since.
     """
     history = tuple(passages)
+    by_domain: dict[UUID | str, list[Passage]] = {}
+    for found in history:
+        by_domain.setdefault(found.uuid, []).append(found)
+        by_domain.setdefault(found.name, []).append(found)
     earlier = dict.fromkeys(one.boot_id for one in history if one.boot_id != boot_id)
     boots = {one: number for number, one in enumerate((*earlier, boot_id))}
     stated = {managed.definition.key for managed in roster.domains.values()} | intents.meant.keys()
     learned = []
     for managed in roster.domains.values():
         said = last = intents.meant.get(managed.definition.key)
-        for found in history:
+        for found in by_domain.get(managed.definition.known_by, ()):
             if _is_of(managed.definition, found, stated) and _is_newer(found, last, boots):
                 meant = _meant_by(found, last)
                 if meant is not None and (last is None or last.meant is not meant):

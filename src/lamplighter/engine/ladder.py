@@ -231,6 +231,8 @@ def _cleared(ladder: Ladder, *, taken: bool, error: str, now: float) -> Stepped:
 def _seen(ladder: Ladder, sighting: Sighting, now: float) -> Stepped:
     if sighting.domid != ladder.sighting.domid:
         return _came_back(ladder, sighting, now)
+    # Whoever takes it apart takes its name first, and by that its reaper and epitaph are found.
+    sighting = sighting._replace(name=sighting.name or ladder.sighting.name)
     ladder = replace(ladder, sighting=sighting, seen_dying=ladder.seen_dying or sighting.dying)
     if not sighting.running and ladder.phase in ALIVE:
         return _shut_down(ladder, sighting, now)

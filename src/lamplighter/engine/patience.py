@@ -16,8 +16,9 @@ REAP_GRACE = 5.0
 REAPER_TIME = 60.0
 
 #: A domain whose time is up is looked at once more before it is destroyed, because the last listing
-#: may have begun before it ended. A listing that takes longer than this is not waited for.
-LAST_LOOK = 10.0
+#: may have begun before it ended. So long is waited for what is seen then: one listing may be under
+#: way, a pause follows it, and the one that counts comes after that; each may take seven seconds.
+LAST_LOOK = 20.0
 
 #: Between two incarnations of a rebooting domain xl waits two seconds and then creates it, which
 #: can take long under load. A domain that is still not listed after this has not come back.

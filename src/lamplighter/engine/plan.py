@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from lamplighter.errors import UsageError
-from lamplighter.model.domain import DOM0, NOTHING, ShutdownReason
+from lamplighter.model.domain import DOM0, NOTHING, Listing, ShutdownReason
 from lamplighter.model.intent import NO_INTENTS
 from lamplighter.model.lifecycle import Phase
 from lamplighter.model.nearest import closest
@@ -60,8 +60,9 @@ def plan_up(
     if names:
         _all_known(names, candidates, ())
         candidates = {name: m for name, m in candidates.items() if _named(name, m, names)}
+    listing = Listing(sightings)
     steps = [
-        _step_up(name, managed, barred.get(name), sightings, past, by_hand=bool(names))
+        _step_up(name, managed, barred.get(name), listing, past, by_hand=bool(names))
         for name, managed in sorted(candidates.items())
     ]
     return Plan(Direction.UP, tuple(steps))
@@ -81,15 +82,24 @@ def plan_down(
     XenStore; dom0 is always among them.
     """
     guests = [seen for seen in sightings if seen.domid != DOM0 and seen.domid not in spared]
-    steps = [_step_down(roster, seen, past, by_hand=bool(names)) for seen in guests]
+    managed = {one.definition.known_by: one for one in reversed(roster.domains.values())}
+    steps = [
+        _step_down(
+            managed.get(seen.uuid) or managed.get(seen.name),
+            *(roster, seen, past),
+            by_hand=bool(names),
+        )
+        for seen in guests
+    ]
     if names:
         known = {**dict.fromkeys(roster.barred), **roster.domains}
         _all_known(names, known, guests)
         steps = [step for step in steps if _step_named(step, names)]
+        stopped = {step.name for step in steps}
         steps += [
-            _not_running(name, managed, roster)
-            for name, managed in known.items()
-            if _named(name, managed, names) and not any(step.name == name for step in steps)
+            _not_running(name, one, roster)
+            for name, one in known.items()
+            if _named(name, one, names) and name not in stopped
         ]
     return Plan(Direction.DOWN, tuple(sorted(steps, key=lambda step: step.name)))
 
@@ -101,7 +111,7 @@ def _step_up(
     name: str,
     managed: Managed | None,
     problem: Problem | None,
-    sightings: Sequence[Sighting],
+    listing: Listing,
     past: Past,
     *,
     by_hand: bool,
@@ -109,7 +119,7 @@ def _step_up(
     if managed is None:
         return _nothing(name, Policy(), _why_barred(problem), Outcome.FAILED, good=False)
     policy = managed.policy
-    seen = _find(managed, sightings)
+    seen = listing.newest(managed.definition.known_by)
     hold = past.intents.hold_of(managed.definition)
     resume = _resumed_start(managed, seen, past)
     if seen is not None and seen.running and resume is None:
@@ -121,7 +131,7 @@ def _step_up(
         if unwanted:
             return _nothing(name, policy, unwanted, Outcome.SKIPPED, seen)
         kept = seen if resume is None else None
-        if obstacle := _obstacle(managed, problem, kept, sightings, past, by_hand=by_hand):
+        if obstacle := _obstacle(managed, problem, kept, listing, past, by_hand=by_hand):
             return _nothing(name, policy, obstacle, Outcome.FAILED, seen, good=False)
     step = Step(name, Verb.START, _why_wanted(policy, by_hand=by_hand), policy, managed.definition)
     return step._replace(sighting=seen, notes=_notes(policy), resume=resume)
@@ -181,7 +191,7 @@ def _obstacle(
     managed: Managed,
     problem: Problem | None,
     kept: Sighting | None,
-    sightings: Iterable[Sighting],
+    listing: Listing,
     past: Past,
     *,
     by_hand: bool,
@@ -205,8 +215,8 @@ def _obstacle(
             f"domid {kept.domid} of it has shut down ({told}) and is kept; "
             f"lamplighter down {managed.name} takes it away"
         )
-    for other in sightings:
-        if other.name == managed.name and not managed.definition.matches(other):
+    for other in listing.all_of(managed.name):
+        if not managed.definition.matches(other):
             return f"another domain of this name is there (domid {other.domid}, {other.uuid})"
     return ""
 
@@ -221,8 +231,9 @@ def _why_barred(problem: Problem | None) -> str:
 # --- down ------------------------------------------------------------------------------------
 
 
-def _step_down(roster: Roster, seen: Sighting, past: Past, *, by_hand: bool) -> Step:
-    managed = next((m for m in roster.domains.values() if m.definition.matches(seen)), None)
+def _step_down(
+    managed: Managed | None, roster: Roster, seen: Sighting, past: Past, *, by_hand: bool
+) -> Step:
     policy = managed.policy if managed else roster.named.get(seen.name, roster.defaults)
     name = seen.name or (managed.name if managed else f"domid {seen.domid}")
     definition = managed.definition if managed else None
@@ -294,12 +305,6 @@ def _nothing(
 
 def _notes(policy: Policy) -> tuple[str, ...]:
     return tuple(note for note in (policy.start.note, policy.stop.note) if note)
-
-
-def _find(managed: Managed, sightings: Iterable[Sighting]) -> Sighting | None:
-    """The domain's newest incarnation that is listed: a dying one may stand beside a new one."""
-    found = [seen for seen in sightings if managed.definition.matches(seen)]
-    return max(found, key=lambda seen: (seen.running, seen.domid), default=None)
 
 
 def _named(name: str, managed: Managed | None, names: Collection[str]) -> bool:

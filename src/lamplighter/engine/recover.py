@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from lamplighter.engine.verdict import tells_of_guests_force
-from lamplighter.model.domain import ShutdownReason
+from lamplighter.model.domain import Listing, ShutdownReason
 from lamplighter.model.lifecycle import Phase
 from lamplighter.model.outcome import Outcome, Result
 from lamplighter.model.plan import Direction
@@ -60,9 +60,11 @@ class World(NamedTuple):
 
 def steps(loose_ends: Sequence[LooseEnd], world: World) -> Iterator[Settle | Close]:
     """Yield what completes the record of the dead runs, the oldest run first."""
+    listing = Listing(world.sightings)
     for end in loose_ends:
         for moved in end.moved:
-            yield Settle(end.run.id, _concluded(end.run, moved, world))
+            seen = listing.newest(moved.uuid if moved.uuid is not None else moved.name)
+            yield Settle(end.run.id, _concluded(end.run, moved, seen, world))
         yield Close(end.run.id)
 
 
@@ -88,16 +90,17 @@ def gone(loose_ends: Sequence[LooseEnd], boot_id: str, sightings: Sequence[Sight
     ]
 
 
-def _concluded(run: Run, moved: Transition, world: World) -> Result:
-    outcome, note, good = _end(run, moved, world)
+def _concluded(run: Run, moved: Transition, seen: Sighting | None, world: World) -> Result:
+    outcome, note, good = _end(run, moved, seen, world)
     told = f"the run died while it was {moved.after.value}; {note}"
     return Result(moved.name, moved.uuid, moved.domid, outcome, 0.0, told, good)
 
 
-def _end(run: Run, moved: Transition, world: World) -> tuple[Outcome, str, bool]:
+def _end(
+    run: Run, moved: Transition, seen: Sighting | None, world: World
+) -> tuple[Outcome, str, bool]:
     if run.boot_id != world.boot_id:
         return Outcome.UNKNOWN, "the host went down before its end was recorded", False
-    seen = _find(moved, world.sightings)
     if run.direction is Direction.UP:
         if seen is not None and seen.running:
             return Outcome.STARTED, f"it runs as domid {seen.domid}", True
@@ -115,13 +118,3 @@ def _end(run: Run, moved: Transition, world: World) -> tuple[Outcome, str, bool]
         case ShutdownReason.CRASH | ShutdownReason.WATCHDOG:
             return Outcome.FAILED, f"it ended with a {reason.name.lower()}", False
     return Outcome.UNKNOWN, "it is gone, but nobody saw how it ended", False
-
-
-def _find(moved: Transition, sightings: Sequence[Sighting]) -> Sighting | None:
-    """The newest incarnation of the domain: by UUID, or by name where no UUID was known."""
-    found = [
-        seen
-        for seen in sightings
-        if (seen.uuid == moved.uuid if moved.uuid is not None else seen.name == moved.name)
-    ]
-    return max(found, key=lambda seen: (seen.running, seen.domid), default=None)

@@ -54,7 +54,11 @@ _ORIGIN = re.compile(
 #: What makes a domain.
 _CREATING = ("create", "restore", "migrate-receive")
 
-_NO_DOMAIN = ("Non-existant domain", "Non-existent domain", "invalid domain identifier")
+#: The last one comes of a domain that somebody else has destroyed while xl was about to.
+_NO_DOMAIN = re.compile(
+    r"Non-exist[ae]nt domain|invalid domain identifier"
+    r"|xc_domain_destroy failed[^\n]*: No such process"
+)
 
 _NO_HYPERVISOR = (
     "cannot init xl context",
@@ -155,7 +159,7 @@ def complaint(stderr: str) -> str:
 
 def is_no_domain(stderr: str) -> bool:
     """Say whether xl complained that there is no such domain."""
-    return any(words in stderr for words in _NO_DOMAIN)
+    return _NO_DOMAIN.search(stderr) is not None
 
 
 def is_no_hypervisor(stderr: str) -> bool:

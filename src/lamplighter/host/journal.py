@@ -12,7 +12,8 @@ database that cannot be written fails the whole group with ``JournalError``, and
 tries again, so a disk that was full for a while loses only what was written meanwhile. A database
 that was moved away under a run's hands would take its record along, so that is looked for.
 
-Intents and holds are in a copy, too, before they are committed (``host/intent_copy``).
+Intents and holds are in a copy, too, before they are committed (``host/intent_copy``). The copy is
+written whole, once for each commit that has any of them; so who has many writes them in one call.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from uuid import UUID
 
+    from lamplighter.model.domain import Definition
     from lamplighter.model.intent import Hold, Intent, Intents
     from lamplighter.model.outcome import Result
     from lamplighter.model.plan import Direction
@@ -43,10 +45,10 @@ if TYPE_CHECKING:
 
 
 class _Write(NamedTuple):
-    """One statement that waits for the next commit, and who waits for it."""
+    """One statement that waits for the next commit, for a row or several, and who waits for it."""
 
     statement: str
-    values: tuple[object, ...]
+    rows: tuple[words.Row, ...]
     done: asyncio.Future[int]
 
 
@@ -138,13 +140,18 @@ class Journal:
             "UPDATE run SET ended = ? WHERE id = ? AND ended IS NULL", (at.isoformat(), run)
         )
 
-    async def intend(self, intent: Intent) -> None:
-        """Write what a domain is meant to be from now on. Raise ``JournalError``."""
-        await self._write(words.INTEND, words.intent_values(intent))
+    async def intend(self, *intents: Intent) -> None:
+        """Write what domains are meant to be from now on, in one commit. Raise ``JournalError``."""
+        if intents:
+            await self._write(words.INTEND, *map(words.intent_values, intents))
 
-    async def hold(self, hold: Hold) -> None:
-        """Write that a domain is held from now on; a new reason replaces an old one."""
-        await self._write(words.HOLD, words.hold_values(hold))
+    async def hold(self, *holds: Hold) -> None:
+        """Write that domains are held from now on, in one commit; a new reason replaces an old one.
+
+        Raise ``JournalError``.
+        """
+        if holds:
+            await self._write(words.HOLD, *map(words.hold_values, holds))
 
     async def release(self, domain: str, said_by: str, at: datetime) -> None:
         """Write that nobody holds a domain any more; ``domain`` is its key."""
@@ -153,6 +160,10 @@ class Journal:
     def intents(self) -> Intents:
         """Return what is meant of each domain; see ``JournalReader.intents``."""
         return self._reader.intents()
+
+    def hold_of(self, definition: Definition) -> Hold | None:
+        """Return the hold on one domain; see ``JournalReader.hold_of``."""
+        return self._reader.hold_of(definition)
 
     def unfinished(self) -> list[LooseEnd]:
         """Return what runs that have died left behind; see ``JournalReader.unfinished``."""
@@ -183,10 +194,10 @@ class Journal:
         self._reader.close()
         self._connection.close()
 
-    async def _write(self, statement: str, values: tuple[object, ...]) -> int:
-        """Have one statement committed; return the number of the row it inserted."""
+    async def _write(self, statement: str, *rows: words.Row) -> int:
+        """Have one statement committed; return the number of the last row it inserted."""
         loop = asyncio.get_running_loop()
-        write = _Write(statement, values, loop.create_future())
+        write = _Write(statement, rows, loop.create_future())
         self._waiting.append(write)
         if self._writer is None:
             # The task's first step comes after everything that is ready now has had its turn:
@@ -246,8 +257,11 @@ class Journal:
             ) from error
 
     def _execute(self, write: _Write) -> int | JournalError:
+        inserted = 0
         try:
-            return self._connection.execute(write.statement, write.values).lastrowid or 0
+            for row in write.rows:
+                inserted = self._connection.execute(write.statement, row).lastrowid or 0
+            return inserted
         except sqlite3.IntegrityError as error:
             # SQLite has undone this statement alone; the others of the group are as good as ever.
             return journal_error(error, self._path, "written")

@@ -15,7 +15,7 @@ from lamplighter.errors import JournalError
 from lamplighter.host.intent_copy import read_copy
 from lamplighter.host.journal_opening import check_whole, journal_error, open_reader
 from lamplighter.host.journal_schema import FILE_NAME
-from lamplighter.host.journal_words import HELD, MEANT, to_hold, to_intents
+from lamplighter.host.journal_words import HELD, MEANT, storable, to_hold, to_intents
 from lamplighter.model.intent import Intents, PastHold
 from lamplighter.model.lifecycle import Phase
 from lamplighter.model.outcome import Outcome, Result
@@ -25,6 +25,9 @@ from lamplighter.model.run import LooseEnd, Run, Trace, Transition
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
+
+    from lamplighter.model.domain import Definition
+    from lamplighter.model.intent import Hold
 
 T = TypeVar("T")
 Row = tuple[object, ...]
@@ -119,6 +122,19 @@ class JournalReader:
             return Intents()
         meant, holds = self._ask(MEANT, {}), self._ask(HELD, {})
         return self._parse(lambda rows: to_intents(rows, holds), meant)
+
+    def hold_of(self, definition: Definition) -> Hold | None:
+        """Return the hold on one domain, as ``Intents.hold_of`` does, without reading the others.
+
+        A run asks before each create, so this must not grow with the number of domains.
+        """
+        if not self._has("hold"):
+            return self.intents().hold_of(definition)
+        keys = {"key": storable(definition.key), "name": storable(definition.name)}
+        rows = self._ask(f"{HELD} AND domain IN (:key, :name)", keys)
+        holds = self._parse(lambda found: [to_hold(row) for row in found], rows)
+        found = {hold.domain: hold for hold in holds}
+        return found.get(keys["key"]) or found.get(keys["name"])
 
     def holds_in_force(self) -> list[PastHold]:
         """Return the holds that nobody has released, by name."""

@@ -253,7 +253,9 @@ def executes(pid: int, name: str) -> bool:
     """
     try:
         place = Path("/proc", str(pid))
-        return place.stat().st_uid == 0 and (place / "exe").readlink().name == name
+        # A program that was replaced since, by an update, has gone from its place.
+        executed = (place / "exe").readlink().name.removesuffix(" (deleted)")
+        return place.stat().st_uid == 0 and executed == name
     except OSError:
         return False
 

@@ -9,13 +9,14 @@ job is done (``JobRemoved`` of org.freedesktop.systemd1(5)).
 from __future__ import annotations
 
 import asyncio
+import os
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jeepney import DBusAddress, HeaderFields, MessageType, Parser, new_method_call
-from jeepney.auth import AuthenticationError, Authenticator
+from jeepney.auth import BEGIN, AuthenticationError, Authenticator
 
 from lamplighter.errors import CallFailed
 
@@ -45,14 +46,19 @@ CHUNK = 1 << 16
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """A scope that is to be made. ``before``: the unit that ends before it at the host's stop."""
+    """A scope that is to be made. ``before``: the unit that ends before it at the host's stop.
 
-    unit: str
+    Its unit is named ``name`` and what makes it unique: a try that was cut off may have made it
+    all the same, and to systemd the same name again would be an error.
+    """
+
+    name: str
     description: str
     before: str
 
     def request(self, pid: int) -> Message:
         """Return the call that makes it, with this process in it."""
+        unit = f"{self.name}-{os.urandom(3).hex()}.scope"
         properties: list[tuple[str, tuple[str, Any]]] = [
             ("PIDs", ("au", [pid])),
             ("Description", ("s", self.description)),
@@ -60,7 +66,7 @@ class Scope:
             ("CollectMode", ("s", "inactive-or-failed")),
             ("Before", ("as", [self.before])),
         ]
-        body: tuple[Any, ...] = (self.unit, "fail", properties, [])
+        body: tuple[Any, ...] = (unit, "fail", properties, [])
         return new_method_call(MANAGER, "StartTransientUnit", "ssa(sv)a(sa(sv))", body)
 
 
@@ -92,8 +98,8 @@ async def _make(scope: Scope, pid: int, socket: Path) -> None:
         authenticator = Authenticator()
         for line in authenticator:
             writer.write(line)
-            if not authenticator.authenticated:
-                authenticator.feed(await _chunk(reader))
+            authenticator.feed(await _chunk(reader))
+        writer.write(BEGIN)
         writer.write(scope.request(pid).serialise(serial=1))
         job: str | None = None
         done: dict[str | None, str] = {}
@@ -101,7 +107,8 @@ async def _make(scope: Scope, pid: int, socket: Path) -> None:
             fields = message.header.fields
             if fields.get(HeaderFields.reply_serial) == 1:
                 if message.header.message_type is MessageType.error:
-                    raise CallFailed(f"systemd made no scope {scope.unit}: {message.body[0]}")
+                    why = message.body[0] if message.body else fields[HeaderFields.error_name]
+                    raise CallFailed(f"systemd made no scope {scope.name}: {why}")
                 (job,) = message.body
             elif fields.get(HeaderFields.member) == "JobRemoved":
                 # It may come before the reply that names the job.
@@ -109,7 +116,7 @@ async def _make(scope: Scope, pid: int, socket: Path) -> None:
                 done[path] = result
             if job in done:
                 if done[job] != "done":
-                    raise CallFailed(f"systemd's job for {scope.unit} ended as {done[job]!r}")
+                    raise CallFailed(f"systemd's job for {scope.name} ended as {done[job]!r}")
                 return
 
 

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from uuid import UUID
 
     from lamplighter.model.location import Location
@@ -91,12 +91,36 @@ class Definition(NamedTuple):
         return str(self.uuid) if self.uuid is not None else self.name
 
     @property
+    def known_by(self) -> UUID | str:
+        """What it is recognised by in a listing: the UUID that the file states, else the name."""
+        return self.uuid if self.uuid is not None else self.name
+
+    @property
     def restarts(self) -> bool:
         """True when ``on_poweroff`` has the toolstack create the domain anew after a power-off."""
         return str(self.values.get("on_poweroff", "")).endswith("restart")
 
     def matches(self, sighting: Sighting) -> bool:
         """Say whether a sighting is this domain: by UUID when one is stated, else by name."""
-        if self.uuid is not None:
-            return sighting.uuid == self.uuid
-        return sighting.name == self.name
+        return self.known_by in (sighting.uuid, sighting.name)
+
+
+class Listing:
+    """The domains of one look at the host, found without going through all of them.
+
+    With a thousand domains each of them is looked for, and that must not cost a million looks.
+    """
+
+    def __init__(self, sightings: Iterable[Sighting]) -> None:
+        self._found: dict[UUID | str, list[Sighting]] = {}
+        for seen in sightings:
+            self._found.setdefault(seen.uuid, []).append(seen)
+            self._found.setdefault(seen.name, []).append(seen)
+
+    def all_of(self, domain: UUID | str) -> Sequence[Sighting]:
+        """Return every incarnation with this UUID, or of this name, as they were listed."""
+        return self._found.get(domain, ())
+
+    def newest(self, domain: UUID | str) -> Sighting | None:
+        """Return the newest one: one that is being taken apart may stand beside its successor."""
+        return max(self.all_of(domain), key=lambda seen: (seen.running, seen.domid), default=None)

@@ -73,8 +73,7 @@ async def learn_intents(host: Host, sightings: Sequence[Sighting], intents: Inte
     """
     learned = await find_intents(host, sightings, intents)
     if host.journal is not None:
-        for one in learned:
-            await host.journal.intend(one)
+        await host.journal.intend(*learned)
     return intents.with_these(learned)
 
 
@@ -131,9 +130,7 @@ async def write_word(host: Host, plan: Plan, said_by: str) -> None:
         if step.name in host.roster.domains and step.outcome not in refused
     ]
     moment = intent.Moment(host.clock.wall(), host.boot_id)
-    words: list[Intent] = intent.said(named, meant, said_by, moment)
-    for word in words:
-        await host.journal.intend(word)
+    await host.journal.intend(*intent.said(named, meant, said_by, moment))
 
 
 async def hold_crash_loops(host: Host, run: Run) -> list[Hold]:
@@ -141,8 +138,7 @@ async def hold_crash_loops(host: Host, run: Run) -> list[Hold]:
     if host.journal is None or run.direction is not Direction.UP:
         return []
     holds = [hold for result in run.results if (hold := _crash_loop(host, result)) is not None]
-    for hold in holds:
-        await host.journal.hold(hold)
+    await host.journal.hold(*holds)
     return holds
 
 

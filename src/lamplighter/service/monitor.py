@@ -79,7 +79,7 @@ class Monitor:
         self._gap = False
         self._news.set()
 
-    def look_in_vain(self, error: str) -> None:
+    def look_in_vain(self, number: int, error: str) -> None:
         """There was none: what happens until the next one may have gone unseen."""
         self._seen()
         self._gap = True

@@ -68,8 +68,8 @@ class Viewer(Protocol):
     def look(self, picture: Picture) -> None:
         """There is a new picture."""
 
-    def look_in_vain(self, error: str) -> None:
-        """No picture could be made."""
+    def look_in_vain(self, number: int, error: str) -> None:
+        """The listing with this number failed."""
 
     def forget(self, believes_from: int) -> None:
         """What was shown so far is of no value; only pictures from this number on are."""
@@ -103,14 +103,14 @@ class Subscriber:
             self._told = found
             self._tell(found)
 
-    def look_in_vain(self, error: str) -> None:
-        """Take in that no picture could be made."""
-        if self._told != error:
+    def look_in_vain(self, number: int, error: str) -> None:
+        """Take in that a listing failed; one that began too early tells nothing either way."""
+        if number >= self._believes_from and self._told != error:
             self._told = error
             self._tell_blind(error)
 
     def forget(self, believes_from: int) -> None:
-        """Believe no picture older than this number, and be told of the next one in any case."""
+        """Believe no listing older than this number, and be told of the next one in any case."""
         self._believes_from = believes_from
         self._told = NOTHING_YET
 
@@ -202,7 +202,7 @@ class Observer:
             sightings = await self._toolstack.list()
         except (CallFailed, Unreachable) as error:
             told = error.message
-            self._each(lambda viewer: viewer.look_in_vain(told))
+            self._each(lambda viewer: viewer.look_in_vain(number, told))
             return
         self._sound = True
         picture = Picture(number, sightings)

@@ -19,6 +19,7 @@ from lamplighter.errors import (
     XenStoreUnreachable,
 )
 from lamplighter.host.person import who
+from lamplighter.model.domain import Listing
 from lamplighter.model.plan import Direction
 from lamplighter.service.intents import find_intents, learn_intents, read_intents, write_word
 from lamplighter.service.observer import SAFETY
@@ -134,11 +135,11 @@ async def _coming(host: Host, names: Sequence[str]) -> bool:
         sightings = await host.toolstack.list() if creating else ()
     except CallFailed:
         return False  # the look that follows tells it
-    uuids = {name.lower() for name in names}
+    uuids, listing = {name.lower() for name in names}, Listing(sightings)
     return any(
         managed.definition.path in creating
         and (not names or managed.name in names or managed.definition.key in uuids)
-        and not any(managed.definition.matches(seen) for seen in sightings)
+        and listing.newest(managed.definition.known_by) is None
         for managed in host.roster.domains.values()
     )
 

@@ -214,7 +214,7 @@ class Runner:
         if self._host.journal is None:
             return ""
         try:
-            hold = self._host.journal.intents().hold_of(definition)
+            hold = self._host.journal.hold_of(definition)
         except JournalError:
             return ""  # it was not held when the plan was made
         return hold.told if hold is not None else ""

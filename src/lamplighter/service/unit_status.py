@@ -67,14 +67,14 @@ class UnitStatus:
 
     @property
     def text(self) -> str:
-        """The status as it is now."""
-        return self._text
+        """The status as it is now; while domains move, who asks for it has it put together."""
+        return self._text or self._told_left()
 
     def began(self, plan: Plan) -> None:
         """Remember which domains are waited for."""
         names = [step.name for step in plan.steps if step.verb is not Verb.NOTHING]
         self._left, self._all = dict.fromkeys(sorted(names), ""), len(names)
-        self._tell_left()
+        self._text = ""
 
     def moved(self, transition: Transition) -> None:
         """Tell what is new where it is: that more time is granted, or refused."""
@@ -87,9 +87,7 @@ class UnitStatus:
 
     def settled(self, result: Result) -> None:
         """Wait for one domain less."""
-        if result.name in self._left:
-            del self._left[result.name]
-            self._tell_left()
+        self._left.pop(result.name, None)
 
     def said(self, message: str) -> None:
         """Nothing: it is in the journal."""
@@ -130,17 +128,13 @@ class UnitStatus:
         if name in self._left:
             word = word if len(word) <= LONGEST_WORD else f"{word[:LONGEST_WORD]}..."
             self._left[name] = quoted(word) if word and its_own else word
-            self._tell_left()
 
-    def _tell_left(self) -> None:
+    def _told_left(self) -> str:
         what = _DOING[self._direction]
-        if self._left:
-            names = _listed(
-                [f"{one} ({word})" if word else one for one, word in self._left.items()]
-            )
-            self._text = f"{what}: {len(self._left)} of {self._all} left: {names}"
-        else:
-            self._text = f"{what}: no domain is left"
+        if not self._left:
+            return f"{what}: no domain is left"
+        names = _listed([f"{one} ({word})" if word else one for one, word in self._left.items()])
+        return f"{what}: {len(self._left)} of {self._all} left: {names}"
 
 
 def final_text(run: Run) -> str:

@@ -32,7 +32,7 @@ from lamplighter.errors import CallFailed, ToolstackUnreachable
 from lamplighter.formats import xl
 from lamplighter.host import processes
 from lamplighter.host.clock import booted_at
-from lamplighter.host.scopes import Scope, make_scope
+from lamplighter.host.scopes import SOCKET, Scope, make_scope
 from lamplighter.host.systemd import SERVICE
 
 if TYPE_CHECKING:
@@ -75,6 +75,7 @@ class XlToolstack:
         logs: Path = LOGS,
         records: Path = RECORDS,
         systemd: Path = SYSTEMD,
+        systemd_socket: Path = SOCKET,
     ) -> None:
         """``call_timeout`` bounds each call, in seconds of ``clock``."""
         self._clock = clock
@@ -83,6 +84,7 @@ class XlToolstack:
         self._logs = logs
         self._records = records
         self._systemd = systemd
+        self._systemd_socket = systemd_socket
         self._acting = asyncio.Semaphore(AT_ONCE)
 
     @property
@@ -111,11 +113,17 @@ class XlToolstack:
         name, prepare = _escaped(definition.name), None
         if self._systemd.is_dir():
             scope = Scope(
-                f"lamplighter-domain-{name}-{os.urandom(3).hex()}.scope",
+                f"lamplighter-domain-{name}",
                 f"Domain {name}, what xl leaves behind for it",
                 before=SERVICE,
             )
-            prepare = partial(make_scope, scope, clock=self._clock, seconds=self._call_timeout)
+            prepare = partial(
+                make_scope,
+                scope,
+                clock=self._clock,
+                seconds=self._call_timeout,
+                socket=self._systemd_socket,
+            )
         ended = await processes.run(argv, self._clock, self._call_timeout, prepare)
         _check(ended, "xl create")
 

@@ -66,6 +66,8 @@ def test_start_twice_status_stop_twice(shell: Shell) -> None:
     assert again["started"] is False
     assert again["host"]["pid"] == first["pid"]
 
+    shell.type("host", "fault", "busy", "--seconds", "5")
+    shell.type("host", "fault", "clear")
     shell.type("host", "fault", "memory", "100")
     assert shell.ask("host", "status")["host"]["free"] == 100
     assert "fail, half, hang, slow" in shell.type("host", "fault", "list", "explode", status=1)

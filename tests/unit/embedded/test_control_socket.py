@@ -88,6 +88,7 @@ def define(folder: Path, text: str = "") -> str:
         (b'{"call": "press-power", "domid": 0}', "no HVM domain"),
         (b'{"call": "epitaph", "domid": 1, "uuid": "x"}', "a UUID"),
         (b'{"call": "kill-reaper", "domid": 1}', "no process"),
+        (b'{"call": "busy", "listing": -1}', "0 to 86400"),
         (b'{"call": "fault", "of": "list", "how": "badly"}', "fail, half, hang, slow"),
         (b'{"call": "fault", "of": "lust", "how": "fail"}', "there are list"),
         (b'{"call": "restart-xenstore", "seconds": NaN}', "0 to 86400"),

@@ -12,6 +12,7 @@ import pytest
 from lamplighter.embedded.calls import read_file
 from lamplighter.embedded.domains import NoSuchDomain
 from lamplighter.embedded.host import EmbeddedHost
+from lamplighter.embedded.xl import Busy
 from lamplighter.errors import CallFailed
 from lamplighter.host.clock import LoopClock
 from lamplighter.model.domain import ShutdownReason
@@ -157,6 +158,29 @@ def test_without_its_reaper_a_domain_stays_and_nothing_is_on_record() -> None:
         with pytest.raises(CallFailed, match="has no process"):
             bench.xl.kill_reaper(domid)
         await bench.xl.destroy(domid)
+        assert bench.guests() == []
+
+    on_bench(body)
+
+
+def test_at_a_busy_host_listings_are_late_and_domains_are_reaped_one_after_another() -> None:
+    async def body(bench: Bench) -> None:
+        bench.xl.busy = Busy(listing=4.0, reaping=10.0)
+        domids = [await bench.xl.create(bench.recipe(name)) for name in ("web", "db")]
+        await CLOCK.sleep(3)
+        for domid in domids:
+            bench.ask(domid)
+        listing = bench.host.xl.list_slowly()
+        await CLOCK.sleep(2)
+        begun = CLOCK.monotonic()
+        assert all(seen.running for seen in (await listing)[1:]) is False
+        assert CLOCK.monotonic() == begun + 4.0
+        await CLOCK.sleep(3)
+        assert [seen.domid for seen in bench.guests()] == domids
+        assert all(bench.xl.reaper_lives(domid) for domid in domids)
+        await CLOCK.sleep(5)
+        assert len(bench.guests()) == 1
+        await CLOCK.sleep(10)
         assert bench.guests() == []
 
     on_bench(body)

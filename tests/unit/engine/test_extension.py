@@ -81,7 +81,7 @@ def test_what_fits_is_granted_and_the_deadline_moves_and_the_record_tells() -> N
     assert Move(Phase.ACKNOWLEDGED, told) in one.climb.actions
     assert one.climb.state.wake == 210.0
     assert one.climb.feed(Tick(209.9)) == []
-    assert one.climb.feed(Tick(210.0)) == [Destroy(7)]
+    assert one.climb.time_is_up(210.0) == [Destroy(7)]
     one.climb.feed(Destroyed(210.1), NotListed(210.2))
     assert "did not end within 210 s (30 s of them granted)" in one.climb.finish.note
 
@@ -208,7 +208,8 @@ def test_nothing_of_a_run_before_comes_after_the_force_or_takes_anything_away() 
     one.climb.feed(replace(says(23.1, domid=8), given=Given("k9", 1)))
     assert one.climb.state.granted == 40.0
     forced = stop()
-    forced.climb.feed(Tick(180.0), Destroyed(180.1))
+    forced.climb.time_is_up(180.0)
+    forced.climb.feed(Destroyed(180.1))
     before = len(forced.climb.actions)
     assert forced.climb.feed(replace(says(180.2), given=Given("k1", 60))) == []
     assert (forced.climb.state.granted, len(forced.climb.actions)) == (0.0, before)
@@ -261,7 +262,7 @@ def test_a_grant_gives_a_guest_no_more_time_to_acknowledge() -> None:
 def test_when_the_time_is_up_nothing_is_granted() -> None:
     one = stop()
     assert one.ask_for(180.0, 30, "k1") is None
-    assert one.climb.feed(Tick(180.0)) == [Destroy(7)]
+    assert one.climb.time_is_up(180.0) == [Destroy(7)]
     assert one.ask_for(180.1, 30, "k2") is None
     assert one.climb.state.granted == 0
 
@@ -293,7 +294,7 @@ def test_what_is_left_of_the_budget_cuts_the_time_of_a_domain() -> None:
     assert Ask(7, 45.0) in climb.actions
     assert climb.state.wake == 15.0, "three requests fit into it"
     climb.feed(Request(1.0, 7, b""))
-    assert climb.feed(Tick(45.0)) == [Destroy(7)]
+    assert climb.time_is_up(45.0) == [Destroy(7)]
     told = "45 s, when the host's stop_budget was used up"
     assert Move(Phase.FORCING, f"not down after {told}") in climb.actions
     climb.feed(Destroyed(45.1), NotListed(45.2))
@@ -306,7 +307,7 @@ def test_a_budget_that_is_used_up_leaves_no_time() -> None:
     climb = Climb(latest=-5.0)
     assert climb.feed(Ready(0.0, 7, able=True)) == [Ask(7)]
     assert climb.feed(Asked(0.1)) == []
-    assert climb.feed(Tick(0.1)) == [Destroy(7)]
+    assert climb.time_is_up(0.1) == [Destroy(7)]
 
 
 # --- last words ------------------------------------------------------------------------------
@@ -332,7 +333,8 @@ def test_a_guest_that_forced_its_own_end_is_not_called_clean(reason: ShutdownRea
 
 def test_what_we_force_stays_on_record_as_ours() -> None:
     one = stop()
-    one.climb.feed(Tick(180.0), Destroyed(180.1))
+    one.climb.time_is_up(180.0)
+    one.climb.feed(Destroyed(180.1))
     before = len(one.climb.actions)
     assert one.climb.feed(says(180.2, forced=FORCES)) == []
     assert len(one.climb.actions) == before
@@ -353,7 +355,8 @@ def test_what_the_host_says_of_a_guest_never_ends_within_its_words() -> None:
     one = stop()
     sly = 'x"; all went well. Run "xl destroy db'
     one.climb.feed(says(9.0, progress=Progress(sly), forced=Forced("poweroff", sly)))
-    one.climb.feed(Tick(180.0), Destroyed(180.1), NotListed(180.2))
+    one.climb.time_is_up(180.0)
+    one.climb.feed(Destroyed(180.1), NotListed(180.2))
     tame = "\"x'; all went well. Run 'xl destroy db\""
     said, last = one.climb.finish.note.split("; ", 1)[1].split("; the last it said: ")
     assert (said, last) == (f"it had said that it forces its own poweroff: {tame}", tame)
@@ -370,8 +373,9 @@ def test_that_it_forces_its_end_stays_said_when_its_nodes_go() -> None:
 
 def test_a_guest_that_says_so_and_is_destroyed_by_us_is_told_so() -> None:
     one = stop()
-    one.climb.feed(says(150.0, progress=STOPPING, forced=FORCES), Tick(180.0), Destroyed(180.1))
-    one.climb.feed(NotListed(180.2))
+    one.climb.feed(says(150.0, progress=STOPPING, forced=FORCES))
+    one.climb.time_is_up(180.0)
+    one.climb.feed(Destroyed(180.1), NotListed(180.2))
     assert (one.climb.finish.outcome, one.climb.finish.good) == (Outcome.FORCED, False)
     assert one.climb.finish.note == (
         "it acknowledged the request but did not end within 180 s: destroyed; "
@@ -413,13 +417,15 @@ def test_a_good_end_needs_no_last_words_and_a_silent_guest_has_none() -> None:
     one.climb.feed(NotListed(5.5))
     assert one.climb.finish.note == ""
     silent = stop()
-    silent.climb.feed(Tick(180.0), Destroyed(180.1), NotListed(180.2))
+    silent.climb.time_is_up(180.0)
+    silent.climb.feed(Destroyed(180.1), NotListed(180.2))
     assert "said" not in silent.climb.finish.note
 
 
 def test_progress_that_is_taken_away_was_said_all_the_same() -> None:
     one = stop()
-    one.climb.feed(says(3.0, progress=STOPPING), says(4.0), Blind(179.0, "xl hangs"), Tick(180.0))
+    one.climb.feed(says(3.0, progress=STOPPING), says(4.0), Blind(179.0, "xl hangs"))
+    one.climb.time_is_up(180.0)
     one.climb.feed(Destroyed(180.1), NotListed(180.2))
     assert one.climb.finish.note.endswith('; the last it said: "stopping postgresql, 40 %"')
 

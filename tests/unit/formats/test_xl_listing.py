@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from pathlib import Path
 from uuid import UUID
 
@@ -12,7 +11,7 @@ from hypothesis import strategies as st
 
 from lamplighter.errors import CallFailed
 from lamplighter.formats import xl
-from lamplighter.model.domain import Kind, ShutdownReason
+from lamplighter.model.domain import ShutdownReason
 
 SAMPLES = Path(__file__).parents[3] / "lab" / "samples" / "bookworm"
 HEADING, DOM0 = (SAMPLES / "list-v.txt").read_text().splitlines()[:2]
@@ -167,18 +166,6 @@ def test_no_text_breaks_the_listing(text: str) -> None:
     assert said is None or said.isprintable()
 
 
-def test_kinds_come_from_the_json() -> None:
-    assert xl.parse_kinds(sample("list-l.txt"))[1] is Kind.PV
-    text = '[{"domid": 4, "config": {"c_info": {"type": "hvm"}}}, {"domid": 5}, 7, {}]'
-    assert xl.parse_kinds(text) == {4: Kind.HVM}
-
-
-@pytest.mark.parametrize("text", ["", "{", "{}", "null", "[" * 100_000])
-def test_what_is_no_json_list_tells_no_kinds(text: str) -> None:
-    with pytest.raises(CallFailed, match="JSON"):
-        xl.parse_kinds(text)
-
-
 LOG = """\
 Waiting for domain web (domid 1) to die [pid 640]
 Domain 1 has shut down, reason code 1 0x1
@@ -213,14 +200,27 @@ def test_what_is_not_its_end_is_no_epitaph(log: str) -> None:
 
 
 @given(st.binary())
-def test_no_bytes_break_an_epitaph_a_complaint_or_the_kinds(data: bytes) -> None:
+def test_no_bytes_break_an_epitaph_or_a_complaint(data: bytes) -> None:
     text = data.decode("utf-8", "replace")
     assert xl.parse_epitaph(text, 1) is None
+    assert xl.parse_reaper(text, 1) is None
     assert xl.complaint(text).isprintable()
-    kinds = {}
-    with suppress(CallFailed):
-        kinds = dict(xl.parse_kinds(text))
-    assert not kinds
+
+
+@pytest.mark.parametrize(
+    ("log", "pid"),
+    [
+        (LOG, 640),
+        (LOG + "Waiting for domain web (domid 12) to die [pid 641]\n", 641),
+        (LOG.replace(" [pid 640]", ""), None),
+        (LOG.replace("domid 12", "domid 13"), None),
+        (LOG.replace("[pid 640]", "[pid 12345678901]"), None),
+        ("", None),
+    ],
+    ids=["told", "told-again", "an-xl-that-tells-none", "another-domid", "no-number", "empty"],
+)
+def test_whose_log_it_is_tells_who_reaps(log: str, pid: int | None) -> None:
+    assert xl.parse_reaper(log, 12) == pid
 
 
 def complaints() -> list[tuple[str, str]]:
@@ -258,10 +258,24 @@ def test_a_missing_domain_is_known_by_what_xl_says() -> None:
 
 
 @pytest.mark.parametrize(
+    ("said", "gone"),
+    [
+        # Its reaper was faster: seen with Xen 4.20.
+        ("libxl: error: Domain 57:xc_domain_destroy failed for 57: No such process\n", True),
+        ("libxl: error: xc_domain_destroy failed for 57: Device or resource busy\n", False),
+        ("libxl: error: libxl_dm.c:1: failed to kill Device Model: No such process\n", False),
+    ],
+)
+def test_a_domain_that_goes_while_it_is_being_destroyed_is_missing(said: str, gone: bool) -> None:
+    assert xl.is_no_domain(said) is gone
+
+
+@pytest.mark.parametrize(
     ("command", "paths"),
     [
         ("/usr/sbin/xl create -q /etc/xen/web.cfg", ["/etc/xen/web.cfg"]),
         ("systemd-run --scope -- /usr/sbin/xl create -q /etc/xen/web.cfg", ["/etc/xen/web.cfg"]),
+        ("sh -c exec<null sh /usr/sbin/xl create -q /etc/xen/web.cfg", ["/etc/xen/web.cfg"]),
         ("xl create web.cfg", []),
         ("xl -vvv create /etc/xen/web.cfg", ["/etc/xen/web.cfg"]),
         ("xl -v", []),

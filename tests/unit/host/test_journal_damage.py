@@ -270,6 +270,40 @@ def test_the_copy_follows_every_word(state: Path) -> None:
     assert intent_copy.read_copy(state) == SAID
 
 
+def test_the_copy_is_written_once_for_all_that_is_said_together(
+    state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It holds every domain: written anew for each of a thousand it took most of their stop."""
+    written: list[Path] = []
+    really = intent_copy.write_whole
+
+    def count(path: Path, content: bytes, mode: int) -> None:
+        written.append(path)
+        really(path, content, mode)
+
+    names = [f"d{number}" for number in range(50)]
+    meant = [MEANT._replace(domain=name, name=name) for name in names]
+    holds = [HOLD._replace(domain=name, name=name) for name in names]
+
+    async def body(journal: Journal) -> None:
+        monkeypatch.setattr(intent_copy, "write_whole", count)
+        await journal.intend(*meant)
+        assert len(written) == 1
+        await journal.hold(*holds)
+        assert len(written) == 2
+        run = await journal.begin(Direction.UP, "boot", AT)
+        await journal.record(run, Transition("d1", None, 4, Phase.ABSENT, Phase.CREATING, "", AT))
+        await journal.intend()
+        assert len(written) == 2, "who says nothing of intent costs it nothing"
+
+    with_journal(state, body)
+    kept = intent_copy.read_copy(state)
+    assert kept == Intents(
+        {"web": MEANT, **{one.domain: one for one in meant}},
+        {"db": HOLD, **{one.domain: one for one in holds}},
+    )
+
+
 def test_a_hold_whose_copy_cannot_be_written_is_no_hold(
     state: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,6 +12,7 @@ import pytest
 from lamplighter.host.journal import Journal
 from lamplighter.host.journal_reader import JournalReader
 from lamplighter.host.journal_schema import APPLICATION_ID, FILE_NAME, MIGRATIONS
+from lamplighter.model.domain import Definition, Kind
 from lamplighter.model.intent import Hold, Intent, Intents, Meant, PastHold
 from lamplighter.model.lifecycle import Phase
 from lamplighter.model.outcome import Outcome, Result
@@ -22,6 +23,8 @@ from tests import virtual
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from pathlib import Path
+
+    from lamplighter.host.journal_words import Row
 
 AT = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 LATER = AT + timedelta(minutes=5)
@@ -75,6 +78,45 @@ def test_a_hold_lasts_until_it_is_released_and_is_kept_for_its_history(tmp_path:
     assert reader.holds(str(WEB).upper()) == reader.holds("web")
     assert reader.holds("db") == []
     assert reader.holds_in_force() == [PastHold(HOLD)]
+
+
+@pytest.mark.parametrize("key", [str(WEB), "web"])
+def test_the_hold_on_one_domain_is_found_under_its_uuid_or_its_name(
+    tmp_path: Path, key: str
+) -> None:
+    web = Definition("web", WEB, Kind.PV, "/etc/xen/web.cfg")
+    others = [web._replace(name="db", uuid=UUID(int=2)), web._replace(name="no\udcff", uuid=None)]
+
+    async def body(journal: Journal) -> None:
+        assert journal.hold_of(web) is None
+        await journal.hold(HOLD._replace(domain=key))
+        assert journal.hold_of(web) == HOLD._replace(domain=key)
+        assert [journal.hold_of(other) for other in others] == [None, None]
+        await journal.release(key, "bert", LATER)
+        assert journal.hold_of(web) is None
+
+    write(tmp_path, body)
+
+
+def test_to_ask_for_one_hold_is_to_look_at_no_other(tmp_path: Path) -> None:
+    """A run asks before each create: what grows with the holds, too, grows as their square."""
+    web = Definition("web", WEB, Kind.PV, "/etc/xen/web.cfg")
+
+    async def body(journal: Journal) -> None:
+        await journal.hold(*(HOLD._replace(domain=f"d{number}") for number in range(100)))
+
+    reader = write(tmp_path, body)
+    assert reader._connection is not None
+    rows: list[Row] = []
+    asked: list[str] = []
+    reader._connection.set_trace_callback(asked.append)
+    reader.hold_of(web)
+    reader._connection.set_trace_callback(None)
+    for question in asked:
+        rows += reader._connection.execute(f"EXPLAIN QUERY PLAN {question}").fetchall()
+    assert [row[3] for row in rows if "hold" in str(row[3])] == [
+        "SEARCH hold USING INDEX hold_in_force (domain=?)"
+    ]
 
 
 def test_a_run_that_never_ended_shows_where_it_left_its_domains(tmp_path: Path) -> None:

@@ -6,6 +6,9 @@ import asyncio
 import os
 import resource
 import select
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +19,8 @@ from lamplighter.host import processes
 from lamplighter.host.clock import LoopClock
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from lamplighter.host.processes import Ended
 
 
@@ -200,3 +205,95 @@ def test_command_lines_of_what_lives_hold_our_own() -> None:
     found = [words for words in processes.commands() if "pytest" in " ".join(words)]
     assert found
     assert all("\0" not in word for words in found for word in words)
+
+
+# --- something is done before the program is executed ------------------------------------------
+
+
+def prepared(
+    prepare: Callable[[int], Awaitable[None]], script: str, *, seconds: float = 10, speed: float = 1
+) -> Ended:
+    argv = ("/bin/sh", "-c", script)
+    return asyncio.run(processes.run(argv, LoopClock(speed), seconds, prepare))
+
+
+def test_it_is_done_to_the_process_that_becomes_the_program(tmp_path: Path) -> None:
+    told: list[tuple[int, bool]] = []
+
+    async def prepare(pid: int) -> None:
+        await LoopClock().sleep(0)
+        told.append((pid, (tmp_path / "begun").exists()))
+
+    ended = prepared(prepare, f"touch {tmp_path}/begun; echo $$; readlink /proc/self/fd/0; exit 3")
+    ((pid, begun),) = told
+    assert not begun
+    assert (ended.status, ended.stdout) == (3, f"{pid}\n/dev/null\n")
+
+
+def test_its_words_are_not_a_shell_s_either() -> None:
+    async def prepare(pid: int) -> None:
+        """Nothing."""
+
+    argv = ("/bin/echo", "$HOME; `id`", "*", "")
+    assert asyncio.run(processes.run(argv, LoopClock(), 10, prepare)).stdout == "$HOME; `id` * \n"
+
+
+def test_what_could_not_be_done_keeps_the_program_from_being_executed(tmp_path: Path) -> None:
+    waiting: list[int] = []
+
+    async def prepare(pid: int) -> None:
+        waiting.append(pid)
+        raise CallFailed("no scope")
+
+    with pytest.raises(CallFailed, match="no scope"):
+        prepared(prepare, f"touch {tmp_path}/begun")
+    assert not lives(waiting[0])
+    assert not (tmp_path / "begun").exists()
+
+
+def test_a_preparation_that_is_late_is_told_as_a_program_that_is(tmp_path: Path) -> None:
+    async def prepare(pid: int) -> None:
+        await asyncio.Event().wait()
+
+    with pytest.raises(CallTimedOut, match="did not end within 20 s"):
+        prepared(prepare, f"touch {tmp_path}/begun", seconds=20, speed=100)
+    assert not (tmp_path / "begun").exists()
+
+
+DIES = """
+import asyncio, os, sys
+from lamplighter.host import processes
+from lamplighter.host.clock import LoopClock
+
+async def prepare(pid):
+    print(pid, flush=True)
+    os.kill(os.getpid(), 9)
+
+asyncio.run(processes.run(("/bin/sh", "-c", f"touch {sys.argv[1]}"), LoopClock(), 60, prepare))
+"""
+
+
+def test_when_who_prepares_is_killed_the_program_is_not_executed(tmp_path: Path) -> None:
+    begun = tmp_path / "begun"
+    caller = subprocess.run(
+        [sys.executable, "-c", DIES, str(begun)], capture_output=True, text=True, check=False
+    )
+    assert caller.returncode == -9, caller.stderr
+    assert not lives(int(caller.stdout))
+    assert not begun.exists()
+
+
+# --- who executes what -------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root's programs count")
+def test_a_process_executes_its_program_even_when_that_was_replaced(tmp_path: Path) -> None:
+    program = tmp_path / "xl"
+    shutil.copy("/bin/sleep", program)
+    with subprocess.Popen([program, "60"]) as process:
+        assert processes.executes(process.pid, "xl")
+        assert not processes.executes(process.pid, "sleep")
+        program.unlink()
+        assert processes.executes(process.pid, "xl"), "as after an update of the package"
+        process.kill()
+    assert not processes.executes(process.pid, "xl")

@@ -21,6 +21,7 @@ from lamplighter.host.notifier import Notifier
 from lamplighter.model.configuration import HostSettings
 from lamplighter.model.policy import Setting
 from lamplighter.service.host import Reach
+from lamplighter.service.incarnation import newest_domid
 from lamplighter.service.monitor import Monitor
 from lamplighter.service.requests import STIRS
 from lamplighter.xenstore import paths
@@ -93,7 +94,11 @@ def watching(story: Story, *, seed: int = 1) -> None:
 
 async def create(simulation: Simulation, name: str) -> int:
     """Another tool creates a domain."""
-    return await simulation.toolstack.create(simulation.definition(name))
+    definition = simulation.definition(name)
+    await simulation.toolstack.create(definition)
+    domid = await newest_domid(simulation.xenstore, definition)
+    assert domid is not None
+    return domid
 
 
 def ask(simulation: Simulation, domid: int, word: bytes) -> None:

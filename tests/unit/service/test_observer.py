@@ -6,6 +6,8 @@ import asyncio
 from typing import TYPE_CHECKING, cast
 from uuid import UUID
 
+import pytest
+
 from lamplighter.errors import CallFailed
 from lamplighter.host.clock import LoopClock
 from lamplighter.model.domain import Sighting
@@ -22,16 +24,17 @@ WEB = Sighting(1, UUID(int=1), "web")
 
 
 class SlowToolstack:
-    """Answers after a second with what is there when it was asked."""
+    """Answers after a while with what is there when it was asked."""
 
     def __init__(self) -> None:
+        self.takes = 1.0
         self.there: Sequence[Sighting] | str = [WEB]
         self.listings = 0
 
     async def list(self) -> Sequence[Sighting]:
         self.listings += 1
         there = self.there
-        await LoopClock().sleep(1.0)
+        await LoopClock().sleep(self.takes)
         if isinstance(there, str):
             raise CallFailed(there)
         return there
@@ -81,7 +84,7 @@ def test_a_picture_is_made_anew_only_every_five_seconds_when_nobody_says_anythin
     async def story(observer: Observer, toolstack: SlowToolstack, _: QuietStore) -> None:
         told = Told(WEB.uuid)
         observer.subscribe(told.subscriber)
-        await LoopClock().sleep(3 * (SAFETY + 1.0))
+        await LoopClock().sleep(3 * (SAFETY + 3.0))
         assert toolstack.listings == 3
         assert told.heard == [(1.0, WEB)], "the same again is no news"
 
@@ -93,8 +96,39 @@ def test_hints_that_come_during_a_listing_cause_exactly_one_more() -> None:
         await LoopClock().sleep(0.5)
         for _ in range(100):
             store.fired[0]("@releaseDomain")
-        await LoopClock().sleep(3.0)
+        await LoopClock().sleep(5.0)
         assert toolstack.listings == 2
+
+    run(watching(story))
+
+
+@pytest.mark.parametrize(("takes", "listings"), [(0.1, 200), (1.0, 20), (4.0, 7)])
+def test_listings_are_bounded_by_time_however_much_happens(takes: float, listings: int) -> None:
+    """After each comes a pause of twice its length, but no more than ``SAFETY``."""
+
+    async def story(observer: Observer, toolstack: SlowToolstack, store: QuietStore) -> None:
+        toolstack.takes = takes
+        await LoopClock().sleep(0.5)  # the first one has begun
+        begun, toolstack.listings = LoopClock().monotonic(), 0
+        while LoopClock().monotonic() < begun + 60:
+            store.fired[0]("@introduceDomain")
+            await LoopClock().sleep(0.05)
+        assert listings - 2 <= toolstack.listings <= listings + 1
+
+    run(watching(story))
+
+
+def test_a_listing_that_failed_is_not_told_where_it_would_not_be_believed() -> None:
+    async def story(observer: Observer, toolstack: SlowToolstack, _: QuietStore) -> None:
+        told = Told("web")
+        toolstack.there = "xl hangs"
+        observer.subscribe(told.subscriber)
+        await LoopClock().sleep(0.5)
+        toolstack.there = [WEB]
+        observer.disbelieve(told.subscriber)
+        observer.look_again()
+        await LoopClock().sleep(5.0)
+        assert told.heard == [(4.0, WEB)]
 
     run(watching(story))
 
@@ -108,8 +142,8 @@ def test_a_listing_that_began_before_an_action_ended_is_not_believed() -> None:
         toolstack.there = [WEB]
         observer.disbelieve(told.subscriber)
         observer.look_again()
-        await LoopClock().sleep(3.0)
-        assert told.heard == [(2.0, WEB)]
+        await LoopClock().sleep(5.0)
+        assert told.heard == [(4.0, WEB)], "after a pause of two seconds"
 
     run(watching(story))
 
@@ -119,9 +153,9 @@ def test_a_listing_that_fails_is_told_as_blindness_and_never_as_absence() -> Non
         told = Told(WEB.uuid)
         toolstack.there = "xl hangs"
         observer.subscribe(told.subscriber)
-        await LoopClock().sleep(SAFETY + 2.5)
+        await LoopClock().sleep(SAFETY + 4.5)
         toolstack.there = []
-        await LoopClock().sleep(SAFETY + 2.5)
+        await LoopClock().sleep(SAFETY + 4.5)
         assert [word for _, word in told.heard] == ["xl hangs", None]
 
     run(watching(story))

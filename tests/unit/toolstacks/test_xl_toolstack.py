@@ -12,10 +12,12 @@ from uuid import UUID
 import pytest
 
 from lamplighter.errors import CallFailed, CallTimedOut, ToolstackUnreachable
+from lamplighter.host import processes
 from lamplighter.host.clock import LoopClock
 from lamplighter.model.domain import Definition, Kind, ShutdownReason, Sighting
 from lamplighter.toolstacks import xl as module
 from lamplighter.toolstacks.xl import XlToolstack
+from tests.systemd import Systemd
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -27,7 +29,6 @@ SAMPLES = Path(__file__).parents[3] / "lab" / "samples" / "bookworm"
 LISTS = f"""\
 case "$*" in
 "list -v") cat {SAMPLES}/list-v.txt ;;
-"list -l") cat {SAMPLES}/list-l.txt ;;
 """
 PROMPT = UUID("00000000-0000-4000-8000-000000000001")
 WEB = Definition("prompt", PROMPT, Kind.PV, "/etc/xen/web.cfg")
@@ -50,6 +51,7 @@ class Lab:
             logs=self.folder / "logs",
             records=self.folder / "records",
             systemd=self.folder / "systemd",
+            systemd_socket=self.folder / "private",
         )
 
     def program(self, script: str, name: str = "xl") -> None:
@@ -88,56 +90,11 @@ def do(call: Coroutine[None, None, T]) -> T:
 # --- listings ---
 
 
-def test_a_listing_knows_the_kinds_and_asks_for_them_once(lab: Lab) -> None:
+def test_a_listing_is_one_call(lab: Lab) -> None:
     lab.program(LISTS + "esac")
-
-    async def main() -> list[Sighting]:
-        await lab.toolstack.list()
-        return await lab.toolstack.list()
-
-    seen = do(main())
-    assert [(s.domid, s.name, s.kind) for s in seen][1:3] == [
-        (1, "prompt", Kind.PV),
-        (2, "kept", Kind.PV),
-    ]
-    assert lab.calls == ["xl list -v", "xl list -l", "xl list -v"]
-
-
-@pytest.mark.parametrize("trouble", ["exit 1", "echo nonsense", "kill -9 $$"])
-def test_without_the_kinds_a_listing_is_a_listing(lab: Lab, trouble: str) -> None:
-    lab.program(f'[ "$2" = -v ] || {{ {trouble}; exit; }}\ncat {SAMPLES}/list-v.txt')
     seen = do(lab.toolstack.list())
-    assert [s.kind for s in seen] == [None] * 4
-
-
-def test_kinds_that_take_long_hold_a_listing_up_for_a_while_only(
-    lab: Lab, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "KIND_TIMEOUT", 0.4)
-    lab.program(f'[ "$2" = -v ] || exec sleep 60\ncat {SAMPLES}/list-v.txt')
-    assert [s.kind for s in do(lab.toolstack.list())] == [None] * 4
-
-
-def test_kinds_that_were_not_told_are_asked_for_again_but_not_for_ever(lab: Lab) -> None:
-    lab.program(f'[ "$2" = -v ] || exit 1\ncat {SAMPLES}/list-v.txt')
-
-    async def main() -> None:
-        for _ in range(5):
-            await lab.toolstack.list()
-
-    do(main())
-    assert lab.calls.count("xl list -l") == 3
-
-
-def test_kinds_that_were_told_late_are_known(lab: Lab) -> None:
-    busy = f"[ -e {lab.folder}/once ] || {{ touch {lab.folder}/once; exit 1; }}"
-    lab.program(f'[ "$2" = -v ] || {{ {busy}; }}\n{LISTS}esac')
-
-    async def main() -> list[Sighting]:
-        await lab.toolstack.list()
-        return await lab.toolstack.list()
-
-    assert [s.kind for s in do(main())][1:] == [Kind.PV] * 3
+    assert [(each.domid, each.name) for each in seen][1:3] == [(1, "prompt"), (2, "kept")]
+    assert lab.calls == ["xl list -v"]
 
 
 @pytest.mark.parametrize(
@@ -176,31 +133,34 @@ def test_without_an_xl_nothing_is_known(lab: Lab) -> None:
 # --- creating ---
 
 
-def test_creating_tells_the_domid(lab: Lab) -> None:
-    lab.program(LISTS + "esac")
-    assert do(lab.toolstack.create(WEB)) == 1
-    assert lab.calls[0] == "xl create -q /etc/xen/web.cfg"
+def test_creating_is_one_call(lab: Lab) -> None:
+    lab.program("exit 0")
+    do(lab.toolstack.create(WEB))
+    assert lab.calls == ["xl create -q /etc/xen/web.cfg"]
 
 
 def test_under_systemd_each_domain_s_process_has_a_scope(lab: Lab) -> None:
+    """The process that systemd is told of is the one that becomes xl."""
     (lab.folder / "systemd").mkdir()
-    lab.program(LISTS + "esac")
-    lab.program('while [ "$1" != -- ]; do shift; done; shift; exec "$@"', "systemd-run")
-    assert do(lab.toolstack.create(WEB)) == 1
-    words = lab.calls[0].split()
-    assert words[:3] == ["systemd-run", "--quiet", "--scope"]
-    assert "--property=Before=lamplighter-domains.service" in words
-    assert any(word.startswith("--unit=lamplighter-domain-prompt-") for word in words)
-    assert lab.calls[1] == "xl create -q /etc/xen/web.cfg"
+    lab.program(f"echo $$ >{lab.folder}/pid")
+    with Systemd(lab.folder / "private") as systemd:
+        do(lab.toolstack.create(WEB))
+    (scope,) = systemd.scopes
+    assert scope.unit.startswith("lamplighter-domain-prompt-")
+    assert scope.properties["PIDs"] == ("au", [int((lab.folder / "pid").read_text())])
+    assert scope.properties["Before"] == ("as", ["lamplighter-domains.service"])
+    assert lab.calls == ["xl create -q /etc/xen/web.cfg"]
 
 
 def test_without_its_scope_no_domain_is_created(lab: Lab) -> None:
     (lab.folder / "systemd").mkdir()
-    lab.program(LISTS + "esac")
-    lab.program("echo 'Failed to start transient scope unit' >&2; exit 1", "systemd-run")
-    with pytest.raises(CallFailed, match="transient scope"):
+    lab.program("exit 0")
+    with (
+        Systemd(lab.folder / "private", result="failed"),
+        pytest.raises(CallFailed, match="ended as 'failed'"),
+    ):
         do(lab.toolstack.create(WEB))
-    assert [call.split()[0] for call in lab.calls] == ["systemd-run"]
+    assert not lab.calls_path.exists()
 
 
 def test_a_creation_that_fails_says_why(lab: Lab) -> None:
@@ -211,13 +171,6 @@ def test_a_creation_that_fails_says_why(lab: Lab) -> None:
     )
     with pytest.raises(CallFailed, match='xl create: Domain with name "web" already exists'):
         do(lab.toolstack.create(WEB))
-
-
-def test_a_domain_that_is_gone_at_once_was_not_started(lab: Lab) -> None:
-    lab.program(LISTS + "esac")
-    other = Definition("other", UUID(int=5), Kind.PV, "/etc/xen/other.cfg")
-    with pytest.raises(CallFailed, match="gone already"):
-        do(lab.toolstack.create(other))
 
 
 #: Who creates it is looked for among all processes: those of other tests are not to be found.
@@ -287,6 +240,11 @@ def test_destroying_what_is_gone_is_no_error(lab: Lab) -> None:
     assert lab.calls == ["xl destroy 9"]
 
 
+def test_nor_is_destroying_what_its_reaper_has_just_destroyed(lab: Lab) -> None:
+    lab.program("echo 'libxl: error: xc_domain_destroy failed for 9: No such process' >&2; exit 1")
+    do(lab.toolstack.destroy(9))
+
+
 def test_destroying_can_fail(lab: Lab) -> None:
     lab.program("echo 'destroy failed (rc=-3)' >&2; exit 1")
     with pytest.raises(CallFailed, match="xl destroy: destroy failed"):
@@ -353,3 +311,39 @@ def test_a_log_that_is_no_file_is_not_read(lab: Lab) -> None:
     (lab.folder / "logs").mkdir()
     os.mkfifo(lab.folder / "logs" / "xl-web.log")
     assert do(lab.toolstack.epitaph(DEAD)) is None
+
+
+# --- reapers ---
+
+
+def waits(lab: Lab, pid: int, log: str = "xl-web.log") -> None:
+    lab.log(log, f"Waiting for domain web (domid 1) to die [pid {pid}]\n")
+
+
+@pytest.fixture
+def as_xl(monkeypatch: pytest.MonkeyPatch) -> dict[int, str]:
+    """What the kernel says that processes execute, by their numbers."""
+    told: dict[int, str] = {}
+    monkeypatch.setattr(processes, "executes", lambda pid, name: told.get(pid) == name)
+    return told
+
+
+@pytest.mark.parametrize("log", ["xl-web.log", "xl-web.log.1"])
+def test_the_process_that_waits_for_a_domain_reaps_it_while_it_lives(
+    lab: Lab, as_xl: dict[int, str], log: str
+) -> None:
+    waits(lab, 640, log)
+    assert not do(lab.toolstack.reaper_lives(DEAD))
+    as_xl[640] = "xl"
+    assert do(lab.toolstack.reaper_lives(DEAD))
+    assert not do(lab.toolstack.reaper_lives(DEAD._replace(domid=2)))
+    assert not do(lab.toolstack.reaper_lives(DEAD._replace(name="other")))
+    as_xl[640] = "sh"  # its number was given to another one
+    assert not do(lab.toolstack.reaper_lives(DEAD))
+
+
+def test_without_a_log_of_this_boot_no_reaper_is_known(lab: Lab, as_xl: dict[int, str]) -> None:
+    as_xl[640] = "xl"
+    assert not do(lab.toolstack.reaper_lives(DEAD))
+    lab.log("xl-web.log", SHUT_DOWN)
+    assert not do(lab.toolstack.reaper_lives(DEAD))

@@ -1,0 +1,155 @@
+"""Before force comes a last look, and what has shut down is left to its reaper while that lives."""
+
+from __future__ import annotations
+
+from lamplighter.engine import patience
+from lamplighter.engine.events import (
+    AskReaper,
+    Blind,
+    Destroy,
+    Destroyed,
+    Epitaph,
+    Finish,
+    Heard,
+    Inquire,
+    LookAgain,
+    NotListed,
+    Reaper,
+    Request,
+    Seen,
+    Tick,
+)
+from lamplighter.formats.guest_words import Given, GuestWords
+from lamplighter.model.domain import ShutdownReason
+from lamplighter.model.lifecycle import Phase
+from lamplighter.model.outcome import Outcome
+from lamplighter.model.policy import Setting
+from tests.unit.engine.test_ladder import POLICY, WEB, Climb, ended
+
+# --- the last look -----------------------------------------------------------------------------
+
+
+def at_the_deadline() -> Climb:
+    """A guest that acknowledged, and whose time is up; the last look is under way."""
+    climb = Climb().asked()
+    climb.feed(Request(1.0, 7, b""))
+    assert climb.feed(Tick(180.0)) == [LookAgain()]
+    return climb
+
+
+def test_what_the_last_look_shows_shut_down_ended_in_time() -> None:
+    climb = at_the_deadline()
+    climb.feed(Seen(184.0, ended(ShutdownReason.POWEROFF)), NotListed(185.0))
+    assert climb.finish == Finish(Outcome.CLEAN)
+
+
+def test_what_is_gone_in_the_last_look_ended_as_the_toolstack_has_it_on_record() -> None:
+    climb = at_the_deadline()
+    assert climb.feed(NotListed(184.0)) == [Inquire(WEB)]
+    climb.feed(Epitaph(184.1, ShutdownReason.POWEROFF))
+    assert climb.finish == Finish(Outcome.CLEAN)
+
+
+def test_what_the_last_look_shows_running_is_forced() -> None:
+    climb = at_the_deadline()
+    assert climb.feed(Tick(184.0)) == [], "nothing has been seen yet"
+    assert climb.feed(Seen(184.1, WEB)) == [Destroy(7)]
+    assert climb.state.phase is Phase.FORCING
+
+
+def test_a_listing_of_before_the_deadline_is_no_last_look() -> None:
+    climb = Climb().asked()
+    assert climb.feed(Seen(180.0, WEB)) == [LookAgain()]
+    assert climb.feed(Seen(181.0, WEB)) == [Destroy(7)]
+
+
+def test_a_last_look_that_fails_or_does_not_come_holds_nothing_up() -> None:
+    climb = at_the_deadline()
+    assert climb.feed(Blind(184.0, "xl hangs")) == [Destroy(7)]
+    climb = at_the_deadline()
+    assert climb.state.wake == 180.0 + patience.LAST_LOOK
+    assert climb.feed(Tick(179.9 + patience.LAST_LOOK)) == []
+    assert climb.feed(Tick(180.0 + patience.LAST_LOOK)) == [Destroy(7)]
+
+
+def test_time_that_is_granted_during_the_last_look_needs_another_one() -> None:
+    """What a run before had granted is heard of with the guest's first words."""
+    climb = Climb(policy=POLICY._replace(extend_max=Setting(60.0))).asked()
+    climb.feed(Request(1.0, 7, b""))
+    assert climb.feed(Tick(180.0)) == [LookAgain()]
+    words = GuestWords("0.2.0")
+    climb.feed(Heard(181.0, 7, words, Given("k1", 30)))
+    assert climb.state.deadline == 210.0
+    assert climb.feed(Seen(182.0, WEB)) == [], "it has time"
+    assert climb.time_is_up(210.0) == [Destroy(7)]
+
+
+# --- who reaps ---------------------------------------------------------------------------------
+
+
+def shut_down(now: float = 2.0) -> Climb:
+    climb = Climb().asked()
+    climb.feed(Request(1.0, 7, b""), Seen(now, ended(ShutdownReason.POWEROFF)))
+    return climb
+
+
+def ask_in_vain(climb: Climb, until: float) -> float:
+    """Ask again and again for a reaper that lives; return when that was asked last."""
+    now = climb.state.wake
+    while now < until:
+        assert climb.feed(Tick(now)) == [AskReaper(climb.state.sighting)]
+        assert climb.feed(Reaper(now, 7, lives=True)) == []
+        assert climb.state.wake == now + patience.REAP_GRACE
+        now = climb.state.wake
+    return now
+
+
+def test_a_reaper_that_lives_is_left_alone_to_the_deadline() -> None:
+    climb = shut_down()
+    now = ask_in_vain(climb, 180.0)
+    climb.feed(Tick(now))
+    assert climb.feed(Reaper(now, 7, lives=True)) == [Destroy(7)]
+    assert now >= 180.0
+    climb.feed(Destroyed(now), NotListed(now))
+    assert climb.finish.outcome is Outcome.CLEAN
+
+
+def test_what_ended_late_is_left_to_its_reaper_as_long_as_any() -> None:
+    climb = shut_down(179.0)
+    assert ask_in_vain(climb, 179.0 + patience.REAPER_TIME) >= 179.0 + patience.REAPER_TIME
+
+
+def test_a_reaper_may_take_no_longer_than_the_budget() -> None:
+    climb = Climb(latest=30.0).asked()
+    climb.feed(Seen(2.0, ended(ShutdownReason.POWEROFF)))
+    now = ask_in_vain(climb, 30.0)
+    climb.feed(Tick(now))
+    assert (now, climb.feed(Reaper(now, 7, lives=True))) == (32.0, [Destroy(7)])
+
+
+def test_a_reaper_that_dies_over_it_is_noticed() -> None:
+    climb = shut_down()
+    now = ask_in_vain(climb, 60.0)
+    assert climb.nobody_reaps(now) == [Destroy(7)]
+
+
+def test_what_its_reaper_takes_away_is_clean_without_a_word() -> None:
+    climb = shut_down()
+    ask_in_vain(climb, 60.0)
+    climb.feed(NotListed(61.0))
+    assert climb.finish == Finish(Outcome.CLEAN)
+
+
+def test_an_answer_about_another_incarnation_or_a_domain_that_runs_says_nothing() -> None:
+    climb = shut_down()
+    climb.feed(Tick(2.0 + patience.REAP_GRACE))
+    assert climb.feed(Reaper(7.0, 6, lives=False)) == []
+    climb.feed(Seen(7.1, WEB))
+    assert climb.feed(Reaper(7.2, 7, lives=False)) == []
+
+
+def test_a_domain_keeps_the_name_by_which_its_reaper_is_found() -> None:
+    """Whoever takes it apart removes its nodes before it is dying."""
+    climb = shut_down()
+    climb.feed(Seen(3.0, ended(ShutdownReason.POWEROFF)._replace(name="")))
+    assert climb.feed(Tick(7.0)) == [AskReaper(ended(ShutdownReason.POWEROFF))]
