@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
 SUBJECT = (
     "lab/spark/flood.c",
-    "lab/debian_guest.py",
-    "lab/debians.py",
     "src/lamplighter/host/xenstore*.py",
     "src/lamplighter/service/attention.py",
     "src/lamplighter/service/inbox.py",
