@@ -240,12 +240,16 @@ def _seen(ladder: Ladder, sighting: Sighting, now: float) -> Stepped:
         return _lives_on(ladder, now)
     if ladder.reason is None and sighting.shutdown is not None:
         ladder = replace(ladder, reason=sighting.shutdown)
+    if ladder.orphaned and not ladder.destroys and not sighting.dying:
+        return _take_away(ladder, now)
     return _tick(ladder, now, looked=True)
 
 
 def _lives_on(ladder: Ladder, now: float) -> Stepped:
     """A saved domain was resumed in place, or a listing had left the domain out."""
-    ladder = replace(ladder, reason=None, begun_ended=False, seen_dying=False, destroys=0)
+    ladder = replace(
+        ladder, reason=None, begun_ended=False, seen_dying=False, destroys=0, orphaned=False
+    )
     moved, move = _move(replace(ladder, retry_at=None), Phase.UP, now, "it runs again")
     ladder, actions = _turn_to(moved, now)
     return ladder, (*move, *actions)
@@ -257,7 +261,13 @@ def _shut_down(ladder: Ladder, sighting: Sighting, now: float) -> Stepped:
     phase = Phase.REBOOTING if ladder.comes_back(reason) else Phase.ENDED
     detail = shut_down_detail(ladder, reason) if reason else "it is being destroyed"
     ended = replace(
-        ladder, reason=reason, seen_dying=sighting.dying, destroys=0, retry_at=None, ended=now
+        ladder,
+        reason=reason,
+        seen_dying=sighting.dying,
+        destroys=0,
+        retry_at=None,
+        ended=now,
+        orphaned=False,
     )
     return _move(ended, phase, now, detail)
 
@@ -273,6 +283,7 @@ def _came_back(ladder: Ladder, sighting: Sighting, now: float) -> Stepped:
         acknowledged=False,
         forced=False,
         abandoned=False,
+        orphaned=False,
         begun_ended=False,
         seen_dying=False,
         destroys=0,
@@ -350,7 +361,7 @@ def _tick(ladder: Ladder, now: float, *, looked: bool = False) -> Stepped:
             return _give_up(ladder, now)
         case Phase.REBOOTING if not ladder.listed:
             return ladder, (verdict(ladder),)
-        case Phase.REBOOTING | Phase.ENDED if not ladder.sighting.dying and not ladder.destroys:
+        case Phase.REBOOTING | Phase.ENDED if not ladder.destroys:
             return ladder, (AskReaper(ladder.sighting),)
     return ladder, (_still_listed(ladder),)
 
@@ -359,7 +370,16 @@ def _reaper(ladder: Ladder, *, lives: bool, now: float) -> Stepped:
     if ladder.phase not in {Phase.ENDED, Phase.REBOOTING} or ladder.destroys:
         return ladder, ()
     if lives and now < ladder.reaper_until:
-        return replace(ladder, since=now), ()
+        return replace(ladder, since=now, orphaned=False), ()
+    if not lives and not ladder.orphaned and not ladder.sighting.dying:
+        # It may have done its work since the last listing, and ended.
+        return replace(ladder, since=now, orphaned=True), (LookAgain(),)
+    return _take_away(ladder, now)
+
+
+def _take_away(ladder: Ladder, now: float) -> Stepped:
+    if ladder.sighting.dying:
+        return ladder, (_still_listed(ladder),)
     return _reap(ladder, now)
 
 

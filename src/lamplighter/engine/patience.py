@@ -12,8 +12,9 @@ REAP_GRACE = 5.0
 
 #: Where it lives it is left alone for so long, and at least to the domain's own deadline: libxl
 #: gives devices up to 40 s to close (LIBXL_HOTPLUG_TIMEOUT, libxl_internal.h), and dozens of
-#: domains that end at one moment are taken apart one after another.
-REAPER_TIME = 60.0
+#: domains that end at one moment are taken apart one after another: sixty of them took two minutes
+#: on an emulated host.
+REAPER_TIME = 300.0
 
 #: A domain whose time is up is looked at once more before it is destroyed, because the last listing
 #: may have begun before it ended. So long is waited for what is seen then: one listing may be under

@@ -41,7 +41,8 @@ class Ladder:
     ``kind`` is None while XenStore has not told it. ``restarts``: the definition has the domain
     created anew when it powers off. ``abandoned``: whoever created the incarnation left it half
     made. ``ended`` is when the incarnation was seen to execute no more, ``last_look`` when the
-    listing was asked for that decides whether it is forced.
+    listing was asked for that decides whether it is forced. ``orphaned``: the process that takes it
+    apart is gone, and the next listing tells whether it has done so.
 
     ``latest`` is when the whole run wants the domain down; ``granted`` how many of the seconds of
     ``extend_max`` its guest was given. ``words`` are the newest of this incarnation, ``answered``
@@ -72,6 +73,7 @@ class Ladder:
     retry_at: float | None = None
     last_look: float = -inf
     ended: float = -inf
+    orphaned: bool = False
     blind: str = ""
     remarks: tuple[str, ...] = ()
     latest: float = inf
@@ -145,7 +147,7 @@ class Ladder:
             case Phase.ENDED if self.being_saved:
                 return max(patience.REAP_GRACE, self.deadline - self.since)
             case Phase.REBOOTING | Phase.ENDED if not self.sighting.dying and not self.destroys:
-                return patience.REAP_GRACE
+                return patience.LAST_LOOK if self.orphaned else patience.REAP_GRACE
             case Phase.REBOOTING | Phase.ENDED | Phase.FORCING:
                 return patience.ZOMBIE_GRACE
         return float("inf")

@@ -56,7 +56,7 @@ _CREATING = ("create", "restore", "migrate-receive")
 
 #: The last one comes of a domain that somebody else has destroyed while xl was about to.
 _NO_DOMAIN = re.compile(
-    r"Non-exist[ae]nt domain|invalid domain identifier"
+    r"Non-exist[ae]nt domain|invalid domain identifier|Getting domain info: No such process"
     r"|xc_domain_destroy failed[^\n]*: No such process"
 )
 

@@ -104,12 +104,11 @@ def ask_in_vain(climb: Climb, until: float) -> float:
     return now
 
 
-def test_a_reaper_that_lives_is_left_alone_to_the_deadline() -> None:
+def test_a_reaper_that_lives_is_left_alone_for_long() -> None:
     climb = shut_down()
-    now = ask_in_vain(climb, 180.0)
+    now = ask_in_vain(climb, 2.0 + patience.REAPER_TIME)
     climb.feed(Tick(now))
     assert climb.feed(Reaper(now, 7, lives=True)) == [Destroy(7)]
-    assert now >= 180.0
     climb.feed(Destroyed(now), NotListed(now))
     assert climb.finish.outcome is Outcome.CLEAN
 
@@ -131,6 +130,32 @@ def test_a_reaper_that_dies_over_it_is_noticed() -> None:
     climb = shut_down()
     now = ask_in_vain(climb, 60.0)
     assert climb.nobody_reaps(now) == [Destroy(7)]
+
+
+def test_a_reaper_that_has_ended_may_have_done_its_work() -> None:
+    climb = shut_down()
+    climb.feed(Tick(7.0))
+    assert climb.feed(Reaper(7.0, 7, lives=False)) == [LookAgain()]
+    climb.feed(NotListed(8.0))
+    assert climb.finish == Finish(Outcome.CLEAN)
+
+
+def test_what_is_being_taken_apart_when_its_reaper_has_ended_is_given_time() -> None:
+    climb = shut_down()
+    climb.feed(Tick(7.0), Reaper(7.0, 7, lives=False))
+    climb.feed(Seen(8.0, ended(ShutdownReason.POWEROFF, dying=True)))
+    zombie = 7.0 + patience.ZOMBIE_GRACE
+    assert climb.state.wake == zombie
+    climb.feed(Tick(zombie), Reaper(zombie, 7, lives=False))
+    assert "still lists it as dying" in climb.finish.note
+
+
+def test_without_a_listing_nobody_knows_whether_it_did_so_it_is_reaped() -> None:
+    climb = shut_down()
+    climb.feed(Tick(7.0), Reaper(7.0, 7, lives=False), Blind(8.0, "xl hangs"))
+    late = 7.0 + patience.LAST_LOOK
+    assert climb.feed(Tick(late)) == [AskReaper(climb.state.sighting)]
+    assert climb.feed(Reaper(late, 7, lives=False)) == [Destroy(7)]
 
 
 def test_what_its_reaper_takes_away_is_clean_without_a_word() -> None:

@@ -262,6 +262,7 @@ def test_a_missing_domain_is_known_by_what_xl_says() -> None:
     [
         # Its reaper was faster: seen with Xen 4.20.
         ("libxl: error: Domain 57:xc_domain_destroy failed for 57: No such process\n", True),
+        ("libxl: error: Domain 57:Getting domain info: No such process\n", True),
         ("libxl: error: xc_domain_destroy failed for 57: Device or resource busy\n", False),
         ("libxl: error: libxl_dm.c:1: failed to kill Device Model: No such process\n", False),
     ],
