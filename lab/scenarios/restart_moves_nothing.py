@@ -18,7 +18,7 @@ SUBJECT = (
 )
 SHARE = 0
 SECONDS = 150
-DEADLINE = 600.0
+DEADLINE = 900.0
 USUALLY = {"bookworm"}
 NAMES = ("mail", "db", "web", "a", "b", "c", "d", "e")
 UP = set(NAMES) - {"mail"}
