@@ -39,7 +39,7 @@ LEAST = 20
 ALLOWED, LISTENING = 0.10, 0.05
 #: How long the first needs to power off, and each after it so much longer; and how long the host
 #: waits for the one that never does.
-TAKES, LONGER, STUCK = 8, 2, 30
+TAKES, LONGER, STUCK = 16, 3, 45
 TELLS = " updates/s"
 CONFIGURATION = f"""
 [defaults]
