@@ -32,7 +32,7 @@ DEADLINE = 900.0
 
 NINE = tuple(f"web{number}" for number in range(1, 10))
 #: Updates a second. It tries 2,000, of which XenStore takes what it can on two emulated processors:
-#: about 1,100, a tenth of that on a slow machine. Where the median is less there was no flood.
+#: about 120, and less on a slow machine. Where the median is less than this there was no flood.
 LEAST = 20
 #: How much longer the nine may take, as a part; and how much of that may be the listening's, where
 #: a slow emulator lets the flood alone take more.

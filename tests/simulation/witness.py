@@ -16,6 +16,7 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from lamplighter.engine.patience import REAPER_TIME
+from lamplighter.engine.verdict import BY_THE_GUEST
 from lamplighter.formats.quantity import parse_duration
 from lamplighter.host.journal_reader import JournalReader
 from lamplighter.model.domain import ShutdownReason
@@ -246,7 +247,9 @@ class Witness:
             return
         self.sights[Saw.IN_TIME] += 1
         interrupted = "not waited for" in result.note
-        if result.outcome is Outcome.FORCED or (
+        # Who says so of itself is believed: it can make its own end look worse, and never better.
+        own_word = result.note.startswith(BY_THE_GUEST)
+        if (result.outcome is Outcome.FORCED and not own_word) or (
             result.outcome is Outcome.UNKNOWN and not interrupted
         ):
             self.object(f"{result.name} shut down by itself in time: {result}")
