@@ -241,7 +241,7 @@ def _seen(ladder: Ladder, sighting: Sighting, now: float) -> Stepped:
     if ladder.reason is None and sighting.shutdown is not None:
         ladder = replace(ladder, reason=sighting.shutdown)
     if ladder.orphaned and not ladder.destroys and not sighting.dying:
-        return _take_away(ladder, now)
+        return _reap(ladder, now)
     return _tick(ladder, now, looked=True)
 
 
@@ -374,10 +374,6 @@ def _reaper(ladder: Ladder, *, lives: bool, now: float) -> Stepped:
     if not lives and not ladder.orphaned and not ladder.sighting.dying:
         # It may have done its work since the last listing, and ended.
         return replace(ladder, since=now, orphaned=True), (LookAgain(),)
-    return _take_away(ladder, now)
-
-
-def _take_away(ladder: Ladder, now: float) -> Stepped:
     if ladder.sighting.dying:
         return ladder, (_still_listed(ladder),)
     return _reap(ladder, now)
