@@ -196,23 +196,23 @@ def _run(
 
 def summarise(wanted: Wanted, verdicts: Sequence[Verdict], parts: Parts) -> int:
     """Print what has to be known when it is over; return the exit status."""
-    failed = [verdict for verdict in verdicts if verdict.reason]
-    for verdict in verdicts:
+    begun = {(verdict.variant, verdict.scenario) for verdict in verdicts}
+    for variant, some in wanted.items():
+        if names := [one.name for one in some if (variant.name, one.name) not in begun]:
+            print(f"{variant.name}: not begun: {', '.join(names)}")
+    print(parts)
+    # Where only the end of a log is kept, it has to say why. The failures come last.
+    for verdict in sorted(verdicts, key=lambda verdict: bool(verdict.reason)):
         if verdict.reason or verdict.before:
             print(verdict)
-        # Where only the end of a log is kept, it has to say why.
         for line in _why(verdict):
             print(f"  {line}")
-    begun = {(verdict.variant, verdict.scenario) for verdict in verdicts}
-    pairs = [(variant.name, one.name) for variant, some in wanted.items() for one in some]
-    not_begun = [pair for pair in pairs if pair not in begun]
-    for name, scenario in not_begun:
-        print(f"{name:<20} {scenario:<32} not begun")
-    print(parts)
     if again := [verdict for verdict in verdicts if verdict.before and not verdict.reason]:
-        names = ", ".join(f"{verdict.scenario} on {verdict.variant}" for verdict in again)
-        print(f"{len(again)} passed only at the second try: {names}")
-    left_out = f", {len(not_begun)} not begun" if not_begun else ""
+        which = ", ".join(f"{verdict.scenario} on {verdict.variant}" for verdict in again)
+        print(f"{len(again)} passed only at the second try: {which}")
+    failed = [verdict for verdict in verdicts if verdict.reason]
+    not_begun = sum(map(len, wanted.values())) - len(begun)
+    left_out = f", {not_begun} not begun" if not_begun else ""
     print(f"{len(verdicts) - len(failed)} passed, {len(failed)} failed{left_out}")
     return 0 if verdicts and not failed else 1
 

@@ -23,7 +23,7 @@ ACCOUNTS = {
     "journal-before.txt": "journalctl --no-pager -o short-precise -b -1 2>/dev/null",
     "domains.txt": "xl list -v; xl list -l; timeout 10 xenstore-ls -fp",
     "services.txt": "systemctl --no-pager --full status; systemctl --no-pager list-jobs",
-    "history.txt": "lamplighter history; lamplighter status",
+    "history.txt": "lamplighter history --transitions; lamplighter status",
     "xl-dmesg.txt": "xl dmesg",
 }
 FOLDERS = ("/var/log/xen", "/etc/xen", "/etc/lamplighter")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -28,3 +29,10 @@ def outcomes(run: dict[str, Any]) -> dict[str, str]:
     """Return the outcome of each domain of a run that did not end as ``skipped``, by name."""
     told = {name: end["outcome"] for name, end in ends(run).items()}
     return {name: outcome for name, outcome in told.items() if outcome != "skipped"}
+
+
+def forced_after(host: Dom0, name: str) -> float:
+    """Return how many seconds after it was asked a domain was forced, in the newest run."""
+    told = host.lamplighter("history", name, "--transitions").document["runs"][0]["transitions"]
+    at = {one["after"]: datetime.fromisoformat(one["at"]) for one in reversed(told)}
+    return (at["forcing"] - at["asked"]).total_seconds()

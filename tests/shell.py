@@ -8,6 +8,8 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
+from tests.forked import LIMIT, run_forked
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -27,12 +29,14 @@ class Shell:
         }
 
     def type(self, *words: str, **others: Any) -> subprocess.CompletedProcess[str]:
+        if not self.launcher and not others:
+            return run_forked(words, self.environment)
         return subprocess.run(
             [*self.launcher, *LAMPLIGHTER, *words],
             env=self.environment,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=LIMIT,
             check=False,
             **others,
         )

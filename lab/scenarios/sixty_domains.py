@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from lab.steps import ends
+from lab.steps import ends, forced_after
 
 if TYPE_CHECKING:
     from lab.dom0 import Dom0
@@ -31,12 +30,13 @@ DEADLINE = 700.0
 USUALLY = {"trixie", "bookworm"}
 
 MANY = 60
-#: How long the deaf one is asked, and how much later it may be forced: it is looked at once more.
-PATIENCE, SLACK = 20, 15
+#: How long the deaf one is asked, and how much later it may be forced: it is looked at once more,
+#: at a host that has much else to do.
+PATIENCE, SLACK = 20, 30
 CONFIGURATION = f"""
 [defaults]
 start = "always"
-stop_timeout = "60s"
+stop_timeout = "120s"
 [domain.deaf]
 start_timeout = "3s"
 stop_timeout = "{PATIENCE}s"
@@ -47,6 +47,8 @@ CALLS = "/run/xl-calls"
 COUNTS = f'#!/bin/sh\necho "$1" >>{CALLS}\nexec /usr/sbin/xl "$@"\n'
 #: So many listings one run may make beside those that its seconds allow, each with two pauses.
 LISTINGS, EACH = 6, 1.0
+#: So many may be taken away although their reaper has just done it: it ended between two looks.
+NEEDLESS = 3
 
 
 def run(host: Dom0) -> None:
@@ -66,16 +68,9 @@ def run(host: Dom0) -> None:
     deaf = told.pop("deaf")
     assert {end["outcome"] for end in told.values()} == {"clean"}, down
     assert deaf["outcome"] == "forced", down
-    assert PATIENCE <= _forced_after(host) <= PATIENCE + SLACK, down
-    assert calls["destroy"] == 1, calls
+    assert PATIENCE <= forced_after(host, "deaf") <= PATIENCE + SLACK, down
+    assert 1 <= calls["destroy"] <= 1 + NEEDLESS, calls
     assert host.domids() == {}
-
-
-def _forced_after(host: Dom0) -> float:
-    """Return how many seconds after it was asked the deaf one was forced."""
-    told = host.lamplighter("history", "deaf", "--transitions").document["runs"][0]["transitions"]
-    at = {one["after"]: datetime.fromisoformat(one["at"]) for one in reversed(told)}
-    return (at["forcing"] - at["asked"]).total_seconds()
 
 
 def _timed(host: Dom0, command: str) -> tuple[dict[str, Any], Counter[str]]:

@@ -67,13 +67,18 @@ class Ascent:
     ask_at: float | None = None
 
     @property
+    def deadline(self) -> float:
+        """When the whole start's time is up."""
+        return self.begun + self.start_timeout
+
+    @property
     def wake(self) -> float:
         """When a ``Tick`` is wanted at the latest."""
         if self.gone_at is not None:
             return self.gone_at + patience.REBOOT_GAP
         if self.ask_at is not None:
             return self.ask_at
-        return self.begun + self.start_timeout
+        return self.deadline
 
 
 Stepped = tuple[Ascent, tuple[Action, ...]]
@@ -140,7 +145,7 @@ def _underway(ascent: Ascent, *, creating: bool, now: float) -> Stepped:
         return ascent, ()
     if not creating:
         return replace(ascent, deserted=True, ask_at=None), (LookAgain(),)
-    if now >= ascent.begun + ascent.start_timeout:
+    if now >= ascent.deadline:
         note = f"something has been creating it for {ascent.start_timeout:g} s, and it is not there"
         return ascent, (Finish(Outcome.UNKNOWN, note, good=False),)
     return replace(ascent, ask_at=now + patience.RETRY_PAUSE), ()

@@ -241,7 +241,7 @@ def _seen(ladder: Ladder, sighting: Sighting, now: float) -> Stepped:
     if ladder.reason is None and sighting.shutdown is not None:
         ladder = replace(ladder, reason=sighting.shutdown)
     if ladder.orphaned and not ladder.destroys and not sighting.dying:
-        return _reap(ladder, now)
+        return _reap(ladder, now, "nobody reaped it: it is taken away")
     return _tick(ladder, now, looked=True)
 
 
@@ -376,12 +376,14 @@ def _reaper(ladder: Ladder, *, lives: bool, now: float) -> Stepped:
         return replace(ladder, since=now, orphaned=True), (LookAgain(),)
     if ladder.sighting.dying:
         return ladder, (_still_listed(ladder),)
-    return _reap(ladder, now)
+    if lives:
+        return _reap(ladder, now, "what reaps it has not done so: it is taken away")
+    return _reap(ladder, now, "nobody reaped it, and it cannot be seen gone: it is taken away")
 
 
-def _reap(ladder: Ladder, now: float) -> Stepped:
+def _reap(ladder: Ladder, now: float, why: str) -> Stepped:
     remarked = _remark(ladder, "nobody reaped it, so this run did")
-    moved, move = _move(remarked, ladder.phase, now, "nobody reaped it: it is taken away")
+    moved, move = _move(remarked, ladder.phase, now, why)
     reaped, destroy = _destroy(moved, now)
     return reaped, (*move, *destroy)
 

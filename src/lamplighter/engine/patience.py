@@ -42,5 +42,10 @@ HVM_SILENCE = 10.0
 #: costs one decision and one write a second.
 ANSWER_PAUSE = 1.0
 
+#: A conversation with XenStore is given up when the domain's own time is up, but not before this:
+#: where dozens of domains are taken apart at one moment, their transactions with XenStore conflict
+#: for a minute, and what is said to a guest may wait as long.
+XENSTORE_TIME = 10.0
+
 #: Even with short time-outs, this many requests fit into one stop.
 RUNGS = 3

@@ -76,16 +76,17 @@ class Attention:
             return self._speaks or self.due < inf
         return self._clock.monotonic() >= self.due
 
-    async def read(self) -> list[Event]:
-        """Read the nodes; a reading that fails is tried again."""
+    async def read(self, seconds: float) -> list[Event]:
+        """Read the nodes; a reading that fails, or has no end for so long, is tried again."""
         guest, self._fresh = self._conversation, False
         try:
-            await self._listen()
-            able, request, words = await asyncio.gather(
-                guest.able(), guest.request(), guest.words()
-            )
-            given = await guest.given_before() if words is not None else NOTHING_GIVEN
-        except (Unreachable, XenStoreError):
+            async with self._clock.timeout(seconds):
+                await self._listen()
+                able, request, words = await asyncio.gather(
+                    guest.able(), guest.request(), guest.words()
+                )
+                given = await guest.given_before() if words is not None else NOTHING_GIVEN
+        except (TimeoutError, Unreachable, XenStoreError):
             self._fresh, self._after = True, self._clock.monotonic() + patience.RETRY_PAUSE
             return []
         self._speaks = self._speaks or words is not None

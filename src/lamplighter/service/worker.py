@@ -14,7 +14,7 @@ from functools import partial
 from math import inf, isfinite
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from lamplighter.engine import ascent, ladder
+from lamplighter.engine import ascent, ladder, patience
 from lamplighter.engine.events import (
     Action,
     Answer,
@@ -51,7 +51,7 @@ from lamplighter.engine.events import (
     Withheld,
 )
 from lamplighter.engine.shown import doing
-from lamplighter.errors import CallFailed, Unreachable, XenStoreError
+from lamplighter.errors import CallFailed, Unreachable, XenStoreError, XenStoreUnreachable
 from lamplighter.formats.guest_words import NUMBERS
 from lamplighter.model.lifecycle import Phase
 from lamplighter.model.outcome import Outcome, Result
@@ -100,10 +100,14 @@ class _State(Protocol):
     def wake(self) -> float: ...
 
     @property
+    def deadline(self) -> float: ...
+
+    @property
     def phase(self) -> Phase: ...
 
 
 S = TypeVar("S", bound=_State)
+T = TypeVar("T")
 
 
 class Worker:
@@ -120,6 +124,7 @@ class Worker:
         self._phase, self._domid = _where_it_stands(step)
         self._uuid = _uuid(step)
         self._begun = 0.0
+        self._deadline = inf
 
     async def run(self) -> Result:
         """Return how the domain's part ended, once it has."""
@@ -132,7 +137,8 @@ class Worker:
                 finish = await self._climb(self._descend(), ladder.step)
         finally:
             self._means.observer.unsubscribe(self._subscriber)
-        await self._leave()
+        with suppress(XenStoreUnreachable):
+            await self._in_time(self._leave())
         return self._result(finish)
 
     def abandoned(self, why: str) -> Result:
@@ -166,6 +172,7 @@ class Worker:
         state, actions = begun
         events: deque[Event] = deque()
         while True:
+            self._deadline = state.deadline
             for action in actions:
                 if isinstance(action, Finish):
                     return action
@@ -188,7 +195,7 @@ class Worker:
         return events
 
     async def _read(self, attention: Attention) -> list[Event]:
-        events = await attention.read()
+        events = await attention.read(self._xenstore_time)
         for event in events:
             if isinstance(event, Heard):
                 self._telling.hear(event.words)
@@ -228,7 +235,8 @@ class Worker:
         await self._means.record(transition)
 
     async def _attend(self, domid: int) -> list[Event]:
-        await self._leave()
+        with suppress(XenStoreUnreachable):
+            await self._in_time(self._leave())
         self._domid = domid
         number = int(self._means.clock.wall().timestamp()) % NUMBERS
         self._conversation = Conversation(self._means.xenstore, domid, number)
@@ -243,7 +251,7 @@ class Worker:
             return []
         kind = self._step.definition.kind if self._step.definition is not None else None
         with suppress(Unreachable, XenStoreError):
-            kind = await kind_of(self._means.xenstore, domid) or kind
+            kind = await self._in_time(kind_of(self._means.xenstore, domid)) or kind
         return [Virtualised(self._now, domid, kind)] if kind is not None else []
 
     async def _create(self) -> list[Event]:
@@ -298,19 +306,20 @@ class Worker:
         if isinstance(action, Clear):
             return await self._clear()
         if isinstance(action, Answer):
-            error = await self._call(self._partner.answer(action.answer, action.granted))
+            answered = self._in_time(self._partner.answer(action.answer, action.granted))
+            error = await self._call(answered)
             return [Unanswered(self._now, action.domid, action.answer)] if error else []
         seconds = max(0.0, action.until - self._now) if isfinite(action.until) else None
         if isinstance(action, Note):
             if seconds is not None:
-                await self._call(self._partner.note(seconds, action.granted))
+                await self._call(self._in_time(self._partner.note(seconds, action.granted)))
             return []
-        error = await self._call(self._partner.ask(seconds, action.granted))
+        error = await self._call(self._in_time(self._partner.ask(seconds, action.granted)))
         return [Asked(self._now, error)]
 
     async def _clear(self) -> list[Event]:
         try:
-            taken = await self._partner.take_back()
+            taken = await self._in_time(self._partner.take_back())
         except (Unreachable, XenStoreError) as error:
             return [Cleared(self._now, taken=False, error=error.message)]
         return [Cleared(self._now, taken)]
@@ -323,7 +332,21 @@ class Worker:
             return error.message
         return ""
 
+    async def _in_time(self, conversation: Awaitable[T]) -> T:
+        """Await XenStore; ``XenStoreUnreachable`` when it takes longer than the domain has."""
+        seconds = self._xenstore_time
+        try:
+            async with self._means.clock.timeout(seconds):
+                return await conversation
+        except TimeoutError:
+            raise XenStoreUnreachable(f"XenStore has not answered for {seconds:.0f} s") from None
+
     # --- small things ---
+
+    @property
+    def _xenstore_time(self) -> float:
+        """For so many host seconds XenStore is waited for."""
+        return max(patience.XENSTORE_TIME, self._deadline - self._now)
 
     @property
     def _now(self) -> float:

@@ -9,6 +9,7 @@ from uuid import UUID
 import pytest
 
 from lamplighter.embedded.faults import Fault, How
+from lamplighter.engine import patience
 from lamplighter.engine.plan import plan_down
 from lamplighter.errors import CallFailed, JournalError, XenStoreError
 from lamplighter.model.domain import ShutdownReason
@@ -17,6 +18,8 @@ from lamplighter.xenstore import paths
 from tests.simulated import CLOCK, simulate
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from lamplighter.model.domain import Sighting
     from lamplighter.model.plan import Plan
     from tests.simulated import Simulation
@@ -183,6 +186,35 @@ def test_no_xenstore_for_a_whole_stop_ends_in_force_and_is_told() -> None:
         assert await host.down() == {"web": Outcome.FORCED}
         assert "could not be asked" in host.result("web").note
         gone.cancel()
+
+    simulate(story, policy=POLICY)
+
+
+@pytest.mark.parametrize(("guest", "hangs"), [("deaf", "transact"), ("hangs", "read_or_none")])
+def test_a_xenstore_that_answers_no_more_puts_nobody_s_end_off(
+    guest: str, hangs: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story(host: Simulation) -> None:
+        host.define("web")
+        host.define("stuck", guest, on_xend_start="start")
+        await begin(host)
+        transact, asked = host.xenstore.transact, 0
+
+        async def never(*_: object) -> None:
+            await asyncio.Event().wait()
+
+        async def first(body: Callable[[int], Awaitable[None]]) -> None:
+            nonlocal asked
+            await transact(body)
+            asked += 1
+            if asked == 2:  # both were asked to power off
+                monkeypatch.setattr(host.xenstore, hangs, never)
+
+        monkeypatch.setattr(host.xenstore, "transact", first)
+        outcomes = await host.down()
+        assert outcomes == {"web": Outcome.CLEAN, "stuck": Outcome.FORCED}
+        late = host.result("stuck").seconds - 40
+        assert 0 <= late <= patience.LAST_LOOK
 
     simulate(story, policy=POLICY)
 
