@@ -5,6 +5,8 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 # A network that is away is waited for, for some four minutes.
 export PIP_RETRIES ?= 10
+# What a process has compiled, the next one need not, whatever this machine is used to.
+export PYTHONDONTWRITEBYTECODE :=
 SOURCE := $(shell find src -type f ! -name '*.pyc') pyproject.toml
 
 # Where "make install" puts things, and what it tells "lamplighter install".
@@ -18,7 +20,10 @@ LABFLAGS ?=
 # What "make bench" tells "python -m bench": --check, --keep.
 BENCHFLAGS ?=
 
-.PHONY: help demo test lint simulation soak lab turn lab-bench bench wheel agent install lock clean
+# Tests that run side by side, two for each processor less one: many wait for what they have started.
+WORKERS ?= $(shell expr 2 '*' $$(nproc) - 1)
+
+.PHONY: help demo test lint style types layers collected simulation soak lab turn lab-bench bench wheel agent install lock clean
 
 help:
 	@echo "make demo   a dozen domains come up and go down on an embedded host"
@@ -49,15 +54,26 @@ $(VENV)/.installed: $(VENV)/.ready $(SOURCE)
 demo: $(VENV)/.installed
 	$(BIN)/lamplighter demo
 
-lint: $(VENV)/.installed
+lint: types style layers
+
+types: $(VENV)/.installed
+	$(BIN)/mypy
+
+style: $(VENV)/.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+
+layers: $(VENV)/.installed
 	$(BIN)/lint-imports
 	$(BIN)/vermin --quiet --no-tips --target=3.9- --violations $$($(BIN)/python tools/make-agent --list)
 
-test: lint
-	$(BIN)/pytest -n auto
+# One process compiles the tests for all that will run them.
+collected: $(VENV)/.installed
+	@$(BIN)/pytest --collect-only --quiet >/dev/null || $(BIN)/pytest --collect-only --quiet
+
+test: $(VENV)/.installed
+	@$(MAKE) --no-print-directory --output-sync --jobs 2 lint collected
+	$(BIN)/pytest -n $(WORKERS)
 
 simulation: $(VENV)/.installed
 	$(BIN)/python -m tests.simulation
