@@ -20,8 +20,8 @@ LABFLAGS ?=
 # What "make bench" tells "python -m bench": --check, --keep.
 BENCHFLAGS ?=
 
-# Tests that run side by side, two for each processor less one: many wait for what they have started.
-WORKERS ?= $(shell expr 2 '*' $$(nproc) - 1)
+# Tests that run side by side, two for each processor: many wait for what they have started.
+WORKERS ?= $(shell expr 2 '*' $$(nproc))
 
 .PHONY: help demo test lint style types layers collected simulation soak lab turn lab-bench bench wheel agent install lock clean
 
@@ -73,7 +73,7 @@ collected: $(VENV)/.installed
 
 test: $(VENV)/.installed
 	@$(MAKE) --no-print-directory --output-sync --jobs 2 lint collected
-	$(BIN)/pytest -n $(WORKERS)
+	$(BIN)/pytest -n $(WORKERS) --dist worksteal
 
 simulation: $(VENV)/.installed
 	$(BIN)/python -m tests.simulation

@@ -353,12 +353,12 @@ def test_a_guest_is_listened_to_until_it_floods_and_then_only_looked_at() -> Non
         guest = Guest(host, "web")
         conversation, stirs = Conversation(host.xenstore, guest.domid), []
         attention = Attention(conversation, CLOCK, lambda: stirs.append(CLOCK.monotonic()))
-        await attention.read()
+        await attention.read(60.0)
         for number in range(5 * STIRS_A_SECOND // 2):
             guest.say("progress", b"- %d" % number)
             await CLOCK.sleep(2 / STIRS_A_SECOND)
             if CLOCK.monotonic() >= attention.due:
-                await attention.read()
+                await attention.read(60.0)
         assert not attention.flooded, "that is much, and no flood"
         assert conversation.listening
         for number in range(2 * STIRS_A_SECOND):
@@ -366,7 +366,7 @@ def test_a_guest_is_listened_to_until_it_floods_and_then_only_looked_at() -> Non
         await CLOCK.sleep(0.1)
         assert attention.flooded
         assert attention.due <= CLOCK.monotonic()
-        await attention.read()
+        await attention.read(60.0)
         assert not conversation.listening
         assert attention.due == CLOCK.monotonic() + READING_INTERVAL
         heard = len(stirs)
@@ -386,14 +386,14 @@ def test_an_agent_is_asked_for_its_last_word_even_if_no_node_stirred() -> None:
         await host.up()
         guest = Guest(host, "web")
         attention = Attention(Conversation(host.xenstore, guest.domid), CLOCK, lambda: None)
-        await attention.read()
+        await attention.read(60.0)
         await CLOCK.sleep(1)  # the watches fire when they are set
-        await attention.read()
+        await attention.read(60.0)
         assert attention.due == inf
         assert not attention.is_due(ends=True), "there is no agent"
         guest.say("version", guest_words.encode_version("0.2.0"))
         await CLOCK.sleep(0.1)
-        await attention.read()
+        await attention.read(60.0)
         assert attention.due == inf
         assert not attention.is_due(ends=False)
         assert attention.is_due(ends=True), "an event may have been lost"
@@ -409,10 +409,10 @@ def test_that_a_guest_forces_its_end_is_read_without_a_pause_and_only_once() -> 
         guest, stirs = Guest(host, "web"), list[float]()
         conversation = Conversation(host.xenstore, guest.domid)
         attention = Attention(conversation, CLOCK, lambda: stirs.append(CLOCK.monotonic()))
-        await attention.read()
+        await attention.read(60.0)
         await CLOCK.sleep(1)
         for value, at_once in ((b"poweroff", True), (b"reboot", False)):
-            await attention.read()
+            await attention.read(60.0)
             read_at = CLOCK.monotonic()
             guest.say("progress", b"- stopping")
             await CLOCK.sleep(0.01)
