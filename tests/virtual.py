@@ -105,6 +105,8 @@ class VirtualLoop(asyncio.SelectorEventLoop):
             for i, handle in enumerate(ready)
             if isinstance(getattr(handle._callback, "__self__", None), asyncio.Task)
         ]
+        if len(places) < 2:
+            return
         handles = [ready[i] for i in places]
         self._random.shuffle(handles)
         for place, handle in zip(places, handles, strict=True):

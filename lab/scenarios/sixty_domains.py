@@ -68,6 +68,8 @@ def run(host: Dom0) -> None:
     deaf = told.pop("deaf")
     assert {end["outcome"] for end in told.values()} == {"clean"}, down
     assert deaf["outcome"] == "forced", down
+    for name in (name for name, end in told.items() if "reaped" in end["note"]):
+        print(f"  {name}: {host.run(f'lamplighter history {name} --transitions').stdout}")
     assert deaf["seconds"] >= PATIENCE, down
     assert forced_after(host, "deaf") <= PATIENCE + SLACK, down
     assert 1 <= calls["destroy"] <= 1 + NEEDLESS, calls

@@ -24,8 +24,9 @@ SECONDS = 100
 USUALLY = {"trixie"}
 #: Each one's own stop_timeout, and how much later it may be forced: it is looked at once more.
 HANGS, DEAF, SLACK = 20, 12, 15
-#: What systemd allows a stop, and what the slow guest takes: 90 s would be its own default.
-ALLOWED, TAKES = 10, 28
+#: What systemd allows a stop, and what the slow guest takes: 90 s would be its own default. Our own
+#: start takes up to ten seconds on emulated processors before it can ask for more.
+ALLOWED, TAKES = 20, 28
 CONFIGURATION = f"""
 [domain.hangs]
 stop_timeout = "{HANGS}s"
@@ -39,7 +40,7 @@ ack_timeout = "4s"
 def run(host: Dom0) -> None:
     host.put(
         f"/etc/systemd/system/{UNIT}.d/short.conf",
-        f"[Service]\nTimeoutStopSec={ALLOWED}s\nTimeoutStartSec={ALLOWED}s\n",
+        f"[Service]\nTimeoutStopSec={ALLOWED}s\n",
     )
     host.run("systemctl daemon-reload")
     for name, temper in (("a", "prompt"), ("hangs", "hangs"), ("deaf", "deaf"), ("z", "prompt")):

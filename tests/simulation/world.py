@@ -10,7 +10,7 @@ import asyncio
 import random
 from collections import Counter
 from contextlib import suppress
-from functools import partial
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING
 
 from lamplighter.embedded.faults import How
@@ -240,12 +240,12 @@ class World:
         self.log.append(f"{CLOCK.monotonic():8.2f}  {what}".replace(str(self.folder), ""))
 
     def configuration(self) -> toml.Configuration:
-        """Parse lamplighter.toml, as each command does."""
+        """Return what lamplighter.toml says; it is the same for each command."""
         text = (
             '[host]\ntoolstack = "embedded"\ndefinitions = ["domains/*.cfg"]\n'
             f'state = "state"\nrun = "run"\nparallel_starts = {self._parallel}\n'
         )
-        return toml.parse(
+        return _parsed(
             text + POLICY + "".join(self._tables), str(self.folder / "lamplighter.toml")
         )
 
@@ -259,6 +259,11 @@ class World:
                 await story(boot)
             finally:
                 await boot.end()
+
+
+@lru_cache(maxsize=1)
+def _parsed(text: str, path: str) -> toml.Configuration:
+    return toml.parse(text, path)
 
 
 #: What a process may rightly die of when XenStore and the toolstack fail.
