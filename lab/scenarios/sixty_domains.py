@@ -47,7 +47,8 @@ CALLS = "/run/xl-calls"
 COUNTS = f'#!/bin/sh\necho "$1" >>{CALLS}\nexec /usr/sbin/xl "$@"\n'
 #: So many listings one run may make beside those that its seconds allow, each with two pauses.
 LISTINGS, EACH = 6, 1.0
-#: So many may be taken away although their reaper has just done it: it ended between two looks.
+#: So many may be taken away although their reaper has just done it: a listing that shows them gone
+#: takes up to ten seconds here, and is not waited for longer than ``LAST_LOOK``.
 NEEDLESS = 3
 
 
