@@ -245,9 +245,7 @@ class World:
             '[host]\ntoolstack = "embedded"\ndefinitions = ["domains/*.cfg"]\n'
             f'state = "state"\nrun = "run"\nparallel_starts = {self._parallel}\n'
         )
-        return _parsed(
-            text + POLICY + "".join(self._tables), str(self.folder / "lamplighter.toml")
-        )
+        return _parsed(text + POLICY + "".join(self._tables), str(self.folder / "lamplighter.toml"))
 
     async def boot(self, story: Callable[[Boot], Awaitable[None]]) -> None:
         """Boot the host, let the story happen on it, and cut its power."""
