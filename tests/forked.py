@@ -43,6 +43,7 @@ def run_forked(
         command.join(LIMIT)
         if command.exitcode is None:
             command.kill()
+            command.join()
             raise subprocess.TimeoutExpired(words, LIMIT)
         return subprocess.CompletedProcess(
             words, command.exitcode, out.read_text("utf-8"), err.read_text("utf-8")

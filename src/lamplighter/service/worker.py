@@ -137,8 +137,7 @@ class Worker:
                 finish = await self._climb(self._descend(), ladder.step)
         finally:
             self._means.observer.unsubscribe(self._subscriber)
-        with suppress(XenStoreUnreachable):
-            await self._in_time(self._leave())
+        await self._leave()
         return self._result(finish)
 
     def abandoned(self, why: str) -> Result:
@@ -235,8 +234,7 @@ class Worker:
         await self._means.record(transition)
 
     async def _attend(self, domid: int) -> list[Event]:
-        with suppress(XenStoreUnreachable):
-            await self._in_time(self._leave())
+        await self._leave()
         self._domid = domid
         number = int(self._means.clock.wall().timestamp()) % NUMBERS
         self._conversation = Conversation(self._means.xenstore, domid, number)
@@ -267,7 +265,8 @@ class Worker:
                 return [Created(self._now, None, error.message)]
         domid = None
         with suppress(Unreachable, XenStoreError):
-            domid = await newest_domid(self._means.xenstore, self._step.definition)
+            newest = newest_domid(self._means.xenstore, self._step.definition)
+            domid = await self._in_time(newest)
         self._look_again()
         return [Created(self._now, domid)]
 
@@ -365,7 +364,8 @@ class Worker:
 
     async def _leave(self) -> None:
         if self._attention is not None:
-            await self._attention.leave()
+            with suppress(XenStoreUnreachable):
+                await self._in_time(self._attention.leave())
 
     def _result(self, finish: Finish) -> Result:
         # What the guest said last is at the end of a note, and of a report.
