@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lamplighter.embedded.host import EmbeddedHost
+from lamplighter.engine.guest_force import BY_THE_GUEST
 from lamplighter.engine.plan import plan_down, plan_up
-from lamplighter.engine.verdict import BY_THE_GUEST
 from lamplighter.formats import configuration as toml
 from lamplighter.host.clock import LoopClock
 from lamplighter.host.xenstore import XenStore

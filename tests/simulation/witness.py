@@ -15,8 +15,8 @@ from __future__ import annotations
 from math import inf
 from typing import TYPE_CHECKING
 
+from lamplighter.engine.guest_force import BY_THE_GUEST
 from lamplighter.engine.patience import REAPER_TIME
-from lamplighter.engine.verdict import BY_THE_GUEST
 from lamplighter.formats.quantity import parse_duration
 from lamplighter.host.journal_reader import JournalReader
 from lamplighter.model.domain import ShutdownReason

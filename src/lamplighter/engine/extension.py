@@ -25,8 +25,8 @@ from typing import TYPE_CHECKING
 from lamplighter.engine import patience
 from lamplighter.engine.events import Action, Move, Note
 from lamplighter.engine.events import Answer as Say
+from lamplighter.engine.guest_force import by_the_guest
 from lamplighter.engine.standing import ALIVE, EXTENDABLE
-from lamplighter.engine.verdict import by_the_guest
 from lamplighter.formats.guest_words import Answer, quoted
 from lamplighter.formats.quantity import format_duration
 from lamplighter.model.lifecycle import Phase

@@ -18,7 +18,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from lamplighter.engine.verdict import tells_of_guests_force
+from lamplighter.engine.guest_force import tells_of_guests_force
 from lamplighter.model.domain import Listing, ShutdownReason
 from lamplighter.model.lifecycle import Phase
 from lamplighter.model.outcome import Outcome, Result

@@ -14,19 +14,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lamplighter.engine.events import Finish
+from lamplighter.engine.guest_force import BY_THE_GUEST, SHUT_DOWN, by_the_guest
 from lamplighter.formats.guest_words import quoted
 from lamplighter.model.domain import ShutdownReason
 from lamplighter.model.outcome import Outcome
 
 if TYPE_CHECKING:
     from lamplighter.engine.standing import Ladder
-    from lamplighter.formats.guest_words import Forced
-
-#: How the note of a guest begins that forced its own end.
-BY_THE_GUEST = "forced by the guest"
-
-#: How the record begins of an incarnation that executes no more.
-SHUT_DOWN = "shut down: "
 
 
 def verdict(ladder: Ladder) -> Finish:
@@ -36,19 +30,6 @@ def verdict(ladder: Ladder) -> Finish:
     if not finish.good:
         notes += _last_words(ladder, finish)
     return Finish(finish.outcome, "; ".join(note for note in notes if note), finish.good)
-
-
-def by_the_guest(forced: Forced) -> str:
-    """Tell that a guest forces, or forced, its own end."""
-    return f"{BY_THE_GUEST}: {quoted(forced.why)}" if forced.why else BY_THE_GUEST
-
-
-def tells_of_guests_force(detail: str) -> bool:
-    """Say whether a transition's detail tells that; not where it only quotes the guest."""
-    shut_down, _, more = detail.partition(", ")
-    return detail.startswith(BY_THE_GUEST) or (
-        shut_down.startswith(SHUT_DOWN) and more.startswith(BY_THE_GUEST)
-    )
 
 
 def shut_down_detail(ladder: Ladder, reason: ShutdownReason) -> str:

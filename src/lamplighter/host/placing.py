@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import os
 import stat
-import tempfile
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lamplighter.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 NULL = "/dev/null"
 
@@ -78,17 +80,18 @@ def place_folder(path: Path, mode: int) -> Placed:
 
 def write_whole(path: Path, content: bytes, mode: int) -> None:
     """Replace a file by one with this content and mode, on disk when this returns; ``OSError``."""
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    beside = path.with_name(f".{path.name}.{os.urandom(4).hex()}")
+    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         with os.fdopen(descriptor, "wb") as file:
             os.fchmod(descriptor, mode)
             file.write(content)
             file.flush()
             os.fsync(descriptor)
-        Path(name).replace(path)
+        beside.replace(path)
     except OSError:
         with suppress(OSError):
-            Path(name).unlink()
+            beside.unlink()
         raise
     folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:

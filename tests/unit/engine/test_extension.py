@@ -28,7 +28,7 @@ from lamplighter.engine.events import (
     Unanswered,
 )
 from lamplighter.engine.extension import ANSWERS_ON_RECORD
-from lamplighter.engine.verdict import tells_of_guests_force
+from lamplighter.engine.guest_force import tells_of_guests_force
 from lamplighter.formats import guest_words
 from lamplighter.formats.guest_words import Forced, Given, GuestWords, More, Progress
 from lamplighter.model.domain import ShutdownReason
