@@ -12,7 +12,6 @@ import asyncio
 import os
 from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jeepney import DBusAddress, HeaderFields, Message, MessageType, new_method_call
@@ -23,11 +22,9 @@ from lamplighter.errors import CallFailed
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
     from lamplighter.model.clock import Clock
-
-#: Where systemd listens for root.
-SOCKET = Path("/run/systemd/private")
 
 MANAGER = DBusAddress(
     "/org/freedesktop/systemd1",
@@ -68,9 +65,7 @@ class Scope:
         return new_method_call(MANAGER, "StartTransientUnit", "ssa(sv)a(sa(sv))", body)
 
 
-async def make_scope(
-    scope: Scope, pid: int, clock: Clock, seconds: float, *, socket: Path = SOCKET
-) -> None:
+async def make_scope(scope: Scope, pid: int, clock: Clock, seconds: float, *, socket: Path) -> None:
     """Return when the process is in the scope; ``CallFailed`` when that is not to be had in time.
 
     ``seconds`` of the clock are for all tries together.

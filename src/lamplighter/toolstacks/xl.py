@@ -31,7 +31,6 @@ from lamplighter.errors import CallFailed, ToolstackUnreachable
 from lamplighter.formats import xl
 from lamplighter.host import processes
 from lamplighter.host.clock import booted_at
-from lamplighter.host.scopes import SOCKET, Scope, make_scope
 from lamplighter.host.systemd import SERVICE
 
 if TYPE_CHECKING:
@@ -52,6 +51,9 @@ RECORDS = Path("/var/lib/xen")
 
 #: It is there when systemd is the init.
 SYSTEMD = Path("/run/systemd/system")
+
+#: Where systemd listens for root.
+SYSTEMD_SOCKET = Path("/run/systemd/private")
 
 CONTROL_DOMAIN = UUID(int=0)
 
@@ -74,7 +76,7 @@ class XlToolstack:
         logs: Path = LOGS,
         records: Path = RECORDS,
         systemd: Path = SYSTEMD,
-        systemd_socket: Path = SOCKET,
+        systemd_socket: Path = SYSTEMD_SOCKET,
     ) -> None:
         """``call_timeout`` bounds each call, in seconds of ``clock``."""
         self._clock = clock
@@ -111,6 +113,9 @@ class XlToolstack:
         argv = (self._program("xl"), "create", "-q", definition.path)
         name, prepare = _escaped(definition.name), None
         if self._systemd.is_dir():
+            # Only a start needs it, and what speaks D-Bus takes long to import.
+            from lamplighter.host.scopes import Scope, make_scope  # noqa: PLC0415
+
             scope = Scope(
                 f"lamplighter-domain-{name}",
                 f"Domain {name}, what xl leaves behind for it",
