@@ -47,9 +47,6 @@ CALLS = "/run/xl-calls"
 COUNTS = f'#!/bin/sh\necho "$1" >>{CALLS}\nexec /usr/sbin/xl "$@"\n'
 #: So many listings one run may make beside those that its seconds allow, each with two pauses.
 LISTINGS, EACH = 6, 1.0
-#: So many may be taken away although their reaper has just done it: a listing that shows them gone
-#: takes up to ten seconds here, and is not waited for longer than ``LAST_LOOK``.
-NEEDLESS = 3
 
 
 def run(host: Dom0) -> None:
@@ -69,11 +66,9 @@ def run(host: Dom0) -> None:
     deaf = told.pop("deaf")
     assert {end["outcome"] for end in told.values()} == {"clean"}, down
     assert deaf["outcome"] == "forced", down
-    for name in (name for name, end in told.items() if "reaped" in end["note"]):
-        print(f"  {name}: {host.run(f'lamplighter history {name} --transitions').stdout}")
     assert deaf["seconds"] >= PATIENCE, down
     assert forced_after(host, "deaf") <= PATIENCE + SLACK, down
-    assert 1 <= calls["destroy"] <= 1 + NEEDLESS, calls
+    assert calls["destroy"] == 1, calls
     assert host.domids() == {}
 
 

@@ -21,6 +21,11 @@ REAPER_TIME = 300.0
 #: way, a pause follows it, and the one that counts comes after that; each may take seven seconds.
 LAST_LOOK = 20.0
 
+#: What has shut down and whose reaper has ended was most likely reaped, and the next listing shows it
+#: gone. It executes nothing, so that listing is given the time that it takes where sixty domains
+#: end at once: two of them took 25 s on an emulated host.
+ORPHAN_LOOK = 60.0
+
 #: Between two incarnations of a rebooting domain xl waits two seconds and then creates it, which
 #: can take long under load. A domain that is still not listed after this has not come back.
 REBOOT_GAP = 15.0

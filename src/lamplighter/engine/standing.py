@@ -147,10 +147,15 @@ class Ladder:
             case Phase.ENDED if self.being_saved:
                 return max(patience.REAP_GRACE, self.deadline - self.since)
             case Phase.REBOOTING | Phase.ENDED if not self.sighting.dying and not self.destroys:
-                return patience.LAST_LOOK if self.orphaned else patience.REAP_GRACE
+                return self._for_its_absence if self.orphaned else patience.REAP_GRACE
             case Phase.REBOOTING | Phase.ENDED | Phase.FORCING:
                 return patience.ZOMBIE_GRACE
         return float("inf")
+
+    @property
+    def _for_its_absence(self) -> float:
+        """How long a listing is waited for that shows what has no reaper any more, or not."""
+        return max(patience.LAST_LOOK, min(patience.ORPHAN_LOOK, self.latest - self.since))
 
     @property
     def wake(self) -> float:

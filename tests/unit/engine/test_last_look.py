@@ -153,9 +153,20 @@ def test_what_is_being_taken_apart_when_its_reaper_has_ended_is_given_time() -> 
 def test_without_a_listing_nobody_knows_whether_it_did_so_it_is_reaped() -> None:
     climb = shut_down()
     climb.feed(Tick(7.0), Reaper(7.0, 7, lives=False), Blind(8.0, "xl hangs"))
-    late = 7.0 + patience.LAST_LOOK
+    late = 7.0 + patience.ORPHAN_LOOK
+    assert climb.feed(Tick(late - 0.1)) == []
     assert climb.feed(Tick(late)) == [AskReaper(climb.state.sighting)]
     assert climb.feed(Reaper(late, 7, lives=False)) == [Destroy(7)]
+
+
+def test_the_budget_bounds_how_long_a_listing_is_waited_for() -> None:
+    climb = Climb(latest=30.0).asked()
+    climb.feed(Seen(2.0, ended(ShutdownReason.POWEROFF)))
+    climb.feed(Tick(7.0), Reaper(7.0, 7, lives=False))
+    assert climb.state.wake == 30.0
+    climb.feed(Seen(8.0, WEB), Seen(29.0, ended(ShutdownReason.POWEROFF)))
+    climb.feed(Tick(34.0), Reaper(34.0, 7, lives=False))
+    assert climb.state.wake == 34.0 + patience.LAST_LOOK
 
 
 def test_what_its_reaper_takes_away_is_clean_without_a_word() -> None:
