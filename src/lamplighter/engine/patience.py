@@ -10,6 +10,10 @@ from __future__ import annotations
 #: asked whether that process lives; where it is dead nobody reaps the domain, so we do.
 REAP_GRACE = 5.0
 
+#: While it lives that is asked again and again, each time after twice as long, but at least this
+#: often: where dozens are taken apart one after another, asking cost a tenth of a whole stop.
+REAP_PAUSE = 20.0
+
 #: Where it lives it is left alone for so long, and at least to the domain's own deadline: libxl
 #: gives devices up to 40 s to close (LIBXL_HOTPLUG_TIMEOUT, libxl_internal.h), and dozens of
 #: domains that end at one moment are taken apart one after another: sixty of them took two minutes
@@ -21,8 +25,8 @@ REAPER_TIME = 300.0
 #: way, a pause follows it, and the one that counts comes after that; each may take seven seconds.
 LAST_LOOK = 20.0
 
-#: What has shut down and whose reaper has ended was most likely reaped, and the next listing shows it
-#: gone. It executes nothing, so that listing is given the time that it takes where sixty domains
+#: What has shut down and whose reaper has ended was most likely reaped, and the next listing shows
+#: it gone. It executes nothing, so that listing is given the time that it takes where sixty domains
 #: end at once: two of them took 25 s on an emulated host.
 ORPHAN_LOOK = 60.0
 

@@ -147,10 +147,16 @@ class Ladder:
             case Phase.ENDED if self.being_saved:
                 return max(patience.REAP_GRACE, self.deadline - self.since)
             case Phase.REBOOTING | Phase.ENDED if not self.sighting.dying and not self.destroys:
-                return self._for_its_absence if self.orphaned else patience.REAP_GRACE
+                return self._for_its_absence if self.orphaned else self._for_its_reaper
             case Phase.REBOOTING | Phase.ENDED | Phase.FORCING:
                 return patience.ZOMBIE_GRACE
         return float("inf")
+
+    @property
+    def _for_its_reaper(self) -> float:
+        """How long until it is asked whether the process lives that takes it apart."""
+        pause = min(patience.REAP_PAUSE, self.since - self.ended, self.reaper_until - self.since)
+        return max(patience.REAP_GRACE, pause)
 
     @property
     def _for_its_absence(self) -> float:

@@ -99,9 +99,17 @@ def ask_in_vain(climb: Climb, until: float) -> float:
     while now < until:
         assert climb.feed(Tick(now)) == [AskReaper(climb.state.sighting)]
         assert climb.feed(Reaper(now, 7, lives=True)) == []
-        assert climb.state.wake == now + patience.REAP_GRACE
+        assert patience.REAP_GRACE <= climb.state.wake - now <= patience.REAP_PAUSE
         now = climb.state.wake
     return now
+
+
+def test_it_is_asked_less_and_less_often_whether_a_reaper_lives() -> None:
+    climb, asked = shut_down(), []
+    while (now := climb.state.wake) < 100.0:
+        climb.feed(Tick(now), Reaper(now, 7, lives=True))
+        asked.append(now - 2.0)
+    assert asked == [5.0, 10.0, 20.0, 40.0, 60.0, 80.0]
 
 
 def test_a_reaper_that_lives_is_left_alone_for_long() -> None:
@@ -123,7 +131,7 @@ def test_a_reaper_may_take_no_longer_than_the_budget() -> None:
     climb.feed(Seen(2.0, ended(ShutdownReason.POWEROFF)))
     now = ask_in_vain(climb, 30.0)
     climb.feed(Tick(now))
-    assert (now, climb.feed(Reaper(now, 7, lives=True))) == (32.0, [Destroy(7)])
+    assert (now, climb.feed(Reaper(now, 7, lives=True))) == (30.0, [Destroy(7)])
 
 
 def test_a_reaper_that_dies_over_it_is_noticed() -> None:
