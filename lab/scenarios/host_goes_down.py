@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from lab.steps import UNIT, outcomes, runs_of
 
 if TYPE_CHECKING:
-    from lab.dom0 import Dom0
+    from lab.dom0 import Answer, Dom0
 
 SUBJECT = (
     "src/lamplighter/engine/intent.py",
@@ -48,8 +48,7 @@ def run(host: Dom0) -> None:
     host.run(LOSES_MOST)
     host.define("web", "prompt", on_xend_start="start")
     host.define("db", "slow", seconds=8)
-    for name in ("mail", "files", "aside"):
-        host.define(name, "prompt")
+    host.define_all(dict.fromkeys(("mail", "files", "aside"), "prompt"))
     host.define("off", "prompt", on_xend_start="ignore")
     host.define("guest", "prompt", folder="/root")
     host.configure(CONFIGURATION)
@@ -84,8 +83,8 @@ def run(host: Dom0) -> None:
 def _after_the_power_cut(host: Dom0) -> None:
     expected = {"web", "db", "mail", "files"}
     assert set(host.domids()) == expected, f"running: {host.domids()}"
-    _aside_is_held(host)
-    boot, cut = runs_of(host)[0], runs_of(host)[-1]
+    _aside_is_held(host.lamplighter("status"))
+    boot, *_, cut = runs_of(host)
     assert boot["boot_id"] != cut["boot_id"], (boot, cut)
     assert outcomes(boot) == {**dict.fromkeys(expected, "started"), "aside": "held"}, boot
 
@@ -104,15 +103,15 @@ def _after_the_reboot(host: Dom0, first: str, before: dict[str, int]) -> None:
         host.wait_for(f"{name} to be back", partial(_is_back, host, name))
     assert SHUT_DOWN in host.console("guest"), host.console("guest")
     assert "stopping, 8 of 8" in host.console("db"), host.console("db")
-    _aside_is_held(host)
-    _booted_in_order(host, up)
+    status = host.lamplighter("status")
+    _aside_is_held(status)
+    _booted_in_order(host, status, up)
 
 
-def _booted_in_order(host: Dom0, up: tuple[str, ...]) -> None:
+def _booted_in_order(host: Dom0, status: Answer, up: tuple[str, ...]) -> None:
     """The unit is active, and nothing of a domain is the unit's: xl's process has its own scope."""
     unit = host.unit(UNIT)
     assert (unit["ActiveState"], unit["Result"]) == ("active", "success"), unit
-    status = host.lamplighter("status")
     assert status.status == 0, str(status)
     for name in up:
         entry = status.domains[name]
@@ -126,8 +125,8 @@ def _booted_in_order(host: Dom0, up: tuple[str, ...]) -> None:
         assert UNIT not in group, f"xl is in {group}"
 
 
-def _aside_is_held(host: Dom0) -> None:
-    entry = host.lamplighter("status").domains["aside"]
+def _aside_is_held(status: Answer) -> None:
+    entry = status.domains["aside"]
     assert entry["seen"] == "absent", entry
     assert REASON in entry["why"], entry
 

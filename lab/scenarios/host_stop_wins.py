@@ -24,8 +24,7 @@ WANTED, UNWANTED = (f'[defaults]\nstart = "{start}"\n' for start in ("always", "
 
 
 def run(host: Dom0) -> None:
-    for name in NAMES:
-        host.define(name, "prompt")
+    host.define_all(dict.fromkeys(NAMES, "prompt"))
 
     # The start is the unit's own: systemd ends it, and ExecStopPost= is the stop.
     host.configure(WANTED)

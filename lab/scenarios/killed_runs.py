@@ -30,7 +30,7 @@ DEADLINE = 1500.0
 USUALLY = {"trixie"}
 NAMES = ("db", "web")
 #: So many kills of `up`, and as many of `down`.
-KILLS = 12
+KILLS = 8
 GOOD = {"up": {"started", "already"}, "down": {"clean"}}
 
 

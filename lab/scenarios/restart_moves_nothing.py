@@ -20,23 +20,22 @@ SHARE = 0
 SECONDS = 150
 DEADLINE = 900.0
 USUALLY = {"bookworm"}
-NAMES = ("mail", "db", "web", "a", "b", "c", "d", "e")
+NAMES = ("mail", "db", "web", "a", "b", "c")
 UP = set(NAMES) - {"mail"}
 
 
 def run(host: Dom0) -> None:
-    for name in NAMES:
-        host.define(name, "prompt", on_xend_start="start")
+    host.define_all(dict.fromkeys(NAMES, "prompt"), on_xend_start="start")
     host.run(f"systemctl start {MONITOR} {UNIT}", timeout=150)
     assert host.lamplighter("down", "mail").status == 0
     before = host.domids()
     assert set(before) == UP, before
     runs = len(runs_of(host))
 
-    for verb in ("restart", "reload", "try-restart", "reload-or-restart", "restart"):
+    for verb in ("restart", "reload", "try-restart"):
         host.run(f"systemctl {verb} {UNIT}", timeout=120)
         _unmoved(host, before, f"systemctl {verb}")
-    for verb in ("restart", "stop", "start", "reload-or-restart"):
+    for verb in ("restart", "stop", "start"):
         host.run(f"systemctl {verb} {MONITOR}", timeout=120)
         _unmoved(host, before, f"systemctl {verb} {MONITOR}")
     _install_again(host)
