@@ -1,7 +1,8 @@
 """Debian guests with the agent say how far they are, and end by themselves whatever is wrong.
 
-All are stopped at once. `clean` runs its administrator's script, which says how far it is and asks
-for more time, once within the policy and once beyond it. In `refuses` a service never ends, in `last` the very last phase hangs, when systemd has ended every process, and
+`clean` runs its administrator's script, which says how far it is and asks for more time, once
+within the policy and once beyond it. Then four others are stopped, all at once. In `refuses` a
+service never ends, in `last` the very last phase hangs, when systemd has ended every process, and
 in `frozen` PID 1 has crashed and nothing but the agent runs: these force their own end. In `killed`
 the agent is gone, and only there the host destroys.
 """
@@ -35,7 +36,7 @@ DEADLINE = 1200.0
 #: When a guest forces its own end (the one in its last phase has to come so far first), what else
 #: that may take here, and how long the host gives the one without an agent.
 FORCES = {"refuses": 25, "last": 50, "frozen": 25, "killed": 25}
-SLACK, KILLED = 30, 40
+SLACK, KILLED = 20, 40
 #: What `clean` has at first, asks for and takes after that, and may have altogether.
 SHORT, ASKED, TAKES, EXTEND_MAX = 45, 60, 45, 90
 #: What an agent may cost: KiB that are resident, and voluntary context switches in IDLE seconds.
@@ -96,12 +97,13 @@ def run(host: Dom0) -> None:
     status = host.lamplighter("status")
     assert status.domains["clean"]["guest"]["ready"] is True, str(status)
     _costs_little(host)
+    _clean(host, host.lamplighter("down", "clean", timeout=200))
+
     _bring_trouble(host)
-    down = host.lamplighter("down", timeout=300)
+    down = host.lamplighter("down", timeout=200)
 
     print(*(f"  {name}: {one}\n" for name, one in down.domains.items()), sep="")
     assert host.domids() == {}, str(down)
-    _clean(host, down)
     _forced_by_themselves(host, down)
     _destroyed(host, down)
 

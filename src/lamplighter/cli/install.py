@@ -17,7 +17,7 @@ from lamplighter.cli.documents import problem_document
 from lamplighter.cli.problems import problem_text
 from lamplighter.cli.text import printable, style_of
 from lamplighter.host.placing import Placed, Placing
-from lamplighter.host.systemctl import enable_unit, reload_units, restart_if_running, systemd_runs
+from lamplighter.host.systemctl import enable_units, reload_units, restart_if_running, systemd_runs
 from lamplighter.host.systemd import MONITOR, conflicting_units, enabling_link
 from lamplighter.service.installation import (
     CONFIGURATION,
@@ -153,11 +153,11 @@ def _enable(*, wanted: bool, notes: list[str]) -> bool:
     if not systemd_runs():
         notes.append(f"systemd does not run here; when it does: systemctl enable {' '.join(UNITS)}")
         return all(map(_enabled, UNITS))
-    reload_units()
-    for unit in UNITS:
-        if wanted and not _enabled(unit):
-            enable_unit(unit)
-            notes.append(f"enabled    {unit}")
+    if wanted and (new := [unit for unit in UNITS if not _enabled(unit)]):
+        enable_units(*new)
+        notes += [f"enabled    {unit}" for unit in new]
+    else:
+        reload_units()
     restart_if_running(MONITOR)
     return wanted or all(map(_enabled, UNITS))
 

@@ -41,9 +41,12 @@ def reload_units() -> None:
     _install("daemon-reload")
 
 
-def enable_unit(name: str) -> None:
-    """Let a unit start with the host from now on; raise ``CallFailed`` or ``CallTimedOut``."""
-    _install("enable", "--quiet", name)
+def enable_units(*names: str) -> None:
+    """Let units start with the host from now on; raise ``CallFailed`` or ``CallTimedOut``.
+
+    systemd reads its unit files again after it, as after ``reload_units``.
+    """
+    _install("enable", "--quiet", *names)
 
 
 def restart_if_running(name: str) -> None:

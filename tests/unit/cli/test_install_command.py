@@ -97,15 +97,15 @@ class OnHost:
         monkeypatch.setattr(install, "on_this_host", lambda _: places)
         monkeypatch.setattr(install, "systemd_runs", lambda: self.runs)
         monkeypatch.setattr(install, "reload_units", lambda: self.calls.append("daemon-reload"))
-        monkeypatch.setattr(install, "enable_unit", self.enable)
+        monkeypatch.setattr(install, "enable_units", self.enable)
         monkeypatch.setattr(install, "restart_if_running", self.restart)
         monkeypatch.setattr(install, "enabling_link", self.link)
         monkeypatch.setattr(install, "conflicting_units", lambda: self.problems)
         self._root = root
 
-    def enable(self, name: str) -> None:
-        self.calls.append(f"enable {name}")
-        self.enabled.add(name)
+    def enable(self, *names: str) -> None:
+        self.calls.append(f"enable {' '.join(names)}")
+        self.enabled.update(names)
 
     def restart(self, name: str) -> None:
         self.calls.append(f"try-restart {name}")
@@ -124,10 +124,10 @@ def test_on_the_host_it_enables_once_and_starts_nothing(host: OnHost) -> None:
     status, out, _ = lamplighter("install")
     assert status == 0
     restart = "try-restart lamplighter-monitor.service"
-    assert host.calls == ["daemon-reload", *(f"enable {unit}" for unit in UNITS), restart]
+    assert host.calls == [f"enable {' '.join(UNITS)}", restart]
     assert "Nothing was started. Type next:\n  lamplighter check\n" in out
     assert document("install")["enabled"] is True
-    assert host.calls[4:] == ["daemon-reload", restart]
+    assert host.calls[2:] == ["daemon-reload", restart]
 
 
 def test_without_enabling(host: OnHost) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from lamplighter.errors import CallFailed, CallTimedOut
 from lamplighter.host import systemctl
-from lamplighter.host.systemctl import Job, enable_unit, list_jobs, reload_units, systemd_runs
+from lamplighter.host.systemctl import Job, enable_units, list_jobs, reload_units, systemd_runs
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,17 +28,17 @@ def test_a_unit_is_enabled_and_never_started(program: Path) -> None:
     told = program.parent / "told"
     write(program, f'echo "$*" >> {told}')
     reload_units()
-    enable_unit("x.service")
+    enable_units("x.service", "y.service")
     assert told.read_text().splitlines() == [
         "--no-ask-password daemon-reload",
-        "--no-ask-password enable --quiet x.service",
+        "--no-ask-password enable --quiet x.service y.service",
     ]
 
 
 def test_a_failure_has_systemds_own_words_and_says_what_is_left_to_do(program: Path) -> None:
     write(program, "echo 'Failed to enable unit: it is masked' >&2; exit 1")
     with pytest.raises(CallFailed) as caught:
-        enable_unit("x.service")
+        enable_units("x.service")
     assert "it is masked" in caught.value.message
     assert "type systemctl enable --quiet x.service" in caught.value.hint
 
