@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 from jeepney import DBusAddress, Message, Parser, new_error, new_method_return, new_signal
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 MANAGER = DBusAddress("/org/freedesktop/systemd1", interface="org.freedesktop.systemd1.Manager")
@@ -32,7 +33,8 @@ class Systemd:
 
     ``early``: the job is done before the reply that names it. ``error``: the reply is this error.
     ``result``: how the job ends. ``drops``: on so many connections it hangs up when it is asked.
-    ``silent``: it never replies. ``rejects``: it lets nobody in.
+    ``silent``: it never replies. ``rejects``: it lets nobody in. ``asked`` is called when
+    a scope was asked for, in a thread of its own.
     """
 
     def __init__(
@@ -45,6 +47,7 @@ class Systemd:
         drops: int = 0,
         silent: bool = False,
         rejects: bool = False,
+        asked: Callable[[], object] = bool,
     ) -> None:
         self.scopes: list[Asked] = []
         self._early = early
@@ -53,6 +56,7 @@ class Systemd:
         self._drops = drops
         self._silent = silent
         self._rejects = rejects
+        self._asked = asked
         self._serial = count(1)
         self._listener = socket.socket(socket.AF_UNIX)
         self._listener.bind(str(path))
@@ -91,6 +95,7 @@ class Systemd:
         fields = request.header.fields
         member = next(value for key, value in fields.items() if key.name == "member")
         self.scopes.append(Asked(unit, mode, dict(properties), str(member)))
+        self._asked()
         if self._drops:
             self._drops -= 1
             connection.shutdown(socket.SHUT_RDWR)

@@ -161,7 +161,7 @@ class MortalToolstack(EmbeddedToolstack):
     async def reaper_lives(self, sighting: Sighting) -> bool:
         return await self._fate.call(partial(super().reaper_lives, sighting))
 
-    async def create(self, definition: Definition) -> None:
+    async def create(self, definition: Definition, *, ending: asyncio.Event | None = None) -> None:
         self._begins(definition)
         await self._act(partial(super().create, definition))
 

@@ -42,6 +42,7 @@ class Runner:
         self._tasks: list[asyncio.Task[Result]] = []
         self._looking: asyncio.Future[Plan] | None = None
         self._interrupted = ""
+        self._ending = asyncio.Event()
         self._dropped = False
         self._id = 0
         self._lost = ""
@@ -89,6 +90,7 @@ class Runner:
                     task.cancel()
             return
         self._interrupted = why
+        self._ending.set()
         self._listener.said(f"{why}: nothing new is begun; once more to drop what is under way")
         for worker in self._workers:
             worker.inbox.interrupt(why)
@@ -103,6 +105,7 @@ class Runner:
             self._host.xenstore,
             observer,
             asyncio.Semaphore(self._host.configuration.host.parallel_starts.value),
+            self._ending,
             self._record,
             self._held,
             self._listener.heard,

@@ -79,9 +79,10 @@ if TYPE_CHECKING:
 class Means:
     """What every worker of a run shares.
 
-    ``held`` tells why a domain must not be created after all: it was held since the plan was made.
-    ``heard`` is told a guest's own words. ``latest`` is when the run wants every domain that it
-    stops to be down; infinite when only their own time-outs count.
+    ``ending`` is set when the run is told to end. ``held`` tells why a domain must not be created
+    after all: it was held since the plan was made. ``heard`` is told a guest's own words.
+    ``latest`` is when the run wants every domain that it stops to be down; infinite when only their
+    own time-outs count.
     """
 
     clock: Clock
@@ -89,6 +90,7 @@ class Means:
     xenstore: XenStore
     observer: Observer
     creating: asyncio.Semaphore
+    ending: asyncio.Event
     record: Callable[[Transition], Awaitable[None]]
     held: Callable[[Definition], str]
     heard: Callable[[str, GuestWords], None]
@@ -260,7 +262,7 @@ class Worker:
             if why := self._means.held(self._step.definition):
                 return [Withheld(self._now, why)]
             try:
-                await self._means.toolstack.create(self._step.definition)
+                await self._means.toolstack.create(self._step.definition, ending=self._means.ending)
             except (CallFailed, Unreachable) as error:
                 return [Created(self._now, None, error.message)]
         domid = None

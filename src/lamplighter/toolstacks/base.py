@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from asyncio import Event
     from collections.abc import Sequence
 
     from lamplighter.model.domain import Definition, ShutdownReason, Sighting
@@ -29,8 +30,11 @@ class Toolstack(Protocol):
     async def list(self) -> Sequence[Sighting]:
         """Every domain the hypervisor has, dom0 among them, in the order of domids."""
 
-    async def create(self, definition: Definition) -> None:
-        """Create and start the domain from its file. XenStore and a listing tell its domid."""
+    async def create(self, definition: Definition, *, ending: Event | None = None) -> None:
+        """Create and start the domain from its file. XenStore and a listing tell its domid.
+
+        What has not begun when ``ending`` is set does not begin any more: ``CallFailed``.
+        """
 
     async def creating(self) -> frozenset[str]:
         """The definitions (paths) from which something may be about to make a domain.

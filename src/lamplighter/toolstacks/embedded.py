@@ -11,6 +11,7 @@ from lamplighter.model.domain import ShutdownReason, Sighting
 from lamplighter.toolstacks.control_client import ControlClient, Refused
 
 if TYPE_CHECKING:
+    from asyncio import Event
     from pathlib import Path
 
     from lamplighter.model.clock import Clock
@@ -43,8 +44,8 @@ class EmbeddedToolstack:
         except (KeyError, TypeError, ValueError) as error:
             raise CallFailed(f"the embedded host's listing cannot be read: {error}") from error
 
-    async def create(self, definition: Definition) -> None:
-        """Create and start the domain from its file."""
+    async def create(self, definition: Definition, *, ending: Event | None = None) -> None:
+        """Create and start the domain from its file; it begins at once."""
         await self._control.call("create", path=definition.path)
 
     async def creating(self) -> frozenset[str]:

@@ -104,32 +104,47 @@ class XlToolstack:
         _check(ended, "xl list")
         return xl.parse_listing(ended.stdout)
 
-    async def create(self, definition: Definition) -> None:
+    async def create(self, definition: Definition, *, ending: asyncio.Event | None = None) -> None:
         """Create and start the domain from its file.
 
-        At the host's stop units end in the reverse order of their start, so a scope that is
-        *before* the service ends after it.
+        What has not begun when ``ending`` is set does not begin any more.
         """
         argv = (self._program("xl"), "create", "-q", definition.path)
-        name, prepare = _escaped(definition.name), None
+        prepare = None
         if self._systemd.is_dir():
-            # Only a start needs it, and what speaks D-Bus takes long to import.
-            from lamplighter.host.scopes import Scope, make_scope  # noqa: PLC0415
-
-            scope = Scope(
-                f"lamplighter-domain-{name}",
-                f"Domain {name}, what xl leaves behind for it",
-                before=SERVICE,
-            )
-            prepare = partial(
-                make_scope,
-                scope,
-                clock=self._clock,
-                seconds=self._call_timeout,
-                socket=self._systemd_socket,
-            )
+            prepare = partial(self._place, _escaped(definition.name), ending or asyncio.Event())
         ended = await processes.run(argv, self._clock, self._call_timeout, prepare)
         _check(ended, "xl create")
+
+    async def _place(self, name: str, ending: asyncio.Event, pid: int) -> None:
+        """Put the process that becomes ``xl create`` into a scope.
+
+        At the host's stop units end in the reverse order of their start, so a scope that is
+        *before* the service ends after it. For the same reason systemd starts no such scope while
+        it stops the service; and where that waits for the end of the very run that asks for the
+        scope, neither would come, so whoever is told to end does not wait for it.
+        """
+        # Only a start needs it, and what speaks D-Bus takes long to import.
+        from lamplighter.host.scopes import Scope, make_scope  # noqa: PLC0415
+
+        scope = Scope(
+            f"lamplighter-domain-{name}",
+            f"Domain {name}, what xl leaves behind for it",
+            before=SERVICE,
+        )
+        making = asyncio.ensure_future(
+            make_scope(scope, pid, self._clock, self._call_timeout, socket=self._systemd_socket)
+        )
+        ended = asyncio.ensure_future(ending.wait())
+        try:
+            await asyncio.wait((making, ended), return_when=asyncio.FIRST_COMPLETED)
+            if not making.done():
+                raise CallFailed("xl create was not begun: the run was told to end")
+            making.result()
+        finally:
+            for waiting in (making, ended):
+                waiting.cancel()
+            await asyncio.gather(making, ended, return_exceptions=True)
 
     async def creating(self) -> frozenset[str]:
         """The definitions (paths) of which a process of ``xl create`` lives.

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from lamplighter.model.domain import Sighting
-    from lamplighter.model.plan import Plan
     from tests.simulated import Simulation
 
 POLICY = """
@@ -317,94 +316,7 @@ def test_a_domain_that_another_tool_suspends_has_not_been_shut_down() -> None:
     simulate(story, policy=POLICY)
 
 
-# --- interruptions and the journal -----------------------------------------------------------
-
-
-@pytest.mark.parametrize("seed", SEEDS)
-def test_an_interrupted_start_begins_nothing_new(seed: int) -> None:
-    async def story(host: Simulation) -> None:
-        names = [host.define(f"web-{number}", embedded_boot="5s") for number in range(8)]
-
-        async def trouble() -> None:
-            await CLOCK.sleep(0.01 + seed * 0.02)
-            host.runner.interrupt("enough")
-
-        troubling = asyncio.create_task(trouble())
-        outcomes = await host.up()
-        await troubling
-        there = set(host.running())
-        assert {name for name in names if outcomes[name] is Outcome.STARTED} == there
-        assert {name for name in names if outcomes[name] is Outcome.SKIPPED} == set(names) - there
-        assert len(there) < len(names)
-        assert host.run.exit == 1
-
-    simulate(story, seed=seed, policy="parallel_starts = 2\n")
-
-
-@pytest.mark.parametrize("when", [0.0, 0.05, 2.0])
-def test_an_interrupted_stop_says_what_is_not_known(when: float) -> None:
-    async def story(host: Simulation) -> None:
-        host.define("hangs", "hangs")
-        await begin(host)
-
-        async def trouble() -> None:
-            await CLOCK.sleep(when)
-            host.runner.interrupt("enough")
-
-        troubling = asyncio.create_task(trouble())
-        began = CLOCK.monotonic()
-        assert await host.down() == {"hangs": Outcome.UNKNOWN}
-        await troubling
-        assert CLOCK.monotonic() - began < when + 1
-        assert "enough" in host.result("hangs").note
-        assert any(line.startswith("enough") for line in host.heard.messages)
-
-    simulate(story, policy=POLICY)
-
-
-def test_an_interruption_before_the_first_worker_counts_too() -> None:
-    class SlowJournal:
-        async def begin(self, *_: object) -> int:
-            await CLOCK.sleep(1.0)
-            return 0
-
-    async def story(host: Simulation) -> None:
-        host.define("web")
-        host.journal = SlowJournal()  # type: ignore[assignment]
-
-        async def trouble() -> None:
-            await CLOCK.sleep(0.5)
-            host.runner.interrupt("enough")
-
-        troubling = asyncio.create_task(trouble())
-        assert await host.up() == {"web": Outcome.SKIPPED}
-        await troubling
-        assert host.running() == {}
-
-    simulate(story)
-
-
-@pytest.mark.parametrize("seed", SEEDS)
-def test_a_second_interruption_drops_what_hangs(seed: int) -> None:
-    async def story(host: Simulation) -> None:
-        host.define("stuck")
-        host.define("web")
-        host.embedded.faults.set("create", Fault(How.HANG), 1)
-
-        async def trouble() -> None:
-            await CLOCK.sleep(5)
-            host.runner.interrupt("enough")
-            await CLOCK.sleep(5)
-            host.runner.interrupt("really")
-
-        troubling = asyncio.create_task(trouble())
-        began = CLOCK.monotonic()
-        outcomes = await host.up()
-        await troubling
-        assert sorted(outcome.value for outcome in outcomes.values()) == ["started", "unknown"]
-        assert CLOCK.monotonic() - began < 11
-
-    simulate(story, seed=seed)
+# --- what is left behind, and the journal -----------------------------------------------------
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -423,32 +335,6 @@ def test_what_was_left_half_made_costs_a_stop_no_time(seed: int) -> None:
         assert host.running() == {}
 
     simulate(story, seed=seed, policy=POLICY)
-
-
-@pytest.mark.parametrize("when", ["waiting", "acting"])
-def test_an_interrupted_stop_looks_for_nothing_more(when: str) -> None:
-    async def story(host: Simulation) -> None:
-        host.define("web")
-        await begin(host)
-        late = host.define("late")
-
-        product = host.product()
-
-        async def look_again() -> Plan:
-            host.runner.interrupt("enough")
-            if when == "waiting":
-                await CLOCK.sleep(1000)
-            return plan_down(product.roster, host.embedded.xl.list())
-
-        plan = plan_down(product.roster, host.embedded.xl.list(), ["web"])
-        await host.toolstack.create(host.definition(late))
-        began = CLOCK.monotonic()
-        assert await host.carry_out(product, plan, look_again) == {"web": Outcome.CLEAN}
-        assert CLOCK.monotonic() - began < 100
-        assert host.heard.messages[-1].endswith("came meanwhile is not known: enough")
-        assert late in host.running()
-
-    simulate(story, policy=POLICY)
 
 
 class FailingJournal:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import subprocess
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -160,6 +161,22 @@ def test_without_its_scope_no_domain_is_created(lab: Lab) -> None:
         pytest.raises(CallFailed, match="ended as 'failed'"),
     ):
         do(lab.toolstack.create(WEB))
+    assert not lab.calls_path.exists()
+
+
+def test_a_run_that_is_told_to_end_does_not_wait_for_a_scope(lab: Lab) -> None:
+    """While systemd stops our unit it makes none, and that waits for this run to end."""
+    (lab.folder / "systemd").mkdir()
+    lab.program("exit 0")
+
+    async def story() -> None:
+        ending, loop = asyncio.Event(), asyncio.get_running_loop()
+        told = partial(loop.call_soon_threadsafe, ending.set)
+        with Systemd(lab.folder / "private", silent=True, asked=told):
+            await lab.toolstack.create(WEB, ending=ending)
+
+    with pytest.raises(CallFailed, match="not begun: the run was told to end"):
+        do(story())
     assert not lab.calls_path.exists()
 
 
