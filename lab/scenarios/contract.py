@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from lab.dom0 import Dom0
 
 ALWAYS = True
-SECONDS = 100
+SECONDS = 160
 ANY_XENSTORE = True
 USUALLY = {"trixie", "bookworm-cxenstored"}
 DEADLINE = 900.0

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 SUBJECT = ("src/lamplighter/engine/verdict.py", "src/lamplighter/toolstacks/xl.py")
 SHARE = 0
-SECONDS = 60
+SECONDS = 45
 USUALLY = {"bookworm"}
 #: How long what is paused on purpose is asked, and how soon what is half made is gone.
 PAUSED, SOON = 12, 10

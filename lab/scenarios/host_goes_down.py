@@ -23,7 +23,7 @@ SUBJECT = (
     "src/lamplighter/units/lamplighter-domains.service",
 )
 SHARE = 2
-SECONDS = 240
+SECONDS = 350
 DEADLINE = 1100.0
 USUALLY = {"trixie"}
 REASON = "its disk makes noises"

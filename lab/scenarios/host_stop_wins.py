@@ -16,7 +16,7 @@ SUBJECT = (
     "src/lamplighter/units/lamplighter-domains.service",
 )
 SHARE = 2
-SECONDS = 290
+SECONDS = 110
 DEADLINE = 700.0
 USUALLY = {"trixie"}
 NAMES = [f"web-{number}" for number in range(30)]

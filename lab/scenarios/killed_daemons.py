@@ -14,8 +14,8 @@ SUBJECT = (
     "src/lamplighter/service/monitor.py",
     "src/lamplighter/units/lamplighter-monitor.service",
 )
-SHARE = 0
-SECONDS = 150
+SHARE = 1
+SECONDS = 125
 DEADLINE = 600.0
 USUALLY = {"bookworm"}
 NAMES = ("a", "b", "c", "d", "e", "f")

@@ -25,7 +25,7 @@ SUBJECT = (
     "src/lamplighter/service/recovery.py",
 )
 SHARE = 0
-SECONDS = 225
+SECONDS = 230
 DEADLINE = 1500.0
 USUALLY = {"trixie"}
 NAMES = ("db", "web")

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 SUBJECT = ("src/lamplighter/engine/verdict.py", "src/lamplighter/toolstacks/xl.py")
 SHARE = 1
-SECONDS = 25
+SECONDS = 35
 
 
 def run(host: Dom0) -> None:

@@ -17,7 +17,7 @@ SUBJECT = (
     "src/lamplighter/units/*",
 )
 SHARE = 0
-SECONDS = 150
+SECONDS = 290
 DEADLINE = 900.0
 USUALLY = {"bookworm"}
 NAMES = ("mail", "db", "web", "a", "b", "c")

@@ -20,7 +20,7 @@ SUBJECT = (
     "src/lamplighter/service/unit_status.py",
 )
 SHARE = 0
-SECONDS = 100
+SECONDS = 90
 USUALLY = {"trixie"}
 #: Each one's own stop_timeout, and how much later it may be forced: it is looked at once more.
 HANGS, DEAF, SLACK = 20, 12, 15

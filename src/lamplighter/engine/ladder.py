@@ -362,7 +362,8 @@ def _tick(ladder: Ladder, now: float, *, looked: bool = False) -> Stepped:
         case Phase.REBOOTING if not ladder.listed:
             return ladder, (verdict(ladder),)
         case Phase.REBOOTING | Phase.ENDED if not ladder.destroys:
-            return ladder, (AskReaper(ladder.sighting),)
+            # One question at a time: two answers would be taken for two moments.
+            return replace(ladder, since=now), (AskReaper(ladder.sighting),)
     return ladder, (_still_listed(ladder),)
 
 

@@ -121,6 +121,15 @@ def test_a_reaper_that_lives_is_left_alone_for_long() -> None:
     assert climb.finish.outcome is Outcome.CLEAN
 
 
+def test_one_question_about_a_reaper_is_asked_at_a_time() -> None:
+    """Two answers that it is dead would be taken for a listing that never came."""
+    climb = shut_down()
+    climb.feed(Tick(6.9))
+    assert climb.feed(Seen(7.0, ended(ShutdownReason.POWEROFF))) != []
+    assert climb.feed(Tick(7.0)) == []
+    assert climb.feed(Reaper(7.0, 7, lives=False)) == [LookAgain()]
+
+
 def test_what_ended_late_is_left_to_its_reaper_as_long_as_any() -> None:
     climb = shut_down(179.0)
     assert ask_in_vain(climb, 179.0 + patience.REAPER_TIME) >= 179.0 + patience.REAPER_TIME
