@@ -107,6 +107,17 @@ class Truth:
         await self._destroy(domid)
 
 
+#: Time-outs that a story waits out quickly; `hangs` has less than the others.
+POLICY = """
+[defaults]
+start_timeout = "20s"
+ack_timeout = "5s"
+stop_timeout = "40s"
+[domain.hangs]
+stop_timeout = "12s"
+"""
+
+
 class Simulation:
     """One host and the product on it."""
 
@@ -241,3 +252,8 @@ def simulate(
 
     with tempfile.TemporaryDirectory(prefix="lamp-") as folder:
         virtual.run(main(Path(folder)), seed=seed)
+
+
+async def begin(host: Simulation, *names: str) -> None:
+    """Start these and let them come up."""
+    assert set((await host.up(names)).values()) == {Outcome.STARTED}

@@ -33,7 +33,8 @@ class Toolstack(Protocol):
     async def create(self, definition: Definition, *, ending: Event | None = None) -> None:
         """Create and start the domain from its file. XenStore and a listing tell its domid.
 
-        What has not begun when ``ending`` is set does not begin any more: ``CallFailed``.
+        What has to be waited for before it can begin is waited for until ``ending`` is set, and
+        no longer: ``CallFailed``.
         """
 
     async def creating(self) -> frozenset[str]:

@@ -105,10 +105,7 @@ class XlToolstack:
         return xl.parse_listing(ended.stdout)
 
     async def create(self, definition: Definition, *, ending: asyncio.Event | None = None) -> None:
-        """Create and start the domain from its file.
-
-        What has not begun when ``ending`` is set does not begin any more.
-        """
+        """Create and start the domain from its file; ``ending`` ends the wait for its scope."""
         argv = (self._program("xl"), "create", "-q", definition.path)
         prepare = None
         if self._systemd.is_dir():
@@ -213,9 +210,9 @@ class XlToolstack:
     # --- calls ---
 
     def _program(self, name: str) -> str:
-        # As shutil.which does it, whose import takes longer than this.
+        # As shutil.which does it; to import that takes longer than many a command's work.
         places = (Path(folder, name) for folder in self._path.split(os.pathsep))
-        found = next((one for one in places if os.access(one, os.X_OK)), None)
+        found = next((one for one in places if one.is_file() and os.access(one, os.X_OK)), None)
         if found is None:
             raise ToolstackUnreachable(
                 f"there is no {name} in {self._path}",

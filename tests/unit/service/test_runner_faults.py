@@ -15,7 +15,7 @@ from lamplighter.errors import CallFailed, JournalError, XenStoreError
 from lamplighter.model.domain import ShutdownReason
 from lamplighter.model.outcome import Outcome
 from lamplighter.xenstore import paths
-from tests.simulated import CLOCK, simulate
+from tests.simulated import CLOCK, POLICY, begin, simulate
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -23,21 +23,7 @@ if TYPE_CHECKING:
     from lamplighter.model.domain import Sighting
     from tests.simulated import Simulation
 
-POLICY = """
-[defaults]
-start_timeout = "20s"
-ack_timeout = "5s"
-stop_timeout = "40s"
-[domain.hangs]
-stop_timeout = "12s"
-"""
-
 SEEDS = range(8)
-
-
-async def begin(host: Simulation, *names: str) -> None:
-    """Start these and let them come up."""
-    assert set((await host.up(names)).values()) == {Outcome.STARTED}
 
 
 # --- the toolstack ---------------------------------------------------------------------------

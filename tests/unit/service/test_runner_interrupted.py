@@ -11,28 +11,14 @@ from lamplighter.embedded.faults import Fault, How
 from lamplighter.engine.plan import plan_down
 from lamplighter.errors import CallFailed
 from lamplighter.model.outcome import Outcome
-from tests.simulated import CLOCK, simulate
+from tests.simulated import CLOCK, POLICY, begin, simulate
 
 if TYPE_CHECKING:
     from lamplighter.model.domain import Definition
     from lamplighter.model.plan import Plan
     from tests.simulated import Simulation
 
-POLICY = """
-[defaults]
-start_timeout = "20s"
-ack_timeout = "5s"
-stop_timeout = "40s"
-[domain.hangs]
-stop_timeout = "12s"
-"""
-
 SEEDS = range(8)
-
-
-async def begin(host: Simulation, *names: str) -> None:
-    """Start these and let them come up."""
-    assert set((await host.up(names)).values()) == {Outcome.STARTED}
 
 
 @pytest.mark.parametrize("seed", SEEDS)

@@ -131,6 +131,12 @@ def test_without_an_xl_nothing_is_known(lab: Lab) -> None:
     assert "install" in caught.value.hint
 
 
+def test_a_folder_that_is_called_xl_is_no_program(lab: Lab) -> None:
+    (lab.folder / "xl").mkdir()
+    with pytest.raises(ToolstackUnreachable, match="there is no xl"):
+        do(lab.toolstack.list())
+
+
 # --- creating ---
 
 
