@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 INTERRUPTED = 130
 #: So many lines of a failure's reason are told once more at the end.
-SHOWN = 20
+SHOWN = 8
 
 
 def main(argv: Sequence[str] | None = None) -> int:

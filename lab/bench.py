@@ -163,15 +163,15 @@ class Attempt:
             case None:
                 return ""
             case AssertionError():
-                return f"not as promised: {self.error}\n{_place(self.error)}"
+                return f"not as promised:\n{_place(self.error)}{self.error}"
             case LabError():
-                return f"the lab: {self.error}\n{_place(self.error)}"
+                return f"the lab:\n{_place(self.error)}{self.error}"
         told = "".join(traceback.format_exception(self.error))
         return f"a defect of the scenario:\n{told}"
 
 
 def _place(error: BaseException) -> str:
-    """Return the lines of the scenario that led to the error."""
+    """Return the lines of the scenario that led to the error, which can be long itself."""
     return "".join(
         f"  {Path(frame.filename).name}:{frame.lineno}: {frame.line}\n"
         for frame in traceback.extract_tb(error.__traceback__)

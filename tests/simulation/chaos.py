@@ -184,7 +184,9 @@ class Story:
             self.troubled = True
             call = self.chance.choice(("create", "destroy", "creating"))
             boot.embedded.faults.set(call, Fault(How.HANG), 1)
-        ended = await quietly(boot.command(direction, ills=self._ills()._replace(interrupted=when)))
+        scope = self.chance.random() * 3 if self._luck(0.3) else 0.0
+        ills = self._ills()._replace(interrupted=when, scope=scope)
+        ended = await quietly(boot.command(direction, ills=ills))
         if await quietly(boot.command(Direction.DOWN)):
             self.world.sights[Saw.STOP_WON] += ended and direction is Direction.UP
             await self._all_stopped(boot)

@@ -9,6 +9,7 @@ programs do.
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, Self
 
@@ -47,7 +48,8 @@ class Ills(NamedTuple):
     its caller should end the boot. ``lies`` is how probably a call that worked says that it
     failed, ``old`` how probably a listing's answer comes late, so that it is old by then, and
     ``deaf`` how probably a watch's event is lost, late or doubled, each. ``interrupted`` says when
-    its run is told to end, in seconds from the run's beginning: once, or twice.
+    its run is told to end, in seconds from the run's beginning: once, or twice. ``scope`` is how
+    many seconds systemd takes to start the scope of a create.
     """
 
     killed_after: int | None = None
@@ -56,7 +58,11 @@ class Ills(NamedTuple):
     old: float = 0.0
     deaf: float = 0.0
     interrupted: tuple[float, ...] = ()
+    scope: float = 0.0
 
+
+#: systemd starts no scope while it stops the unit that asks for one: longer than any stop may take.
+FOR_EVER = 1000.0
 
 #: All goes well.
 HEALTH = Ills()
@@ -66,6 +72,7 @@ class Fate:
     """When a process is killed: at its so many-th moment, or never."""
 
     def __init__(self, ills: Ills, chance: random.Random, sights: Sights) -> None:
+        self.unheard: set[str] = set()  # paths of which an event was lost or late
         self.ills = ills
         self.chance = chance
         self.sights = sights
@@ -138,12 +145,20 @@ class MortalToolstack(EmbeddedToolstack):
     """The product's driver: calls are moments, and may lie about having failed.
 
     ``begins`` hears of each create at the very moment at which the product decides on it.
+    ``stopping`` is set while systemd stops the unit that the process is of.
     """
 
-    def __init__(self, run: Path, fate: Fate, begins: Callable[[Definition], None]) -> None:
+    def __init__(
+        self,
+        run: Path,
+        fate: Fate,
+        begins: Callable[[Definition], None],
+        stopping: asyncio.Event,
+    ) -> None:
         super().__init__(run, CLOCK, call_timeout=CALL_TIMEOUT)
         self._fate = fate
         self._begins = begins
+        self._stopping = stopping
 
     async def list(self) -> list[Sighting]:
         seen = await self._fate.call(super().list)
@@ -163,7 +178,20 @@ class MortalToolstack(EmbeddedToolstack):
 
     async def create(self, definition: Definition, *, ending: asyncio.Event | None = None) -> None:
         self._begins(definition)
+        if self._fate.ills.scope:
+            await self._place(ending or asyncio.Event())
         await self._act(partial(super().create, definition))
+
+    async def _place(self, ending: asyncio.Event) -> None:
+        """Wait for the scope as the driver of xl does, which gives up when its run is to end."""
+        with suppress(TimeoutError):
+            async with CLOCK.timeout(self._fate.ills.scope):
+                await self._stopping.wait()
+        if self._stopping.is_set():
+            self._fate.sights[Saw.SCOPE_QUEUED] += 1
+            async with CLOCK.timeout(FOR_EVER):
+                await ending.wait()
+            raise CallFailed("it was not begun: the run was told to end")
 
     async def destroy(self, domid: int) -> None:
         return await self._act(partial(super().destroy, domid))
@@ -198,6 +226,8 @@ class MortalXenStore(XenStore):
 
     def _maybe(self, fired: Callable[[str], None], event: str) -> None:
         luck, deaf = self.fate.chance.random(), self.fate.ills.deaf
+        if luck < 2 * deaf:
+            self.fate.unheard.add(event)
         if luck < deaf:
             self.fate.sights[Saw.EVENT_LOST] += 1
             return

@@ -126,6 +126,12 @@ SABOTAGES = {
         "            if False:\n",
         needs=(Saw.INTERRUPTED, Saw.CREATED),
     ),
+    "a run that is told to end waits for a scope that systemd does not start": Sabotage(
+        "lamplighter.service.worker",
+        "await self._means.toolstack.create(self._step.definition, ending=self._means.ending)",
+        "await self._means.toolstack.create(self._step.definition)",
+        needs=(Saw.SCOPE_QUEUED,),
+    ),
     "a run that is told to drop everything does not": Sabotage(
         "lamplighter.service.runner",
         "                    task.cancel()\n",

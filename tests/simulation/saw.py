@@ -38,6 +38,7 @@ class Saw(Enum):
     POWER_CUT = "the power was cut while nothing was done"
     CLEAN_STOP = "the host was stopped in order and booted again"
     INTERRUPTED = "a run was told to end"
+    SCOPE_QUEUED = "a run was told to end while systemd was to start a scope for its create"
     DROPPED = "a run was told to drop everything"
     STOP_WON = "a start was told to end, and the host's stop went before it"
     RUN_DIED = "a run that died was completed by a later one"

@@ -15,7 +15,7 @@ from __future__ import annotations
 from math import inf
 from typing import TYPE_CHECKING
 
-from lamplighter.engine.guest_force import BY_THE_GUEST
+from lamplighter.engine.guest_force import BY_THE_GUEST, SHUT_DOWN
 from lamplighter.engine.patience import REAPER_TIME
 from lamplighter.formats.quantity import parse_duration
 from lamplighter.host.journal_reader import JournalReader
@@ -23,6 +23,7 @@ from lamplighter.model.domain import ShutdownReason
 from lamplighter.model.lifecycle import Phase
 from lamplighter.model.outcome import Outcome
 from lamplighter.model.plan import Direction
+from lamplighter.xenstore import paths
 from tests.simulation.process import CLOCK
 from tests.simulation.saw import Saw
 
@@ -94,6 +95,8 @@ class Witness:
         self._cut_by_guest: set[tuple[UUID, int]] = set()
         self._ends: dict[tuple[UUID, int], ShutdownReason | None] = {}
         self._ended_at: dict[int, float] = {}
+        self._seen_ended: set[int] = set()
+        self.unheard: set[str] = set()
         self._disturbed_at = -inf
         self._objections: list[str] = []
         self._create, self._destroy = self._xl.create, self._xl.destroy
@@ -192,6 +195,10 @@ class Witness:
 
     # --- what is said ---
 
+    def seen_ended(self, domid: int) -> None:
+        """An incarnation was seen to have shut down, before it was gone."""
+        self._seen_ended.add(domid)
+
     def asked(self, domid: int, since: float) -> None:
         """The stop of an incarnation has begun, for the first time or again."""
         self._asked.setdefault(domid, since)
@@ -234,10 +241,19 @@ class Witness:
         if result.outcome is Outcome.CLEAN and result.uuid is not None:
             incarnation = (result.uuid, result.domid or 0)
             end, cut = self._ends.get(incarnation), incarnation in self._cut
-            if ON_RECORD not in result.note:  # nobody lived to hear what the guest said
+            # Of an end that is only on record nobody lived to hear what the guest said.
+            if ON_RECORD not in result.note and not self._unheard(result.domid):
                 cut |= incarnation in self._cut_by_guest
             if end not in OWN_ENDS or cut:
                 self.object(f"{result.name} is called clean, and ended with {end}: {result}")
+
+    def _unheard(self, domid: int | None) -> bool:
+        """Its last word was lost on the way, and it was gone with its nodes before anybody looked.
+
+        What has been seen to have shut down has its nodes read, whether an event came or not.
+        """
+        lost = domid is not None and paths.word(domid, "forced") in self.unheard
+        return lost and domid not in self._seen_ended
 
     def _is_own_in_time(self, result: Result) -> None:
         """Who shut down by itself in time was neither forced, nor is that unknown."""
@@ -287,6 +303,8 @@ class Ear:
     def moved(self, transition: Transition) -> None:
         """A domain that came back, or was created since, has the time of its own stop."""
         name, domid = transition.name, transition.domid
+        if domid is not None and transition.detail.startswith(SHUT_DOWN):
+            self._witness.seen_ended(domid)
         self._witness.answered(domid, transition.detail)
         self._tell(f"    {name} {transition.after.value} (domid {domid}) {transition.detail}")
         if self._direction is Direction.DOWN and domid is not None and transition.uuid is not None:

@@ -126,6 +126,7 @@ class Boot:
         """Run ``up`` or ``down`` as a process of its own; raise ``Killed`` when that ends it."""
         world = self.world
         fate = Fate(ills, world.chance, world.sights)
+        fate.unheard = self.witness.unheard
         world.tell(f"{direction.value} {' '.join(names)} {ills if ills != HEALTH else ''}")
         loop = asyncio.get_running_loop()
         if ills != HEALTH:
@@ -149,7 +150,8 @@ class Boot:
     async def _process(self, direction: Direction, names: Sequence[str], fate: Fate) -> Run:
         world = self.world
         end = asyncio.Event()
-        toolstack = MortalToolstack(world.folder / "run", fate, partial(self._may_begin, end))
+        begins = partial(self._may_begin, end)
+        toolstack = MortalToolstack(world.folder / "run", fate, begins, stopping=end)
         xenstore = await MortalXenStore.of(fate, self.embedded.xenstore_path)
         journal = MortalJournal.of(fate, world.state)
         try:

@@ -10,7 +10,7 @@ read every ``READING_INTERVAL``. All it has lost by that is promptness.
 What a guest wrote before it ended is read before its end is judged: as soon as it has been seen to
 execute no more (where an agent has spoken, even if nothing stirred: an event may be lost), and,
 because its nodes may go at the same moment, once without any pause when it says that it forces its
-own end.
+own end. After that nothing is read: that its nodes go while it is taken apart is no word of it.
 """
 
 from __future__ import annotations
@@ -64,15 +64,18 @@ class Attention:
         self._stirs = 0
         self._last_word = paths.word(conversation.domid, "forced")
         self._hurried = False
+        self._ended = False
+        self._over = False  # what it wrote before it ended has been read
 
     @property
     def due(self) -> float:
         """When the nodes are to be read; infinite while nothing is new."""
-        return self._after if self._fresh or self.flooded else inf
+        return self._after if (self._fresh or self.flooded) and not self._over else inf
 
     def is_due(self, *, ends: bool) -> bool:
         """Say whether to read now; ``ends``: the domain has been seen to execute no more."""
         if ends:
+            self._ended = True
             return self._speaks or self.due < inf
         return self._clock.monotonic() >= self.due
 
@@ -89,6 +92,7 @@ class Attention:
         except (TimeoutError, Unreachable, XenStoreError):
             self._fresh, self._after = True, self._clock.monotonic() + patience.RETRY_PAUSE
             return []
+        self._over = self._ended
         self._speaks = self._speaks or words is not None
         now = self._clock.monotonic()
         self._after = now + (READING_INTERVAL if self.flooded else READING_PAUSE)
