@@ -18,7 +18,7 @@ SUBJECT = (
     "src/lamplighter/host/journal*.py",
 )
 SHARE = 0
-SECONDS = 100
+SECONDS = 120
 DEADLINE = 500.0
 USUALLY = {"bookworm"}
 STATE = "/var/lib/lamplighter"

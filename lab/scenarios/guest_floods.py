@@ -27,7 +27,7 @@ SUBJECT = (
     "src/lamplighter/service/inbox.py",
 )
 SHARE = 2
-SECONDS = 270
+SECONDS = 200
 DEADLINE = 900.0
 
 NINE = tuple(f"web{number}" for number in range(1, 10))

@@ -17,7 +17,7 @@ SUBJECT = (
     "src/lamplighter/units/lamplighter-monitor.service",
 )
 SHARE = 0
-SECONDS = 100
+SECONDS = 115
 DEADLINE = 500.0
 USUALLY = {"bookworm"}
 
