@@ -2,9 +2,9 @@
 
 Without a word it runs the choice of this commit (``lab.choice``) and prints it first.
 
-With ``--minutes`` no scenario is begun after that time. What was not begun is told by name and
-counted in the last line: who has a limit, as CI has, learns more from most of the scenarios than
-from a lab that was killed.
+With ``--minutes`` no scenario is begun that would not end by then. What was not begun is told by
+name and counted in the last line: who has a limit, as CI has, learns more from most of the
+scenarios than from a lab that was killed. What runs always has to be among them.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import signal
 import sys
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
+from contextlib import ExitStack, closing
 from math import inf
 from typing import TYPE_CHECKING, NoReturn
 
@@ -41,7 +41,8 @@ if TYPE_CHECKING:
     from lab.image import Image
     from lab.variants import Suite
 
-    Wanted = dict[Variant, list[Scenario]]
+    #: What runs on a host before the next host has its turn; a host may have several.
+    Round = tuple[Variant, list[Scenario]]
 
 INTERRUPTED = 130
 #: So many lines of a failure's reason are told once more at the end.
@@ -119,7 +120,7 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
         metavar="N",
         type=float,
         default=inf,
-        help="begin no scenario when N minutes are over, and say which were not begun",
+        help="begin no scenario that would not end within N minutes, and say which those are",
     )
     parser.add_argument(
         "--took",
@@ -157,47 +158,59 @@ def _list(scenarios: Sequence[Scenario]) -> None:
         print(f"{'':<24} on {', '.join(sorted(scenario.usually or {'each'}))}")
 
 
-def _wanted(variants: Sequence[Variant], scenarios: Sequence[Scenario], *, usual: bool) -> Wanted:
+def _wanted(
+    variants: Sequence[Variant], scenarios: Sequence[Scenario], *, usual: bool
+) -> list[Round]:
     """What is to run on which host; ``usual``: nobody has said on which."""
     fits = Scenario.runs_usually if usual else Scenario.concerns
-    wanted = {variant: [one for one in scenarios if fits(one, variant)] for variant in variants}
-    return {variant: some for variant, some in wanted.items() if some}
+    rounds = [(variant, [one for one in scenarios if fits(one, variant)]) for variant in variants]
+    return [(variant, some) for variant, some in rounds if some]
 
 
-def _choice(scenarios: Sequence[Scenario]) -> Wanted:
-    """Print what this commit chooses, and why; return it."""
+def _choice(scenarios: Sequence[Scenario]) -> list[Round]:
+    """Print what this commit chooses, and why; return it: what only rotates is in rounds behind."""
     landing = read_landing()
     choices = choose(scenarios, landing)
     print(landing.note)
-    wanted: Wanted = {}
+    rounds: dict[tuple[bool, Variant], list[Scenario]] = {}
     for choice in choices:
         print(choice)
         if choice.chosen:
-            wanted.setdefault(choice.variant, []).append(choice.scenario)
+            rounds.setdefault((choice.rotates, choice.variant), []).append(choice.scenario)
     minutes = sum(choice.scenario.seconds for choice in choices if choice.chosen) / 60
     print(f"about {minutes:.0f} minutes of scenarios; `--all` runs every one", flush=True)
-    return wanted
+    return [(variant, some) for (_, variant), some in rounds.items()]
 
 
 def _run(
-    wanted: Wanted, deadline: Deadline, took: Sequence[tuple[str, float]], *, keep: bool
+    rounds: Sequence[Round], deadline: Deadline, took: Sequence[tuple[str, float]], *, keep: bool
 ) -> int:
     verdicts: list[Verdict] = []
     parts = Parts(took)
     with parts.measure("lab: images"):
-        images = _images({variant.suite for variant in wanted})
-    for variant, some in wanted.items():
-        last = variant is list(wanted)[-1]
-        if deadline.left:
-            image = images[variant.suite]
-            verdicts += _on(variant, some, image, deadline, parts, keep=keep and last)
-    return summarise(wanted, verdicts, parts)
+        images = _images({variant.suite for variant, _ in rounds})
+    hosts: dict[Variant, Bench | Verdict] = {}
+    with ExitStack() as ends:
+        for variant, some in rounds:
+            if all(one.seconds > deadline.left for one in some):
+                continue
+            if variant not in hosts:
+                hosts[variant] = host = _host(variant, images[variant.suite], parts)
+                verdicts += [host] if isinstance(host, Verdict) else []
+                ends.enter_context(closing(host)) if isinstance(host, Bench) else None
+            if isinstance(host := hosts[variant], Bench):
+                with parts.measure(f"lab: {variant.name}, scenarios"):
+                    verdicts += host.run(some, deadline)
+                if keep and (variant, some) is rounds[-1]:
+                    _stay(host)
+                host.rest()
+    return summarise(rounds, verdicts, parts)
 
 
-def summarise(wanted: Wanted, verdicts: Sequence[Verdict], parts: Parts) -> int:
+def summarise(rounds: Sequence[Round], verdicts: Sequence[Verdict], parts: Parts) -> int:
     """Print what has to be known when it is over; return the exit status."""
     begun = {(verdict.variant, verdict.scenario) for verdict in verdicts}
-    for variant, some in wanted.items():
+    for variant, some in rounds:
         if names := [one.name for one in some if (variant.name, one.name) not in begun]:
             print(f"{variant.name}: not begun: {', '.join(names)}")
     print(parts)
@@ -211,10 +224,13 @@ def summarise(wanted: Wanted, verdicts: Sequence[Verdict], parts: Parts) -> int:
         which = ", ".join(f"{verdict.scenario} on {verdict.variant}" for verdict in again)
         print(f"{len(again)} passed only at the second try: {which}")
     failed = [verdict for verdict in verdicts if verdict.reason]
-    not_begun = sum(map(len, wanted.values())) - len(begun)
-    left_out = f", {not_begun} not begun" if not_begun else ""
+    not_begun = [
+        one for variant, some in rounds for one in some if (variant.name, one.name) not in begun
+    ]
+    left_out = f", {len(not_begun)} not begun" if not_begun else ""
     print(f"{len(verdicts) - len(failed)} passed, {len(failed)} failed{left_out}")
-    return 0 if verdicts and not failed else 1
+    whole = not any(one.always for one in not_begun)
+    return 0 if verdicts and not failed and whole else 1
 
 
 def _why(verdict: Verdict) -> list[str]:
@@ -237,38 +253,26 @@ def _images(suites: Collection[Suite]) -> dict[Suite, Future[Image]]:
         return {suite: builders.submit(build_image, suite, store) for suite in suites}
 
 
-def _on(
-    variant: Variant,
-    scenarios: Sequence[Scenario],
-    image: Future[Image],
-    deadline: Deadline,
-    parts: Parts,
-    *,
-    keep: bool,
-) -> list[Verdict]:
-    """Run scenarios on one host, so many of them as there is time for.
-
-    A host that does not come up fails as a scenario does.
-    """
+def _host(variant: Variant, image: Future[Image], parts: Parts) -> Bench | Verdict:
+    """Make a host ready for scenarios. One that does not come up fails as a scenario does."""
     store = Cache.usual()
     began = time.monotonic()
     try:
         built = image.result()
         with parts.measure(f"lab: {variant.name}, boot"):
             booted = build_booted(variant, built, store)
-        with closing(Bench(variant, built, booted)) as bench:
+        bench = Bench(variant, built, booted)
+        try:
             with parts.measure(f"lab: {variant.name}, install"):
-                wanted = any(scenario.product for scenario in scenarios)
-                bench.prepare(build_product(variant.suite, store) if wanted else None)
-            with parts.measure(f"lab: {variant.name}, {len(scenarios)} scenarios"):
-                verdicts = bench.run(scenarios, deadline)
-            if keep:
-                _stay(bench)
+                bench.prepare(build_product(variant.suite, store))
+        except BaseException:
+            bench.close()
+            raise
     except LabError as error:
         verdict = Verdict(variant.name, "host", time.monotonic() - began, str(error))
         print(f"{verdict}\n{error}", flush=True)
-        return [verdict]
-    return verdicts
+        return verdict
+    return bench
 
 
 def _shell(variant: Variant, *, product: bool) -> int:

@@ -73,20 +73,25 @@ class Bench:
             raise LabError(f"{error}\n  {kept}") from error
 
     def run(self, scenarios: Iterable[Scenario], deadline: Deadline) -> list[Verdict]:
-        """Run scenarios and print a line for each; begin none after the deadline.
+        """Run scenarios and print a line for each; begin none that would not end by the deadline.
 
         One that failed is run once more, because an emulated host is at times too slow for the
         time-outs of Xen's own tools. Both tries are told, and what is kept of the first stays.
         """
         verdicts = []
         for scenario in scenarios:
-            if not deadline.left:
-                break
+            if deadline.left < scenario.seconds:
+                continue
             verdict = self._told(scenario)
-            if verdict.reason:
+            if verdict.reason and deadline.left >= scenario.seconds:
                 verdict = self._told(scenario, before=verdict.reason)
             verdicts.append(verdict)
         return verdicts
+
+    def rest(self) -> None:
+        """End the machine, and with it what it takes of this one; scenarios may go on later."""
+        self.link.drop()
+        self.machine.quit()
 
     def close(self) -> None:
         """End the machine and remove what it left."""

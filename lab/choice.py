@@ -35,6 +35,8 @@ class Choice:
     reason: str
     #: In how many turns its share comes; 0: in this one.
     due_in: int
+    #: It is only its turn: it may wait for another landing.
+    rotates: bool = False
 
     @property
     def chosen(self) -> bool:
@@ -49,8 +51,8 @@ class Choice:
 def choose(scenarios: Iterable[Scenario], landing: Landing) -> list[Choice]:
     """Return each scenario on each host where it usually runs, in the order to run them in.
 
-    What a time limit may cut off, the rotation, comes last on each host, and the hosts on which
-    something runs always come first.
+    What a time limit may cut off, the rotation, comes last, and the hosts on which something runs
+    always come first.
     """
     choices = [
         _choice(scenario, variant, landing)
@@ -63,9 +65,10 @@ def choose(scenarios: Iterable[Scenario], landing: Landing) -> list[Choice]:
     return sorted(
         choices,
         key=lambda choice: (
+            not choice.chosen,
+            choice.rotates,
             hosts.index(choice.variant),
             not choice.scenario.always,
-            not choice.reason.startswith("changed"),
             choice.scenario.name,
         ),
     )
@@ -91,5 +94,7 @@ def _choice(scenario: Scenario, variant: Variant, landing: Landing) -> Choice:
     if changed := changed_subject(scenario, landing.changed):
         more = f" and {len(changed) - 1} more" if changed[1:] else ""
         return Choice(variant, scenario, f"changed: {changed[0]}{more}", due_in)
-    turn = "" if due_in else f"turn {landing.turn % SHARES + 1} of {SHARES}"
-    return Choice(variant, scenario, turn, due_in)
+    if (late := -due_in % SHARES) > landing.forgotten:
+        return Choice(variant, scenario, "", due_in)
+    turn = f"turn {(landing.turn - late) % SHARES + 1} of {SHARES}"
+    return Choice(variant, scenario, turn, due_in, rotates=True)

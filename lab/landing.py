@@ -6,7 +6,7 @@ what differs between the commit that began the turn before and this checkout has
 landing or in the one before. That is more than is needed, and never less.
 
 Where the turn was forgotten, time stands for it: the turn lasts four hours by the commits' own
-times, and each four hours that have begun after that count as another.
+times, and each four hours that have begun after that count as another, which is made up for.
 """
 
 from __future__ import annotations
@@ -28,12 +28,14 @@ LASTS = 4 * 3600
 class Landing:
     """``changed`` are paths from the checkout's root; None: it is not known what has changed.
 
-    ``note`` says for people where both come from.
+    ``forgotten``: so many turns before this one are made up for in it. ``note`` says for people
+    where all this comes from.
     """
 
     turn: int
     changed: tuple[str, ...] | None
     note: str
+    forgotten: int = 0
 
 
 class NoHistoryError(Exception):
@@ -41,8 +43,8 @@ class NoHistoryError(Exception):
 
 
 def advance(root: Path = ROOT) -> int:
-    """Write the number of the next turn and return it."""
-    turn = _written(root) + 1
+    """Write the number of the next turn and return it; those that were forgotten count."""
+    turn = read_landing(root).turn + 1
     (root / TURN).write_text(f"{turn}\n")
     return turn
 
@@ -83,7 +85,7 @@ def _from_history(root: Path, written: int) -> Landing:
         note += f": {written}, and {forgotten} more because it began hours ago; `make turn`?"
     first = _git(root, "show", f"{before}:{TURN}").strip()
     note += f"); {len(changed)} files differ from {before[:12]}, where turn {first} began"
-    return Landing(written + forgotten, tuple(changed), note)
+    return Landing(written + forgotten, tuple(changed), note, forgotten)
 
 
 def _written(root: Path) -> int:

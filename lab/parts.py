@@ -19,13 +19,13 @@ class Parts:
 
     @contextmanager
     def measure(self, part: str) -> Iterator[None]:
-        """Note what a block takes, however it ends."""
+        """Note what a block takes, however it ends; blocks of one name are one part."""
         began = time.monotonic()
-        self._took[part] = 0.0
+        before = self._took.setdefault(part, 0.0)
         try:
             yield
         finally:
-            self._took[part] = time.monotonic() - began
+            self._took[part] = before + time.monotonic() - began
 
     def __str__(self) -> str:
         total = sum(self._took.values())

@@ -16,7 +16,6 @@ It may also say:
                               one than Debian's usual, too
     USUALLY = {"trixie"}      on these it says enough: it runs on others only when somebody asks for
                               hosts
-    PRODUCT = False           it does not need Lamplighter to be installed
 """
 
 from __future__ import annotations
@@ -51,7 +50,6 @@ class Scenario:
     deadline: float
     any_xenstore: bool
     usually: frozenset[str] | None
-    product: bool
     always: bool = False
     subject: tuple[str, ...] = ()
     share: int = 0
@@ -89,7 +87,6 @@ def _load(name: str) -> Scenario:
         deadline=float(getattr(module, "DEADLINE", DEADLINE)),
         any_xenstore=bool(getattr(module, "ANY_XENSTORE", False)),
         usually=None if usually is None else frozenset(usually),
-        product=bool(getattr(module, "PRODUCT", True)),
         always=bool(getattr(module, "ALWAYS", False)),
         subject=(f"lab/scenarios/{name}.py", *getattr(module, "SUBJECT", ())),
         share=int(getattr(module, "SHARE", 0)),

@@ -31,8 +31,13 @@ def outcomes(run: dict[str, Any]) -> dict[str, str]:
     return {name: outcome for name, outcome in told.items() if outcome != "skipped"}
 
 
-def forced_after(host: Dom0, name: str) -> float:
-    """Return how many seconds after it was asked a domain was forced, in the newest run."""
+def transitions(host: Dom0, name: str) -> dict[str, dict[str, Any]]:
+    """Return a domain's transitions in the newest run, by what it came to; of several the first."""
     told = host.lamplighter("history", name, "--transitions").document["runs"][0]["transitions"]
-    at = {one["after"]: datetime.fromisoformat(one["at"]) for one in reversed(told)}
-    return (at["forcing"] - at["asked"]).total_seconds()
+    return {one["after"]: one for one in reversed(told) if one["name"] == name}
+
+
+def seconds_between(before: dict[str, Any], after: dict[str, Any]) -> float:
+    """Return how many seconds lie between two transitions."""
+    moments = (datetime.fromisoformat(one["at"]) for one in (after, before))
+    return (next(moments) - next(moments)).total_seconds()

@@ -183,8 +183,9 @@ def _timed(host: Dom0, until: str, count: int, command: str) -> Times:
 def _own_start(host: Dom0) -> float:
     """Print what a program takes that does nothing, ours and others; return Python's seconds."""
     python = "python3 -c pass"
+    line = "bash -c 'TIMEFORMAT=%R; time {} >/dev/null' 2>&1"
     took = {
-        command: median(host.run(f"{command} >/dev/null").seconds for _ in range(5))
+        command: median(float(host.run(line.format(command)).stdout) for _ in range(5))
         for command in (python, "lamplighter --version", "xl list")
     }
     told = ", ".join(f"{command} {seconds:.2f} s" for command, seconds in took.items())

@@ -13,7 +13,7 @@ asked over one connection, and the hypervisor only when XenStore has no guest an
 from __future__ import annotations
 
 import json
-import resource
+import os
 import socket
 import struct
 import subprocess
@@ -69,7 +69,8 @@ def main(until: str, count: int, command: str) -> dict[str, float]:
     store = Store()
     began = time.monotonic()
     process = subprocess.Popen(["sh", "-c", command])
-    reached = returned = processor = None
+    status, processor = 0, 0.0
+    reached = returned = None
     while reached is None or returned is None:
         now = time.monotonic() - began
         late = returned is not None and now > returned + LATE
@@ -78,22 +79,22 @@ def main(until: str, count: int, command: str) -> dict[str, float]:
         elif late or now > LIMIT:
             process.kill()
             raise SystemExit(f"not {until} after {now:.0f} s: {command}")
-        if returned is None and process.poll() is not None:
-            returned = now
-            used = resource.getrusage(resource.RUSAGE_CHILDREN)
-            processor = used.ru_utime + used.ru_stime
+        if returned is None:
+            ended, waited, used = os.wait4(process.pid, os.WNOHANG)
+            if ended:
+                returned, status = now, os.waitstatus_to_exitcode(waited)
+                processor = used.ru_utime + used.ru_stime
         if reached is None:
             if until == "up":
                 reached = now if store.up() >= count else None
             elif not store.guests():
                 reached = time.monotonic() - began if not listed() else None
         time.sleep(PAUSE)
-    assert processor is not None
     return {
         "reached": reached,
         "returned": returned,
         "processor": processor,
-        "status": float(process.returncode),
+        "status": float(status),
         "left": float(listed()),
     }
 

@@ -73,11 +73,14 @@ def _install_again(host: Dom0) -> None:
 
 def _a_start_goes_on(host: Dom0) -> None:
     """A restart that comes while the unit starts: what was begun stays, and the rest comes up."""
-    host.run(f"systemctl start --no-block {UNIT}")
-    host.wait_until("the first guest", "[ $(xl list | wc -l) -ge 3 ]", seconds=120)
-    first = host.domids()
+    listed = "xl list | awk 'NR > 2 { print $2, $1 }'"
+    told = host.run(
+        f"systemctl start --no-block {UNIT}; until {listed} | grep .; do sleep 0.2; done;"
+        f" systemctl restart {UNIT}",
+        timeout=320,
+    ).stdout
+    first = {name: int(domid) for domid, name in map(str.split, told.splitlines())}
     assert set(first) < set(NAMES), f"it was not in the middle: {first}"
-    host.run(f"systemctl restart {UNIT}", timeout=200)
     now = host.domids()
     assert set(now) == set(NAMES), f"{first} became {now}"
     assert {name: now[name] for name in first} == first, f"{first} became {now}"

@@ -115,6 +115,12 @@ class CallTimedOut(CallFailed):
     code = "call-timed-out"
 
 
+class CallNotBegun(CallFailed):
+    """One call to the toolstack was not begun, because the run was told to end before it."""
+
+    code = "call-not-begun"
+
+
 class JournalError(LamplighterError):
     """The journal cannot be read or written."""
 

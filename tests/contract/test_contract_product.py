@@ -60,7 +60,7 @@ def test_up_and_down_tell_how_each_domain_really_ended(on_host: OnHost) -> None:
         assert down.exit == 1
         took = {result.name: result.seconds for result in down.results}
         assert took[web.name] < took[stuck.name]
-        assert 8 <= took[stuck.name] < 30
+        assert took[stuck.name] >= 8
         assert await host.is_gone(web)
         assert await host.is_gone(stuck)
 

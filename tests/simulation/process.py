@@ -13,7 +13,7 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, Self
 
-from lamplighter.errors import CallFailed
+from lamplighter.errors import CallFailed, CallNotBegun
 from lamplighter.host.journal import Journal
 from lamplighter.host.xenstore import TRANSACTION_ATTEMPTS, XenStore
 from lamplighter.toolstacks.embedded import EmbeddedToolstack
@@ -191,7 +191,7 @@ class MortalToolstack(EmbeddedToolstack):
             self._fate.sights[Saw.SCOPE_QUEUED] += 1
             async with CLOCK.timeout(FOR_EVER):
                 await ending.wait()
-            raise CallFailed("it was not begun: the run was told to end")
+            raise CallNotBegun("it was not begun: the run was told to end")
 
     async def destroy(self, domid: int) -> None:
         return await self._act(partial(super().destroy, domid))

@@ -232,8 +232,13 @@ class Witness:
         over = result.outcome in (Outcome.CLEAN, Outcome.FORCED) or " is gone" in result.note
         # A create that comes long after its call was given up may come while a listing is made.
         late = bool(self._xl.busy.listing) and "did not answer create" in result.note
-        failed = direction is Direction.UP and result.outcome is Outcome.FAILED and not late
-        if (over or failed) and result.uuid is not None and self.runs(result):
+        skipped = result.outcome is Outcome.SKIPPED and result.note.startswith("not started")
+        absent = result.outcome is Outcome.FAILED or skipped
+        if (
+            (over or (direction is Direction.UP and absent and not late))
+            and result.uuid is not None
+            and self.runs(result)
+        ):
             self.object(f"{result.name} runs, and is told to be: {result}")
 
     def _is_own_end(self, result: Result) -> None:

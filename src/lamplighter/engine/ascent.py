@@ -11,8 +11,7 @@ domain does when it reboots.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from lamplighter.engine import patience
 from lamplighter.engine.events import (
@@ -45,13 +44,13 @@ if TYPE_CHECKING:
 COMES_BACK = frozenset({ShutdownReason.REBOOT, ShutdownReason.SOFT_RESET})
 
 
-@dataclass(frozen=True, slots=True)
-class Ascent:
+class Ascent(NamedTuple):
     """Where one domain's start stands. Moments are host seconds on the events' clock.
 
-    ``trouble`` is why the call to create failed, ``blind`` why the last listing did. ``awaited``:
-    something else is creating it, and ``ask_at`` is when that is asked about again. ``deserted``:
-    nothing creates it any more, and one more look tells whether it came before that was asked.
+    ``called``: the call to create has returned, and ``trouble`` is why it failed; ``blind`` why the
+    last listing did. ``awaited``: something else is creating it, and ``ask_at`` is when that is
+    asked about again. ``deserted``: nothing creates it any more, and one more look tells whether it
+    came before that was asked.
     """
 
     start_timeout: float
@@ -60,6 +59,7 @@ class Ascent:
     domid: int | None = None
     gone_at: float | None = None
     paused: bool = False
+    called: bool = False
     trouble: str = ""
     blind: str = ""
     awaited: bool = False
@@ -95,11 +95,11 @@ def begin(
     ascent = Ascent(start_timeout=policy.start_timeout.value, begun=now)
     if resume is Phase.BOOTING and domid is not None:
         detail = f"domid {domid}, where a run that died had left it"
-        moved, move = _move(replace(ascent, phase=resume, domid=domid), resume, detail)
+        moved, move = _move(ascent._replace(phase=resume, domid=domid), resume, detail)
         return moved, (*move, Attend(domid))
     if resume is Phase.CREATING:
         detail = "something is creating it already"
-        moved, move = _move(replace(ascent, awaited=True), Phase.CREATING, detail)
+        moved, move = _move(ascent._replace(awaited=True), Phase.CREATING, detail)
         return moved, (*move, LookAgain())
     moved, move = _move(ascent, Phase.CREATING, "")
     return moved, (*move, Create())
@@ -114,11 +114,11 @@ def step(ascent: Ascent, event: Event) -> Stepped:
             moved, move = _move(ascent, Phase.UP, "its kernel is up")
             return moved, (*move, Finish(Outcome.STARTED))
         case Seen(now, sighting):
-            return _seen(replace(ascent, blind="", paused=sighting.paused), sighting, now)
+            return _seen(ascent._replace(blind="", paused=sighting.paused), sighting, now)
         case NotListed(now):
-            return _not_listed(replace(ascent, blind=""), now)
+            return _not_listed(ascent._replace(blind=""), now)
         case Blind(now, error):
-            return _tick(replace(ascent, blind=error), now)
+            return _tick(ascent._replace(blind=error), now)
         case Interrupted(_, why):
             return ascent, (_interrupted(ascent, why),)
         case Tick(now):
@@ -144,19 +144,19 @@ def _underway(ascent: Ascent, *, creating: bool, now: float) -> Stepped:
     if ascent.domid is not None or not ascent.awaited:
         return ascent, ()
     if not creating:
-        return replace(ascent, deserted=True, ask_at=None), (LookAgain(),)
+        return ascent._replace(deserted=True, ask_at=None), (LookAgain(),)
     if now >= ascent.deadline:
         note = f"something has been creating it for {ascent.start_timeout:g} s, and it is not there"
         return ascent, (Finish(Outcome.UNKNOWN, note, good=False),)
-    return replace(ascent, ask_at=now + patience.RETRY_PAUSE), ()
+    return ascent._replace(ask_at=now + patience.RETRY_PAUSE), ()
 
 
 def _created(ascent: Ascent, domid: int | None, error: str, now: float) -> Stepped:
     """``begun`` is set anew: waiting for a place in the queue is not the guest's time."""
-    ascent = replace(ascent, begun=now, trouble=error)
+    ascent = ascent._replace(begun=now, called=True, trouble=error)
     if domid is None:
         return ascent, (LookAgain(),)
-    moved, move = _move(replace(ascent, domid=domid), Phase.BOOTING, f"domid {domid}")
+    moved, move = _move(ascent._replace(domid=domid), Phase.BOOTING, f"domid {domid}")
     return moved, (*move, Attend(domid))
 
 
@@ -164,7 +164,7 @@ def _seen(ascent: Ascent, sighting: Sighting, now: float) -> Stepped:
     if not sighting.running:
         return _ended(ascent, sighting, now)
     if sighting.domid == ascent.domid:
-        return _tick(replace(ascent, gone_at=None), now)
+        return _tick(ascent._replace(gone_at=None), now)
     if ascent.awaited:
         detail = f"domid {sighting.domid}, which was being created already"
     elif ascent.phase is Phase.CREATING and ascent.trouble:
@@ -173,8 +173,8 @@ def _seen(ascent: Ascent, sighting: Sighting, now: float) -> Stepped:
         detail = f"domid {sighting.domid}"
     else:
         detail = f"it came back as domid {sighting.domid}"
-    came = replace(ascent, domid=sighting.domid, gone_at=None, ask_at=None)
-    came = replace(came, awaited=False, deserted=False)
+    came = ascent._replace(domid=sighting.domid, gone_at=None, ask_at=None)
+    came = came._replace(awaited=False, deserted=False)
     moved, move = _move(came, Phase.BOOTING, detail)
     return moved, (*move, Attend(sighting.domid))
 
@@ -183,10 +183,10 @@ def _ended(ascent: Ascent, sighting: Sighting, now: float) -> Stepped:
     if sighting.domid != ascent.domid:
         if ascent.awaited:
             told = f"domid {sighting.domid} of it has ended and is still listed"
-            ascent = replace(ascent, trouble=told)
+            ascent = ascent._replace(trouble=told)
         return _tick(ascent, now)
     if sighting.shutdown in COMES_BACK:
-        return _tick(replace(ascent, gone_at=ascent.gone_at or now), now)
+        return _tick(ascent._replace(gone_at=ascent.gone_at or now), now)
     told = sighting.shutdown.name.lower() if sighting.shutdown else "it was destroyed"
     moved, move = _move(ascent, Phase.ENDED, told)
     note = f"it ended while it was starting: {told}"
@@ -195,27 +195,28 @@ def _ended(ascent: Ascent, sighting: Sighting, now: float) -> Stepped:
 
 def _not_listed(ascent: Ascent, now: float) -> Stepped:
     if ascent.deserted:
-        return replace(ascent, awaited=False, deserted=False), (Create(),)
+        return ascent._replace(awaited=False, deserted=False), (Create(),)
     if ascent.awaited:
         return ascent, (AskCreator(),)
     if ascent.domid is None:
         trouble = ascent.trouble or "it was created and is gone already"
         moved, move = _move(ascent, Phase.ABSENT, trouble)
         return moved, (*move, Finish(Outcome.FAILED, trouble, good=False))
-    return _tick(replace(ascent, gone_at=ascent.gone_at or now), now)
+    return _tick(ascent._replace(gone_at=ascent.gone_at or now), now)
 
 
 def _tick(ascent: Ascent, now: float) -> Stepped:
     if now < ascent.wake:
         return ascent, ()
     if ascent.ask_at is not None:
-        return replace(ascent, ask_at=None), (LookAgain(),)
+        return ascent._replace(ask_at=None), (LookAgain(),)
     if ascent.gone_at is not None:
         moved, move = _move(ascent, Phase.ABSENT, "it vanished while it was starting")
         note = "it vanished while it was starting and did not come back"
         return moved, (*move, Finish(Outcome.FAILED, note, good=False))
     if ascent.domid is None:
-        note = f"whether it was created could not be seen: {ascent.blind or ascent.trouble}"
+        why = ascent.blind or ascent.trouble or "no listing was made"
+        note = f"whether it was created could not be seen: {why}"
         return ascent, (Finish(Outcome.UNKNOWN, note, good=False),)
     if ascent.blind:
         note = f"whether it runs could not be seen: {ascent.blind}"
@@ -230,6 +231,10 @@ def _tick(ascent: Ascent, now: float) -> Stepped:
 
 
 def _interrupted(ascent: Ascent, why: str) -> Finish:
+    if ascent.domid is None and ascent.called:
+        failed = f" ({ascent.trouble})" if ascent.trouble else ""
+        note = f"whether it was created{failed} was not waited for: {why}"
+        return Finish(Outcome.UNKNOWN, note, good=False)
     if ascent.domid is None:
         return Finish(Outcome.SKIPPED, f"not started: {why}", good=False)
     return Finish(Outcome.STARTED, f"its boot was not waited for: {why}")
@@ -237,4 +242,4 @@ def _interrupted(ascent: Ascent, why: str) -> Finish:
 
 def _move(ascent: Ascent, phase: Phase, detail: str) -> Stepped:
     check_transition(ascent.phase, phase)
-    return replace(ascent, phase=phase), (Move(phase, detail),)
+    return ascent._replace(phase=phase), (Move(phase, detail),)

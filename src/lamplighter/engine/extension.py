@@ -19,7 +19,6 @@ when its first words come, it is told its time by itself.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from lamplighter.engine import patience
@@ -45,11 +44,11 @@ def heard(ladder: Ladder, words: GuestWords, now: float, given: Given) -> Steppe
     """Take in what the guest says; ``given``: what runs before have given it."""
     before, actions = ladder.words, tuple[Action, ...]()
     if before is None:
-        ladder, actions = _go_on(replace(ladder, words=words), given, now)
+        ladder, actions = _go_on(ladder._replace(words=words), given, now)
     else:
         progress, forced = words.progress or before.progress, words.forced or before.forced
         words = words._replace(progress=progress, forced=forced)
-        ladder = replace(ladder, words=words)
+        ladder = ladder._replace(words=words)
     ladder, answer = consider(ladder, now)
     if words.forced is None or (before is not None and before.forced is not None):
         return ladder, (*actions, *answer)
@@ -60,10 +59,10 @@ def heard(ladder: Ladder, words: GuestWords, now: float, given: Given) -> Steppe
 
 def _go_on(ladder: Ladder, given: Given, now: float) -> Stepped:
     """Go on where runs before have left this incarnation, as far as its first words tell."""
-    ladder, actions = replace(ladder, answered=given.answered), tuple[Action, ...]()
+    ladder, actions = ladder._replace(answered=given.answered), tuple[Action, ...]()
     granted = min(given.granted, ladder.extend_max)
     if ladder.phase in ALIVE and granted > ladder.granted:
-        ladder = replace(ladder, granted=granted)
+        ladder = ladder._replace(granted=granted)
         told = f"{format_duration(granted)} that a run before granted"
         actions = (Move(ladder.phase, f"{told}, {_left_in_words(ladder, now)}"),)
     if ladder.phase in EXTENDABLE and ladder.retry_at is None:
@@ -79,7 +78,7 @@ def consider(ladder: Ladder, now: float) -> Stepped:
     if now < ladder.answer_at or now >= ladder.deadline:
         return ladder, ()
     unsaid, answer_at = ladder.unsaid, now + patience.ANSWER_PAUSE
-    ladder = replace(ladder, answered=more.id, answer_at=answer_at, unsaid=None)
+    ladder = ladder._replace(answered=more.id, answer_at=answer_at, unsaid=None)
     if unsaid is not None and unsaid.id == more.id:
         if unsaid.left is not None:
             unsaid = unsaid._replace(left=_left(ladder, now))
@@ -87,8 +86,8 @@ def consider(ladder: Ladder, now: float) -> Stepped:
     # What was granted and most likely never heard does not count against what is asked now. But it
     # may have been heard, so it is not taken back either.
     heard_of = ladder.granted - (ladder.newest if unsaid is not None else 0.0)
-    ladder = replace(ladder, answers=ladder.answers + 1, newest=0.0)
-    why_not = _why_not(replace(ladder, granted=heard_of), more, now)
+    ladder = ladder._replace(answers=ladder.answers + 1, newest=0.0)
+    why_not = _why_not(ladder._replace(granted=heard_of), more, now)
     if why_not:
         return _refuse(ladder, more, why_not)
     return _grant(ladder, more, max(ladder.granted, heard_of + more.seconds), now)
@@ -108,7 +107,7 @@ def _left_in_words(ladder: Ladder, now: float) -> str:
 
 def _grant(ladder: Ladder, more: More, granted: float, now: float) -> Stepped:
     """Grant it; ``granted`` are all the seconds then."""
-    ladder = replace(ladder, newest=granted - ladder.granted, granted=granted)
+    ladder = ladder._replace(newest=granted - ladder.granted, granted=granted)
     detail = f"{format_duration(more.seconds)} more granted, {_left_in_words(ladder, now)}"
     say = _say(ladder, Answer(more.id, _left(ladder, now)))
     return ladder, (*_on_record(ladder, f"{detail}{_said(more)}"), say)

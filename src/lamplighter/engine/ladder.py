@@ -28,7 +28,6 @@ What an agent in the guest says is kept, and its requests for more time are answ
 
 from __future__ import annotations
 
-from dataclasses import replace
 from math import inf
 from typing import TYPE_CHECKING
 
@@ -108,13 +107,13 @@ def begin(
         extend_max=policy.extend_max.value,
     )
     if not sighting.running:
-        return _shut_down(replace(ladder, begun_ended=True), sighting, now)
+        return _shut_down(ladder._replace(begun_ended=True), sighting, now)
     if destroy:
         return _force(ladder, now, "its policy is to destroy it")
     if resume is Phase.FORCING:
         return _force(ladder, now, "its time was up in the run before, which died")
     if resume is Phase.ACKNOWLEDGED:
-        ladder = replace(ladder, phase=Phase.ACKNOWLEDGED, acknowledged=True)
+        ladder = ladder._replace(phase=Phase.ACKNOWLEDGED, acknowledged=True)
         ladder = _remark(ladder, "it had acknowledged the request of a run that died")
         # On record again, under this run: it may die, too.
         ladder, move = _move(ladder, Phase.ACKNOWLEDGED, now, "in a run before, which died")
@@ -126,11 +125,11 @@ def step(ladder: Ladder, event: Event) -> Stepped:
     """Take one event into account."""
     match event:
         case Seen(now, sighting):
-            return _seen(replace(ladder, blind="", listed=True), sighting, now)
+            return _seen(ladder._replace(blind="", listed=True), sighting, now)
         case NotListed(now):
-            return _not_listed(replace(ladder, blind=""), now)
+            return _not_listed(ladder._replace(blind=""), now)
         case Blind(now, error):
-            return _tick(replace(ladder, blind=error), now, looked=True)
+            return _tick(ladder._replace(blind=error), now, looked=True)
         case Interrupted(_, why):
             return ladder, (_interrupted(ladder, why),)
         case Tick(now):
@@ -160,7 +159,7 @@ def _toolstack(ladder: Ladder, event: Epitaph | Destroyed | Reaper | Inspected) 
 def _conversation(ladder: Ladder, event: Event) -> Stepped:
     match event:
         case Virtualised(_, domid, kind) if domid == ladder.sighting.domid:
-            return replace(ladder, kind=kind), ()
+            return ladder._replace(kind=kind), ()
         case Ready(now, domid, able) if domid == ladder.sighting.domid:
             return _ready(ladder, able, now)
         case Request(now, domid, value) if domid == ladder.sighting.domid:
@@ -170,7 +169,7 @@ def _conversation(ladder: Ladder, event: Event) -> Stepped:
         case Asked(now, error) if error:
             return _retry(ladder, f"could not be asked: {error}", now), ()
         case Unanswered(_, domid, answer) if domid == ladder.sighting.domid:
-            return replace(ladder, unsaid=answer), ()
+            return ladder._replace(unsaid=answer), ()
         case Cleared(now, taken, error):
             return _cleared(ladder, taken=taken, error=error, now=now)
         case Pressed(_, error) if error:
@@ -180,7 +179,7 @@ def _conversation(ladder: Ladder, event: Event) -> Stepped:
 
 def _ready(ladder: Ladder, able: bool | None, now: float) -> Stepped:
     """The first word is the answer to ``Attend``; a later True means that it has just booted."""
-    before, ladder = ladder.able, replace(ladder, able=ladder.able or able)
+    before, ladder = ladder.able, ladder._replace(able=ladder.able or able)
     if ladder.phase is Phase.UP:
         return _ask(ladder, now, "asked to power off")
     if ladder.phase is Phase.ASKED and able and before is not True:
@@ -190,7 +189,7 @@ def _ready(ladder: Ladder, able: bool | None, now: float) -> Stepped:
 
 def _ask(ladder: Ladder, now: float, detail: str) -> Stepped:
     moved, move = _move(ladder, Phase.ASKED, now, detail)
-    asked = replace(moved, since=now, requests=ladder.requests + 1, retry_at=None)
+    asked = moved._replace(since=now, requests=ladder.requests + 1, retry_at=None)
     look = (Inspect(ladder.sighting),) if ladder.sighting.unborn else ()
     return asked, (*look, *move, Ask(ladder.sighting.domid, ladder.deadline, int(ladder.granted)))
 
@@ -198,7 +197,7 @@ def _ask(ladder: Ladder, now: float, detail: str) -> Stepped:
 def _request(ladder: Ladder, value: bytes | None, now: float) -> Stepped:
     if ladder.phase is not Phase.ASKED or ladder.retry_at is not None or value != b"":
         return ladder, ()
-    return _move(replace(ladder, acknowledged=True), Phase.ACKNOWLEDGED, now, "the guest took it")
+    return _move(ladder._replace(acknowledged=True), Phase.ACKNOWLEDGED, now, "the guest took it")
 
 
 def _give_up(ladder: Ladder, now: float) -> Stepped:
@@ -214,7 +213,7 @@ def _cleared(ladder: Ladder, *, taken: bool, error: str, now: float) -> Stepped:
         return _retry(ladder, f"its request could not be taken back: {error}", now), ()
     if taken:
         return _move(
-            replace(ladder, acknowledged=True), Phase.ACKNOWLEDGED, now, "the guest took it"
+            ladder._replace(acknowledged=True), Phase.ACKNOWLEDGED, now, "the guest took it"
         )
     button: tuple[Action, ...] = ()
     if ladder.kind is Kind.HVM and ladder.able is not True:
@@ -233,13 +232,13 @@ def _seen(ladder: Ladder, sighting: Sighting, now: float) -> Stepped:
         return _came_back(ladder, sighting, now)
     # Whoever takes it apart takes its name first, and by that its reaper and epitaph are found.
     sighting = sighting._replace(name=sighting.name or ladder.sighting.name)
-    ladder = replace(ladder, sighting=sighting, seen_dying=ladder.seen_dying or sighting.dying)
+    ladder = ladder._replace(sighting=sighting, seen_dying=ladder.seen_dying or sighting.dying)
     if not sighting.running and ladder.phase in ALIVE:
         return _shut_down(ladder, sighting, now)
     if sighting.running and ladder.phase in {Phase.ENDED, Phase.REBOOTING}:
         return _lives_on(ladder, now)
     if ladder.reason is None and sighting.shutdown is not None:
-        ladder = replace(ladder, reason=sighting.shutdown)
+        ladder = ladder._replace(reason=sighting.shutdown)
     if ladder.orphaned and not ladder.destroys and not sighting.dying:
         return _reap(ladder, now, "nobody reaped it: it is taken away")
     return _tick(ladder, now, looked=True)
@@ -247,10 +246,10 @@ def _seen(ladder: Ladder, sighting: Sighting, now: float) -> Stepped:
 
 def _lives_on(ladder: Ladder, now: float) -> Stepped:
     """A saved domain was resumed in place, or a listing had left the domain out."""
-    ladder = replace(
-        ladder, reason=None, begun_ended=False, seen_dying=False, destroys=0, orphaned=False
+    ladder = ladder._replace(
+        reason=None, begun_ended=False, seen_dying=False, destroys=0, orphaned=False
     )
-    moved, move = _move(replace(ladder, retry_at=None), Phase.UP, now, "it runs again")
+    moved, move = _move(ladder._replace(retry_at=None), Phase.UP, now, "it runs again")
     ladder, actions = _turn_to(moved, now)
     return ladder, (*move, *actions)
 
@@ -260,8 +259,7 @@ def _shut_down(ladder: Ladder, sighting: Sighting, now: float) -> Stepped:
     reason = sighting.shutdown
     phase = Phase.REBOOTING if ladder.comes_back(reason) else Phase.ENDED
     detail = shut_down_detail(ladder, reason) if reason else "it is being destroyed"
-    ended = replace(
-        ladder,
+    ended = ladder._replace(
         reason=reason,
         seen_dying=sighting.dying,
         destroys=0,
@@ -275,8 +273,7 @@ def _shut_down(ladder: Ladder, sighting: Sighting, now: float) -> Stepped:
 def _came_back(ladder: Ladder, sighting: Sighting, now: float) -> Stepped:
     """Another incarnation of the domain is there, whether the end of the last was seen or not."""
     last, came = ladder, f"it came back as domid {sighting.domid}"
-    ladder = replace(
-        ladder,
+    ladder = ladder._replace(
         sighting=sighting,
         able=None,
         reason=None,
@@ -318,7 +315,7 @@ def _not_listed(ladder: Ladder, now: float) -> Stepped:
     if ladder.phase is not Phase.REBOOTING:
         return ladder, (Inquire(ladder.sighting),)
     if ladder.listed:
-        return replace(ladder, listed=False, since=now, retry_at=None), ()
+        return ladder._replace(listed=False, since=now, retry_at=None), ()
     return _tick(ladder, now)
 
 
@@ -326,7 +323,7 @@ def _epitaph(ladder: Ladder, reason: ShutdownReason | None, now: float) -> Stepp
     """It vanished between two listings; between two incarnations it looks the same."""
     if ladder.phase not in ALIVE:
         return ladder, ()
-    ladder = replace(ladder, reason=reason, listed=False, retry_at=None)
+    ladder = ladder._replace(reason=reason, listed=False, retry_at=None)
     if reason is ShutdownReason.POWEROFF and not ladder.restarts:
         return ladder, (verdict(ladder),)
     if reason is None:
@@ -338,7 +335,7 @@ def _inspected(ladder: Ladder, domid: int, now: float) -> Stepped:
     if ladder.phase not in ALIVE or domid != ladder.sighting.domid or not ladder.sighting.unborn:
         return ladder, ()
     why = "what created it has died over it: it is half made and will never run"
-    return _force(replace(ladder, abandoned=True), now, why)
+    return _force(ladder._replace(abandoned=True), now, why)
 
 
 # --- time and force --------------------------------------------------------------------------
@@ -348,12 +345,12 @@ def _tick(ladder: Ladder, now: float, *, looked: bool = False) -> Stepped:
     """``looked``: a listing that has just worked shows it running, or one has just failed."""
     if ladder.phase in ALIVE and now >= ladder.deadline:
         if ladder.last_look < ladder.deadline:
-            return replace(ladder, last_look=now), (LookAgain(),)
+            return ladder._replace(last_look=now), (LookAgain(),)
         if looked or now >= ladder.last_look + patience.LAST_LOOK:
             return _force(ladder, now, f"not down after {ladder.allowed}")
         return ladder, ()
     if ladder.retry_at is not None and now >= ladder.retry_at:
-        return _try_again(replace(ladder, retry_at=None), now)
+        return _try_again(ladder._replace(retry_at=None), now)
     if ladder.retry_at is not None or now < ladder.since + ladder.patience:
         return extension.consider(ladder, now)
     match ladder.phase:
@@ -363,7 +360,7 @@ def _tick(ladder: Ladder, now: float, *, looked: bool = False) -> Stepped:
             return ladder, (verdict(ladder),)
         case Phase.REBOOTING | Phase.ENDED if not ladder.destroys:
             # One question at a time: two answers would be taken for two moments.
-            return replace(ladder, since=now), (AskReaper(ladder.sighting),)
+            return ladder._replace(since=now), (AskReaper(ladder.sighting),)
     return ladder, (_still_listed(ladder),)
 
 
@@ -371,10 +368,10 @@ def _reaper(ladder: Ladder, *, lives: bool, now: float) -> Stepped:
     if ladder.phase not in {Phase.ENDED, Phase.REBOOTING} or ladder.destroys:
         return ladder, ()
     if lives and now < ladder.reaper_until:
-        return replace(ladder, since=now, orphaned=False), ()
+        return ladder._replace(since=now, orphaned=False), ()
     if not lives and not ladder.orphaned and not ladder.sighting.dying:
         # It may have done its work since the last listing, and ended.
-        return replace(ladder, since=now, orphaned=True), (LookAgain(),)
+        return ladder._replace(since=now, orphaned=True), (LookAgain(),)
     if ladder.sighting.dying:
         return ladder, (_still_listed(ladder),)
     if lives:
@@ -401,19 +398,19 @@ def _try_again(ladder: Ladder, now: float) -> Stepped:
 
 
 def _force(ladder: Ladder, now: float, why: str) -> Stepped:
-    moved, move = _move(replace(ladder, forced=True), Phase.FORCING, now, why)
-    forced, destroy = _destroy(replace(moved, destroys=0, retry_at=None), now)
+    moved, move = _move(ladder._replace(forced=True), Phase.FORCING, now, why)
+    forced, destroy = _destroy(moved._replace(destroys=0, retry_at=None), now)
     return forced, (*move, *destroy)
 
 
 def _destroy(ladder: Ladder, now: float) -> Stepped:
-    tried = replace(ladder, destroys=ladder.destroys + 1, since=now)
+    tried = ladder._replace(destroys=ladder.destroys + 1, since=now)
     return tried, (Destroy(ladder.sighting.domid),)
 
 
 def _destroyed(ladder: Ladder, error: str, now: float) -> Stepped:
     if not error:
-        return replace(ladder, since=now), (LookAgain(),)
+        return ladder._replace(since=now), (LookAgain(),)
     if ladder.destroys < patience.DESTROY_TRIES:
         return _retry(ladder, f"could not be destroyed: {error}", now), (LookAgain(),)
     outcome = Outcome.UNKNOWN if ladder.blind else Outcome.FAILED
@@ -445,14 +442,14 @@ def _interrupted(ladder: Ladder, why: str) -> Finish:
 
 def _move(ladder: Ladder, phase: Phase, now: float, detail: str) -> Stepped:
     check_transition(ladder.phase, phase)
-    return replace(ladder, phase=phase, since=now), (Move(phase, detail),)
+    return ladder._replace(phase=phase, since=now), (Move(phase, detail),)
 
 
 def _retry(ladder: Ladder, remark: str, now: float) -> Ladder:
-    return replace(_remark(ladder, remark), retry_at=now + patience.RETRY_PAUSE)
+    return _remark(ladder, remark)._replace(retry_at=now + patience.RETRY_PAUSE)
 
 
 def _remark(ladder: Ladder, remark: str) -> Ladder:
     if remark in ladder.remarks:
         return ladder
-    return replace(ladder, remarks=(*ladder.remarks, remark))
+    return ladder._replace(remarks=(*ladder.remarks, remark))

@@ -51,10 +51,14 @@ HVM_SILENCE = 10.0
 #: costs one decision and one write a second.
 ANSWER_PAUSE = 1.0
 
-#: A conversation with XenStore is given up when the domain's own time is up, but not before this:
-#: where dozens of domains are taken apart at one moment, their transactions with XenStore conflict
-#: for a minute, and what is said to a guest may wait as long.
+#: What is said to a guest and read of it may take so long beyond the time that a domain's stop
+#: has, all together, and so long in a start: where dozens of domains are taken apart at one moment,
+#: their transactions with XenStore conflict for a minute, and each waits for the others.
 XENSTORE_TIME = 10.0
+
+#: And what is read when that is over, too, such as a guest's last word: where XenStore answers it
+#: takes a few milliseconds.
+LAST_WORD = 1.0
 
 #: Even with short time-outs, this many requests fit into one stop.
 RUNGS = 3

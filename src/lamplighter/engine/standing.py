@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import inf
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from lamplighter.engine import patience
 from lamplighter.model.domain import Kind, ShutdownReason
@@ -31,8 +30,7 @@ ALIVE = frozenset({Phase.UP, Phase.ASKED, Phase.GIVEN_UP, Phase.ACKNOWLEDGED})
 EXTENDABLE = frozenset({Phase.ASKED, Phase.ACKNOWLEDGED})
 
 
-@dataclass(frozen=True, slots=True)
-class Ladder:
+class Ladder(NamedTuple):
     """Where one domain's stop stands. Moments are host seconds on the events' clock.
 
     ``since`` is when the phase began, ``listed`` whether the last listing that worked held the
@@ -144,7 +142,7 @@ class Ladder:
                 return self.rung_timeout
             case Phase.REBOOTING if not self.listed:
                 return patience.REBOOT_GAP
-            case Phase.ENDED if self.being_saved:
+            case Phase.ENDED if self.being_saved and not self.orphaned:
                 return max(patience.REAP_GRACE, self.deadline - self.since)
             case Phase.REBOOTING | Phase.ENDED if not self.sighting.dying and not self.destroys:
                 return self._for_its_absence if self.orphaned else self._for_its_reaper

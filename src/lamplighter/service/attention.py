@@ -76,7 +76,7 @@ class Attention:
         """Say whether to read now; ``ends``: the domain has been seen to execute no more."""
         if ends:
             self._ended = True
-            return self._speaks or self.due < inf
+            return not self._over and (self._speaks or self.due < inf)
         return self._clock.monotonic() >= self.due
 
     async def read(self, seconds: float) -> list[Event]:

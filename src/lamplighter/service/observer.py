@@ -3,10 +3,11 @@
 ``@introduceDomain`` and ``@releaseDomain`` say *look again*, not what happened; they may come for
 any domain, or late, or never. So every hint only marks the picture as old, one listing is made at
 a time, and hints that come meanwhile cause one more. How many listings are made is bounded by
-time, not by events: after each comes a pause of four times the time that it took, so that listing
-takes a fifth of a processor at the most, however many domains come and go. Without any hint the
-picture is made anew every ``SAFETY`` seconds, or as the observer's owner wants it; but always that
-soon where a listing has failed or a watch could not be set.
+time, not by events: after each comes a pause of four times the time that it took, at most
+``SAFETY``, so that listing takes a fifth of the time, and more only where one takes longer than a
+second, however many domains come and go. Without any hint the picture is made anew every
+``SAFETY`` seconds, or as the observer's owner wants it; but always that soon where a listing has
+failed or a watch could not be set.
 
 Each subscriber is told only what is new to it, and from which listing: a worker that has just
 acted does not believe a listing that began before its action ended.
@@ -17,6 +18,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Protocol
 
+from lamplighter.engine import patience
 from lamplighter.errors import CallFailed, LamplighterError, Unreachable, XenStoreError
 
 if TYPE_CHECKING:
@@ -168,18 +170,21 @@ class Observer:
 
     async def close(self) -> None:
         """Take back the watches."""
-        for hint in self._hints:
-            try:
-                await self._xenstore.unwatch(hint)
-            except LamplighterError:
-                return  # no connection, so no watch either
+        try:
+            async with self._clock.timeout(patience.XENSTORE_TIME):
+                for hint in self._hints:
+                    await self._xenstore.unwatch(hint)
+        except (TimeoutError, LamplighterError):
+            return  # no connection, so no watch either; or one that ends with this process
 
     async def _register(self) -> None:
         """Set the watches that are not set yet."""
         try:
-            for path in HINTS[len(self._hints) :]:
-                self._hints.append(await self._xenstore.watch(path, lambda _: self.look_again()))
-        except (Unreachable, XenStoreError):
+            async with self._clock.timeout(patience.XENSTORE_TIME):
+                for path in HINTS[len(self._hints) :]:
+                    watch = await self._xenstore.watch(path, lambda _: self.look_again())
+                    self._hints.append(watch)
+        except (TimeoutError, Unreachable, XenStoreError):
             pass  # the safety listings go on without hints, and each time they are tried again
 
     def _connection(self, connected: bool) -> None:

@@ -51,7 +51,13 @@ from lamplighter.engine.events import (
     Withheld,
 )
 from lamplighter.engine.shown import doing
-from lamplighter.errors import CallFailed, Unreachable, XenStoreError, XenStoreUnreachable
+from lamplighter.errors import (
+    CallFailed,
+    CallNotBegun,
+    Unreachable,
+    XenStoreError,
+    XenStoreUnreachable,
+)
 from lamplighter.formats.guest_words import NUMBERS
 from lamplighter.model.lifecycle import Phase
 from lamplighter.model.outcome import Outcome, Result
@@ -263,6 +269,8 @@ class Worker:
                 return [Withheld(self._now, why)]
             try:
                 await self._means.toolstack.create(self._step.definition, ending=self._means.ending)
+            except CallNotBegun:
+                return [Interrupted(self._now, self.inbox.interrupted)]
             except (CallFailed, Unreachable) as error:
                 return [Created(self._now, None, error.message)]
         domid = None
@@ -346,8 +354,14 @@ class Worker:
 
     @property
     def _xenstore_time(self) -> float:
-        """For so many host seconds XenStore is waited for."""
-        return max(patience.XENSTORE_TIME, self._deadline - self._now)
+        """For so many host seconds XenStore is waited for.
+
+        Past a stop's deadline all that is said and read has the same grace together, so that a
+        XenStore that hangs puts the domain's end off by that much and no more.
+        """
+        if self._step.verb is Verb.START:
+            return max(patience.XENSTORE_TIME, self._deadline - self._now)
+        return max(patience.LAST_WORD, self._deadline + patience.XENSTORE_TIME - self._now)
 
     @property
     def _now(self) -> float:
@@ -366,8 +380,9 @@ class Worker:
 
     async def _leave(self) -> None:
         if self._attention is not None:
-            with suppress(XenStoreUnreachable):
-                await self._in_time(self._attention.leave())
+            with suppress(TimeoutError):
+                async with self._means.clock.timeout(patience.XENSTORE_TIME):
+                    await self._attention.leave()
 
     def _result(self, finish: Finish) -> Result:
         # What the guest said last is at the end of a note, and of a report.

@@ -34,7 +34,7 @@ class Toolstack(Protocol):
         """Create and start the domain from its file. XenStore and a listing tell its domid.
 
         What has to be waited for before it can begin is waited for until ``ending`` is set, and
-        no longer: ``CallFailed``.
+        no longer: ``CallNotBegun``.
         """
 
     async def creating(self) -> frozenset[str]:

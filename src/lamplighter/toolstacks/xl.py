@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from lamplighter.errors import CallFailed, ToolstackUnreachable
+from lamplighter.errors import CallFailed, CallNotBegun, ToolstackUnreachable
 from lamplighter.formats import xl
 from lamplighter.host import processes
 from lamplighter.host.clock import booted_at
@@ -136,7 +136,7 @@ class XlToolstack:
         try:
             await asyncio.wait((making, ended), return_when=asyncio.FIRST_COMPLETED)
             if not making.done():
-                raise CallFailed("xl create was not begun: the run was told to end")
+                raise CallNotBegun("xl create was not begun: the run was told to end")
             making.result()
         finally:
             for waiting in (making, ended):

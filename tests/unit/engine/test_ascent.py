@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from uuid import UUID
 
+import pytest
+
 from lamplighter.engine import ascent, patience
 from lamplighter.engine.events import (
     Action,
@@ -119,6 +121,26 @@ def test_an_interrupted_start_tells_what_was_done() -> None:
     assert before.finish == Finish(Outcome.SKIPPED, "not started: SIGTERM", good=False)
     assert after.finish is not None
     assert after.finish.outcome is Outcome.STARTED
+
+
+@pytest.mark.parametrize("error", ["", "xl create was killed"])
+def test_an_interrupted_start_that_may_have_created_it_does_not_call_it_not_started(
+    error: str,
+) -> None:
+    climb = Climb().feed(Created(1.0, None, error), Interrupted(2.0, "SIGTERM"))
+    assert climb.finish is not None
+    assert (climb.finish.outcome, climb.finish.good) == (Outcome.UNKNOWN, False)
+    assert "SIGTERM" in climb.finish.note
+    assert error in climb.finish.note
+
+
+def test_what_was_created_and_never_listed_is_told_so() -> None:
+    climb = Climb().feed(Created(1.0, None), Tick(121.0))
+    assert climb.finish == Finish(
+        Outcome.UNKNOWN,
+        "whether it was created could not be seen: no listing was made",
+        good=False,
+    )
 
 
 def test_what_is_still_paused_at_the_end_was_never_started() -> None:

@@ -87,9 +87,9 @@ def test_time_that_is_granted_during_the_last_look_needs_another_one() -> None:
 # --- who reaps ---------------------------------------------------------------------------------
 
 
-def shut_down(now: float = 2.0) -> Climb:
+def shut_down(now: float = 2.0, reason: ShutdownReason = ShutdownReason.POWEROFF) -> Climb:
     climb = Climb().asked()
-    climb.feed(Request(1.0, 7, b""), Seen(now, ended(ShutdownReason.POWEROFF)))
+    climb.feed(Request(1.0, 7, b""), Seen(now, ended(reason)))
     return climb
 
 
@@ -174,6 +174,13 @@ def test_without_a_listing_nobody_knows_whether_it_did_so_it_is_reaped() -> None
     assert climb.feed(Tick(late - 0.1)) == []
     assert climb.feed(Tick(late)) == [AskReaper(climb.state.sighting)]
     assert climb.feed(Reaper(late, 7, lives=False)) == [Destroy(7)]
+
+
+def test_what_was_saved_and_has_no_reaper_any_more_is_looked_for_as_long() -> None:
+    climb = shut_down(reason=ShutdownReason.SUSPEND)
+    now = climb.state.wake
+    climb.feed(Tick(now), Reaper(now, 7, lives=False))
+    assert climb.state.wake == now + patience.ORPHAN_LOOK
 
 
 def test_the_budget_bounds_how_long_a_listing_is_waited_for() -> None:

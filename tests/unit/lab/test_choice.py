@@ -88,13 +88,25 @@ def test_where_nobody_knows_what_has_changed_everything_runs() -> None:
     assert _chosen(choose(SCENARIOS, Landing(5, None, ""))) == PAIRS
 
 
-def test_the_rotation_comes_last_on_each_host_and_hosts_of_what_always_runs_come_first() -> None:
+def test_what_a_limit_may_cut_off_comes_last_and_hosts_of_what_always_runs_come_first() -> None:
     choices = choose(SCENARIOS, _landing(1, "lab/scenarios/stuck_are_forced.py"))
 
-    hosts = list(dict.fromkeys(choice.variant.name for choice in choices))
+    chosen = [choice for choice in choices if choice.chosen]
+    assert [choice.scenario.name for choice in chosen[:3]] == [
+        "contract",
+        "stuck_are_forced",
+        "contract",
+    ]
+    assert [choice.rotates for choice in chosen] == [False] * 3 + [True] * (len(chosen) - 3)
+    hosts = list(dict.fromkeys(choice.variant.name for choice in chosen[3:]))
     assert hosts == ["trixie", "bookworm-cxenstored", "bookworm"]
-    order = [choice.scenario.name for choice in choices if choice.variant.name == "trixie"]
-    assert order[:2] == ["contract", "stuck_are_forced"]
+
+
+def test_the_share_of_a_forgotten_turn_is_made_up_for() -> None:
+    late, this = (_chosen(choose(ROTATING, _landing(turn))) for turn in (3, 4))
+
+    assert _chosen(choose(ROTATING, Landing(4, (), "", forgotten=1))) == late | this
+    assert _chosen(choose(SCENARIOS, Landing(4, (), "", forgotten=2))) == PAIRS
 
 
 def test_a_pattern_takes_no_other_files() -> None:

@@ -127,6 +127,8 @@ def test_a_forgotten_turn_is_counted_by_the_hours_of_the_commits(checkout: Check
     assert landing.changed == ("lab/turn", "late", "new", "old")
     assert "2 more" in landing.note
     assert "make turn" in landing.note
+    assert landing.forgotten == 2
+    assert advance(checkout.root) == 5
 
 
 @pytest.mark.parametrize(

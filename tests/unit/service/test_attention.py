@@ -6,12 +6,15 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from lamplighter.errors import XenStoreError
+from lamplighter.formats.guest_words import NOTHING_GIVEN, Given, read_words
 from lamplighter.service.attention import Attention
 from tests import virtual
 from tests.simulated import CLOCK
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from lamplighter.formats.guest_words import GuestWords
 
 WHILE = 10.0
 
@@ -22,6 +25,7 @@ class Guest:
     domid = 1
     listening = False
     fails = False
+    said: GuestWords | None = None
     stir: Callable[[str], None]
 
     async def listen(self, stirred: Callable[[str], None]) -> None:
@@ -35,8 +39,11 @@ class Guest:
     async def request(self) -> bytes:
         return b""
 
-    async def words(self) -> None:
-        return None
+    async def words(self) -> GuestWords | None:
+        return self.said
+
+    async def given_before(self) -> Given:
+        return NOTHING_GIVEN
 
 
 async def attending() -> tuple[Guest, Attention]:
@@ -58,6 +65,20 @@ def test_the_nodes_of_a_guest_that_has_ended_are_read_once_more_and_not_again() 
         guest.stir("control/shutdown")
         assert attention.due == inf
         assert not attention.is_due(ends=False)
+
+    virtual.run(story())
+
+
+def test_what_an_agent_said_last_is_read_once_although_nothing_stirred() -> None:
+    async def story() -> None:
+        guest, attention = await attending()
+        guest.said = read_words({"version": b"1 0.1"})
+        assert await attention.read(WHILE)
+        assert attention.due == inf
+        assert attention.is_due(ends=True)
+        assert await attention.read(WHILE)
+        guest.stir("data/lamplighter/progress")
+        assert not attention.is_due(ends=True)
 
     virtual.run(story())
 

@@ -204,6 +204,45 @@ def test_a_xenstore_that_answers_no_more_puts_nobody_s_end_off(
     simulate(story, policy=POLICY)
 
 
+def test_a_xenstore_that_hangs_for_a_whole_stop_puts_its_end_off_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def story(host: Simulation) -> None:
+        host.define("web")
+        await begin(host)
+
+        async def never(*_: object) -> None:
+            await asyncio.Event().wait()
+
+        for call in ("watch", "unwatch", "read", "read_or_none", "transact"):
+            monkeypatch.setattr(host.xenstore, call, never)
+        began = CLOCK.monotonic()
+        assert await host.down() == {"web": Outcome.FORCED}
+        late = host.result("web").seconds - 40
+        # What is said, what is read and the last look, each of which might have its own time.
+        assert 0 <= late <= patience.XENSTORE_TIME + patience.LAST_LOOK
+        assert CLOCK.monotonic() - began <= 40 + late + 2 * patience.XENSTORE_TIME
+
+    simulate(story, policy=POLICY)
+
+
+@pytest.mark.parametrize("call", ["watch", "unwatch"])
+def test_a_run_ends_although_xenstore_takes_its_watches_for_ever(
+    call: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story(host: Simulation) -> None:
+        host.define("web")
+        await begin(host)
+
+        async def never(*_: object) -> None:
+            await asyncio.Event().wait()
+
+        monkeypatch.setattr(host.xenstore, call, never)
+        assert await host.down() == {"web": Outcome.CLEAN if call == "unwatch" else Outcome.FORCED}
+
+    simulate(story, policy=POLICY)
+
+
 def test_a_request_that_xenstore_refuses_does_not_end_the_looking(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
