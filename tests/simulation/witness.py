@@ -234,11 +234,8 @@ class Witness:
         late = bool(self._xl.busy.listing) and "did not answer create" in result.note
         skipped = result.outcome is Outcome.SKIPPED and result.note.startswith("not started")
         absent = result.outcome is Outcome.FAILED or skipped
-        if (
-            (over or (direction is Direction.UP and absent and not late))
-            and result.uuid is not None
-            and self.runs(result)
-        ):
+        over |= direction is Direction.UP and absent and not late
+        if over and result.uuid is not None and self.runs(result):
             self.object(f"{result.name} runs, and is told to be: {result}")
 
     def _is_own_end(self, result: Result) -> None:
