@@ -73,19 +73,18 @@ async def run(
     """Run a program to its end.
 
     ``prepare`` is given the process's number before the program is executed, and whatever it
-    raises keeps the program from being executed; it has a deadline of its own. Otherwise raises
-    ``CallTimedOut`` after ``seconds`` of the clock, ``CallFailed`` for more output than can be
-    sensible and when memory or files are short, ``ToolstackUnreachable`` for a program that cannot
-    be started.
+    raises keeps the program from being executed. Otherwise raises ``CallTimedOut`` after
+    ``seconds`` of the clock, ``CallFailed`` for more output than can be sensible and when memory
+    or files are short, ``ToolstackUnreachable`` for a program that cannot be started.
     """
     out, err = await _pipes()
     try:
         process = await _start(argv, out, err, gated=prepare is not None)
         readers = [asyncio.ensure_future(stream.read()) for stream in (out, err)]
         try:
-            if prepare is not None:
-                await _open_gate(process, prepare)
             async with clock.timeout(seconds):
+                if prepare is not None:
+                    await _open_gate(process, prepare)
                 await _watch(process, readers)
             await _drain(readers, clock)
         except TimeoutError:

@@ -129,8 +129,10 @@ class XlToolstack:
             f"Domain {name}, what xl leaves behind for it",
             before=SERVICE,
         )
+        # Less than the whole call may take, so that it is told who did not answer.
+        seconds = self._call_timeout / 2
         making = asyncio.ensure_future(
-            make_scope(scope, pid, self._clock, self._call_timeout, socket=self._systemd_socket)
+            make_scope(scope, pid, self._clock, seconds, socket=self._systemd_socket)
         )
         ended = asyncio.ensure_future(ending.wait())
         try:

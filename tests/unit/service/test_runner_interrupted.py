@@ -9,7 +9,7 @@ import pytest
 
 from lamplighter.embedded.faults import Fault, How
 from lamplighter.engine.plan import plan_down
-from lamplighter.errors import CallFailed
+from lamplighter.errors import CallNotBegun
 from lamplighter.model.outcome import Outcome
 from tests.simulated import CLOCK, POLICY, begin, simulate
 
@@ -50,7 +50,7 @@ def test_a_creation_that_waits_for_the_end_of_its_own_run_is_given_up() -> None:
 
         async def waits(_: Definition, *, ending: asyncio.Event) -> None:
             await ending.wait()
-            raise CallFailed("not begun")
+            raise CallNotBegun("not begun")
 
         host.toolstack.create = waits  # type: ignore[method-assign]
         asyncio.get_running_loop().call_later(5, lambda: host.runner.interrupt("enough"))

@@ -170,6 +170,17 @@ def test_without_its_scope_no_domain_is_created(lab: Lab) -> None:
     assert not lab.calls_path.exists()
 
 
+def test_a_systemd_that_does_not_answer_is_told_as_that(lab: Lab) -> None:
+    (lab.folder / "systemd").mkdir()
+    lab.program("exit 0")
+    with (
+        Systemd(lab.folder / "private", silent=True),
+        pytest.raises(CallFailed, match="systemd has not answered within 2 s"),
+    ):
+        do(lab.with_deadline(4).create(WEB))
+    assert not lab.calls_path.exists()
+
+
 def test_a_run_that_is_told_to_end_does_not_wait_for_a_scope(lab: Lab) -> None:
     """While systemd stops our unit it makes none, and that waits for this run to end."""
     (lab.folder / "systemd").mkdir()
