@@ -73,7 +73,8 @@ def _install_again(host: Dom0) -> None:
 
 def _a_start_goes_on(host: Dom0) -> None:
     """A restart that comes while the unit starts: what was begun stays, and the rest comes up."""
-    listed = "xl list | awk 'NR > 2 { print $2, $1 }'"
+    # While it is being created a domain has no name for a moment.
+    listed = "xl list | awk 'NR > 2 && $1 != \"(null)\" { print $2, $1 }'"
     told = host.run(
         f"systemctl start --no-block {UNIT}; until {listed} | grep .; do sleep 0.2; done;"
         f" systemctl restart {UNIT}",
