@@ -116,7 +116,7 @@ class _Connection(asyncio.Protocol):
     def resume_writing(self) -> None:
         self._full = False
         self._send_kept()
-        if self._transport.is_closing():
+        if self._full or self._transport.is_closing():
             return
         self._transport.resume_reading()
         try:

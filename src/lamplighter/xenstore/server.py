@@ -57,12 +57,12 @@ class ServerConnection:
         self._reader = PacketReader()
 
     def receive(self, data: bytes) -> Iterator[Request]:
-        """Take bytes; iterate over the requests they complete.
+        """Take bytes at once; return an iterator over the requests they complete.
 
-        Raises ``ProtocolError`` behind the last good request when the stream is broken.
+        Requests not taken from it are given by the next one. It raises ``ProtocolError`` behind the
+        last good request when the stream is broken.
         """
-        for packet in self._reader.feed(data):
-            yield parse(packet)
+        return map(parse, self._reader.feed(data))
 
     def reply(self, request: Request, payload: bytes = DONE) -> bytes:
         """Answer a request; a payload over the limit becomes the error E2BIG, as in xenstored."""

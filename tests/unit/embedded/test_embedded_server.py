@@ -7,6 +7,7 @@ import socket
 import stat
 import struct
 import tempfile
+from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +19,7 @@ from lamplighter.embedded.store import Store
 from lamplighter.errors import XenStoreUnreachable
 from lamplighter.host.clock import LoopClock
 from lamplighter.host.xenstore import XenStore
-from lamplighter.xenstore.wire import Op
+from lamplighter.xenstore.wire import Op, PacketReader
 from tests import virtual
 
 if TYPE_CHECKING:
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
     Body = Callable[[XenStoreServer, Path], Awaitable[None]]
 
 CLOCK = LoopClock()
+
+#: Events of so many nodes do not fit into what is sent at one go to a client that begins to read,
+#: nor so many requests into what is read at one go.
+MORE_EVENTS, MORE_REQUESTS = 3000, 20_000
 
 
 def packet(op: int, payload: bytes, length: int | None = None) -> bytes:
@@ -149,6 +154,35 @@ def test_events_that_nobody_reads_are_kept_once_each_and_not_for_ever(
         await CLOCK.sleep(0.1)
         assert lazy not in server._connections
         await other.close()
+        writer.transport.abort()
+
+    serving(body)
+
+
+def test_a_client_that_reads_late_is_answered_everything_it_has_asked() -> None:
+    async def body(server: XenStoreServer, path: Path) -> None:
+        reader, writer = await asyncio.open_unix_connection(str(path), limit=1)
+        writer.write(packet(Op.WATCH, b"/w\0t\0") + packet(Op.WRITE, b"/big\0" + bytes(4000)))
+        writer.write(packet(Op.WRITE, b"/small\0"))
+        await CLOCK.sleep(0.1)
+        (late,) = server._connections
+        asked = 0
+        while not late._full:
+            writer.write(packet(Op.READ, b"/big\0") * 10)
+            asked += 10
+            await CLOCK.sleep(0.01)
+        other = await XenStore.connect(str(path), CLOCK)
+        for number in range(MORE_EVENTS):
+            await other.write(f"/w/{number:0100}", b"")
+        await other.close()
+        writer.write(packet(Op.READ, b"/small\0") * MORE_REQUESTS)
+
+        answers, seen = Counter[int](), PacketReader()
+        while answers[Op.READ] < asked + MORE_REQUESTS:
+            async with CLOCK.timeout(60):
+                answers.update(answer.op for answer in seen.feed(await reader.read(1 << 16)))
+            await CLOCK.sleep(0.001)
+        assert answers[Op.WATCH_EVENT] == MORE_EVENTS + 1
         writer.transport.abort()
 
     serving(body)

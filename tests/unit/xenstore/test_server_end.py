@@ -108,6 +108,13 @@ def test_requests_come_out_in_order_and_a_broken_stream_after_them() -> None:
         list(connection.receive(b""))
 
 
+def test_requests_that_were_not_taken_are_given_with_the_next_bytes() -> None:
+    connection = ServerConnection()
+    connection.receive(encode(Op.READ, 1, 0, b"/a\0") + encode(Op.READ, 2, 0, b"/b\0"))
+    requests = connection.receive(encode(Op.READ, 3, 0, b"/c\0"))
+    assert [request.path for request in requests] == ["/a", "/b", "/c"]
+
+
 def test_replies_echo_type_and_ids() -> None:
     connection = ServerConnection()
     request = parsed(Op.READ, b"/a\0")
