@@ -189,21 +189,27 @@ def _run(
     parts = Parts(took)
     with parts.measure("lab: images"):
         images = _images({variant.suite for variant, _ in rounds})
-    hosts: dict[Variant, Bench | Verdict] = {}
+    hosts: dict[Variant, Bench | None] = {}  # None: it did not come up
     with ExitStack() as ends:
         for variant, some in rounds:
             if all(one.seconds > deadline.left for one in some):
                 continue
             if variant not in hosts:
-                hosts[variant] = host = _host(variant, images[variant.suite], parts)
-                verdicts += [host] if isinstance(host, Verdict) else []
-                ends.enter_context(closing(host)) if isinstance(host, Bench) else None
-            if isinstance(host := hosts[variant], Bench):
+                hosts[variant] = None
+                began = time.monotonic()
+                try:
+                    host = _host(variant, images[variant.suite], parts)
+                    hosts[variant] = ends.enter_context(closing(host))
+                except LabError as error:
+                    seconds = time.monotonic() - began
+                    verdicts.append(Verdict(variant.name, "host", seconds, str(error)))
+                    print(f"{verdicts[-1]}\n{error}", flush=True)
+            if bench := hosts[variant]:
                 with parts.measure(f"lab: {variant.name}, scenarios"):
-                    verdicts += host.run(some, deadline)
-                if keep and (variant, some) is rounds[-1]:
-                    _stay(host)
-                host.rest()
+                    verdicts += bench.run(some, deadline)
+                if keep and some is rounds[-1][1]:
+                    _stay(bench)
+                bench.rest()
     return summarise(rounds, verdicts, parts)
 
 
@@ -253,25 +259,19 @@ def _images(suites: Collection[Suite]) -> dict[Suite, Future[Image]]:
         return {suite: builders.submit(build_image, suite, store) for suite in suites}
 
 
-def _host(variant: Variant, image: Future[Image], parts: Parts) -> Bench | Verdict:
-    """Make a host ready for scenarios. One that does not come up fails as a scenario does."""
+def _host(variant: Variant, image: Future[Image], parts: Parts) -> Bench:
+    """Return a host that is ready for scenarios; ``LabError`` when it does not come up."""
     store = Cache.usual()
-    began = time.monotonic()
+    built = image.result()
+    with parts.measure(f"lab: {variant.name}, boot"):
+        booted = build_booted(variant, built, store)
+    bench = Bench(variant, built, booted)
     try:
-        built = image.result()
-        with parts.measure(f"lab: {variant.name}, boot"):
-            booted = build_booted(variant, built, store)
-        bench = Bench(variant, built, booted)
-        try:
-            with parts.measure(f"lab: {variant.name}, install"):
-                bench.prepare(build_product(variant.suite, store))
-        except BaseException:
-            bench.close()
-            raise
-    except LabError as error:
-        verdict = Verdict(variant.name, "host", time.monotonic() - began, str(error))
-        print(f"{verdict}\n{error}", flush=True)
-        return verdict
+        with parts.measure(f"lab: {variant.name}, install"):
+            bench.prepare(build_product(variant.suite, store))
+    except BaseException:
+        bench.close()
+        raise
     return bench
 
 

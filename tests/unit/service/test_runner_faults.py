@@ -175,6 +175,10 @@ def test_no_xenstore_for_a_whole_stop_ends_in_force_and_is_told() -> None:
     simulate(story, policy=POLICY)
 
 
+async def _never(*_: object) -> None:
+    await asyncio.Event().wait()
+
+
 @pytest.mark.parametrize(("guest", "hangs"), [("deaf", "transact"), ("hangs", "read_or_none")])
 def test_a_xenstore_that_answers_no_more_puts_nobody_s_end_off(
     guest: str, hangs: str, monkeypatch: pytest.MonkeyPatch
@@ -185,15 +189,12 @@ def test_a_xenstore_that_answers_no_more_puts_nobody_s_end_off(
         await begin(host)
         transact, asked = host.xenstore.transact, 0
 
-        async def never(*_: object) -> None:
-            await asyncio.Event().wait()
-
         async def first(body: Callable[[int], Awaitable[None]]) -> None:
             nonlocal asked
             await transact(body)
             asked += 1
             if asked == 2:  # both were asked to power off
-                monkeypatch.setattr(host.xenstore, hangs, never)
+                monkeypatch.setattr(host.xenstore, hangs, _never)
 
         monkeypatch.setattr(host.xenstore, "transact", first)
         outcomes = await host.down()
@@ -211,11 +212,8 @@ def test_a_xenstore_that_hangs_for_a_whole_stop_puts_its_end_off_once(
         host.define("web")
         await begin(host)
 
-        async def never(*_: object) -> None:
-            await asyncio.Event().wait()
-
         for call in ("watch", "unwatch", "read", "read_or_none", "transact"):
-            monkeypatch.setattr(host.xenstore, call, never)
+            monkeypatch.setattr(host.xenstore, call, _never)
         began = CLOCK.monotonic()
         assert await host.down() == {"web": Outcome.FORCED}
         late = host.result("web").seconds - 40
@@ -234,10 +232,7 @@ def test_a_run_ends_although_xenstore_takes_its_watches_for_ever(
         host.define("web")
         await begin(host)
 
-        async def never(*_: object) -> None:
-            await asyncio.Event().wait()
-
-        monkeypatch.setattr(host.xenstore, call, never)
+        monkeypatch.setattr(host.xenstore, call, _never)
         assert await host.down() == {"web": Outcome.CLEAN if call == "unwatch" else Outcome.FORCED}
 
     simulate(story, policy=POLICY)

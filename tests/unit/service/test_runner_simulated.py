@@ -13,18 +13,13 @@ from lamplighter.model.lifecycle import Phase
 from lamplighter.model.outcome import Outcome
 from lamplighter.service.observer import SAFETY
 from lamplighter.xenstore import paths
+from tests import simulated
 from tests.simulated import CLOCK, simulate
 
 if TYPE_CHECKING:
     from tests.simulated import Simulation
 
-POLICY = """
-[defaults]
-start_timeout = "20s"
-ack_timeout = "5s"
-stop_timeout = "40s"
-[domain.hangs]
-stop_timeout = "12s"
+POLICY = f"""{simulated.POLICY}
 [domain.deaf]
 stop_timeout = "18s"
 """
