@@ -50,7 +50,8 @@ class _JumpingSelector(selectors.DefaultSelector):
         if self._turns > TURNS:
             self._turns = 0
             raise RuntimeError(f"livelock: {TURNS} turns of the loop, and time stands still")
-        if events := super().select(0):
+        # The loop's own wake-up is for threads; there may be nothing else to look at.
+        if len(self._fd_to_key) > 1 and (events := super().select(0)):
             return events
         if timeout is None:
             if events := super().select(STUCK_AFTER):

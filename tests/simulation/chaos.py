@@ -13,13 +13,11 @@ import traceback
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
-from unittest.mock import patch
 
 from lamplighter.embedded.access import DOM0
 from lamplighter.embedded.faults import Fault, How
 from lamplighter.embedded.xl import Busy
 from lamplighter.errors import CallFailed, XenStoreError
-from lamplighter.host import xenstore_transport
 from lamplighter.model.intent import Hold
 from lamplighter.model.plan import Direction
 from lamplighter.xenstore import paths
@@ -327,10 +325,7 @@ def play(seed: int) -> Told:
             return end
 
         try:
-            # XenStore answers from the thread that asks: its answer is not there before the loop
-            # has had its turn, and to look for it until then is time lost.
-            with patch.object(xenstore_transport, "LOOKS", 0):
-                wrong = virtual.run(main(), seed=seed)
+            wrong = virtual.run(main(), seed=seed)
         except RuntimeError as stuck:
             wrong = stuck
         told = "".join(traceback.format_exception(wrong)) if wrong is not None else ""

@@ -13,11 +13,13 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, Self
 
+from lamplighter.embedded.sockets import CONTROL_SOCKET
 from lamplighter.errors import CallFailed, CallNotBegun
 from lamplighter.host.journal import Journal
 from lamplighter.host.xenstore import TRANSACTION_ATTEMPTS, XenStore
 from lamplighter.toolstacks.embedded import EmbeddedToolstack
 from tests.simulation.saw import Saw, Sights
+from tests.simulation.wires import WiredControl
 from tests.virtual import VirtualClock
 
 if TYPE_CHECKING:
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
     from lamplighter.host.xenstore_link import Watch
     from lamplighter.model.domain import Definition, ShutdownReason, Sighting
+    from tests.simulation.wires import Wires
 
     T = TypeVar("T")
 
@@ -151,11 +154,13 @@ class MortalToolstack(EmbeddedToolstack):
     def __init__(
         self,
         run: Path,
+        wires: Wires,
         fate: Fate,
         begins: Callable[[Definition], None],
         stopping: asyncio.Event,
     ) -> None:
         super().__init__(run, CLOCK, call_timeout=CALL_TIMEOUT)
+        self._control = WiredControl(wires, run / CONTROL_SOCKET, CLOCK, CALL_TIMEOUT)
         self._fate = fate
         self._begins = begins
         self._stopping = stopping

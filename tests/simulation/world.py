@@ -10,7 +10,7 @@ import asyncio
 import random
 from collections import Counter
 from contextlib import suppress
-from functools import lru_cache, partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 from lamplighter.embedded.faults import How
@@ -35,6 +35,7 @@ from tests.simulation.process import (
     MortalXenStore,
 )
 from tests.simulation.saw import Saw, Sights
+from tests.simulation.wires import Wires
 from tests.simulation.witness import STOP_TIMEOUT, Broken, Ear, Witness
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from lamplighter.model.domain import Definition
+    from lamplighter.model.policy import Roster
     from lamplighter.model.run import Run
 
 #: No command lasts longer, in virtual seconds, whatever goes wrong: every run ends.
@@ -151,15 +153,12 @@ class Boot:
         world = self.world
         end = asyncio.Event()
         begins = partial(self._may_begin, end)
-        toolstack = MortalToolstack(world.folder / "run", fate, begins, stopping=end)
+        toolstack = MortalToolstack(world.folder / "run", world.wires, fate, begins, end)
         xenstore = await MortalXenStore.of(fate, self.embedded.xenstore_path)
         journal = MortalJournal.of(fate, world.state)
         try:
-            configuration = world.configuration()
-            roster = load_roster(configuration, owner=world.folder.stat().st_uid)
-            host = Host(
-                configuration, CLOCK, toolstack, xenstore, roster, self.embedded.boot_id, journal
-            )
+            roster, boot_id = world.roster, self.embedded.boot_id
+            host = Host(world.configuration, CLOCK, toolstack, xenstore, roster, boot_id, journal)
             ear = Ear(self.witness, world.tell)
             plan = await prepare(host, direction, names, ear.said)
             late = partial(look_again, host) if direction is Direction.DOWN and not names else None
@@ -217,6 +216,7 @@ class World:
         self.log: list[str] = []
         self.sights: Sights = Counter()
         self.held: set[str] = set()
+        self.wires = Wires()
         self._tables: list[str] = []
         self._parallel = self.chance.choice((1, 2))
         (folder / "domains").mkdir(mode=0o755)
@@ -241,29 +241,32 @@ class World:
         """Keep what happened, for whoever has to understand a seed that failed."""
         self.log.append(f"{CLOCK.monotonic():8.2f}  {what}".replace(str(self.folder), ""))
 
+    @cached_property
     def configuration(self) -> toml.Configuration:
-        """Return what lamplighter.toml says; it is the same for each command."""
+        """What lamplighter.toml says; it is the same for each command."""
         text = (
             '[host]\ntoolstack = "embedded"\ndefinitions = ["domains/*.cfg"]\n'
             f'state = "state"\nrun = "run"\nparallel_starts = {self._parallel}\n'
         )
-        return _parsed(text + POLICY + "".join(self._tables), str(self.folder / "lamplighter.toml"))
+        text += POLICY + "".join(self._tables)
+        return toml.parse(text, str(self.folder / "lamplighter.toml"))
+
+    @cached_property
+    def roster(self) -> Roster:
+        """What the definitions say; they are the same for each command, too."""
+        return load_roster(self.configuration, owner=self.folder.stat().st_uid)
 
     async def boot(self, story: Callable[[Boot], Awaitable[None]]) -> None:
         """Boot the host, let the story happen on it, and cut its power."""
         seed = self.chance.getrandbits(32)
         self.tell("the host boots")
-        async with EmbeddedHost(self.folder / "run", CLOCK, seed) as embedded:
-            boot = Boot(self, embedded)
-            try:
-                await story(boot)
-            finally:
-                await boot.end()
-
-
-@lru_cache(maxsize=1)
-def _parsed(text: str, path: str) -> toml.Configuration:
-    return toml.parse(text, path)
+        with self.wires.laid():
+            async with EmbeddedHost(self.folder / "run", CLOCK, seed) as embedded:
+                boot = Boot(self, embedded)
+                try:
+                    await story(boot)
+                finally:
+                    await boot.end()
 
 
 #: What a process may rightly die of when XenStore and the toolstack fail.
