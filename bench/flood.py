@@ -25,7 +25,7 @@ from lamplighter.model.plan import Direction
 from lamplighter.service import embedded_host
 from lamplighter.service.host import open_host
 from lamplighter.service.planning import make_plan
-from lamplighter.service.progress import Chorus
+from lamplighter.service.progress import ListenerGroup
 from lamplighter.service.runner import Runner
 from lamplighter.xenstore import paths
 
@@ -108,14 +108,14 @@ def _both(configuration: Configuration) -> tuple[Stop, Stop]:
 
 async def _up_and_down(configuration: Configuration, updates: int) -> Stop:
     async with open_host(configuration, writing=True) as host:
-        await Runner(host, Chorus([])).run(await make_plan(host, Direction.UP, ()))
+        await Runner(host, ListenerGroup([])).run(await make_plan(host, Direction.UP, ()))
         plan = await make_plan(host, Direction.DOWN, ())
         domid = next(s.sighting.domid for s in plan.steps if s.sighting and s.name == FLOODED)
         with _flood(host.toolstack.xenstore_path, domid, updates):
             await LoopClock().sleep(1.0)
             made = _count(host.xenstore, f"{paths.domain(domid)}/")
             began = time.process_time()
-            run = await Runner(host, Chorus([])).run(plan)
+            run = await Runner(host, ListenerGroup([])).run(plan)
             spent = time.process_time() - began
     took = {result.name: result for result in run.results}
     assert all(took[name].outcome.value == "clean" for name in NINE), run.results

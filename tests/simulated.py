@@ -24,7 +24,7 @@ from lamplighter.host.clock import LoopClock
 from lamplighter.host.xenstore import XenStore
 from lamplighter.model.outcome import Outcome
 from lamplighter.service.host import Host
-from lamplighter.service.roster import load_roster
+from lamplighter.service.inventory import load_inventory
 from lamplighter.service.runner import Runner
 from lamplighter.toolstacks.embedded import EmbeddedToolstack
 from tests import virtual
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from lamplighter.embedded.xl import Xl
     from lamplighter.formats.guest_words import GuestWords
     from lamplighter.host.journal import Journal
-    from lamplighter.model.domain import Definition, Sighting
+    from lamplighter.model.domain import Definition, DomainInfo
     from lamplighter.model.outcome import Result
     from lamplighter.model.plan import Plan
     from lamplighter.model.run import Run, Transition
@@ -56,7 +56,7 @@ class CountingToolstack(EmbeddedToolstack):
         super().__init__(run, CLOCK, call_timeout=call_timeout)
         self.listed_at: list[float] = []
 
-    async def list(self) -> list[Sighting]:
+    async def list(self) -> list[DomainInfo]:
         self.listed_at.append(CLOCK.monotonic())
         return await super().list()
 
@@ -161,15 +161,15 @@ class Simulation:
         """Return what the commands work with, with the definitions read anew."""
         text = f'[host]\ntoolstack = "embedded"\ndefinitions = ["{self._folder}/*.cfg"]\n'
         configuration = toml.parse(text + self._policy, "lamplighter.toml")
-        roster = load_roster(configuration, owner=self._folder.stat().st_uid)
-        fatal = [problem.message for problem in roster.problems if problem.fatal]
+        inventory = load_inventory(configuration, owner=self._folder.stat().st_uid)
+        fatal = [problem.message for problem in inventory.problems if problem.fatal]
         assert not fatal
         host = Host(
             configuration,
             CLOCK,
             self.toolstack,
             self.xenstore,
-            roster,
+            inventory,
             self.embedded.boot_id,
         )
         host.journal = self.journal
@@ -178,14 +178,14 @@ class Simulation:
     async def up(self, names: Collection[str] = ()) -> dict[str, Outcome]:
         """Plan and carry out a start; return the outcomes by name."""
         host = self.product()
-        return await self.carry_out(host, plan_up(host.roster, self.embedded.xl.list(), names))
+        return await self.carry_out(host, plan_up(host.inventory, self.embedded.xl.list(), names))
 
     async def down(self, names: Collection[str] = ()) -> dict[str, Outcome]:
         """Plan and carry out a stop; return the outcomes by name."""
         host = self.product()
 
         async def look() -> Plan:
-            return plan_down(host.roster, self.embedded.xl.list(), names)
+            return plan_down(host.inventory, self.embedded.xl.list(), names)
 
         return await self.carry_out(host, await look(), None if names else look)
 
@@ -209,7 +209,7 @@ class Simulation:
         return {seen.name: seen.domid for seen in guests if seen.running}
 
     def definition(self, name: str) -> Definition:
-        return self.product().roster.domains[name].definition
+        return self.product().inventory.domains[name].definition
 
     def _check(self, plan: Plan, run: Run) -> None:
         names = [step.name for step in plan.steps]

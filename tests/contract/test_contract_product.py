@@ -39,14 +39,14 @@ def test_up_and_down_tell_how_each_domain_really_ended(on_host: OnHost) -> None:
         )
         guests = [(web.name, web.uuid), (stuck.name, stuck.uuid)]
 
-        plan = plan_up(product.roster, await host.toolstack.list())
+        plan = plan_up(product.inventory, await host.toolstack.list())
         up, outcomes = await carried_out(product, plan)
         assert outcomes == dict.fromkeys(names, Outcome.STARTED)
         assert up.exit == 0
 
         listed = [seen for seen in await host.toolstack.list() if seen.name in names]
         assert sorted((seen.name, seen.uuid) for seen in listed) == sorted(guests)
-        plan = plan_up(product.roster, await host.toolstack.list())
+        plan = plan_up(product.inventory, await host.toolstack.list())
         again, outcomes = await carried_out(product, plan)
         assert outcomes == dict.fromkeys(names, Outcome.ALREADY)
         assert again.exit == 0
@@ -54,7 +54,7 @@ def test_up_and_down_tell_how_each_domain_really_ended(on_host: OnHost) -> None:
 
         await host.until_user_space(web)
         await host.until_user_space(stuck)
-        plan = plan_down(product.roster, await host.toolstack.list(), names)
+        plan = plan_down(product.inventory, await host.toolstack.list(), names)
         down, outcomes = await carried_out(product, plan)
         assert outcomes == {web.name: Outcome.CLEAN, stuck.name: Outcome.FORCED}
         assert down.exit == 1

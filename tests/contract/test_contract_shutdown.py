@@ -9,14 +9,14 @@ import pytest
 from lamplighter.errors import XenStoreError
 from lamplighter.formats.guest_words import Answer
 from lamplighter.model.domain import ShutdownReason
-from lamplighter.service.conversation import Conversation
+from lamplighter.service.conversation import GuestChannel
 from lamplighter.xenstore import paths
 from tests.contract.under_test import KERNELS, user_spaces
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from lamplighter.model.domain import Definition, Sighting
+    from lamplighter.model.domain import Definition, DomainInfo
     from tests.contract.conftest import Story
     from tests.contract.under_test import UnderTest
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 async def reason_of_end(
-    host: UnderTest, definition: Definition, seen: Sighting
+    host: UnderTest, definition: Definition, seen: DomainInfo
 ) -> ShutdownReason | None:
     """Wait until the domain has gone; return why it had shut down, as seen or on record.
 
@@ -73,7 +73,7 @@ def test_a_deaf_guest_leaves_the_request_and_it_can_be_taken_back(on_host: OnHos
     async def story(host: UnderTest) -> None:
         deaf = host.define("deaf", "deaf")
         domid = await host.create(deaf)
-        guest = Conversation(host.xenstore, domid)
+        guest = GuestChannel(host.xenstore, domid)
 
         await guest.ask()
 
@@ -95,13 +95,13 @@ def test_the_note_for_an_agent_comes_and_goes_with_the_request(on_host: OnHost) 
     async def story(host: UnderTest) -> None:
         deaf = host.define("deaf", "deaf")
         domid = await host.create(deaf)
-        guest = Conversation(host.xenstore, domid)
+        guest = GuestChannel(host.xenstore, domid)
         asked = paths.word(domid, "asked")
         await guest.ask(30.9)
         assert await host.xenstore.read_or_none(asked) is None, "nobody there would read it"
         await host.xenstore.write(paths.word(domid, "version"), b"1 0.2.0")
 
-        guest = Conversation(host.xenstore, domid)
+        guest = GuestChannel(host.xenstore, domid)
         await guest.ask(30.9)
 
         assert await host.xenstore.read(asked) == b"poweroff 30 1"
@@ -122,7 +122,7 @@ def test_nothing_is_written_for_an_agent_whose_domain_has_gone(on_host: OnHost) 
         deaf = host.define("deaf", "deaf")
         domid = await host.create(deaf)
         await host.xenstore.write(paths.word(domid, "version"), b"1 0.2.0")
-        guest = Conversation(host.xenstore, domid)
+        guest = GuestChannel(host.xenstore, domid)
         assert await guest.words() is not None
         await host.toolstack.destroy(domid)
 
@@ -140,7 +140,7 @@ def test_a_hanging_guest_takes_the_request_and_stays(on_host: OnHost) -> None:
     async def story(host: UnderTest) -> None:
         hangs = host.define("hangs", "hangs")
         seen = await host.boot(hangs)
-        guest = Conversation(host.xenstore, seen.domid)
+        guest = GuestChannel(host.xenstore, seen.domid)
 
         await guest.ask()
 
@@ -168,11 +168,11 @@ def test_a_reboot_gives_the_domain_another_domid(on_host: OnHost, kernel: str) -
 
         await host.ask(first.domid)
 
-        async def back() -> Sighting | None:
+        async def back() -> DomainInfo | None:
             seen = await host.find(reboots)
             return seen if seen is not None and seen.domid != first.domid else None
 
-        async def named() -> Sighting | None:
+        async def named() -> DomainInfo | None:
             seen = await back()
             return seen if seen is not None and seen.name else None
 

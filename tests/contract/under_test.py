@@ -34,7 +34,7 @@ from lamplighter.host.clock import LoopClock
 from lamplighter.host.xenstore import XenStore
 from lamplighter.service.host import Host
 from lamplighter.service.incarnation import newest_domid
-from lamplighter.service.roster import load_roster
+from lamplighter.service.inventory import load_inventory
 from lamplighter.toolstacks.choose import choose
 from lamplighter.toolstacks.embedded import EmbeddedToolstack
 from lamplighter.toolstacks.xl import LOGS
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
     from lamplighter.formats.guest_words import GuestWords
     from lamplighter.model.configuration import Configuration
-    from lamplighter.model.domain import Definition, Sighting
+    from lamplighter.model.domain import Definition, DomainInfo
     from lamplighter.model.outcome import Result
     from lamplighter.model.plan import Plan
     from lamplighter.model.run import Transition
@@ -131,7 +131,7 @@ class UnderTest:
 
     # --- domains ---
 
-    async def kill_reaper(self, seen: Sighting) -> None:
+    async def kill_reaper(self, seen: DomainInfo) -> None:
         """Kill the process that xl left behind for a domain."""
         if ON_XEN:
             pid = parse_reaper((LOGS / f"xl-{seen.name}.log").read_text(), seen.domid)
@@ -141,7 +141,7 @@ class UnderTest:
             assert isinstance(self.toolstack, EmbeddedToolstack)
             await self.toolstack._control.call("kill-reaper", domid=seen.domid)
 
-    async def find(self, definition: Definition) -> Sighting | None:
+    async def find(self, definition: Definition) -> DomainInfo | None:
         """Return the newest incarnation that is listed."""
         found = [seen for seen in await self.toolstack.list() if definition.matches(seen)]
         return max(found, key=lambda seen: seen.domid, default=None)
@@ -149,7 +149,7 @@ class UnderTest:
     async def is_gone(self, definition: Definition) -> bool:
         return await self.find(definition) is None
 
-    async def boot(self, definition: Definition) -> Sighting:
+    async def boot(self, definition: Definition) -> DomainInfo:
         """Create a domain and return once its kernel can be asked and its user space is there.
 
         A Linux that is asked in between powers off by itself, whatever its temper.
@@ -249,9 +249,9 @@ class UnderTest:
         kind, owner = ("xl", 0) if ON_XEN else ("embedded", os.getuid())
         text = f'[host]\ntoolstack = "{kind}"\ndefinitions = ["{self.folder}/*.cfg"]\n{policy}'
         configuration = toml.parse(text, str(self.folder / "lamplighter.toml"))
-        roster = load_roster(configuration, owner=owner)
-        assert not roster.problems
-        return Host(configuration, self.clock, self.toolstack, self.xenstore, roster, "this-boot")
+        inventory = load_inventory(configuration, owner=owner)
+        assert not inventory.problems
+        return Host(configuration, self.clock, self.toolstack, self.xenstore, inventory, "this-boot")
 
 
 class Heard:

@@ -12,37 +12,37 @@ from hypothesis import strategies as st
 from lamplighter.engine import ladder, patience
 from lamplighter.engine.events import (
     Action,
-    Answer,
-    Ask,
-    Asked,
-    AskReaper,
-    Attend,
-    Blind,
-    Clear,
-    Cleared,
+    AgentReport,
+    AnswerAgent,
+    AnswerFailed,
+    CheckReaper,
+    ClearRequest,
     Destroy,
     Destroyed,
-    Epitaph,
+    EnterPhase,
     Event,
+    FindShutdownReason,
     Finish,
-    Heard,
-    Inquire,
-    LookAgain,
-    Move,
+    KindFound,
+    Listed,
+    ListingFailed,
     NotListed,
+    PoweroffFeature,
     Pressed,
     PressPower,
-    Ready,
-    Reaper,
-    Request,
-    Seen,
+    ReaperChecked,
+    Relist,
+    RequestCleared,
+    RequestShutdown,
+    RequestWritten,
+    ShutdownNode,
+    ShutdownReasonFound,
     Tick,
-    Unanswered,
-    Virtualised,
+    WatchNodes,
 )
 from lamplighter.engine.standing import ALIVE
 from lamplighter.formats import guest_words
-from lamplighter.model.domain import Kind, ShutdownReason, Sighting
+from lamplighter.model.domain import DomainInfo, Kind, ShutdownReason
 from lamplighter.model.lifecycle import Phase, check_transition
 from lamplighter.model.outcome import Outcome
 from lamplighter.model.policy import Policy, Setting
@@ -89,7 +89,7 @@ class World:
     phase: Phase = Phase.UP
     kind: Kind = Kind.PV
     ended: set[int] = field(default_factory=set)
-    shown: Sighting | None = None
+    shown: DomainInfo | None = None
     reasons: set[ShutdownReason] = field(default_factory=set)
     finish: Finish | None = None
     extend_max: float = 0.0
@@ -116,16 +116,19 @@ class World:
     def do(self, action: Action, state: ladder.Ladder) -> list[Event]:
         now = self.now
         match action:
-            case Move(phase):
+            case EnterPhase(phase):
                 self.phase = check_transition(self.phase, phase)
-            case Attend(domid):
+            case WatchNodes(domid):
                 told = self.data.draw(SURE)
                 able = self.data.draw(SURE_OR_NOT)
-                return [*([Virtualised(now, domid, self.kind)] * told), Ready(now, domid, able)]
-            case Ask():
-                return [Asked(now, self.data.draw(ERRORS))]
-            case Clear():
-                return [Cleared(now, self.data.draw(SURE), self.data.draw(ERRORS))]
+                return [
+                    *([KindFound(now, domid, self.kind)] * told),
+                    PoweroffFeature(now, domid, able),
+                ]
+            case RequestShutdown():
+                return [RequestWritten(now, self.data.draw(ERRORS))]
+            case ClearRequest():
+                return [RequestCleared(now, self.data.draw(SURE), self.data.draw(ERRORS))]
             case PressPower():
                 return [Pressed(now, self.data.draw(ERRORS))]
             case Destroy(domid):
@@ -133,36 +136,36 @@ class World:
                 return [Destroyed(now, self.data.draw(ERRORS))]
             case Finish():
                 self.finish = action
-            case LookAgain() | AskReaper() | Inquire() | Answer():
+            case Relist() | CheckReaper() | FindShutdownReason() | AnswerAgent():
                 return self.tell(action)
         return []
 
-    def tell(self, action: LookAgain | AskReaper | Inquire | Answer) -> list[Event]:
+    def tell(self, action: Relist | CheckReaper | FindShutdownReason | AnswerAgent) -> list[Event]:
         """Answer what is asked of the toolstack, and take what a guest is told."""
         match action:
-            case LookAgain():
+            case Relist():
                 return self.look()
-            case AskReaper(sighting):
-                return [Reaper(self.now, sighting.domid, self.data.draw(SURE))]
-            case Inquire():
+            case CheckReaper(sighting):
+                return [ReaperChecked(self.now, sighting.domid, self.data.draw(SURE))]
+            case FindShutdownReason():
                 return [self.epitaph()]
-            case Answer(domid, answer):
+            case AnswerAgent(domid, answer):
                 return self.note(domid, answer)
 
     def look(self) -> list[Event]:
         """A listing that begins now shows what is there, fails, or does not come."""
         match self.data.draw(LISTINGS):
             case "works":
-                return [Seen(self.now, self.shown) if self.shown else NotListed(self.now)]
+                return [Listed(self.now, self.shown) if self.shown else NotListed(self.now)]
             case "fails":
-                return [Blind(self.now, "the toolstack fails")]
+                return [ListingFailed(self.now, "the toolstack fails")]
         return []
 
-    def epitaph(self) -> Epitaph:
+    def epitaph(self) -> ShutdownReasonFound:
         reason = self.data.draw(REASONS)
         if reason is not None:
             self.reasons.add(reason)
-        return Epitaph(self.now, reason)
+        return ShutdownReasonFound(self.now, reason)
 
     def note(self, domid: int, answer: guest_words.Answer) -> list[Event]:
         """Grants are bounded, and so is how often anything is answered."""
@@ -175,7 +178,7 @@ class World:
             self.granted += self.asked_for[answer.id] if written else 0
             assert self.granted <= self.extend_max
             assert 0 <= answer.left <= self.last - self.now
-        return [] if written else [Unanswered(self.now, domid, answer)]
+        return [] if written else [AnswerFailed(self.now, domid, answer)]
 
 
 @settings(max_examples=300, deadline=None)
@@ -190,7 +193,7 @@ def test_every_stop_ends_and_keeps_its_invariants(
 ) -> None:
     domid = 7
     policy = POLICY._replace(extend_max=Setting(extend_max))
-    sighting = Sighting(domid, UUID(int=1), "web")
+    sighting = DomainInfo(domid, UUID(int=1), "web")
     world = World(data, kind=kind, shown=sighting, extend_max=extend_max, latest=latest)
     state, actions = ladder.begin(sighting, policy, 0.0, latest=latest)
     pending: list[Event] = []
@@ -235,26 +238,26 @@ def draw_event(data: st.DataObject, world: World, domid: int) -> Event:
         case "seen" | "new":
             which = domid + (choice == "new")
             reason, dying = data.draw(SEEN)
-            sighting = Sighting(which, UUID(int=1), "web", shutdown=reason, dying=dying)
+            sighting = DomainInfo(which, UUID(int=1), "web", shutdown=reason, dying=dying)
             if not sighting.running:
                 world.ended.add(which)
             if sighting.shutdown is not None:
                 world.reasons.add(sighting.shutdown)
             world.shown = sighting
-            return Seen(world.now, sighting)
+            return Listed(world.now, sighting)
         case "gone":
             world.shown = None
             return NotListed(world.now)
         case "blind":
-            return Blind(world.now, "the toolstack hangs")
+            return ListingFailed(world.now, "the toolstack hangs")
         case "request":
             value = data.draw(REQUESTS)
-            return Request(world.now, domid, value)
+            return ShutdownNode(world.now, domid, value)
         case "words":
             words = guest_words.read_words(data.draw(WRITTEN))
             if words is not None:
                 if words.more is not None:
                     world.asked_for[words.more.id] = words.more.seconds
                 whose = 3 if data.draw(ANOTHERS) else domid
-                return Heard(world.now, whose, words, data.draw(GIVEN))
-    return Ready(world.now, domid, data.draw(SURE_OR_NOT))
+                return AgentReport(world.now, whose, words, data.draw(GIVEN))
+    return PoweroffFeature(world.now, domid, data.draw(SURE_OR_NOT))

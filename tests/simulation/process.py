@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from typing import TypeVar
 
     from lamplighter.host.xenstore_link import Watch
-    from lamplighter.model.domain import Definition, ShutdownReason, Sighting
+    from lamplighter.model.domain import Definition, DomainInfo, ShutdownReason
     from tests.simulation.wires import Wires
 
     T = TypeVar("T")
@@ -165,7 +165,7 @@ class MortalToolstack(EmbeddedToolstack):
         self._begins = begins
         self._stopping = stopping
 
-    async def list(self) -> list[Sighting]:
+    async def list(self) -> list[DomainInfo]:
         seen = await self._fate.call(super().list)
         if self._fate.chance.random() < self._fate.ills.old:
             self._fate.sights[Saw.LIST_OLD] += 1
@@ -175,10 +175,10 @@ class MortalToolstack(EmbeddedToolstack):
     async def creating(self) -> frozenset[str]:
         return await self._fate.call(super().creating)
 
-    async def epitaph(self, sighting: Sighting) -> ShutdownReason | None:
+    async def epitaph(self, sighting: DomainInfo) -> ShutdownReason | None:
         return await self._fate.call(partial(super().epitaph, sighting))
 
-    async def reaper_lives(self, sighting: Sighting) -> bool:
+    async def reaper_lives(self, sighting: DomainInfo) -> bool:
         return await self._fate.call(partial(super().reaper_lives, sighting))
 
     async def create(self, definition: Definition, *, ending: asyncio.Event | None = None) -> None:

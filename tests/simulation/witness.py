@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from lamplighter.embedded.recipe import Recipe
     from lamplighter.embedded.xl import Resident
     from lamplighter.formats.guest_words import GuestWords
-    from lamplighter.model.domain import Sighting
+    from lamplighter.model.domain import DomainInfo
     from lamplighter.model.outcome import Result
     from lamplighter.model.plan import Plan
     from lamplighter.model.run import Run, Transition
@@ -150,7 +150,7 @@ class Witness:
             return False
         return ended < since + STOP_TIMEOUT - TOLERANCE
 
-    def _has_no_reaper(self, seen: Sighting) -> None:
+    def _has_no_reaper(self, seen: DomainInfo) -> None:
         self.sights[Saw.REAPED] += 1
         patient = CLOCK.monotonic() < self._ended_at[seen.domid] + REAPER_TIME
         if self._xl.reaper_lives(seen.domid) and patient and seen.shutdown in OWN_ENDS:

@@ -21,8 +21,8 @@ from lamplighter.model.plan import Direction
 from lamplighter.service import taking
 from lamplighter.service.host import Host
 from lamplighter.service.intents import hold_crash_loops
-from lamplighter.service.planning import look_again, prepare
-from lamplighter.service.roster import load_roster
+from lamplighter.service.planning import plan_latecomers, prepare
+from lamplighter.service.inventory import load_inventory
 from lamplighter.service.runner import Runner
 from tests.simulation.process import (
     CALL_TIMEOUT,
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from lamplighter.model.domain import Definition
-    from lamplighter.model.policy import Roster
+    from lamplighter.model.policy import Inventory
     from lamplighter.model.run import Run
 
 #: No command lasts longer, in virtual seconds, whatever goes wrong: every run ends.
@@ -157,11 +157,15 @@ class Boot:
         xenstore = await MortalXenStore.of(fate, self.embedded.xenstore_path)
         journal = MortalJournal.of(fate, world.state)
         try:
-            roster, boot_id = world.roster, self.embedded.boot_id
-            host = Host(world.configuration, CLOCK, toolstack, xenstore, roster, boot_id, journal)
+            inventory, boot_id = world.inventory, self.embedded.boot_id
+            host = Host(world.configuration, CLOCK, toolstack, xenstore, inventory, boot_id, journal)
             ear = Ear(self.witness, world.tell)
             plan = await prepare(host, direction, names, ear.said)
-            late = partial(look_again, host) if direction is Direction.DOWN and not names else None
+            late = (
+                partial(plan_latecomers, host)
+                if direction is Direction.DOWN and not names
+                else None
+            )
             runner = Runner(host, ear)
             interruption = asyncio.get_running_loop().create_task(
                 self._interrupt(runner, fate, end)
@@ -252,9 +256,9 @@ class World:
         return toml.parse(text, str(self.folder / "lamplighter.toml"))
 
     @cached_property
-    def roster(self) -> Roster:
+    def inventory(self) -> Inventory:
         """What the definitions say; they are the same for each command, too."""
-        return load_roster(self.configuration, owner=self.folder.stat().st_uid)
+        return load_inventory(self.configuration, owner=self.folder.stat().st_uid)
 
     async def boot(self, story: Callable[[Boot], Awaitable[None]]) -> None:
         """Boot the host, let the story happen on it, and cut its power."""

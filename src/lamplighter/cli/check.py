@@ -23,8 +23,8 @@ from lamplighter.host.journal_reader import JournalReader
 from lamplighter.host.journal_schema import FILE_NAME
 from lamplighter.host.systemd import conflicting_units
 from lamplighter.model.location import Location
-from lamplighter.model.policy import Problem, Roster, Start
-from lamplighter.service.roster import definition_owner, load_roster, on_embedded_host
+from lamplighter.model.policy import Problem, Inventory, Start
+from lamplighter.service.inventory import definition_owner, load_inventory, on_embedded_host
 
 if TYPE_CHECKING:
     import argparse
@@ -43,34 +43,34 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, context: Context) -> int:
     """Do it; return the exit status."""
-    roster = Roster()
+    inventory = Inventory()
     try:
         configuration = context.configuration()
     except ConfigurationError as error:
         problems = [_configuration_problem(error)]
     else:
-        roster = load_roster(configuration, owner=definition_owner(configuration))
-        problems = [*roster.problems, *_host_problems(configuration)]
+        inventory = load_inventory(configuration, owner=definition_owner(configuration))
+        problems = [*inventory.problems, *_host_problems(configuration)]
     status = ConfigurationError.exit_status if problems else 0
     if context.as_json:
         context.print_json(
             {
                 "sound": not problems,
-                "domains": len(roster.domains),
+                "domains": len(inventory.domains),
                 "problems": [problem_document(problem) for problem in problems],
                 "exit": status,
             }
         )
     else:
-        context.print(check_text(roster, problems, style_of(context.out, context.environ)))
+        context.print(check_text(inventory, problems, style_of(context.out, context.environ)))
     return status
 
 
-def check_text(roster: Roster, problems: Sequence[Problem], style: Style) -> str:
+def check_text(inventory: Inventory, problems: Sequence[Problem], style: Style) -> str:
     """Lay out every problem and count them; or say what is sound."""
     if not problems:
-        starts = [m for m in roster.domains.values() if m.policy.start.value is Start.ALWAYS]
-        defined = counted(len(roster.domains), "domain")
+        starts = [m for m in inventory.domains.values() if m.policy.start.value is Start.ALWAYS]
+        defined = counted(len(inventory.domains), "domain")
         return f"sound: {defined} defined, {len(starts)} of them started with the host"
     errors = sum(problem.fatal for problem in problems)
     warnings = len(problems) - errors

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from lamplighter.formats.guest_words import GuestWords
     from lamplighter.model.intent import Hold, PastHold
     from lamplighter.model.outcome import Result
-    from lamplighter.model.passage import Passage, Watched
+    from lamplighter.model.passage import DomainEvent, MonitorState
     from lamplighter.model.plan import Plan, Step
     from lamplighter.model.policy import Problem
     from lamplighter.model.run import Run, Transition
@@ -53,7 +53,7 @@ def history_document(
     runs: Iterable[Run],
     moves: Mapping[int, Sequence[Transition]],
     holds: Iterable[PastHold] = (),
-    passages: Iterable[Passage] = (),
+    passages: Iterable[DomainEvent] = (),
 ) -> Document:
     """``history``; ``moves`` has the transitions of the runs that are to tell them."""
     return {
@@ -93,7 +93,7 @@ def _past_run_document(run: Run, moves: Sequence[Transition] | None) -> Document
 def status_document(
     rows: Iterable[Row],
     problems: Iterable[Problem],
-    watched: Watched | None,
+    watched: MonitorState | None,
     exit_status: int,
 ) -> Document:
     """``status``; ``watched`` is None where no monitor runs."""
@@ -129,7 +129,7 @@ def _guest_document(words: GuestWords) -> Document:
     }
 
 
-def _watched_document(watched: Watched) -> Document:
+def _watched_document(watched: MonitorState) -> Document:
     return {
         "since": _iso(watched.since),
         "looked": _iso(watched.looked),

@@ -20,7 +20,7 @@ from lamplighter.formats.definition import PARAMETERS, policy_settings
 from lamplighter.formats.quantity import format_duration
 from lamplighter.model.location import BUILT_IN
 from lamplighter.model.nearest import closest
-from lamplighter.service.roster import definition_owner, load_roster
+from lamplighter.service.inventory import definition_owner, load_inventory
 
 if TYPE_CHECKING:
     import argparse
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from lamplighter.cli.text import Style
     from lamplighter.model.configuration import Configuration
     from lamplighter.model.location import Location
-    from lamplighter.model.policy import Managed, Policy, Problem, Roster, Setting
+    from lamplighter.model.policy import ManagedDomain, Policy, Problem, Inventory, Setting
 
 HELP = "show where each setting of a domain comes from and what follows from it"
 
@@ -48,7 +48,7 @@ class Explanation:
     """
 
     name: str
-    managed: Managed | None
+    managed: ManagedDomain | None
     policy: Policy
     settings: Mapping[str, tuple[Setting[Any], ...]]
     problems: tuple[Problem, ...]
@@ -74,8 +74,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, context: Context) -> int:
     """Do it; return the exit status."""
     configuration = context.configuration()
-    roster = load_roster(configuration, owner=definition_owner(configuration))
-    explanation = explain(args.domain, configuration, roster)
+    inventory = load_inventory(configuration, owner=definition_owner(configuration))
+    explanation = explain(args.domain, configuration, inventory)
     if context.as_json:
         context.print_json(explanation_document(explanation))
     else:
@@ -83,18 +83,18 @@ def run(args: argparse.Namespace, context: Context) -> int:
     return 0
 
 
-def explain(given: str, configuration: Configuration, roster: Roster) -> Explanation:
+def explain(given: str, configuration: Configuration, inventory: Inventory) -> Explanation:
     """Gather what is known of a domain; raise ``UsageError`` when no file speaks of it."""
-    name = _find(given, roster)
-    managed = roster.domains.get(name)
+    name = _find(given, inventory)
+    managed = inventory.domains.get(name)
     stated: dict[str, Setting[Any]] = {}
     if managed is not None:
         definition = managed.definition
         stated, _ = policy_settings(definition.values, definition.locations)
-    policy = roster.policy_of(name)
+    policy = inventory.policy_of(name)
     problems = tuple(
         problem
-        for problem in roster.problems
+        for problem in inventory.problems
         if problem.domain == name or problem.where == policy.stop.origin
     )
     said = layers(configuration, name, stated)
@@ -102,11 +102,11 @@ def explain(given: str, configuration: Configuration, roster: Roster) -> Explana
     return Explanation(name, managed, policy, said, problems, budget)
 
 
-def _find(given: str, roster: Roster) -> str:
-    known = {*roster.domains, *roster.barred, *roster.named}
+def _find(given: str, inventory: Inventory) -> str:
+    known = {*inventory.domains, *inventory.barred, *inventory.named}
     if given in known:
         return given
-    for name, managed in roster.domains.items():
+    for name, managed in inventory.domains.items():
         if str(managed.definition.uuid) == given.lower():
             return name
     near = closest(given, known)

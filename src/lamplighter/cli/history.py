@@ -14,7 +14,7 @@ from lamplighter.cli.documents import history_document
 from lamplighter.cli.text import duration, moment, outcome_colour, printable, style_of, wrap
 from lamplighter.errors import UsageError
 from lamplighter.host.journal_reader import JournalReader
-from lamplighter.host.logbook import read_logbook
+from lamplighter.host.logbook import read_event_log
 
 if TYPE_CHECKING:
     import argparse
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from lamplighter.cli.text import Style
     from lamplighter.model.intent import PastHold
     from lamplighter.model.outcome import Result
-    from lamplighter.model.passage import Passage
+    from lamplighter.model.passage import DomainEvent
     from lamplighter.model.run import Run, Transition
 
 HELP = "show past runs and how each domain ended in them"
@@ -80,16 +80,16 @@ def run(args: argparse.Namespace, context: Context) -> int:
     return 0
 
 
-def _passages(name: str | None, limit: int, state: Path) -> list[Passage]:
+def _passages(name: str | None, limit: int, state: Path) -> list[DomainEvent]:
     """Return the newest passages of a domain, known by name or UUID, the newest first."""
     if name is None:
         return []
-    mine = (one for one in read_logbook(state) if name in (one.name, str(one.uuid)))
+    mine = (one for one in read_event_log(state) if name in (one.name, str(one.uuid)))
     # The last word on a domain is repeated where a new file begins.
     return list(reversed(deque(dict.fromkeys(mine), maxlen=limit)))
 
 
-def _passage(passage: Passage) -> str:
+def _passage(passage: DomainEvent) -> str:
     came = f"{passage.way.value} as domid {passage.domid}"
     return f"  {moment(passage.at)}  {printable(passage.name)} {came}: {printable(passage.why)}"
 

@@ -23,7 +23,7 @@ from lamplighter.service.installation import (
     CONFIGURATION,
     PROGRAM,
     UNITS,
-    Places,
+    InstallPaths,
     inside,
     install_files,
     on_this_host,
@@ -110,7 +110,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     return 0
 
 
-def places_of(args: argparse.Namespace) -> Places:
+def places_of(args: argparse.Namespace) -> InstallPaths:
     """Where the options say that things go."""
     if args.root is not None:
         places = inside(Path(args.root).absolute())

@@ -63,7 +63,7 @@ class _Row:
     result: Result | None = None
 
 
-class Picture:
+class LiveTable:
     """A ``Listener`` that keeps the picture's data and draws it when asked."""
 
     def __init__(self, clock: Clock) -> None:
@@ -172,9 +172,9 @@ def _cells(row: _Row, now: float) -> tuple[RenderableType, ...]:
 
 
 @asynccontextmanager
-async def watch(stream: TextIO, clock: Clock) -> AsyncIterator[Picture]:
+async def watch(stream: TextIO, clock: Clock) -> AsyncIterator[LiveTable]:
     """Draw a run on this terminal while the block lasts; the picture is gone afterwards."""
-    picture = Picture(clock)
+    picture = LiveTable(clock)
     # highlight and markup would read meaning into names and notes.
     console = Console(file=stream, highlight=False, markup=False, emoji=False)
     live = Live(console=console, auto_refresh=False, transient=True, redirect_stderr=False,
@@ -188,7 +188,7 @@ async def watch(stream: TextIO, clock: Clock) -> AsyncIterator[Picture]:
             await drawing
 
 
-async def _draw_again_and_again(live: Live, picture: Picture) -> None:
+async def _draw_again_and_again(live: Live, picture: LiveTable) -> None:
     """Draw until cancelled; a terminal that went away ends the drawing, not the run."""
     real_time = LoopClock()
     try:
@@ -203,7 +203,7 @@ async def _draw_again_and_again(live: Live, picture: Picture) -> None:
         return
 
 
-def _draw(live: Live, picture: Picture) -> None:
+def _draw(live: Live, picture: LiveTable) -> None:
     for message in picture.take_said():
         for line in message.splitlines():
             live.console.print(Text(f"lamplighter: {printable(line)}"))

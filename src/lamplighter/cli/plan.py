@@ -63,7 +63,7 @@ async def _plan(
     tell: Callable[[LamplighterError], None],
 ) -> tuple[Plan, Sequence[Problem]]:
     async with open_host(configuration) as host:
-        return await make_plan(host, direction, names, tell), host.roster.problems
+        return await make_plan(host, direction, names, tell), host.inventory.problems
 
 
 def plan_text(plan: Plan, style: Style) -> str:

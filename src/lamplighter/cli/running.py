@@ -27,11 +27,11 @@ from lamplighter.errors import JournalError
 from lamplighter.host.clock import LoopClock
 from lamplighter.host.notifier import Notifier
 from lamplighter.model.plan import Direction
-from lamplighter.service.errand import Errand
+from lamplighter.service.errand import UnitJob
 from lamplighter.service.host import open_host
 from lamplighter.service.intents import hold_crash_loops
-from lamplighter.service.planning import look_again, prepare
-from lamplighter.service.progress import Chorus
+from lamplighter.service.planning import plan_latecomers, prepare
+from lamplighter.service.progress import ListenerGroup
 from lamplighter.service.runner import Runner
 from lamplighter.service.taking import take_host
 from lamplighter.service.unit_status import unit_status
@@ -100,14 +100,18 @@ async def _carry_out(
         stack.enter_context(await taken)
         async with open_host(configuration, writing=True) as host:
             plan = await prepare(host, direction, names, context.warn)
-            tell_stray_problems(host.roster.problems, {s.name for s in plan.steps}, context)
+            tell_stray_problems(host.inventory.problems, {s.name for s in plan.steps}, context)
             began = host.clock.monotonic()
-            late = partial(look_again, host) if direction is Direction.DOWN and not names else None
+            late = (
+                partial(plan_latecomers, host)
+                if direction is Direction.DOWN and not names
+                else None
+            )
             run = await _run(host, plan, late, context, unit, signals)
             interruption = signals.first
             await _tell_crash_loops(host, run, context)
             seconds = host.clock.monotonic() - began
-            toolstack, problems = host.toolstack.name, host.roster.problems
+            toolstack, problems = host.toolstack.name, host.inventory.problems
         broken = _broken(run, problems, everything=not names)
         name = interruption.name if interruption is not None else ""
         unit.ended(run, name, broken)
@@ -145,12 +149,12 @@ def _configuration(
     return configuration, wrong
 
 
-def _errand(context: Context, clock: Clock) -> Errand:
+def _errand(context: Context, clock: Clock) -> UnitJob:
     directory = Path(context.sound_configuration()[0].host.run.value)
-    return Errand(directory, context.environ, clock, context.warn)
+    return UnitJob(directory, context.environ, clock, context.warn)
 
 
-async def _asked(errand: Errand, direction: Direction) -> str:
+async def _asked(errand: UnitJob, direction: Direction) -> str:
     """Why systemd wants no domain to be moved; nothing when it does."""
     return await (errand.start() if direction is Direction.UP else errand.stop())
 
@@ -173,7 +177,7 @@ async def _run(
 ) -> Run:
     """Carry the plan out, until it ends or signals end it early."""
     async with show_progress(context, host.clock) as progress:
-        runner = Runner(host, Chorus([progress, unit]))
+        runner = Runner(host, ListenerGroup([progress, unit]))
         signals.interrupt(runner)
         run = await runner.run(plan, late)
         signals.runner = None

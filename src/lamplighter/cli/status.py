@@ -27,10 +27,10 @@ from lamplighter.errors import (
 from lamplighter.host.journal_reader import JournalReader
 from lamplighter.host.monitor_socket import ask_monitor
 from lamplighter.model.domain import DOM0
-from lamplighter.service.conversation import Conversation
+from lamplighter.service.conversation import GuestChannel
 from lamplighter.service.host import open_host
 from lamplighter.service.intents import find_intents, read_intents
-from lamplighter.service.roster import definition_owner, load_roster
+from lamplighter.service.inventory import definition_owner, load_inventory
 
 if TYPE_CHECKING:
     import argparse
@@ -41,11 +41,11 @@ if TYPE_CHECKING:
     from lamplighter.engine.status import Row
     from lamplighter.formats.guest_words import GuestWords
     from lamplighter.model.configuration import Configuration
-    from lamplighter.model.domain import Sighting
+    from lamplighter.model.domain import DomainInfo
     from lamplighter.model.intent import Intent, Intents
-    from lamplighter.model.passage import Passage, Watched
-    from lamplighter.model.policy import Roster
-    from lamplighter.model.run import Trace
+    from lamplighter.model.passage import DomainEvent, MonitorState
+    from lamplighter.model.policy import Inventory
+    from lamplighter.model.run import LastRecord
     from lamplighter.service.host import Host
 
 HELP = "show what is wanted and what is seen of every domain, and why they differ"
@@ -68,17 +68,17 @@ COLOURS = {
 }
 
 
-class _Look(NamedTuple):
+class _Snapshot(NamedTuple):
     """What could be seen; ``error`` is why the host could not be read, or None.
 
     ``learned`` is what the next run will learn from it.
     """
 
-    roster: Roster
+    inventory: Inventory
     view: View
     boot_id: str
     error: LamplighterError | None = None
-    watched: Watched | None = None
+    watched: MonitorState | None = None
     learned: Sequence[Intent] = ()
 
 
@@ -89,12 +89,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, context: Context) -> int:
     """Do it; return the exit status."""
     configuration = context.configuration()
-    look = asyncio.run(_look(configuration))
+    look = asyncio.run(_gather(configuration))
     traces, intents = _record(configuration, look.boot_id, context)
-    rows = status_rows(look.roster, look.view, traces, intents.with_these(look.learned))
-    status = look.error.exit_status if look.error else _exit_status(rows, look.roster)
+    rows = status_rows(look.inventory, look.view, traces, intents.with_these(look.learned))
+    status = look.error.exit_status if look.error else _exit_status(rows, look.inventory)
     if context.as_json:
-        document = status_document(rows, look.roster.problems, look.watched, status)
+        document = status_document(rows, look.inventory.problems, look.watched, status)
         if look.error is not None:
             document |= error_document(look.error)
         context.print_json(document)
@@ -103,19 +103,19 @@ def run(args: argparse.Namespace, context: Context) -> int:
         context.print(status_text(rows, style, seen=look.error is None))
         if look.error is None:
             context.print(_monitor_text(look.watched))
-        tell_stray_problems(look.roster.problems, {row.name for row in rows}, context)
+        tell_stray_problems(look.inventory.problems, {row.name for row in rows}, context)
         if look.error is not None:
             context.warn_of(look.error)
     return status
 
 
-async def _look(configuration: Configuration) -> _Look:
+async def _gather(configuration: Configuration) -> _Snapshot:
     watched = ask_monitor(Path(configuration.host.run.value))
     look = await _look_at_host(configuration, watched)
     return look._replace(watched=watched)
 
 
-async def _look_at_host(configuration: Configuration, watched: Watched | None) -> _Look:
+async def _look_at_host(configuration: Configuration, watched: MonitorState | None) -> _Snapshot:
     try:
         async with open_host(configuration) as host:
             try:
@@ -124,21 +124,21 @@ async def _look_at_host(configuration: Configuration, watched: Watched | None) -
                 passages = _passages(watched, host.boot_id)
                 view = View(sightings, silent, await host.spared(), passages, words)
             except Unreachable as error:
-                return _Look(host.roster, View(None), host.boot_id, error)
+                return _Snapshot(host.inventory, View(None), host.boot_id, error)
             except CallFailed as error:
                 unread = ToolstackUnreachable(
                     f"the domains cannot be listed: {error.message}",
                     hint=error.hint or "try again when the toolstack answers",
                 )
-                return _Look(host.roster, View(None), host.boot_id, unread)
+                return _Snapshot(host.inventory, View(None), host.boot_id, unread)
             learned = await find_intents(host, sightings, read_intents(configuration))
-            return _Look(host.roster, view, host.boot_id, learned=learned)
+            return _Snapshot(host.inventory, view, host.boot_id, learned=learned)
     except Unreachable as error:
-        roster = load_roster(configuration, owner=definition_owner(configuration))
-        return _Look(roster, View(None), "", error)
+        inventory = load_inventory(configuration, owner=definition_owner(configuration))
+        return _Snapshot(inventory, View(None), "", error)
 
 
-def _passages(watched: Watched | None, boot_id: str) -> Mapping[str, Passage]:
+def _passages(watched: MonitorState | None, boot_id: str) -> Mapping[str, DomainEvent]:
     """What the monitor saw last of each domain, by name; nothing if it is of another boot."""
     if watched is None or watched.boot_id != boot_id:
         return {}
@@ -146,11 +146,11 @@ def _passages(watched: Watched | None, boot_id: str) -> Mapping[str, Passage]:
 
 
 async def _guests(
-    host: Host, sightings: Sequence[Sighting]
+    host: Host, sightings: Sequence[DomainInfo]
 ) -> tuple[set[int], dict[int, GuestWords]]:
     """Return the domids whose kernel has not advertised itself, and what agents say, by domid."""
     domids = [seen.domid for seen in sightings if seen.domid != DOM0 and seen.running]
-    guests = [Conversation(host.xenstore, domid) for domid in domids]
+    guests = [GuestChannel(host.xenstore, domid) for domid in domids]
     able, said = await asyncio.gather(
         asyncio.gather(*(guest.able() for guest in guests)),
         asyncio.gather(*(guest.words() for guest in guests)),
@@ -161,7 +161,7 @@ async def _guests(
 
 def _record(
     configuration: Configuration, boot_id: str, context: Context
-) -> tuple[Mapping[str, Trace], Intents]:
+) -> tuple[Mapping[str, LastRecord], Intents]:
     """Read what runs wrote since the host booted, and intent; status goes on without them."""
     troubles: list[JournalError] = []
     intents, traces = read_intents(configuration, troubles.append), {}
@@ -178,11 +178,11 @@ def _record(
     return traces, intents
 
 
-def _exit_status(rows: Sequence[Row], roster: Roster) -> int:
+def _exit_status(rows: Sequence[Row], inventory: Inventory) -> int:
     """0 when everything that is wanted up is up, or on its way there."""
     up = (Seen.RUNNING, Seen.BOOTING)
     missing = any(row.wanted is Wanted.UP and row.seen not in up for row in rows)
-    return int(missing or any(problem.fatal for problem in roster.problems))
+    return int(missing or any(problem.fatal for problem in inventory.problems))
 
 
 def status_text(rows: Sequence[Row], style: Style, *, seen: bool = True) -> str:
@@ -218,7 +218,7 @@ def _said(row: Row) -> str:
     return told if len(told) <= LONGEST_WORDS else f"{told[:LONGEST_WORDS]}..."
 
 
-def _monitor_text(watched: Watched | None) -> str:
+def _monitor_text(watched: MonitorState | None) -> str:
     if watched is None:
         return "No monitor runs: what comes and goes between runs is not recorded."
     if watched.trouble:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from lamplighter.embedded.host import EmbeddedHost
     from lamplighter.embedded.recipe import Recipe
-    from lamplighter.model.domain import Sighting
+    from lamplighter.model.domain import DomainInfo
 
 #: The largest definition that is read, in bytes.
 LARGEST = 1 << 20
@@ -281,7 +281,7 @@ def _content(path: str) -> str:
     return content.decode(errors="surrogateescape")
 
 
-def _listed(seen: Sighting) -> dict[str, object]:
+def _listed(seen: DomainInfo) -> dict[str, object]:
     return {
         "domid": seen.domid,
         "uuid": str(seen.uuid),

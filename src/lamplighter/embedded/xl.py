@@ -26,7 +26,7 @@ from lamplighter.embedded.guest import GuestKernel
 from lamplighter.embedded.names import Names
 from lamplighter.embedded.recipe import Reaction
 from lamplighter.errors import CallFailed
-from lamplighter.model.domain import Kind, ShutdownReason, Sighting
+from lamplighter.model.domain import DomainInfo, Kind, ShutdownReason
 from lamplighter.xenstore import paths
 
 if TYPE_CHECKING:
@@ -99,16 +99,16 @@ class Xl:
 
     # --- the calls ---
 
-    async def list_slowly(self) -> list[Sighting]:
+    async def list_slowly(self) -> list[DomainInfo]:
         """Return what ``list`` does, as late as the host is busy."""
         seen = self.list()
         await self._clock.sleep(self.busy.listing)
         return seen
 
-    def list(self) -> list[Sighting]:
+    def list(self) -> list[DomainInfo]:
         """Return every domain, dom0 among them, in the order of domids."""
         return [
-            Sighting(
+            DomainInfo(
                 domain.domid,
                 domain.uuid,
                 self._names.of(domain.domid),

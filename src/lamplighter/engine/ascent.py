@@ -16,24 +16,24 @@ from typing import TYPE_CHECKING, NamedTuple
 from lamplighter.engine import patience
 from lamplighter.engine.events import (
     Action,
-    AskCreator,
-    Attend,
-    Blind,
+    CheckCreator,
     Create,
     Created,
+    CreatorChecked,
+    EnterPhase,
     Event,
     Finish,
+    HeldMeanwhile,
     Interrupted,
-    LookAgain,
-    Move,
+    Listed,
+    ListingFailed,
     NotListed,
-    Ready,
-    Seen,
+    PoweroffFeature,
+    Relist,
     Tick,
-    Underway,
-    Withheld,
+    WatchNodes,
 )
-from lamplighter.model.domain import ShutdownReason, Sighting
+from lamplighter.model.domain import DomainInfo, ShutdownReason
 from lamplighter.model.lifecycle import Phase, check_transition
 from lamplighter.model.outcome import Outcome
 
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 COMES_BACK = frozenset({ShutdownReason.REBOOT, ShutdownReason.SOFT_RESET})
 
 
-class Ascent(NamedTuple):
+class StartState(NamedTuple):
     """Where one domain's start stands. Moments are host seconds on the events' clock.
 
     ``called``: the call to create has returned, and ``trouble`` is why it failed; ``blind`` why the
@@ -81,7 +81,7 @@ class Ascent(NamedTuple):
         return self.deadline
 
 
-Stepped = tuple[Ascent, tuple[Action, ...]]
+Stepped = tuple[StartState, tuple[Action, ...]]
 
 
 def begin(
@@ -92,32 +92,32 @@ def begin(
     ``resume``: CREATING when something else is creating it; BOOTING when it is there as ``domid``
     and a run that died did not see it come up.
     """
-    ascent = Ascent(start_timeout=policy.start_timeout.value, begun=now)
+    ascent = StartState(start_timeout=policy.start_timeout.value, begun=now)
     if resume is Phase.BOOTING and domid is not None:
         detail = f"domid {domid}, where a run that died had left it"
         moved, move = _move(ascent._replace(phase=resume, domid=domid), resume, detail)
-        return moved, (*move, Attend(domid))
+        return moved, (*move, WatchNodes(domid))
     if resume is Phase.CREATING:
         detail = "something is creating it already"
         moved, move = _move(ascent._replace(awaited=True), Phase.CREATING, detail)
-        return moved, (*move, LookAgain())
+        return moved, (*move, Relist())
     moved, move = _move(ascent, Phase.CREATING, "")
     return moved, (*move, Create())
 
 
-def step(ascent: Ascent, event: Event) -> Stepped:
+def step(ascent: StartState, event: Event) -> Stepped:
     """Take one event into account."""
     match event:
         case Created(now, domid, error):
             return _created(ascent, domid, error, now)
-        case Ready(_, domid, able) if domid == ascent.domid and able is not None:
+        case PoweroffFeature(_, domid, able) if domid == ascent.domid and able is not None:
             moved, move = _move(ascent, Phase.UP, "its kernel is up")
             return moved, (*move, Finish(Outcome.STARTED))
-        case Seen(now, sighting):
+        case Listed(now, sighting):
             return _seen(ascent._replace(blind="", paused=sighting.paused), sighting, now)
         case NotListed(now):
             return _not_listed(ascent._replace(blind=""), now)
-        case Blind(now, error):
+        case ListingFailed(now, error):
             return _tick(ascent._replace(blind=error), now)
         case Interrupted(_, why):
             return ascent, (_interrupted(ascent, why),)
@@ -126,17 +126,17 @@ def step(ascent: Ascent, event: Event) -> Stepped:
     return _not_begun(ascent, event)
 
 
-def _not_begun(ascent: Ascent, event: Event) -> Stepped:
+def _not_begun(ascent: StartState, event: Event) -> Stepped:
     match event:
-        case Underway(now, creating):
+        case CreatorChecked(now, creating):
             return _underway(ascent, creating=creating, now=now)
-        case Withheld(_, why):
+        case HeldMeanwhile(_, why):
             moved, move = _move(ascent, Phase.ABSENT, why)
             return moved, (*move, Finish(Outcome.HELD, why))
     return ascent, ()
 
 
-def _underway(ascent: Ascent, *, creating: bool, now: float) -> Stepped:
+def _underway(ascent: StartState, *, creating: bool, now: float) -> Stepped:
     """It was not listed: its creator still works, has just ended its work, or has given up.
 
     A listing that begins now tells the last two apart.
@@ -144,23 +144,23 @@ def _underway(ascent: Ascent, *, creating: bool, now: float) -> Stepped:
     if ascent.domid is not None or not ascent.awaited:
         return ascent, ()
     if not creating:
-        return ascent._replace(deserted=True, ask_at=None), (LookAgain(),)
+        return ascent._replace(deserted=True, ask_at=None), (Relist(),)
     if now >= ascent.deadline:
         note = f"something has been creating it for {ascent.start_timeout:g} s, and it is not there"
         return ascent, (Finish(Outcome.UNKNOWN, note, good=False),)
     return ascent._replace(ask_at=now + patience.RETRY_PAUSE), ()
 
 
-def _created(ascent: Ascent, domid: int | None, error: str, now: float) -> Stepped:
+def _created(ascent: StartState, domid: int | None, error: str, now: float) -> Stepped:
     """``begun`` is set anew: waiting for a place in the queue is not the guest's time."""
     ascent = ascent._replace(begun=now, called=True, trouble=error)
     if domid is None:
-        return ascent, (LookAgain(),)
+        return ascent, (Relist(),)
     moved, move = _move(ascent._replace(domid=domid), Phase.BOOTING, f"domid {domid}")
-    return moved, (*move, Attend(domid))
+    return moved, (*move, WatchNodes(domid))
 
 
-def _seen(ascent: Ascent, sighting: Sighting, now: float) -> Stepped:
+def _seen(ascent: StartState, sighting: DomainInfo, now: float) -> Stepped:
     if not sighting.running:
         return _ended(ascent, sighting, now)
     if sighting.domid == ascent.domid:
@@ -176,10 +176,10 @@ def _seen(ascent: Ascent, sighting: Sighting, now: float) -> Stepped:
     came = ascent._replace(domid=sighting.domid, gone_at=None, ask_at=None)
     came = came._replace(awaited=False, deserted=False)
     moved, move = _move(came, Phase.BOOTING, detail)
-    return moved, (*move, Attend(sighting.domid))
+    return moved, (*move, WatchNodes(sighting.domid))
 
 
-def _ended(ascent: Ascent, sighting: Sighting, now: float) -> Stepped:
+def _ended(ascent: StartState, sighting: DomainInfo, now: float) -> Stepped:
     if sighting.domid != ascent.domid:
         if ascent.awaited:
             told = f"domid {sighting.domid} of it has ended and is still listed"
@@ -193,11 +193,11 @@ def _ended(ascent: Ascent, sighting: Sighting, now: float) -> Stepped:
     return moved, (*move, Finish(Outcome.FAILED, note, good=False))
 
 
-def _not_listed(ascent: Ascent, now: float) -> Stepped:
+def _not_listed(ascent: StartState, now: float) -> Stepped:
     if ascent.deserted:
         return ascent._replace(awaited=False, deserted=False), (Create(),)
     if ascent.awaited:
-        return ascent, (AskCreator(),)
+        return ascent, (CheckCreator(),)
     if ascent.domid is None:
         trouble = ascent.trouble or "it was created and is gone already"
         moved, move = _move(ascent, Phase.ABSENT, trouble)
@@ -205,11 +205,11 @@ def _not_listed(ascent: Ascent, now: float) -> Stepped:
     return _tick(ascent._replace(gone_at=ascent.gone_at or now), now)
 
 
-def _tick(ascent: Ascent, now: float) -> Stepped:
+def _tick(ascent: StartState, now: float) -> Stepped:
     if now < ascent.wake:
         return ascent, ()
     if ascent.ask_at is not None:
-        return ascent._replace(ask_at=None), (LookAgain(),)
+        return ascent._replace(ask_at=None), (Relist(),)
     if ascent.gone_at is not None:
         moved, move = _move(ascent, Phase.ABSENT, "it vanished while it was starting")
         note = "it vanished while it was starting and did not come back"
@@ -230,7 +230,7 @@ def _tick(ascent: Ascent, now: float) -> Stepped:
     return moved, (*move, Finish(Outcome.STARTED, note))
 
 
-def _interrupted(ascent: Ascent, why: str) -> Finish:
+def _interrupted(ascent: StartState, why: str) -> Finish:
     if ascent.domid is None and ascent.called:
         failed = f" ({ascent.trouble})" if ascent.trouble else ""
         note = f"whether it was created{failed} was not waited for: {why}"
@@ -240,6 +240,6 @@ def _interrupted(ascent: Ascent, why: str) -> Finish:
     return Finish(Outcome.STARTED, f"its boot was not waited for: {why}")
 
 
-def _move(ascent: Ascent, phase: Phase, detail: str) -> Stepped:
+def _move(ascent: StartState, phase: Phase, detail: str) -> Stepped:
     check_transition(ascent.phase, phase)
-    return ascent._replace(phase=phase), (Move(phase, detail),)
+    return ascent._replace(phase=phase), (EnterPhase(phase, detail),)

@@ -5,7 +5,7 @@ The ladder (a stop) and the ascent (a start) are state machines of one shape:
 host seconds; the state's ``wake`` says when a ``Tick`` is wanted at the latest.
 
 Actions are carried out in their order, one after another, and each result comes back as an event
-before anything else is told. A ``Move`` is on disk before the action behind it is begun.
+before anything else is told. A ``EnterPhase`` is on disk before the action behind it is begun.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from lamplighter.formats.guest_words import NOTHING_GIVEN
 
 if TYPE_CHECKING:
     from lamplighter.formats import guest_words
-    from lamplighter.model.domain import Kind, ShutdownReason, Sighting
+    from lamplighter.model.domain import DomainInfo, Kind, ShutdownReason
     from lamplighter.model.lifecycle import Phase
     from lamplighter.model.outcome import Outcome
 
@@ -36,10 +36,10 @@ class Tick(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class Seen(Event):
+class Listed(Event):
     """A listing holds the domain."""
 
-    sighting: Sighting
+    sighting: DomainInfo
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +48,14 @@ class NotListed(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class Blind(Event):
+class ListingFailed(Event):
     """The toolstack could not be asked. It says nothing about the domain."""
 
     error: str
 
 
 @dataclass(frozen=True, slots=True)
-class Virtualised(Event):
+class KindFound(Event):
     """How this incarnation is virtualised."""
 
     domid: int
@@ -63,7 +63,7 @@ class Virtualised(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class Request(Event):
+class ShutdownNode(Event):
     """What stands in ``control/shutdown`` of this incarnation; None: it has gone with its nodes."""
 
     domid: int
@@ -71,7 +71,7 @@ class Request(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class Ready(Event):
+class PoweroffFeature(Event):
     """The kernel of this incarnation says whether it takes requests to power off.
 
     True: it does (``1``). False: it says that it does not (``0``). None: nothing yet.
@@ -82,7 +82,7 @@ class Ready(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class Heard(Event):
+class AgentReport(Event):
     """What an agent in this incarnation says; nothing comes of a guest that has none.
 
     ``given`` is what runs before have given it, as it stood in its nodes when this run read them
@@ -95,14 +95,14 @@ class Heard(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class Asked(Event):
+class RequestWritten(Event):
     """The request was written, or the error says why it could not be."""
 
     error: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Unanswered(Event):
+class AnswerFailed(Event):
     """An answer to this incarnation's request for more time could not be written."""
 
     domid: int
@@ -110,7 +110,7 @@ class Unanswered(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class Cleared(Event):
+class RequestCleared(Event):
     """The request was taken back; ``taken`` when the guest had acknowledged it before that."""
 
     taken: bool
@@ -143,14 +143,14 @@ class Created(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class Underway(Event):
+class CreatorChecked(Event):
     """Whether something, though no run of ours, is creating the domain at this moment."""
 
     creating: bool
 
 
 @dataclass(frozen=True, slots=True)
-class Inspected(Event):
+class HalfBuiltChecked(Event):
     """Whether an incarnation that has never run was left half made, so that it never will."""
 
     domid: int
@@ -158,21 +158,21 @@ class Inspected(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class Withheld(Event):
+class HeldMeanwhile(Event):
     """It must not be created any more, though the plan says so; ``why`` for a person."""
 
     why: str
 
 
 @dataclass(frozen=True, slots=True)
-class Epitaph(Event):
+class ShutdownReasonFound(Event):
     """What the toolstack's own record says about why a vanished incarnation ended."""
 
     reason: ShutdownReason | None
 
 
 @dataclass(frozen=True, slots=True)
-class Reaper(Event):
+class ReaperChecked(Event):
     """Whether the process lives that takes this incarnation apart when it has shut down."""
 
     domid: int
@@ -192,7 +192,7 @@ class Action:
 
 
 @dataclass(frozen=True, slots=True)
-class Move(Action):
+class EnterPhase(Action):
     """The domain is now in this phase; ``detail`` says why, for a person."""
 
     phase: Phase
@@ -200,15 +200,15 @@ class Move(Action):
 
 
 @dataclass(frozen=True, slots=True)
-class Attend(Action):
+class WatchNodes(Action):
     """Listen to the XenStore nodes of this incarnation from now on."""
 
     domid: int
 
 
 @dataclass(frozen=True, slots=True)
-class Ask(Action):
-    """Write ``poweroff`` into ``control/shutdown``; answered by ``Asked``.
+class RequestShutdown(Action):
+    """Write ``poweroff`` into ``control/shutdown``; answered by ``RequestWritten``.
 
     An agent is told that the domain is destroyed at ``until``; infinite: it is not told.
     ``granted`` are the seconds that it was granted before, and that are in it.
@@ -220,8 +220,8 @@ class Ask(Action):
 
 
 @dataclass(frozen=True, slots=True)
-class Note(Action):
-    """Tell an agent alone what an ``Ask`` tells it, beside a request that it has had before.
+class TellDeadline(Action):
+    """Tell an agent alone what ``RequestShutdown`` tells it, beside a request that it has had.
 
     Nobody waits for it.
     """
@@ -232,8 +232,8 @@ class Note(Action):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer(Action):
-    """Answer a guest's request for more time; ``Unanswered`` comes if it could not be written.
+class AnswerAgent(Action):
+    """Answer a guest's request for more time; ``AnswerFailed`` comes if it could not be written.
 
     ``granted`` are all the seconds that the guest was granted until now.
     """
@@ -244,8 +244,8 @@ class Answer(Action):
 
 
 @dataclass(frozen=True, slots=True)
-class Clear(Action):
-    """Take the request back if it still stands; answered by ``Cleared``."""
+class ClearRequest(Action):
+    """Take the request back if it still stands; answered by ``RequestCleared``."""
 
     domid: int
 
@@ -270,33 +270,33 @@ class Create(Action):
 
 
 @dataclass(frozen=True, slots=True)
-class AskCreator(Action):
-    """Find out whether something is creating the domain; answered by ``Underway``."""
+class CheckCreator(Action):
+    """Find out whether something is creating the domain; answered by ``CreatorChecked``."""
 
 
 @dataclass(frozen=True, slots=True)
-class Inspect(Action):
-    """Find out whether this incarnation was left half made; answered by ``Inspected``."""
+class CheckHalfBuilt(Action):
+    """Find out whether this incarnation was left half made; answered by ``HalfBuiltChecked``."""
 
-    sighting: Sighting
-
-
-@dataclass(frozen=True, slots=True)
-class AskReaper(Action):
-    """Find out whether somebody else takes this incarnation apart; answered by ``Reaper``."""
-
-    sighting: Sighting
+    sighting: DomainInfo
 
 
 @dataclass(frozen=True, slots=True)
-class Inquire(Action):
-    """Ask the toolstack why this incarnation ended; answered by ``Epitaph``."""
+class CheckReaper(Action):
+    """Find out whether another process reaps this incarnation; answered by ``ReaperChecked``."""
 
-    sighting: Sighting
+    sighting: DomainInfo
 
 
 @dataclass(frozen=True, slots=True)
-class LookAgain(Action):
+class FindShutdownReason(Action):
+    """Ask the toolstack why this incarnation ended; answered by ``ShutdownReasonFound``."""
+
+    sighting: DomainInfo
+
+
+@dataclass(frozen=True, slots=True)
+class Relist(Action):
     """Make a new listing; what was listed before this moment does not count any more."""
 
 

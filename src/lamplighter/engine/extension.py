@@ -22,8 +22,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lamplighter.engine import patience
-from lamplighter.engine.events import Action, Move, Note
-from lamplighter.engine.events import Answer as Say
+from lamplighter.engine.events import Action, EnterPhase, TellDeadline
+from lamplighter.engine.events import AnswerAgent as Say
 from lamplighter.engine.guest_force import by_the_guest
 from lamplighter.engine.standing import ALIVE, EXTENDABLE
 from lamplighter.formats.guest_words import Answer, quoted
@@ -31,16 +31,16 @@ from lamplighter.formats.quantity import format_duration
 from lamplighter.model.lifecycle import Phase
 
 if TYPE_CHECKING:
-    from lamplighter.engine.standing import Ladder
+    from lamplighter.engine.standing import StopState
     from lamplighter.formats.guest_words import Given, GuestWords, More
 
-    Stepped = tuple[Ladder, tuple[Action, ...]]
+    Stepped = tuple[StopState, tuple[Action, ...]]
 
 #: So many answers of one stop are put on record: the others are given and forgotten.
 ANSWERS_ON_RECORD = 20
 
 
-def heard(ladder: Ladder, words: GuestWords, now: float, given: Given) -> Stepped:
+def heard(ladder: StopState, words: GuestWords, now: float, given: Given) -> Stepped:
     """Take in what the guest says; ``given``: what runs before have given it."""
     before, actions = ladder.words, tuple[Action, ...]()
     if before is None:
@@ -54,23 +54,23 @@ def heard(ladder: Ladder, words: GuestWords, now: float, given: Given) -> Steppe
         return ladder, (*actions, *answer)
     if ladder.phase is Phase.FORCING:  # what the record says of our own force is the last word
         return ladder, (*actions, *answer)
-    return ladder, (*actions, Move(ladder.phase, by_the_guest(words.forced)), *answer)
+    return ladder, (*actions, EnterPhase(ladder.phase, by_the_guest(words.forced)), *answer)
 
 
-def _go_on(ladder: Ladder, given: Given, now: float) -> Stepped:
+def _go_on(ladder: StopState, given: Given, now: float) -> Stepped:
     """Go on where runs before have left this incarnation, as far as its first words tell."""
     ladder, actions = ladder._replace(answered=given.answered), tuple[Action, ...]()
     granted = min(given.granted, ladder.extend_max)
     if ladder.phase in ALIVE and granted > ladder.granted:
         ladder = ladder._replace(granted=granted)
         told = f"{format_duration(granted)} that a run before granted"
-        actions = (Move(ladder.phase, f"{told}, {_left_in_words(ladder, now)}"),)
+        actions = (EnterPhase(ladder.phase, f"{told}, {_left_in_words(ladder, now)}"),)
     if ladder.phase in EXTENDABLE and ladder.retry_at is None:
-        actions += (Note(ladder.sighting.domid, ladder.deadline, int(ladder.granted)),)
+        actions += (TellDeadline(ladder.sighting.domid, ladder.deadline, int(ladder.granted)),)
     return ladder, actions
 
 
-def consider(ladder: Ladder, now: float) -> Stepped:
+def consider(ladder: StopState, now: float) -> Stepped:
     """Answer a request for more time that stands, if it is time to."""
     more = ladder.pending
     if more is None or ladder.phase not in EXTENDABLE:
@@ -93,19 +93,19 @@ def consider(ladder: Ladder, now: float) -> Stepped:
     return _grant(ladder, more, max(ladder.granted, heard_of + more.seconds), now)
 
 
-def _say(ladder: Ladder, answer: Answer) -> Action:
+def _say(ladder: StopState, answer: Answer) -> Action:
     return Say(ladder.sighting.domid, answer, int(ladder.granted))
 
 
-def _left(ladder: Ladder, now: float) -> int:
+def _left(ladder: StopState, now: float) -> int:
     return max(0, int(ladder.deadline - now))
 
 
-def _left_in_words(ladder: Ladder, now: float) -> str:
+def _left_in_words(ladder: StopState, now: float) -> str:
     return f"{format_duration(_left(ladder, now))} are left"
 
 
-def _grant(ladder: Ladder, more: More, granted: float, now: float) -> Stepped:
+def _grant(ladder: StopState, more: More, granted: float, now: float) -> Stepped:
     """Grant it; ``granted`` are all the seconds then."""
     ladder = ladder._replace(newest=granted - ladder.granted, granted=granted)
     detail = f"{format_duration(more.seconds)} more granted, {_left_in_words(ladder, now)}"
@@ -113,17 +113,17 @@ def _grant(ladder: Ladder, more: More, granted: float, now: float) -> Stepped:
     return ladder, (*_on_record(ladder, f"{detail}{_said(more)}"), say)
 
 
-def _refuse(ladder: Ladder, more: More, why: str) -> Stepped:
+def _refuse(ladder: StopState, more: More, why: str) -> Stepped:
     say = _say(ladder, Answer(more.id, None, why))
     detail = f"{format_duration(more.seconds)} more refused, {why}{_said(more)}"
     return ladder, (*_on_record(ladder, detail), say)
 
 
-def _on_record(ladder: Ladder, detail: str) -> tuple[Action, ...]:
-    return (Move(ladder.phase, detail),) if ladder.answers <= ANSWERS_ON_RECORD else ()
+def _on_record(ladder: StopState, detail: str) -> tuple[Action, ...]:
+    return (EnterPhase(ladder.phase, detail),) if ladder.answers <= ANSWERS_ON_RECORD else ()
 
 
-def _why_not(ladder: Ladder, more: More, now: float) -> str:
+def _why_not(ladder: StopState, more: More, now: float) -> str:
     """Why a request does not fit; empty when it does."""
     if not ladder.extend_max:
         return "this host grants no more time: extend_max is not set for it"

@@ -21,7 +21,7 @@ from lamplighter.formats.quantity import format_duration
 from lamplighter.model.domain import DOM0, Listing, ShutdownReason
 from lamplighter.model.intent import Intent, Meant
 from lamplighter.model.outcome import Outcome
-from lamplighter.model.passage import By, Way
+from lamplighter.model.passage import Change, Initiator
 from lamplighter.model.plan import Direction
 
 if TYPE_CHECKING:
@@ -29,11 +29,11 @@ if TYPE_CHECKING:
     from datetime import datetime
     from uuid import UUID
 
-    from lamplighter.model.domain import Definition, Sighting
+    from lamplighter.model.domain import Definition, DomainInfo
     from lamplighter.model.intent import Intents
-    from lamplighter.model.passage import Passage
-    from lamplighter.model.policy import Managed, Policy, Roster
-    from lamplighter.model.run import Trace
+    from lamplighter.model.passage import DomainEvent
+    from lamplighter.model.policy import ManagedDomain, Policy, Inventory
+    from lamplighter.model.run import LastRecord
 
 #: Who says what was only seen.
 SEEN = "what was seen"
@@ -47,17 +47,17 @@ class Moment(NamedTuple):
 
 
 def ended_unasked(
-    roster: Roster,
-    sightings: Sequence[Sighting],
+    inventory: Inventory,
+    sightings: Sequence[DomainInfo],
     intents: Intents,
-    traces: Mapping[str, Trace],
-) -> list[tuple[Managed, int]]:
+    traces: Mapping[str, LastRecord],
+) -> list[tuple[ManagedDomain, int]]:
     """Return the domains that are meant to be up and have gone, and their last known domids.
 
     ``traces`` is what runs wrote since the host booted; those that a run took down are left out.
     """
     found, listing = [], Listing(sightings)
-    for managed in roster.domains.values():
+    for managed in inventory.domains.values():
         trace = traces.get(managed.name)
         if trace is None or trace.result is None or not intents.meant_up(managed.definition):
             continue
@@ -72,15 +72,15 @@ def ended_unasked(
 
 
 def learn(
-    roster: Roster,
-    sightings: Sequence[Sighting],
+    inventory: Inventory,
+    sightings: Sequence[DomainInfo],
     intents: Intents,
     ends: Mapping[str, ShutdownReason | None],
     moment: Moment,
 ) -> list[Intent]:
     """Return the intents that change by what is seen; ``ends`` is by the name of the domain."""
     learned, listing = [], Listing(sightings)
-    for managed in roster.domains.values():
+    for managed in inventory.domains.values():
         definition = managed.definition
         before = intents.meant.get(definition.key)
         for seen in listing.all_of(definition.known_by):
@@ -95,7 +95,7 @@ def learn(
 
 
 def learn_from_passages(
-    roster: Roster, passages: Iterable[Passage], intents: Intents, boot_id: str
+    inventory: Inventory, passages: Iterable[DomainEvent], intents: Intents, boot_id: str
 ) -> list[Intent]:
     """Return the intents that change by who came and went; ``passages`` are in their order.
 
@@ -103,15 +103,15 @@ def learn_from_passages(
     tool started is meant to be up although it has rebooted or crashed since.
     """
     history = tuple(passages)
-    by_domain: dict[UUID | str, list[Passage]] = {}
+    by_domain: dict[UUID | str, list[DomainEvent]] = {}
     for found in history:
         by_domain.setdefault(found.uuid, []).append(found)
         by_domain.setdefault(found.name, []).append(found)
     earlier = dict.fromkeys(one.boot_id for one in history if one.boot_id != boot_id)
     boots = {one: number for number, one in enumerate((*earlier, boot_id))}
-    stated = {managed.definition.key for managed in roster.domains.values()} | intents.meant.keys()
+    stated = {managed.definition.key for managed in inventory.domains.values()} | intents.meant.keys()
     learned = []
-    for managed in roster.domains.values():
+    for managed in inventory.domains.values():
         said = last = intents.meant.get(managed.definition.key)
         for found in by_domain.get(managed.definition.known_by, ()):
             if _is_of(managed.definition, found, stated) and _is_newer(found, last, boots):
@@ -125,7 +125,7 @@ def learn_from_passages(
     return learned
 
 
-def _is_of(definition: Definition, found: Passage, stated: Container[str]) -> bool:
+def _is_of(definition: Definition, found: DomainEvent, stated: Container[str]) -> bool:
     """Say whether a passage is a domain's: by UUID, or by name where its definition states none.
 
     Then one that another definition has stated is not: it was another domain of that name.
@@ -135,7 +135,7 @@ def _is_of(definition: Definition, found: Passage, stated: Container[str]) -> bo
     return found.name == definition.name and str(found.uuid) not in stated
 
 
-def _is_newer(found: Passage, before: Intent | None, boots: Mapping[str, int]) -> bool:
+def _is_newer(found: DomainEvent, before: Intent | None, boots: Mapping[str, int]) -> bool:
     """Say whether a passage is newer than an intent; ``boots`` has the boots in their order.
 
     Clocks jump, above all while a host boots: they are believed only where nothing else tells.
@@ -143,7 +143,7 @@ def _is_newer(found: Passage, before: Intent | None, boots: Mapping[str, int]) -
     if before is None:
         return True
     if found.boot_id == before.boot_id and before.domid is not None:
-        same = found.domid == before.domid and found.way is Way.WENT
+        same = found.domid == before.domid and found.way is Change.WENT
         return same or found.domid > before.domid
     if found.boot_id != before.boot_id and before.boot_id in boots:
         return boots[found.boot_id] > boots[before.boot_id]
@@ -153,24 +153,24 @@ def _is_newer(found: Passage, before: Intent | None, boots: Mapping[str, int]) -
     return found.at > before.at
 
 
-def _meant_by(passage: Passage, before: Intent | None) -> Meant | None:
+def _meant_by(passage: DomainEvent, before: Intent | None) -> Meant | None:
     """What a passage says about intent; None: nothing.
 
     A guest that is back from its own reboot was not asked for by anybody.
     """
-    if passage.way is Way.CAME:
+    if passage.way is Change.CAME:
         told_down = before is not None and (before.boot_id, before.domid) == (
             passage.boot_id,
             passage.domid,
         )
-        return None if told_down or passage.by is By.GUEST else Meant.UP
-    if passage.end is ShutdownReason.POWEROFF and passage.by in (By.GUEST, By.TOOL):
+        return None if told_down or passage.by is Initiator.GUEST else Meant.UP
+    if passage.end is ShutdownReason.POWEROFF and passage.by in (Initiator.GUEST, Initiator.TOOL):
         return Meant.DOWN
     return None
 
 
 def said(
-    plan_domains: Iterable[tuple[Managed, Sighting | None]],
+    plan_domains: Iterable[tuple[ManagedDomain, DomainInfo | None]],
     meant: Meant,
     said_by: str,
     moment: Moment,
@@ -200,7 +200,7 @@ def crash_loop(failures: Sequence[tuple[datetime, str]], policy: Policy, now: da
     )
 
 
-def _is_news(before: Intent | None, seen: Sighting, moment: Moment) -> bool:
+def _is_news(before: Intent | None, seen: DomainInfo, moment: Moment) -> bool:
     """Say whether a running incarnation tells more than what was last said of its domain."""
     if before is None:
         return True
@@ -210,7 +210,7 @@ def _is_news(before: Intent | None, seen: Sighting, moment: Moment) -> bool:
 
 
 def _intent(
-    managed: Managed, meant: Meant, reason: str, moment: Moment, domid: int | None
+    managed: ManagedDomain, meant: Meant, reason: str, moment: Moment, domid: int | None
 ) -> Intent:
     definition = managed.definition
     return Intent(

@@ -34,51 +34,51 @@ from typing import TYPE_CHECKING
 from lamplighter.engine import extension, patience
 from lamplighter.engine.events import (
     Action,
-    Ask,
-    Asked,
-    AskReaper,
-    Attend,
-    Blind,
-    Clear,
-    Cleared,
+    AgentReport,
+    AnswerFailed,
+    CheckHalfBuilt,
+    CheckReaper,
+    ClearRequest,
     Destroy,
     Destroyed,
-    Epitaph,
+    EnterPhase,
     Event,
+    FindShutdownReason,
     Finish,
-    Heard,
-    Inquire,
-    Inspect,
-    Inspected,
+    HalfBuiltChecked,
     Interrupted,
-    LookAgain,
-    Move,
+    KindFound,
+    Listed,
+    ListingFailed,
     NotListed,
+    PoweroffFeature,
     Pressed,
     PressPower,
-    Ready,
-    Reaper,
-    Request,
-    Seen,
+    ReaperChecked,
+    Relist,
+    RequestCleared,
+    RequestShutdown,
+    RequestWritten,
+    ShutdownNode,
+    ShutdownReasonFound,
     Tick,
-    Unanswered,
-    Virtualised,
+    WatchNodes,
 )
-from lamplighter.engine.standing import ALIVE, Ladder
+from lamplighter.engine.standing import ALIVE, StopState
 from lamplighter.engine.verdict import shut_down_detail, verdict
 from lamplighter.model.domain import Kind, ShutdownReason
 from lamplighter.model.lifecycle import Phase, check_transition
 from lamplighter.model.outcome import Outcome
 
 if TYPE_CHECKING:
-    from lamplighter.model.domain import Sighting
+    from lamplighter.model.domain import DomainInfo
     from lamplighter.model.policy import Policy
 
-Stepped = tuple[Ladder, tuple[Action, ...]]
+Stepped = tuple[StopState, tuple[Action, ...]]
 
 
 def begin(
-    sighting: Sighting,
+    sighting: DomainInfo,
     policy: Policy,
     now: float,
     *,
@@ -95,7 +95,7 @@ def begin(
     the moment by which the whole run wants it down, infinite when there is none.
     """
     limit = min(policy.stop_timeout.value, max(0.0, latest - now))
-    ladder = Ladder(
+    ladder = StopState(
         sighting=sighting,
         stop_timeout=policy.stop_timeout.value,
         rung_timeout=min(policy.ack_timeout.value, limit / patience.RUNGS),
@@ -117,38 +117,40 @@ def begin(
         ladder = _remark(ladder, "it had acknowledged the request of a run that died")
         # On record again, under this run: it may die, too.
         ladder, move = _move(ladder, Phase.ACKNOWLEDGED, now, "in a run before, which died")
-        return ladder, (*move, Attend(sighting.domid))
-    return ladder, (Attend(sighting.domid),)
+        return ladder, (*move, WatchNodes(sighting.domid))
+    return ladder, (WatchNodes(sighting.domid),)
 
 
-def step(ladder: Ladder, event: Event) -> Stepped:
+def step(ladder: StopState, event: Event) -> Stepped:
     """Take one event into account."""
     match event:
-        case Seen(now, sighting):
+        case Listed(now, sighting):
             return _seen(ladder._replace(blind="", listed=True), sighting, now)
         case NotListed(now):
             return _not_listed(ladder._replace(blind=""), now)
-        case Blind(now, error):
+        case ListingFailed(now, error):
             return _tick(ladder._replace(blind=error), now, looked=True)
         case Interrupted(_, why):
             return ladder, (_interrupted(ladder, why),)
         case Tick(now):
             return _tick(ladder, now)
-        case Epitaph() | Destroyed() | Reaper() | Inspected():
+        case ShutdownReasonFound() | Destroyed() | ReaperChecked() | HalfBuiltChecked():
             return _toolstack(ladder, event)
     return _conversation(ladder, event)
 
 
-def _toolstack(ladder: Ladder, event: Epitaph | Destroyed | Reaper | Inspected) -> Stepped:
+def _toolstack(
+    ladder: StopState, event: ShutdownReasonFound | Destroyed | ReaperChecked | HalfBuiltChecked
+) -> Stepped:
     """The toolstack was asked for something."""
     match event:
-        case Epitaph(now, reason):
+        case ShutdownReasonFound(now, reason):
             return _epitaph(ladder, reason, now)
         case Destroyed(now, error):
             return _destroyed(ladder, error, now)
-        case Reaper(now, domid, lives) if domid == ladder.sighting.domid:
+        case ReaperChecked(now, domid, lives) if domid == ladder.sighting.domid:
             return _reaper(ladder, lives=lives, now=now)
-        case Inspected(now, domid, abandoned=True):
+        case HalfBuiltChecked(now, domid, abandoned=True):
             return _inspected(ladder, domid, now)
     return ladder, ()
 
@@ -156,29 +158,29 @@ def _toolstack(ladder: Ladder, event: Epitaph | Destroyed | Reaper | Inspected) 
 # --- the conversation with the guest ---------------------------------------------------------
 
 
-def _conversation(ladder: Ladder, event: Event) -> Stepped:
+def _conversation(ladder: StopState, event: Event) -> Stepped:
     match event:
-        case Virtualised(_, domid, kind) if domid == ladder.sighting.domid:
+        case KindFound(_, domid, kind) if domid == ladder.sighting.domid:
             return ladder._replace(kind=kind), ()
-        case Ready(now, domid, able) if domid == ladder.sighting.domid:
+        case PoweroffFeature(now, domid, able) if domid == ladder.sighting.domid:
             return _ready(ladder, able, now)
-        case Request(now, domid, value) if domid == ladder.sighting.domid:
+        case ShutdownNode(now, domid, value) if domid == ladder.sighting.domid:
             return _request(ladder, value, now)
-        case Heard(now, domid, words, given) if domid == ladder.sighting.domid:
+        case AgentReport(now, domid, words, given) if domid == ladder.sighting.domid:
             return extension.heard(ladder, words, now, given)
-        case Asked(now, error) if error:
+        case RequestWritten(now, error) if error:
             return _retry(ladder, f"could not be asked: {error}", now), ()
-        case Unanswered(_, domid, answer) if domid == ladder.sighting.domid:
+        case AnswerFailed(_, domid, answer) if domid == ladder.sighting.domid:
             return ladder._replace(unsaid=answer), ()
-        case Cleared(now, taken, error):
+        case RequestCleared(now, taken, error):
             return _cleared(ladder, taken=taken, error=error, now=now)
         case Pressed(_, error) if error:
             return _remark(ladder, f"its power button could not be pressed: {error}"), ()
     return ladder, ()
 
 
-def _ready(ladder: Ladder, able: bool | None, now: float) -> Stepped:
-    """The first word is the answer to ``Attend``; a later True means that it has just booted."""
+def _ready(ladder: StopState, able: bool | None, now: float) -> Stepped:
+    """The first one answers ``WatchNodes``; a later True means that the guest has just booted."""
     before, ladder = ladder.able, ladder._replace(able=ladder.able or able)
     if ladder.phase is Phase.UP:
         return _ask(ladder, now, "asked to power off")
@@ -187,26 +189,30 @@ def _ready(ladder: Ladder, able: bool | None, now: float) -> Stepped:
     return ladder, ()
 
 
-def _ask(ladder: Ladder, now: float, detail: str) -> Stepped:
+def _ask(ladder: StopState, now: float, detail: str) -> Stepped:
     moved, move = _move(ladder, Phase.ASKED, now, detail)
     asked = moved._replace(since=now, requests=ladder.requests + 1, retry_at=None)
-    look = (Inspect(ladder.sighting),) if ladder.sighting.unborn else ()
-    return asked, (*look, *move, Ask(ladder.sighting.domid, ladder.deadline, int(ladder.granted)))
+    look = (CheckHalfBuilt(ladder.sighting),) if ladder.sighting.unborn else ()
+    return asked, (
+        *look,
+        *move,
+        RequestShutdown(ladder.sighting.domid, ladder.deadline, int(ladder.granted)),
+    )
 
 
-def _request(ladder: Ladder, value: bytes | None, now: float) -> Stepped:
+def _request(ladder: StopState, value: bytes | None, now: float) -> Stepped:
     if ladder.phase is not Phase.ASKED or ladder.retry_at is not None or value != b"":
         return ladder, ()
     return _move(ladder._replace(acknowledged=True), Phase.ACKNOWLEDGED, now, "the guest took it")
 
 
-def _give_up(ladder: Ladder, now: float) -> Stepped:
+def _give_up(ladder: StopState, now: float) -> Stepped:
     waited = f"{now - ladder.since:.0f} s without an answer"
     moved, move = _move(ladder, Phase.GIVEN_UP, now, f"{waited}: the request is taken back")
-    return moved, (*move, Clear(ladder.sighting.domid))
+    return moved, (*move, ClearRequest(ladder.sighting.domid))
 
 
-def _cleared(ladder: Ladder, *, taken: bool, error: str, now: float) -> Stepped:
+def _cleared(ladder: StopState, *, taken: bool, error: str, now: float) -> Stepped:
     if ladder.phase is not Phase.GIVEN_UP:
         return ladder, ()
     if error:
@@ -227,7 +233,7 @@ def _cleared(ladder: Ladder, *, taken: bool, error: str, now: float) -> Stepped:
 # --- what listings tell ----------------------------------------------------------------------
 
 
-def _seen(ladder: Ladder, sighting: Sighting, now: float) -> Stepped:
+def _seen(ladder: StopState, sighting: DomainInfo, now: float) -> Stepped:
     if sighting.domid != ladder.sighting.domid:
         return _came_back(ladder, sighting, now)
     # Whoever takes it apart takes its name first, and by that its reaper and epitaph are found.
@@ -244,7 +250,7 @@ def _seen(ladder: Ladder, sighting: Sighting, now: float) -> Stepped:
     return _tick(ladder, now, looked=True)
 
 
-def _lives_on(ladder: Ladder, now: float) -> Stepped:
+def _lives_on(ladder: StopState, now: float) -> Stepped:
     """A saved domain was resumed in place, or a listing had left the domain out."""
     ladder = ladder._replace(
         reason=None, begun_ended=False, seen_dying=False, destroys=0, orphaned=False
@@ -254,7 +260,7 @@ def _lives_on(ladder: Ladder, now: float) -> Stepped:
     return ladder, (*move, *actions)
 
 
-def _shut_down(ladder: Ladder, sighting: Sighting, now: float) -> Stepped:
+def _shut_down(ladder: StopState, sighting: DomainInfo, now: float) -> Stepped:
     """The incarnation executes no more; someone has to reap it."""
     reason = sighting.shutdown
     phase = Phase.REBOOTING if ladder.comes_back(reason) else Phase.ENDED
@@ -270,7 +276,7 @@ def _shut_down(ladder: Ladder, sighting: Sighting, now: float) -> Stepped:
     return _move(ended, phase, now, detail)
 
 
-def _came_back(ladder: Ladder, sighting: Sighting, now: float) -> Stepped:
+def _came_back(ladder: StopState, sighting: DomainInfo, now: float) -> Stepped:
     """Another incarnation of the domain is there, whether the end of the last was seen or not."""
     last, came = ladder, f"it came back as domid {sighting.domid}"
     ladder = ladder._replace(
@@ -302,24 +308,24 @@ def _came_back(ladder: Ladder, sighting: Sighting, now: float) -> Stepped:
     return ladder, (*gap, *up, *actions)
 
 
-def _turn_to(ladder: Ladder, now: float) -> Stepped:
+def _turn_to(ladder: StopState, now: float) -> Stepped:
     """A domain runs that was thought to have ended: it is asked, if there is time for that."""
     if now >= ladder.deadline or ladder.destroy_wanted:
         return _force(ladder, now, "its time is up")
-    return ladder, (Attend(ladder.sighting.domid),)
+    return ladder, (WatchNodes(ladder.sighting.domid),)
 
 
-def _not_listed(ladder: Ladder, now: float) -> Stepped:
+def _not_listed(ladder: StopState, now: float) -> Stepped:
     if ladder.phase is Phase.FORCING or ladder.phase is Phase.ENDED:
         return ladder, (verdict(ladder),)
     if ladder.phase is not Phase.REBOOTING:
-        return ladder, (Inquire(ladder.sighting),)
+        return ladder, (FindShutdownReason(ladder.sighting),)
     if ladder.listed:
         return ladder._replace(listed=False, since=now, retry_at=None), ()
     return _tick(ladder, now)
 
 
-def _epitaph(ladder: Ladder, reason: ShutdownReason | None, now: float) -> Stepped:
+def _epitaph(ladder: StopState, reason: ShutdownReason | None, now: float) -> Stepped:
     """It vanished between two listings; between two incarnations it looks the same."""
     if ladder.phase not in ALIVE:
         return ladder, ()
@@ -331,7 +337,7 @@ def _epitaph(ladder: Ladder, reason: ShutdownReason | None, now: float) -> Stepp
     return _move(ladder, Phase.REBOOTING, now, shut_down_detail(ladder, reason))
 
 
-def _inspected(ladder: Ladder, domid: int, now: float) -> Stepped:
+def _inspected(ladder: StopState, domid: int, now: float) -> Stepped:
     if ladder.phase not in ALIVE or domid != ladder.sighting.domid or not ladder.sighting.unborn:
         return ladder, ()
     why = "what created it has died over it: it is half made and will never run"
@@ -341,11 +347,11 @@ def _inspected(ladder: Ladder, domid: int, now: float) -> Stepped:
 # --- time and force --------------------------------------------------------------------------
 
 
-def _tick(ladder: Ladder, now: float, *, looked: bool = False) -> Stepped:
+def _tick(ladder: StopState, now: float, *, looked: bool = False) -> Stepped:
     """``looked``: a listing that has just worked shows it running, or one has just failed."""
     if ladder.phase in ALIVE and now >= ladder.deadline:
         if ladder.last_look < ladder.deadline:
-            return ladder._replace(last_look=now), (LookAgain(),)
+            return ladder._replace(last_look=now), (Relist(),)
         if looked or now >= ladder.last_look + patience.LAST_LOOK:
             return _force(ladder, now, f"not down after {ladder.allowed}")
         return ladder, ()
@@ -360,18 +366,18 @@ def _tick(ladder: Ladder, now: float, *, looked: bool = False) -> Stepped:
             return ladder, (verdict(ladder),)
         case Phase.REBOOTING | Phase.ENDED if not ladder.destroys:
             # One question at a time: two answers would be taken for two moments.
-            return ladder._replace(since=now), (AskReaper(ladder.sighting),)
+            return ladder._replace(since=now), (CheckReaper(ladder.sighting),)
     return ladder, (_still_listed(ladder),)
 
 
-def _reaper(ladder: Ladder, *, lives: bool, now: float) -> Stepped:
+def _reaper(ladder: StopState, *, lives: bool, now: float) -> Stepped:
     if ladder.phase not in {Phase.ENDED, Phase.REBOOTING} or ladder.destroys:
         return ladder, ()
     if lives and now < ladder.reaper_until:
         return ladder._replace(since=now, orphaned=False), ()
     if not lives and not ladder.orphaned and not ladder.sighting.dying:
         # It may have done its work since the last listing, and ended.
-        return ladder._replace(since=now, orphaned=True), (LookAgain(),)
+        return ladder._replace(since=now, orphaned=True), (Relist(),)
     if ladder.sighting.dying:
         return ladder, (_still_listed(ladder),)
     if lives:
@@ -379,46 +385,46 @@ def _reaper(ladder: Ladder, *, lives: bool, now: float) -> Stepped:
     return _reap(ladder, now, "nobody reaped it, and it cannot be seen gone: it is taken away")
 
 
-def _reap(ladder: Ladder, now: float, why: str) -> Stepped:
+def _reap(ladder: StopState, now: float, why: str) -> Stepped:
     remarked = _remark(ladder, "nobody reaped it, so this run did")
     moved, move = _move(remarked, ladder.phase, now, why)
     reaped, destroy = _destroy(moved, now)
     return reaped, (*move, *destroy)
 
 
-def _try_again(ladder: Ladder, now: float) -> Stepped:
+def _try_again(ladder: StopState, now: float) -> Stepped:
     match ladder.phase:
         case Phase.ASKED:
             return _ask(ladder, now, "asked again")
         case Phase.GIVEN_UP:
-            return ladder, (Clear(ladder.sighting.domid),)
+            return ladder, (ClearRequest(ladder.sighting.domid),)
         case Phase.FORCING | Phase.ENDED | Phase.REBOOTING:
             return _destroy(ladder, now)
     return ladder, ()
 
 
-def _force(ladder: Ladder, now: float, why: str) -> Stepped:
+def _force(ladder: StopState, now: float, why: str) -> Stepped:
     moved, move = _move(ladder._replace(forced=True), Phase.FORCING, now, why)
     forced, destroy = _destroy(moved._replace(destroys=0, retry_at=None), now)
     return forced, (*move, *destroy)
 
 
-def _destroy(ladder: Ladder, now: float) -> Stepped:
+def _destroy(ladder: StopState, now: float) -> Stepped:
     tried = ladder._replace(destroys=ladder.destroys + 1, since=now)
     return tried, (Destroy(ladder.sighting.domid),)
 
 
-def _destroyed(ladder: Ladder, error: str, now: float) -> Stepped:
+def _destroyed(ladder: StopState, error: str, now: float) -> Stepped:
     if not error:
-        return ladder._replace(since=now), (LookAgain(),)
+        return ladder._replace(since=now), (Relist(),)
     if ladder.destroys < patience.DESTROY_TRIES:
-        return _retry(ladder, f"could not be destroyed: {error}", now), (LookAgain(),)
+        return _retry(ladder, f"could not be destroyed: {error}", now), (Relist(),)
     outcome = Outcome.UNKNOWN if ladder.blind else Outcome.FAILED
     note = f"it could not be destroyed in {ladder.destroys} tries: {error}"
     return ladder, (Finish(outcome, note, good=False),)
 
 
-def _still_listed(ladder: Ladder) -> Finish:
+def _still_listed(ladder: StopState) -> Finish:
     """Time is up for a domain that executes no more, or that cannot be seen."""
     if ladder.sighting.dying:
         remark = "the hypervisor still lists it as dying: another domain maps its memory"
@@ -430,7 +436,7 @@ def _still_listed(ladder: Ladder) -> Finish:
     return verdict(_remark(ladder, "it could not be seen gone"))
 
 
-def _interrupted(ladder: Ladder, why: str) -> Finish:
+def _interrupted(ladder: StopState, why: str) -> Finish:
     if ladder.phase is Phase.ENDED:
         return verdict(_remark(ladder, f"not waited for: {why}"))
     stands = "; the request to power off stands" if ladder.phase is Phase.ASKED else ""
@@ -440,16 +446,16 @@ def _interrupted(ladder: Ladder, why: str) -> Finish:
 # --- small moves -----------------------------------------------------------------------------
 
 
-def _move(ladder: Ladder, phase: Phase, now: float, detail: str) -> Stepped:
+def _move(ladder: StopState, phase: Phase, now: float, detail: str) -> Stepped:
     check_transition(ladder.phase, phase)
-    return ladder._replace(phase=phase, since=now), (Move(phase, detail),)
+    return ladder._replace(phase=phase, since=now), (EnterPhase(phase, detail),)
 
 
-def _retry(ladder: Ladder, remark: str, now: float) -> Ladder:
+def _retry(ladder: StopState, remark: str, now: float) -> StopState:
     return _remark(ladder, remark)._replace(retry_at=now + patience.RETRY_PAUSE)
 
 
-def _remark(ladder: Ladder, remark: str) -> Ladder:
+def _remark(ladder: StopState, remark: str) -> StopState:
     if remark in ladder.remarks:
         return ladder
     return ladder._replace(remarks=(*ladder.remarks, remark))

@@ -1,6 +1,6 @@
 """Who came and went between two pictures of the host, and on whose account.
 
-``Register`` is what the monitor knows: the incarnations that came and have not gone. Each new
+``IncarnationTracker`` is what the monitor knows: the incarnations that came and have not gone. Each new
 listing is compared with it, with the *evidence* of that moment: what runs wrote into the journal,
 whether a request was seen in ``control/shutdown``, and why the toolstack says that an incarnation
 that is no longer listed had shut down. The rules, the first that fits:
@@ -20,10 +20,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from lamplighter.model.domain import DOM0, NOTHING, ShutdownReason
+from lamplighter.model.domain import DOM0, EMPTY, ShutdownReason
 from lamplighter.model.lifecycle import Phase
 from lamplighter.model.outcome import Outcome
-from lamplighter.model.passage import By, Passage, Way
+from lamplighter.model.passage import Change, DomainEvent, Initiator
 from lamplighter.model.plan import Direction
 
 if TYPE_CHECKING:
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from datetime import datetime
     from uuid import UUID
 
-    from lamplighter.model.domain import Sighting
-    from lamplighter.model.run import Trace, Transition
+    from lamplighter.model.domain import DomainInfo
+    from lamplighter.model.run import LastRecord, Transition
 
 #: So many domains that have gone are remembered, the newest: one without a UUID of its own gets
 #: another with each start.
@@ -77,10 +77,10 @@ class Evidence(NamedTuple):
     ``gapless``: since the listing before, nothing can have happened unseen.
     """
 
-    traces: Mapping[str, Trace] = NOTHING
-    moves: Mapping[int, Transition] = NOTHING
-    asked: Mapping[int, str] = NOTHING
-    ends: Mapping[int, ShutdownReason | None] = NOTHING
+    traces: Mapping[str, LastRecord] = EMPTY
+    moves: Mapping[int, Transition] = EMPTY
+    asked: Mapping[int, str] = EMPTY
+    ends: Mapping[int, ShutdownReason | None] = EMPTY
     doubtful: Container[int] = ()
     gapless: bool = True
 
@@ -92,28 +92,28 @@ class Moment(NamedTuple):
     boot_id: str
 
 
-class Register:
+class IncarnationTracker:
     """The incarnations that came and have not gone."""
 
-    def __init__(self, past: Iterable[Passage] = ()) -> None:
+    def __init__(self, past: Iterable[DomainEvent] = ()) -> None:
         """``past``: what the record says of this boot, in its order."""
-        self.present: dict[int, Passage] = {}
-        self.last: dict[UUID, Passage] = {}
+        self.present: dict[int, DomainEvent] = {}
+        self.last: dict[UUID, DomainEvent] = {}
         for passage in past:
             self._enter(passage)
 
-    def missing(self, sightings: Sequence[Sighting]) -> list[Passage]:
+    def missing(self, sightings: Sequence[DomainInfo]) -> list[DomainEvent]:
         """Return those that came and are in this listing no longer."""
         there = {(seen.domid, seen.uuid) for seen in sightings}
         return [one for one in self.present.values() if (one.domid, one.uuid) not in there]
 
-    def news(self, sightings: Sequence[Sighting]) -> list[Sighting]:
+    def news(self, sightings: Sequence[DomainInfo]) -> list[DomainInfo]:
         """Return the sightings that a comparison would tell something of."""
         return [seen for seen in sightings if self._is_news(seen)]
 
     def compare(
-        self, sightings: Sequence[Sighting], evidence: Evidence, moment: Moment
-    ) -> list[Passage]:
+        self, sightings: Sequence[DomainInfo], evidence: Evidence, moment: Moment
+    ) -> list[DomainEvent]:
         """Return who came and went since the listing before, and remember it."""
         passages = [
             self._enter(_went(one, evidence.ends.get(one.domid), evidence, moment))
@@ -123,94 +123,98 @@ class Register:
         news = sorted(self.news(sightings), key=lambda seen: seen.running)
         return passages + [self._enter(self._passage(one, evidence, moment)) for one in news]
 
-    def _is_news(self, seen: Sighting) -> bool:
+    def _is_news(self, seen: DomainInfo) -> bool:
         if seen.domid == DOM0:
             return False
         if _known(self.present, seen):
             return not seen.running
         return seen.running and bool(seen.name)
 
-    def _passage(self, seen: Sighting, evidence: Evidence, moment: Moment) -> Passage:
+    def _passage(self, seen: DomainInfo, evidence: Evidence, moment: Moment) -> DomainEvent:
         if seen.running:
             return self._came(seen, evidence, moment)
         came = self.present[seen.domid]
         end = seen.shutdown if seen.shutdown is not None else evidence.ends.get(seen.domid)
         return _went(came, end, evidence, moment)
 
-    def _came(self, seen: Sighting, evidence: Evidence, moment: Moment) -> Passage:
+    def _came(self, seen: DomainInfo, evidence: Evidence, moment: Moment) -> DomainEvent:
         by, why = self._who_brought(seen, evidence)
-        return Passage(
-            Way.CAME, seen.name, seen.uuid, seen.domid, by, why, moment.at, moment.boot_id
+        return DomainEvent(
+            Change.CAME, seen.name, seen.uuid, seen.domid, by, why, moment.at, moment.boot_id
         )
 
-    def _who_brought(self, seen: Sighting, evidence: Evidence) -> tuple[By, str]:
+    def _who_brought(self, seen: DomainInfo, evidence: Evidence) -> tuple[Initiator, str]:
         before = self.last.get(seen.uuid)
         if before is not None and before.end is ShutdownReason.REBOOT:
             return before.by, f"it is back from the reboot of domid {before.domid}"
         if before is not None and before.end in CRASHES:
-            return By.GUEST, f"it is back after domid {before.domid} crashed"
+            return Initiator.GUEST, f"it is back after domid {before.domid} crashed"
         if _we_created(seen, evidence.traces.get(seen.name)):
-            return By.US, "lamplighter up created it"
+            return Initiator.US, "lamplighter up created it"
         if not evidence.gapless:
-            return By.UNKNOWN, "it came while nobody looked"
-        return By.TOOL, "another tool created it"
+            return Initiator.UNKNOWN, "it came while nobody looked"
+        return Initiator.TOOL, "another tool created it"
 
-    def _enter(self, passage: Passage) -> Passage:
+    def _enter(self, passage: DomainEvent) -> DomainEvent:
         self.last.pop(passage.uuid, None)
         self.last[passage.uuid] = passage
         if len(self.last) > REMEMBERED:
             del self.last[next(iter(self.last))]
-        if passage.way is Way.CAME:
+        if passage.way is Change.CAME:
             self.present[passage.domid] = passage
         else:
             self.present.pop(passage.domid, None)
         return passage
 
 
-def _known(present: Mapping[int, Passage], seen: Sighting) -> bool:
+def _known(present: Mapping[int, DomainEvent], seen: DomainInfo) -> bool:
     """Say whether this incarnation came; domids are not used twice in a boot, UUIDs may be."""
     came = present.get(seen.domid)
     return came is not None and came.uuid == seen.uuid
 
 
-def _went(came: Passage, end: ShutdownReason | None, evidence: Evidence, moment: Moment) -> Passage:
+def _went(
+    came: DomainEvent, end: ShutdownReason | None, evidence: Evidence, moment: Moment
+) -> DomainEvent:
     by, why = _who_ended(came, end, evidence)
     return came._replace(
-        way=Way.WENT, by=by, why=why, at=moment.at, boot_id=moment.boot_id, end=end
+        way=Change.WENT, by=by, why=why, at=moment.at, boot_id=moment.boot_id, end=end
     )
 
 
-def _who_ended(came: Passage, end: ShutdownReason | None, evidence: Evidence) -> tuple[By, str]:
+def _who_ended(
+    came: DomainEvent, end: ShutdownReason | None, evidence: Evidence
+) -> tuple[Initiator, str]:
     if end in CRASHES:
-        return By.CRASH, CRASHES[end]
+        return Initiator.CRASH, CRASHES[end]
     moved = evidence.moves.get(came.domid)
     if moved is not None and moved.after in STOPPING and moved.uuid in (None, came.uuid):
         return _what_we_did(end, moved)
     if came.domid in evidence.doubtful:
         did = ENDS[end][0] if end in ENDS else "went"
         return (
-            By.UNKNOWN,
+            Initiator.UNKNOWN,
             f"it {did} while lamplighter down ran, which did not write that it asked it",
         )
     if end is ShutdownReason.SUSPEND:
-        return By.TOOL, "another tool suspended it, to save or to move it"
+        return Initiator.TOOL, "another tool suspended it, to save or to move it"
     if end is not None:
         return _who_asked(end, evidence.asked.get(came.domid))
     if came.domid in evidence.asked:
-        return By.TOOL, "another tool asked it to shut down; how it ended was not seen"
+        return Initiator.TOOL, "another tool asked it to shut down; how it ended was not seen"
     if not evidence.gapless:
-        return By.UNKNOWN, "it went while nobody looked"
-    return By.TOOL, "another tool destroyed it: it is gone without having shut down"
+        return Initiator.UNKNOWN, "it went while nobody looked"
+    return Initiator.TOOL, "another tool destroyed it: it is gone without having shut down"
 
 
-def _who_asked(end: ShutdownReason, word: str | None) -> tuple[By, str]:
+def _who_asked(end: ShutdownReason, word: str | None) -> tuple[Initiator, str]:
     did, asked = ENDS[end]
     if word is None:
-        return By.GUEST, f"it {did} by itself"
-    return By.TOOL, f"it {did}: another tool asked it to {word or asked}"
+        return Initiator.GUEST, f"it {did} by itself"
+    return Initiator.TOOL, f"it {did}: another tool asked it to {word or asked}"
 
 
-def _we_created(seen: Sighting, trace: Trace | None) -> bool:
+def _we_created(seen: DomainInfo, trace: LastRecord | None) -> bool:
     """Say whether a run of this boot is creating the domain, or has seen this domid come.
 
     A domid is written down only once the toolstack has told it.
@@ -229,10 +233,10 @@ def _we_created(seen: Sighting, trace: Trace | None) -> bool:
     )
 
 
-def _what_we_did(end: ShutdownReason | None, moved: Transition) -> tuple[By, str]:
+def _what_we_did(end: ShutdownReason | None, moved: Transition) -> tuple[Initiator, str]:
     if moved.after is Phase.FORCING:
-        return By.US, "lamplighter down destroyed it"
+        return Initiator.US, "lamplighter down destroyed it"
     if end is ShutdownReason.REBOOT:
-        return By.GUEST, "it rebooted while lamplighter down was stopping it"
+        return Initiator.GUEST, "it rebooted while lamplighter down was stopping it"
     did = ENDS[end][0] if end in ENDS else "ended"
-    return By.US, f"it {did}: lamplighter down asked it to"
+    return Initiator.US, f"it {did}: lamplighter down asked it to"

@@ -12,22 +12,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from lamplighter.errors import UsageError
-from lamplighter.model.domain import DOM0, NOTHING, Listing, ShutdownReason
+from lamplighter.model.domain import DOM0, EMPTY, Listing, ShutdownReason
 from lamplighter.model.intent import NO_INTENTS
 from lamplighter.model.lifecycle import Phase
 from lamplighter.model.nearest import closest
 from lamplighter.model.outcome import Outcome
 from lamplighter.model.plan import Direction, Plan, Step, Verb
-from lamplighter.model.policy import Managed, Policy, Problem, Start, Stop
+from lamplighter.model.policy import ManagedDomain, Policy, Problem, Start, Stop
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
     from uuid import UUID
 
-    from lamplighter.model.domain import Sighting
+    from lamplighter.model.domain import DomainInfo
     from lamplighter.model.intent import Hold, Intents
     from lamplighter.model.outcome import Result
-    from lamplighter.model.policy import Roster
+    from lamplighter.model.policy import Inventory
     from lamplighter.model.run import Transition
 
 
@@ -39,7 +39,7 @@ class Past(NamedTuple):
     """
 
     intents: Intents = NO_INTENTS
-    standing: Mapping[str, Transition] = NOTHING
+    standing: Mapping[str, Transition] = EMPTY
     creating: Collection[str] = ()
 
 
@@ -48,15 +48,15 @@ NO_PAST = Past()
 
 
 def plan_up(
-    roster: Roster,
-    sightings: Sequence[Sighting],
+    inventory: Inventory,
+    sightings: Sequence[DomainInfo],
     names: Collection[str] = (),
     *,
     past: Past = NO_PAST,
 ) -> Plan:
     """Plan the start of what is wanted, or of the named domains."""
-    barred = roster.barred
-    candidates = {**dict.fromkeys(barred), **roster.domains}
+    barred = inventory.barred
+    candidates = {**dict.fromkeys(barred), **inventory.domains}
     if names:
         _all_known(names, candidates, ())
         candidates = {name: m for name, m in candidates.items() if _named(name, m, names)}
@@ -69,8 +69,8 @@ def plan_up(
 
 
 def plan_down(
-    roster: Roster,
-    sightings: Sequence[Sighting],
+    inventory: Inventory,
+    sightings: Sequence[DomainInfo],
     names: Collection[str] = (),
     *,
     spared: Collection[int] = (),
@@ -82,22 +82,22 @@ def plan_down(
     XenStore; dom0 is always among them.
     """
     guests = [seen for seen in sightings if seen.domid != DOM0 and seen.domid not in spared]
-    managed = {one.definition.known_by: one for one in reversed(roster.domains.values())}
+    managed = {one.definition.known_by: one for one in reversed(inventory.domains.values())}
     steps = [
         _step_down(
             managed.get(seen.uuid) or managed.get(seen.name),
-            *(roster, seen, past),
+            *(inventory, seen, past),
             by_hand=bool(names),
         )
         for seen in guests
     ]
     if names:
-        known = {**dict.fromkeys(roster.barred), **roster.domains}
+        known = {**dict.fromkeys(inventory.barred), **inventory.domains}
         _all_known(names, known, guests)
         steps = [step for step in steps if _step_named(step, names)]
         stopped = {step.name for step in steps}
         steps += [
-            _not_running(name, one, roster)
+            _not_running(name, one, inventory)
             for name, one in known.items()
             if _named(name, one, names) and name not in stopped
         ]
@@ -109,7 +109,7 @@ def plan_down(
 
 def _step_up(
     name: str,
-    managed: Managed | None,
+    managed: ManagedDomain | None,
     problem: Problem | None,
     listing: Listing,
     past: Past,
@@ -137,20 +137,20 @@ def _step_up(
     return step._replace(sighting=seen, notes=_notes(policy), resume=resume)
 
 
-def _runs_already(name: str, policy: Policy, seen: Sighting, hold: Hold | None) -> Step:
+def _runs_already(name: str, policy: Policy, seen: DomainInfo, hold: Hold | None) -> Step:
     reason = f"runs already as domid {seen.domid}"
     if hold is not None:
         reason += f", although it is {hold.told}"
     return _nothing(name, policy, reason, Outcome.ALREADY, seen)
 
 
-def _held(name: str, policy: Policy, hold: Hold, seen: Sighting | None, *, by_hand: bool) -> Step:
+def _held(name: str, policy: Policy, hold: Hold, seen: DomainInfo | None, *, by_hand: bool) -> Step:
     """What keeps to a hold is good; who asks for such a domain by name is refused."""
     reason = f"{hold.told}; lamplighter release {name} lets it be started again"
     return _nothing(name, policy, reason, Outcome.HELD, seen, good=not by_hand)
 
 
-def _why_unwanted(managed: Managed, intents: Intents) -> str:
+def _why_unwanted(managed: ManagedDomain, intents: Intents) -> str:
     """Why the host's start leaves a domain alone; empty when it is to be started."""
     start = managed.policy.start
     if start.value is Start.NEVER:
@@ -172,7 +172,7 @@ def _why_wanted(policy: Policy, *, by_hand: bool) -> str:
     return f'start = "{policy.start.value.value}" ({policy.start.origin}){was}'
 
 
-def _resumed_start(managed: Managed, seen: Sighting | None, past: Past) -> Phase | None:
+def _resumed_start(managed: ManagedDomain, seen: DomainInfo | None, past: Past) -> Phase | None:
     """Where a start goes on that a dead run, or somebody else, has begun; None to begin it.
 
     What has ended and is still listed may be about to be created anew, unless it was suspended.
@@ -188,9 +188,9 @@ def _resumed_start(managed: Managed, seen: Sighting | None, past: Past) -> Phase
 
 
 def _obstacle(
-    managed: Managed,
+    managed: ManagedDomain,
     problem: Problem | None,
-    kept: Sighting | None,
+    kept: DomainInfo | None,
     listing: Listing,
     past: Past,
     *,
@@ -232,13 +232,13 @@ def _why_barred(problem: Problem | None) -> str:
 
 
 def _step_down(
-    managed: Managed | None, roster: Roster, seen: Sighting, past: Past, *, by_hand: bool
+    managed: ManagedDomain | None, inventory: Inventory, seen: DomainInfo, past: Past, *, by_hand: bool
 ) -> Step:
-    policy = managed.policy if managed else roster.named.get(seen.name, roster.defaults)
+    policy = managed.policy if managed else inventory.named.get(seen.name, inventory.defaults)
     name = seen.name or (managed.name if managed else f"domid {seen.domid}")
     definition = managed.definition if managed else None
     said = f'stop = "{policy.stop.value.value}" ({policy.stop.origin})'
-    if managed is None and seen.name not in roster.named:
+    if managed is None and seen.name not in inventory.named:
         said += ", no file knows this domain"
     if policy.stop.value is Stop.LEAVE and not by_hand:
         return _nothing(name, policy, said, Outcome.SKIPPED, seen)
@@ -248,7 +248,7 @@ def _step_down(
     return step._replace(resume=_resumed_stop(name, seen, past))
 
 
-def _resumed_stop(name: str, seen: Sighting, past: Past) -> Phase | None:
+def _resumed_stop(name: str, seen: DomainInfo, past: Past) -> Phase | None:
     """Where the stop of this very incarnation goes on that a dead run had begun; else None."""
     left = past.standing.get(name)
     if left is None or left.domid != seen.domid or not seen.running:
@@ -274,8 +274,8 @@ def plan_late(plan: Plan, results: Collection[Result]) -> Plan:
     return plan._replace(steps=late)
 
 
-def _not_running(name: str, managed: Managed | None, roster: Roster) -> Step:
-    policy = managed.policy if managed else roster.named.get(name, roster.defaults)
+def _not_running(name: str, managed: ManagedDomain | None, inventory: Inventory) -> Step:
+    policy = managed.policy if managed else inventory.named.get(name, inventory.defaults)
     return _nothing(name, policy, "does not run", Outcome.ALREADY)
 
 
@@ -287,7 +287,7 @@ def _nothing(
     policy: Policy,
     reason: str,
     outcome: Outcome,
-    seen: Sighting | None = None,
+    seen: DomainInfo | None = None,
     *,
     good: bool = True,
 ) -> Step:
@@ -307,7 +307,7 @@ def _notes(policy: Policy) -> tuple[str, ...]:
     return tuple(note for note in (policy.start.note, policy.stop.note) if note)
 
 
-def _named(name: str, managed: Managed | None, names: Collection[str]) -> bool:
+def _named(name: str, managed: ManagedDomain | None, names: Collection[str]) -> bool:
     uuid = managed.definition.uuid if managed else None
     return name in names or (uuid is not None and _uuid_among(uuid, names))
 
@@ -324,8 +324,8 @@ def _uuid_among(uuid: UUID, names: Collection[str]) -> bool:
 
 def _all_known(
     names: Collection[str],
-    known: dict[str, Managed | None],
-    sightings: Iterable[Sighting],
+    known: dict[str, ManagedDomain | None],
+    sightings: Iterable[DomainInfo],
 ) -> None:
     """Raise ``UsageError`` for a name that neither a file nor the toolstack knows."""
     labels = set(known) | {seen.name for seen in sightings if seen.name}

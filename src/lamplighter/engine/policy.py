@@ -18,19 +18,19 @@ if TYPE_CHECKING:
 #: Every setting of a policy, in the order in which it is told.
 KEYS = Policy._fields
 
-NOTHING: Mapping[str, Setting[Any]] = {}
+EMPTY: Mapping[str, Setting[Any]] = {}
 
 
 def layers(
     configuration: Configuration,
     name: str | None,
-    stated: Mapping[str, Setting[Any]] = NOTHING,
+    stated: Mapping[str, Setting[Any]] = EMPTY,
 ) -> dict[str, tuple[Setting[Any], ...]]:
     """Return for each key all that is said about it: the winner first, what is built in last.
 
     ``name`` is None for a domain that no file knows; ``stated`` is what the definition says.
     """
-    own = configuration.domains.get(name, NOTHING) if name is not None else NOTHING
+    own = configuration.domains.get(name, EMPTY) if name is not None else EMPTY
     built_in = Policy()
     return {
         key: (
@@ -44,7 +44,7 @@ def layers(
 def settle(
     configuration: Configuration,
     name: str | None = None,
-    stated: Mapping[str, Setting[Any]] = NOTHING,
+    stated: Mapping[str, Setting[Any]] = EMPTY,
 ) -> Policy:
     """Return the policy of a domain; without a name, the one of domains that no file knows."""
     winners = {key: said[0] for key, said in layers(configuration, name, stated).items()}

@@ -27,8 +27,8 @@ from lamplighter.model.plan import Direction
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from lamplighter.model.domain import Sighting
-    from lamplighter.model.run import LooseEnd, Run, Transition
+    from lamplighter.model.domain import DomainInfo
+    from lamplighter.model.run import UnfinishedRun, Run, Transition
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,50 +54,52 @@ class World(NamedTuple):
     """
 
     boot_id: str
-    sightings: Sequence[Sighting]
+    sightings: Sequence[DomainInfo]
     ends: Mapping[int, ShutdownReason | None]
 
 
-def steps(loose_ends: Sequence[LooseEnd], world: World) -> Iterator[Settle | Close]:
+def steps(unfinished_runs: Sequence[UnfinishedRun], world: World) -> Iterator[Settle | Close]:
     """Yield what completes the record of the dead runs, the oldest run first."""
     listing = Listing(world.sightings)
-    for end in loose_ends:
+    for end in unfinished_runs:
         for moved in end.moved:
             seen = listing.newest(moved.uuid if moved.uuid is not None else moved.name)
             yield Settle(end.run.id, _concluded(end.run, moved, seen, world))
         yield Close(end.run.id)
 
 
-def standing(loose_ends: Sequence[LooseEnd], boot_id: str) -> dict[str, Transition]:
+def standing(unfinished_runs: Sequence[UnfinishedRun], boot_id: str) -> dict[str, Transition]:
     """Return by name where dead runs of this boot left the domains that they were moving.
 
     The newest word on a domain counts. What another boot left behind went with it.
     """
     return {
-        moved.name: moved for end in loose_ends if end.run.boot_id == boot_id for moved in end.moved
+        moved.name: moved for end in unfinished_runs if end.run.boot_id == boot_id for moved in end.moved
     }
 
 
-def gone(loose_ends: Sequence[LooseEnd], boot_id: str, sightings: Sequence[Sighting]) -> list[int]:
+def gone(
+    unfinished_runs: Sequence[UnfinishedRun], boot_id: str, sightings: Sequence[DomainInfo]
+) -> list[int]:
     """Return the domids of incarnations that dead runs were stopping and that are not there."""
     there = {seen.domid for seen in sightings}
     return [
         moved.domid
-        for end in loose_ends
+        for end in unfinished_runs
         if end.run.boot_id == boot_id and end.run.direction is Direction.DOWN
         for moved in end.moved
         if moved.domid is not None and moved.domid not in there
     ]
 
 
-def _concluded(run: Run, moved: Transition, seen: Sighting | None, world: World) -> Result:
+def _concluded(run: Run, moved: Transition, seen: DomainInfo | None, world: World) -> Result:
     outcome, note, good = _end(run, moved, seen, world)
     told = f"the run died while it was {moved.after.value}; {note}"
     return Result(moved.name, moved.uuid, moved.domid, outcome, 0.0, told, good)
 
 
 def _end(
-    run: Run, moved: Transition, seen: Sighting | None, world: World
+    run: Run, moved: Transition, seen: DomainInfo | None, world: World
 ) -> tuple[Outcome, str, bool]:
     if run.boot_id != world.boot_id:
         return Outcome.UNKNOWN, "the host went down before its end was recorded", False

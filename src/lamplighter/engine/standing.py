@@ -11,7 +11,7 @@ from lamplighter.model.lifecycle import Phase
 
 if TYPE_CHECKING:
     from lamplighter.formats.guest_words import Answer, GuestWords, More
-    from lamplighter.model.domain import Sighting
+    from lamplighter.model.domain import DomainInfo
 
 #: An incarnation that ended like this may be followed by another one.
 COMES_BACK = frozenset(
@@ -30,7 +30,7 @@ ALIVE = frozenset({Phase.UP, Phase.ASKED, Phase.GIVEN_UP, Phase.ACKNOWLEDGED})
 EXTENDABLE = frozenset({Phase.ASKED, Phase.ACKNOWLEDGED})
 
 
-class Ladder(NamedTuple):
+class StopState(NamedTuple):
     """Where one domain's stop stands. Moments are host seconds on the events' clock.
 
     ``since`` is when the phase began, ``listed`` whether the last listing that worked held the
@@ -49,7 +49,7 @@ class Ladder(NamedTuple):
     it could not be written.
     """
 
-    sighting: Sighting
+    sighting: DomainInfo
     stop_timeout: float
     rung_timeout: float
     begun: float

@@ -12,14 +12,14 @@ from __future__ import annotations
 from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
-from lamplighter.model.domain import DOM0, NOTHING, ShutdownReason
+from lamplighter.model.domain import DOM0, EMPTY, ShutdownReason
 from lamplighter.model.intent import NO_INTENTS
 from lamplighter.model.lifecycle import Phase
 from lamplighter.model.outcome import Outcome
-from lamplighter.model.passage import Passage, Way
+from lamplighter.model.passage import Change, DomainEvent
 from lamplighter.model.plan import Direction
 from lamplighter.model.policy import Policy, Start, Stop
-from lamplighter.model.run import Trace
+from lamplighter.model.run import LastRecord
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from lamplighter.formats.guest_words import GuestWords
-    from lamplighter.model.domain import Sighting
+    from lamplighter.model.domain import DomainInfo
     from lamplighter.model.intent import Hold, Intents
-    from lamplighter.model.policy import Managed, Problem, Roster
+    from lamplighter.model.policy import ManagedDomain, Problem, Inventory
 
 
 class Wanted(Enum):
@@ -79,37 +79,37 @@ class View(NamedTuple):
     what agents say, by the domid of the guest.
     """
 
-    sightings: Sequence[Sighting] | None
+    sightings: Sequence[DomainInfo] | None
     silent: Collection[int] = ()
     spared: Collection[int] = ()
-    passages: Mapping[str, Passage] = NOTHING
-    words: Mapping[int, GuestWords] = NOTHING
+    passages: Mapping[str, DomainEvent] = EMPTY
+    words: Mapping[int, GuestWords] = EMPTY
 
 
 def status_rows(
-    roster: Roster,
+    inventory: Inventory,
     view: View,
-    traces: Mapping[str, Trace],
+    traces: Mapping[str, LastRecord],
     intents: Intents = NO_INTENTS,
 ) -> list[Row]:
     """Return a row for every domain that files know or that is there, dom0 aside, by name."""
-    barred = roster.barred
+    barred = inventory.barred
     rows: list[Row] = []
     told: set[int] = {DOM0}
-    for managed in roster.domains.values():
+    for managed in inventory.domains.values():
         seen = _find(managed, view)
         told |= {s.domid for s in view.sightings or () if managed.definition.matches(s)}
-        trace = traces.get(managed.name, Trace(managed.name))
+        trace = traces.get(managed.name, LastRecord(managed.name))
         rows.append(_known(managed, seen, view, barred.get(managed.name), trace, intents))
     for name, problem in barred.items():
-        if name not in roster.domains:
+        if name not in inventory.domains:
             found = [s for s in view.sightings or () if s.name == name and s.domid not in told]
             told |= {s.domid for s in found}
             rows.append(_unusable(name, found[-1] if found else None, view, problem))
     for seen in view.sightings or ():
         if seen.domid not in told:
-            trace = traces.get(seen.name, Trace(seen.name))
-            policy = roster.named.get(seen.name, roster.defaults)
+            trace = traces.get(seen.name, LastRecord(seen.name))
+            policy = inventory.named.get(seen.name, inventory.defaults)
             rows.append(_stranger(seen, view, policy, trace))
     rows.sort(key=lambda row: (row.name, row.domid or 0))
     return [row._replace(guest=view.words.get(row.domid or DOM0)) for row in rows]
@@ -119,11 +119,11 @@ def status_rows(
 
 
 def _known(
-    managed: Managed,
-    seen: Sighting | None,
+    managed: ManagedDomain,
+    seen: DomainInfo | None,
     view: View,
     problem: Problem | None,
-    trace: Trace,
+    trace: LastRecord,
     intents: Intents,
 ) -> Row:
     state = _state(seen, view, trace)
@@ -141,13 +141,13 @@ def _known(
     return Row(managed.name, uuid, domid, wanted, state, _since(state, domid, trace, view), why)
 
 
-def _unusable(name: str, seen: Sighting | None, view: View, problem: Problem) -> Row:
+def _unusable(name: str, seen: DomainInfo | None, view: View, problem: Problem) -> Row:
     uuid, domid = (seen.uuid, seen.domid) if seen else (None, None)
     why = f"its definition cannot be used: {_told(problem)}"
-    return Row(name, uuid, domid, Wanted.NOTHING, _state(seen, view, Trace(name)), None, why)
+    return Row(name, uuid, domid, Wanted.NOTHING, _state(seen, view, LastRecord(name)), None, why)
 
 
-def _stranger(seen: Sighting, view: View, policy: Policy, trace: Trace) -> Row:
+def _stranger(seen: DomainInfo, view: View, policy: Policy, trace: LastRecord) -> Row:
     state = _state(seen, view, trace)
     if seen.domid in view.spared:
         why = "the host needs it: no stop touches it"
@@ -160,7 +160,7 @@ def _stranger(seen: Sighting, view: View, policy: Policy, trace: Trace) -> Row:
     return Row(name, seen.uuid, seen.domid, Wanted.NOTHING, state, since, why)
 
 
-def _wanted(managed: Managed, seen: Sighting | None, intents: Intents) -> Wanted:
+def _wanted(managed: ManagedDomain, seen: DomainInfo | None, intents: Intents) -> Wanted:
     policy, start = managed.policy, managed.policy.start.value
     if intents.hold_of(managed.definition) is not None:
         return Wanted.HELD
@@ -171,13 +171,13 @@ def _wanted(managed: Managed, seen: Sighting | None, intents: Intents) -> Wanted
     return Wanted.LEAVE if policy.stop.value is Stop.LEAVE else Wanted.DOWN
 
 
-def _find(managed: Managed, view: View) -> Sighting | None:
+def _find(managed: ManagedDomain, view: View) -> DomainInfo | None:
     """The domain's newest incarnation: a dying one may stand beside its successor."""
     found = [seen for seen in view.sightings or () if managed.definition.matches(seen)]
     return max(found, key=lambda seen: (seen.running, seen.domid), default=None)
 
 
-def _state(seen: Sighting | None, view: View, trace: Trace) -> Seen:
+def _state(seen: DomainInfo | None, view: View, trace: LastRecord) -> Seen:
     if view.sightings is None:
         return Seen.UNKNOWN
     if seen is None:
@@ -192,13 +192,13 @@ def _state(seen: Sighting | None, view: View, trace: Trace) -> Seen:
     return Seen.BOOTING if booting else Seen.RUNNING
 
 
-def _waited_for(domid: int, trace: Trace) -> bool:
+def _waited_for(domid: int, trace: LastRecord) -> bool:
     """Say whether a run took this incarnation for up, perhaps without a word of its kernel."""
     moved = trace.moved
     return moved is not None and moved.domid == domid and moved.after is Phase.UP
 
 
-def _since(state: Seen, domid: int | None, trace: Trace, view: View) -> datetime | None:
+def _since(state: Seen, domid: int | None, trace: LastRecord, view: View) -> datetime | None:
     """When this began, as the monitor or else the journal has it; None where neither knows."""
     if state is Seen.UNKNOWN:
         return None
@@ -211,24 +211,24 @@ def _since(state: Seen, domid: int | None, trace: Trace, view: View) -> datetime
     return None
 
 
-def _tells_since(passage: Passage, state: Seen, domid: int | None) -> bool:
+def _tells_since(passage: DomainEvent, state: Seen, domid: int | None) -> bool:
     """Say whether the state a domain is in began with this passage."""
     if state is Seen.ABSENT:
-        return passage.way is Way.WENT
+        return passage.way is Change.WENT
     ended = state in (Seen.SHUT_DOWN, Seen.DYING)
-    return passage.domid == domid and ended is (passage.way is Way.WENT)
+    return passage.domid == domid and ended is (passage.way is Change.WENT)
 
 
 # --- why -------------------------------------------------------------------------------------
 
 
 def _why(
-    managed: Managed,
+    managed: ManagedDomain,
     wanted: Wanted,
     state: Seen,
     view: View,
     problem: Problem | None,
-    trace: Trace,
+    trace: LastRecord,
 ) -> str:
     name = managed.name
     if state is Seen.UNKNOWN:
@@ -245,7 +245,7 @@ def _why(
     return _why_absent(managed, view, problem, trace) if wanted is Wanted.UP else ""
 
 
-def _last_up(managed: Managed, seen: Sighting | None, intents: Intents) -> bool:
+def _last_up(managed: ManagedDomain, seen: DomainInfo | None, intents: Intents) -> bool:
     """Say whether the domain would be up again; of what nobody spoke, what runs is meant to."""
     if managed.definition.key in intents.meant:
         return intents.meant_up(managed.definition)
@@ -258,11 +258,11 @@ def _why_held(hold: Hold, name: str, state: Seen) -> str:
     return f"is there although it is {hold.told}; lamplighter down {name} stops it"
 
 
-def _why_it_runs(managed: Managed) -> str:
+def _why_it_runs(managed: ManagedDomain) -> str:
     return f"runs, although nothing starts it with the host; {_what_down_does(managed.policy)}"
 
 
-def _why_absent(managed: Managed, view: View, problem: Problem | None, trace: Trace) -> str:
+def _why_absent(managed: ManagedDomain, view: View, problem: Problem | None, trace: LastRecord) -> str:
     if problem is not None:
         return f"should be up and must not be started: {_told(problem)}"
     for other in view.sightings or ():
@@ -275,7 +275,7 @@ def _why_absent(managed: Managed, view: View, problem: Problem | None, trace: Tr
     if trace.moved is not None and (trace.settled is None or trace.moved.at > trace.settled):
         return f"should be up and is not: a run has been moving it ({trace.moved.after.value})"
     went = view.passages.get(managed.name)
-    if went is not None and went.way is Way.WENT and _is_newer(went, trace):
+    if went is not None and went.way is Change.WENT and _is_newer(went, trace):
         return f"should be up and is not: {went.why}, at {_clock(went.at)}; {start_it}"
     if trace.result is None or trace.settled is None:
         return f"should be up and has not been started since the host booted; {start_it}"
@@ -290,7 +290,7 @@ def _why_absent(managed: Managed, view: View, problem: Problem | None, trace: Tr
     return f"should be up and is not: it ended by itself after {when}; {start_it}"
 
 
-def _is_newer(went: Passage, trace: Trace) -> bool:
+def _is_newer(went: DomainEvent, trace: LastRecord) -> bool:
     """Say whether a domain went after the last run had done its part."""
     return trace.settled is None or went.at > trace.settled
 
@@ -299,7 +299,7 @@ def _clock(at: datetime) -> str:
     return f"{at:%Y-%m-%d %H:%M:%S}"
 
 
-def _why_ended(name: str, state: Seen, seen: Sighting) -> str:
+def _why_ended(name: str, state: Seen, seen: DomainInfo) -> str:
     if state is Seen.DYING or seen.shutdown is None:
         return "the hypervisor is taking it apart"
     if seen.shutdown is ShutdownReason.SUSPEND:

@@ -20,10 +20,10 @@ from lamplighter.model.domain import ShutdownReason
 from lamplighter.model.outcome import Outcome
 
 if TYPE_CHECKING:
-    from lamplighter.engine.standing import Ladder
+    from lamplighter.engine.standing import StopState
 
 
-def verdict(ladder: Ladder) -> Finish:
+def verdict(ladder: StopState) -> Finish:
     """Tell how the domain's stop ended, once it is over."""
     finish = _of_own_force(ladder) if ladder.forced else _of_reason(ladder)
     notes = [finish.note, *ladder.remarks]
@@ -32,7 +32,7 @@ def verdict(ladder: Ladder) -> Finish:
     return Finish(finish.outcome, "; ".join(note for note in notes if note), finish.good)
 
 
-def shut_down_detail(ladder: Ladder, reason: ShutdownReason) -> str:
+def shut_down_detail(ladder: StopState, reason: ShutdownReason) -> str:
     """Tell for the record that an incarnation has shut down."""
     told = f"{SHUT_DOWN}{reason.name.lower()}"
     if ladder.words is None or ladder.words.forced is None:
@@ -40,7 +40,7 @@ def shut_down_detail(ladder: Ladder, reason: ShutdownReason) -> str:
     return f"{told}, {by_the_guest(ladder.words.forced)}"
 
 
-def _of_own_force(ladder: Ladder) -> Finish:
+def _of_own_force(ladder: StopState) -> Finish:
     if ladder.abandoned:
         return Finish(Outcome.ALREADY, "half made and never run: taken away")
     if ladder.destroy_wanted:
@@ -53,7 +53,7 @@ def _of_own_force(ladder: Ladder) -> Finish:
     return Finish(Outcome.FORCED, note, good=False)
 
 
-def _of_reason(ladder: Ladder) -> Finish:
+def _of_reason(ladder: StopState) -> Finish:
     reason = ladder.reason
     if reason is ShutdownReason.SUSPEND and ladder.destroys:
         note = f"another tool had suspended it and did not end it within {ladder.allowed}"
@@ -84,7 +84,7 @@ def _times(requests: int) -> str:
     return "the request" if requests == 1 else f"any of {requests} requests"
 
 
-def _last_words(ladder: Ladder, finish: Finish) -> list[str]:
+def _last_words(ladder: StopState, finish: Finish) -> list[str]:
     """What the guest's agent said last, for the end of a note on what did not go well."""
     words, told = ladder.words, []
     if words is None:

@@ -16,7 +16,7 @@ from lamplighter.errors import DefinitionError
 from lamplighter.formats import settings
 from lamplighter.formats.settings import Unfit
 from lamplighter.formats.xlcfg import XlConfig, as_text
-from lamplighter.model.domain import NOTHING, Definition, Kind
+from lamplighter.model.domain import EMPTY, Definition, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -48,7 +48,7 @@ class Reading(NamedTuple):
 
     name: str | None
     definition: Definition | None = None
-    settings: Mapping[str, Setting[Any]] = NOTHING
+    settings: Mapping[str, Setting[Any]] = EMPTY
     errors: tuple[DefinitionError, ...] = ()
 
 

@@ -8,10 +8,10 @@ from typing import Any
 from uuid import UUID
 
 from lamplighter.model.domain import ShutdownReason
-from lamplighter.model.passage import By, Passage, Watched, Way
+from lamplighter.model.passage import Change, DomainEvent, Initiator, MonitorState
 
 
-def to_json(passage: Passage) -> dict[str, object]:
+def to_json(passage: DomainEvent) -> dict[str, object]:
     """Return a passage as what ``json`` can write."""
     return {
         "at": passage.at.isoformat(),
@@ -26,16 +26,16 @@ def to_json(passage: Passage) -> dict[str, object]:
     }
 
 
-def from_json(value: Any) -> Passage:
+def from_json(value: Any) -> DomainEvent:
     """Read what ``to_json`` wrote; ``ValueError`` for anything else."""
     try:
         end = value["end"]
-        return Passage(
-            Way(value["way"]),
+        return DomainEvent(
+            Change(value["way"]),
             str(value["name"]),
             UUID(value["uuid"]),
             int(value["domid"]),
-            By(value["by"]),
+            Initiator(value["by"]),
             str(value["why"]),
             _moment(value["at"]),
             str(value["boot_id"]),
@@ -45,12 +45,12 @@ def from_json(value: Any) -> Passage:
         raise ValueError(f"no passage: {error!r}") from error
 
 
-def to_line(passage: Passage) -> bytes:
+def to_line(passage: DomainEvent) -> bytes:
     """Return a passage as one line, its end included."""
     return json.dumps(to_json(passage), separators=(",", ":")).encode() + b"\n"
 
 
-def from_line(line: bytes) -> Passage:
+def from_line(line: bytes) -> DomainEvent:
     """Read what ``to_line`` wrote; ``ValueError`` for anything else."""
     try:
         value = json.loads(line)
@@ -59,7 +59,7 @@ def from_line(line: bytes) -> Passage:
     return from_json(value)
 
 
-def watched_to_json(watched: Watched) -> dict[str, object]:
+def watched_to_json(watched: MonitorState) -> dict[str, object]:
     """Return what a monitor serves."""
     return {
         "boot_id": watched.boot_id,
@@ -70,11 +70,11 @@ def watched_to_json(watched: Watched) -> dict[str, object]:
     }
 
 
-def watched_from_json(value: Any) -> Watched:
+def watched_from_json(value: Any) -> MonitorState:
     """Read what ``watched_to_json`` wrote; ``ValueError`` for anything else."""
     try:
         looked = value["looked"]
-        return Watched(
+        return MonitorState(
             str(value["boot_id"]),
             _moment(value["since"]),
             None if looked is None else _moment(looked),

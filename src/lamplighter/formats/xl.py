@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from lamplighter.errors import CallFailed
-from lamplighter.model.domain import ShutdownReason, Sighting
+from lamplighter.model.domain import DomainInfo, ShutdownReason
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -70,7 +70,7 @@ _NO_HYPERVISOR = (
 )
 
 
-def parse_listing(text: str) -> list[Sighting]:
+def parse_listing(text: str) -> list[DomainInfo]:
     """Read what ``xl list -v`` prints. ``CallFailed`` for garbage."""
     heading, *lines = text.removesuffix("\n").split("\n")
     if not heading.startswith("Name ") or "UUID" not in heading:
@@ -167,7 +167,7 @@ def is_no_hypervisor(stderr: str) -> bool:
     return any(words in stderr for words in _NO_HYPERVISOR)
 
 
-def _sighting(line: str) -> Sighting:
+def _sighting(line: str) -> DomainInfo:
     match = _LINE.fullmatch(line.rstrip())
     if match is None:
         raise CallFailed(f"a line of xl's listing cannot be read: {_quote(line)}")
@@ -176,7 +176,7 @@ def _sighting(line: str) -> Sighting:
     if state[3] == "s":
         shutdown = ShutdownReason.UNKNOWN if code == "-" else _reason(int(code, 16))
     name = match["name"].rstrip()
-    return Sighting(
+    return DomainInfo(
         int(match["domid"]),
         UUID(match["uuid"]),
         "" if name == _NAMELESS else name,

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from lamplighter.guest.children import Children
     from lamplighter.guest.log import Log
-    from lamplighter.guest.places import Places
+    from lamplighter.guest.places import Paths
     from lamplighter.guest.scripts import Program
 
 ASK = ("systemctl", "is-system-running")
@@ -43,7 +43,7 @@ class Boot:
 
     def __init__(
         self,
-        places: Places,
+        places: Paths,
         deadline: float,
         children: Children,
         log: Log,

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NoReturn
 from lamplighter.errors import UsageError
 from lamplighter.formats.guest_words import REQUESTS
 from lamplighter.guest.log import Log
-from lamplighter.guest.places import Places
+from lamplighter.guest.places import Paths
 from lamplighter.guest.stopping import stopping
 from lamplighter.guest.telling import more, say, status
 
@@ -72,7 +72,7 @@ def run_command(command: str, arguments: Sequence[str]) -> int:
         start = not args.no_start
         return int(installing.install(args.root, start=start, itself=sys.argv[0], log=log))
     told = {"xenstore": args.xenstore, "etc": args.etc, "run": args.run}
-    places = Places(**{name: path for name, path in told.items() if path})
+    places = Paths(**{name: path for name, path in told.items() if path})
     if command == "say":
         return say(places, " ".join(args.text), args.percent)
     if command == "more":

@@ -66,9 +66,9 @@ from lamplighter.guest.words import Words, node
 from lamplighter.guest.xenbus import Bus, remembered
 
 if TYPE_CHECKING:
-    from lamplighter.guest.hotline import Hotline
+    from lamplighter.guest.hotline import ControlSocket
     from lamplighter.guest.log import Log
-    from lamplighter.guest.places import Places
+    from lamplighter.guest.places import Paths
     from lamplighter.guest.power import Power
     from lamplighter.guest.settings import Choices
 
@@ -87,7 +87,7 @@ class Daemon:
     """The agent while it runs."""
 
     def __init__(
-        self, places: Places, choices: Choices, power: Power, hotline: Hotline, log: Log
+        self, places: Paths, choices: Choices, power: Power, hotline: ControlSocket, log: Log
     ) -> None:
         self._places = places
         self._power = power

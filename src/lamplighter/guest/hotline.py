@@ -32,7 +32,7 @@ STOPPING = "stopping"
 GO_ON = "go on"
 
 
-class Hotline:
+class ControlSocket:
     """The daemon's end of it; without a ``listener`` nobody calls."""
 
     def __init__(self, listener: socket.socket | None, version: str) -> None:

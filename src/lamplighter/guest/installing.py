@@ -22,7 +22,7 @@ from zipimport import ZipImportError, zipimporter
 from lamplighter.errors import ConfigurationError, LamplighterError, UsageError
 from lamplighter.guest.children import Children, run_to_end
 from lamplighter.guest.hotline import HELLO, call
-from lamplighter.guest.places import Places
+from lamplighter.guest.places import Paths
 from lamplighter.guest.systemd import systemd_runs
 from lamplighter.guest.words import Words
 from lamplighter.guest.xenbus import Bus
@@ -34,16 +34,14 @@ PROGRAM = Path("/usr/local/sbin/lamplighter-agent")
 UNIT_FOLDER = Path("/etc/systemd/system")
 AGENT, HOOK = UNITS = ("lamplighter-agent.service", "lamplighter-agent-shutdown.service")
 TARGET = "multi-user.target.wants"
-PLACES = Places()
+PLACES = Paths()
 
 #: Where systemd looks for programs (systemd.exec(5)), and what a Python ends with that is too old.
 SYSTEMD_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 NEW_ENOUGH = "import sys; sys.exit(sys.version_info < (3, 9))"
 
 
-def install(
-    root: str | None, *, start: bool, itself: str, log: Log, places: Places = PLACES
-) -> int:
+def install(root: str | None, *, start: bool, itself: str, log: Log, places: Paths = PLACES) -> int:
     """Put everything in its place; start it, if this is the system that runs."""
     tree = _tree(root)
     with Telling(tree):
@@ -71,7 +69,7 @@ def install(
     return _start(places, log) if start else _enable(places, log)
 
 
-def uninstall(root: str | None, log: Log, places: Places = PLACES) -> int:
+def uninstall(root: str | None, log: Log, places: Paths = PLACES) -> int:
     """Remove the program, its units, and what it has said to the host."""
     tree = _tree(root)
     if root is None and systemd_runs():
@@ -92,7 +90,7 @@ def uninstall(root: str | None, log: Log, places: Places = PLACES) -> int:
     return 0
 
 
-def _still_runs(places: Places) -> bool:
+def _still_runs(places: Paths) -> bool:
     return call(places.hotline, HELLO, patience=5.0) is not None
 
 
@@ -226,7 +224,7 @@ class Telling:
 # --- systemd -------------------------------------------------------------------------------------
 
 
-def _start(places: Places, log: Log) -> int:
+def _start(places: Paths, log: Log) -> int:
     if (status := _enable(places, log)) or not systemd_runs():
         return status
     # A new program needs a new process; the hook's unit is not restarted, which would be a stop.
@@ -236,7 +234,7 @@ def _start(places: Places, log: Log) -> int:
     return status
 
 
-def _enable(places: Places, log: Log) -> int:
+def _enable(places: Paths, log: Log) -> int:
     if not systemd_runs():
         log.note(f"systemd does not run here: let your init start '{PROGRAM} run' last, and call")
         log.note(f"'{PROGRAM} stopping poweroff|reboot' when it begins to stop the system")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from lamplighter import __version__
 from lamplighter.errors import LamplighterError, UsageError
 from lamplighter.guest.log import Log
-from lamplighter.guest.places import Places
+from lamplighter.guest.places import Paths
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,7 +39,7 @@ For trials, 'run' and what speaks with the host take other places:
 lamplighter-agent(8) tells all of it.
 """
 
-#: The options that name places, each with the field of ``Places`` that it fills.
+#: The options that name places, each with the field of ``Paths`` that it fills.
 PLACES = {"--xenstore": "xenstore", "--etc": "etc", "--run": "run", "--rehearse": "rehearse"}
 
 COMMANDS = ("run", "say", "more", "status", "stopping", "install", "uninstall")
@@ -75,7 +75,7 @@ def execute(arguments: Sequence[str]) -> int:
     return 0
 
 
-def parse_places(arguments: Sequence[str]) -> Places:
+def parse_places(arguments: Sequence[str]) -> Paths:
     """Read the options of ``run``, all of which name places: ``--etc DIR`` or ``--etc=DIR``."""
     found: dict[str, Any] = {}
     waiting = list(arguments)
@@ -88,7 +88,7 @@ def parse_places(arguments: Sequence[str]) -> Places:
         if not value:
             raise UsageError(f"{option} needs a path")
         found[PLACES[option]] = os.path.abspath(value)
-    return Places(**found)
+    return Paths(**found)
 
 
 def _print(text: str) -> None:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 DEVICES = ("/dev/xen/xenbus", "/proc/xen/xenbus")
 
 
-class Places(NamedTuple):
+class Paths(NamedTuple):
     """The agent's places.
 
     ``xenstore`` is a device or a Unix socket; empty: the first of ``DEVICES`` that is there.

@@ -27,7 +27,7 @@ from lamplighter.guest.scripts import find_programs
 if TYPE_CHECKING:
     from lamplighter.guest.children import Children
     from lamplighter.guest.log import Log
-    from lamplighter.guest.places import Places
+    from lamplighter.guest.places import Paths
     from lamplighter.guest.scripts import Program
 
 #: By this a script knows what the system is on its way to; it is its first argument as well.
@@ -50,7 +50,7 @@ class Begun(NamedTuple):
 class Scripts:
     """Finds them, starts them, ends them."""
 
-    def __init__(self, places: Places, deadline: float, children: Children, log: Log) -> None:
+    def __init__(self, places: Paths, deadline: float, children: Children, log: Log) -> None:
         self._places = places
         self._deadline = deadline
         self._children = children

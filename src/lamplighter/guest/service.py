@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING
 from lamplighter import __version__
 from lamplighter.errors import LamplighterError
 from lamplighter.guest.daemon import Daemon
-from lamplighter.guest.hotline import Hotline, listen
+from lamplighter.guest.hotline import ControlSocket, listen
 from lamplighter.guest.log import Log
 from lamplighter.guest.power import Power, Rehearsal
 from lamplighter.guest.settings import read_choices
 from lamplighter.guest.xenbus import find
 
 if TYPE_CHECKING:
-    from lamplighter.guest.places import Places
+    from lamplighter.guest.places import Paths
 
 
-def run_daemon(places: Places) -> int:
+def run_daemon(places: Paths) -> int:
     """Run the agent; return its exit status."""
     log = Log(marked="JOURNAL_STREAM" in os.environ)
     choices, problems = read_choices(places.configuration)
@@ -35,13 +35,13 @@ def run_daemon(places: Places) -> int:
     return Daemon(places, choices, power, hotline, log).run()
 
 
-def _open_hotline(places: Places, log: Log) -> Hotline:
+def _open_hotline(places: Paths, log: Log) -> ControlSocket:
     """Return a hotline; one that nobody can call where there is no room for a socket."""
     try:
         os.makedirs(places.run, 0o700, exist_ok=True)
-        return Hotline(listen(places.hotline), __version__)
+        return ControlSocket(listen(places.hotline), __version__)
     except FileExistsError as error:
         raise LamplighterError(f"{places.hotline}: {error.strerror}") from error
     except OSError as error:
         log.warn(f"{places.hotline}: {error.strerror}; the scripts are left to init's hook")
-        return Hotline(None, __version__)
+        return ControlSocket(None, __version__)

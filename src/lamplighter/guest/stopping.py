@@ -17,7 +17,7 @@ from lamplighter.errors import UsageError
 from lamplighter.guest.children import LAST_CHANCE, Children, problem_of
 from lamplighter.guest.clock import milliseconds, now
 from lamplighter.guest.hotline import ANSWERS, GO_ON, HELLO, STOPPING, call
-from lamplighter.guest.places import Places
+from lamplighter.guest.places import Paths
 from lamplighter.guest.running import Scripts, owners
 from lamplighter.guest.scripts import find_programs
 from lamplighter.guest.settings import read_choices
@@ -42,13 +42,13 @@ MORE = 30.0
 UNKILLABLE = 10.0
 
 
-def stopping(places: Places, request: str | None, log: Log) -> int:
+def stopping(places: Paths, request: str | None, log: Log) -> int:
     """Return when the scripts have ended; ``request`` None: only systemd knows where it goes."""
     systemd = systemd_runs()
     if request is None and not systemd:
         raise UsageError("systemd does not run here: say whether it is poweroff, reboot or halt")
     # An agent on trial, in a folder of its own, may be told anything.
-    if systemd and (request is None or places.run == Places().run):
+    if systemd and (request is None or places.run == Paths().run):
         jobs = _output(LIST_JOBS, log)
         if jobs is None:
             return 1
@@ -62,7 +62,7 @@ def stopping(places: Places, request: str | None, log: Log) -> int:
     return run_scripts(places, request, log)
 
 
-def _tell_daemon(places: Places, request: str, log: Log) -> bool:
+def _tell_daemon(places: Paths, request: str, log: Log) -> bool:
     """Say whether the system may go on, as the daemon sees it or because it took too long."""
     allowed = _allowed(places)
     until = now() + allowed
@@ -79,14 +79,14 @@ def _tell_daemon(places: Places, request: str, log: Log) -> bool:
     return False
 
 
-def _allowed(places: Places) -> float:
+def _allowed(places: Paths) -> float:
     """Return how many seconds all the scripts may take together, each to its last, and more."""
     choices, _ = read_choices(places.configuration)
     programs, _ = find_programs(places.scripts, choices.script_deadline, owners())
     return sum(program.deadline + LAST_CHANCE for program in programs) + MORE
 
 
-def run_scripts(places: Places, request: str, log: Log) -> int:
+def run_scripts(places: Paths, request: str, log: Log) -> int:
     """Run the scripts in order, each with its deadline; return 1 if one of them failed."""
     choices, _ = read_choices(places.configuration)
     children = Children()

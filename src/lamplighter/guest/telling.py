@@ -28,7 +28,7 @@ from lamplighter.guest.xenbus import Bus, remembered
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from lamplighter.guest.places import Places
+    from lamplighter.guest.places import Paths
 
 #: How ``more`` ends.
 GRANTED, REFUSED, NOBODY = 0, 1, 3
@@ -44,7 +44,7 @@ NODES = (*GUEST_NODES, *HOST_NODES)
 SHUTDOWN = "control/shutdown"
 
 
-def say(places: Places, text: str, percent: int | None) -> int:
+def say(places: Paths, text: str, percent: int | None) -> int:
     """Tell the host how far the guest has come."""
     if percent is not None and not 0 <= percent <= 100:
         raise UsageError("--percent is a whole number from 0 to 100")
@@ -52,7 +52,7 @@ def say(places: Places, text: str, percent: int | None) -> int:
     return 0
 
 
-def more(places: Places, duration: str, why: str, tell: Callable[[str], None]) -> int:
+def more(places: Paths, duration: str, why: str, tell: Callable[[str], None]) -> int:
     """Ask the host for more time and tell what it answers; return how that went."""
     try:
         seconds = ceil(parse_duration(duration))
@@ -79,7 +79,7 @@ def more(places: Places, duration: str, why: str, tell: Callable[[str], None]) -
 
 
 @contextmanager
-def _withdrawn_unless_answered(places: Places, asked: bytes) -> Iterator[Callable[[], None]]:
+def _withdrawn_unless_answered(places: Paths, asked: bytes) -> Iterator[Callable[[], None]]:
     """A question that nobody waits for any more is taken back.
 
     The next stop would answer it, and what it grants would be missing where it is needed. That goes
@@ -112,7 +112,7 @@ def _await_answer(bus: Bus, wanted: str) -> Answer | None:
     return None
 
 
-def status(places: Places, tell: Callable[[str], None]) -> int:
+def status(places: Paths, tell: Callable[[str], None]) -> int:
     """Tell what stands in the nodes and whether the daemon runs; return 1 if it does not."""
     version = call(places.hotline, HELLO, patience=5.0)
     tell(f"{'daemon':<17} {f'runs, version {version}' if version else 'does not run'}")

@@ -41,7 +41,7 @@ def alone_in(directory: Path) -> Iterator[int]:
         os.close(folder)  # and the lock is gone
 
 
-def set_aside(folder: int, path: Path, at: datetime) -> Path:
+def quarantine(folder: int, path: Path, at: datetime) -> Path:
     """Rename a database and what belongs to it; return its new name. Raise ``JournalError``.
 
     ``folder`` is a descriptor of the directory that holds ``path``, from ``alone_in``. A link is

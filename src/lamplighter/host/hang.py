@@ -11,12 +11,12 @@ from __future__ import annotations
 import signal
 
 
-def end_if_hung(seconds: float) -> None:
+def arm_alarm(seconds: float) -> None:
     """End this process in so many real seconds, unless this is called again before."""
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.setitimer(signal.ITIMER_REAL, seconds)
 
 
-def end_no_more() -> None:
+def disarm_alarm() -> None:
     """Let this process take as long as it likes."""
     signal.setitimer(signal.ITIMER_REAL, 0.0)

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from lamplighter.model.intent import Hold, Intent, Intents
     from lamplighter.model.outcome import Result
     from lamplighter.model.plan import Direction
-    from lamplighter.model.run import LooseEnd, Run, Trace, Transition
+    from lamplighter.model.run import UnfinishedRun, Run, LastRecord, Transition
 
 
 class _Write(NamedTuple):
@@ -165,7 +165,7 @@ class Journal:
         """Return the hold on one domain; see ``JournalReader.hold_of``."""
         return self._reader.hold_of(definition)
 
-    def unfinished(self) -> list[LooseEnd]:
+    def unfinished(self) -> list[UnfinishedRun]:
         """Return what runs that have died left behind; see ``JournalReader.unfinished``."""
         return self._reader.unfinished()
 
@@ -181,7 +181,7 @@ class Journal:
         """Return a run's transitions; see ``JournalReader.transitions``."""
         return self._reader.transitions(run, name)
 
-    def traces(self, boot_id: str) -> dict[str, Trace]:
+    def traces(self, boot_id: str) -> dict[str, LastRecord]:
         """Return what is known of each domain in this boot; see ``JournalReader.traces``."""
         return self._reader.traces(boot_id)
 

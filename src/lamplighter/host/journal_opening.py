@@ -28,7 +28,7 @@ from urllib.parse import quote
 
 from lamplighter.errors import JournalDamaged, JournalError, JournalForeign
 from lamplighter.host import intent_copy
-from lamplighter.host.aside import alone_in, set_aside
+from lamplighter.host.aside import alone_in, quarantine
 from lamplighter.host.clock import LoopClock
 from lamplighter.host.journal_schema import APPLICATION_ID, FILE_NAME, MIGRATIONS
 from lamplighter.host.journal_words import said, say
@@ -146,7 +146,7 @@ def _open_anew(path: Path, folder: int) -> Opened:
     except JournalDamaged as damage:
         if not intent_copy.copy_is_whole(path.parent):
             raise
-        aside = set_aside(folder, path, LoopClock().wall())
+        aside = quarantine(folder, path, LoopClock().wall())
         told = f"{damage.message}; it is kept as {aside}"
     try:
         opened = _open(path)

@@ -20,7 +20,7 @@ from lamplighter.model.intent import Intents, PastHold
 from lamplighter.model.lifecycle import Phase
 from lamplighter.model.outcome import Outcome, Result
 from lamplighter.model.plan import Direction
-from lamplighter.model.run import LooseEnd, Run, Trace, Transition
+from lamplighter.model.run import UnfinishedRun, Run, LastRecord, Transition
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -73,7 +73,7 @@ class JournalReader:
         )
         return self._parse(lambda found: [_transition(row) for row in found], rows)
 
-    def traces(self, boot_id: str) -> dict[str, Trace]:
+    def traces(self, boot_id: str) -> dict[str, LastRecord]:
         """Return by name what was last written of each domain since this boot of the host."""
         newest = (
             "IN (SELECT max(n.id) FROM {table} n JOIN run r ON r.id = n.run "
@@ -151,7 +151,7 @@ class JournalReader:
         )
         return self._parse(lambda found: [_past_hold(row) for row in found], rows)
 
-    def unfinished(self) -> list[LooseEnd]:
+    def unfinished(self) -> list[UnfinishedRun]:
         """Return the runs that have not ended, the oldest first, and where their domains stand.
 
         One of them may be under way. Whoever holds the host's lock knows that they are all dead.
@@ -167,7 +167,7 @@ class JournalReader:
             "WHERE s.run = :run AND s.name = t.name AND s.domid IS t.domid) ORDER BY t.id"
         )
         return [
-            LooseEnd(
+            UnfinishedRun(
                 run,
                 self._parse(
                     lambda rows: tuple(_transition(row) for row in rows),
@@ -255,11 +255,11 @@ def _runs(rows: list[Row]) -> list[Run]:
     return [run._replace(results=tuple(results.get(key, ()))) for key, run in runs.items()]
 
 
-def _traces(moved: list[Row], settled: list[Row]) -> dict[str, Trace]:
-    traces = {t.name: Trace(t.name, moved=t) for t in map(_transition, moved)}
+def _traces(moved: list[Row], settled: list[Row]) -> dict[str, LastRecord]:
+    traces = {t.name: LastRecord(t.name, moved=t) for t in map(_transition, moved)}
     for row in settled:
         result = _result(row[:7])
-        traces[result.name] = traces.get(result.name, Trace(result.name))._replace(
+        traces[result.name] = traces.get(result.name, LastRecord(result.name))._replace(
             result=result,
             direction=Direction(row[8]),
             settled=_at(row[7]),

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from lamplighter.model.passage import Passage
+    from lamplighter.model.passage import DomainEvent
 
 #: The logbook inside the state directory, and where its older half is.
 FILE_NAME = "logbook.jsonl"
@@ -35,14 +35,14 @@ LONGEST = 4 << 20
 LINE_MAX = 1 << 14
 
 
-class Logbook:
+class EventLog:
     """The logbook in a state directory, to be written; opened anew for each entry."""
 
     def __init__(self, directory: Path, *, longest: int = LONGEST) -> None:
         self._path = directory / FILE_NAME
         self._longest = longest
 
-    def write(self, passages: Sequence[Passage], kept: Iterable[Passage] = ()) -> None:
+    def write(self, passages: Sequence[DomainEvent], kept: Iterable[DomainEvent] = ()) -> None:
         """Append passages; they survive a power cut when this returns. ``JournalError``.
 
         ``kept`` is what a new file begins with, once this one is full.
@@ -57,7 +57,7 @@ class Logbook:
                 hint="what comes and goes is still served; df and dmesg may tell more",
             ) from error
 
-    def _append(self, passages: Sequence[Passage]) -> int:
+    def _append(self, passages: Sequence[DomainEvent]) -> int:
         """Append passages and sync them; return how long the file is."""
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -70,7 +70,7 @@ class Logbook:
             return file.tell()
 
 
-def read_logbook(directory: Path) -> Iterator[Passage]:
+def read_event_log(directory: Path) -> Iterator[DomainEvent]:
     """Yield every passage on record, the oldest first; raise ``JournalError``.
 
     A logbook that nobody has written yet has none.

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from lamplighter.model.passage import Watched
+    from lamplighter.model.passage import MonitorState
 
 #: The socket inside the run directory.
 FILE_NAME = "monitor.sock"
@@ -43,7 +43,7 @@ _CREDENTIALS = struct.Struct("3i")
 class MonitorSocket:
     """Serves what is watched, as it is when a client comes, on the socket in a run directory."""
 
-    def __init__(self, directory: Path, watched: Callable[[], Watched]) -> None:
+    def __init__(self, directory: Path, watched: Callable[[], MonitorState]) -> None:
         self._path = directory / FILE_NAME
         self._watched = watched
         self._server: asyncio.Server | None = None
@@ -67,7 +67,7 @@ class _Client(asyncio.Protocol):
     """One connection; it is in ``clients``, in the order of arrival, while it lasts."""
 
     def __init__(
-        self, watched: Callable[[], Watched], clients: dict[asyncio.Transport, None]
+        self, watched: Callable[[], MonitorState], clients: dict[asyncio.Transport, None]
     ) -> None:
         self._watched = watched
         self._clients = clients
@@ -89,7 +89,7 @@ class _Client(asyncio.Protocol):
             self._clients.pop(self._transport, None)
 
 
-def ask_monitor(directory: Path, patience: float = PATIENCE) -> Watched | None:
+def ask_monitor(directory: Path, patience: float = PATIENCE) -> MonitorState | None:
     """Return what the monitor in this run directory knows; None where none answers in time.
 
     It is believed only of a process of root's or of this very user's.

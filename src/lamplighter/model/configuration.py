@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from lamplighter.model.domain import NOTHING
+from lamplighter.model.domain import EMPTY
 from lamplighter.model.policy import Setting
 
 if TYPE_CHECKING:
@@ -37,5 +37,5 @@ class Configuration(NamedTuple):
 
     file: str = ""
     host: HostSettings = HostSettings()
-    defaults: Mapping[str, Setting[object]] = NOTHING
-    domains: Mapping[str, Mapping[str, Setting[object]]] = NOTHING
+    defaults: Mapping[str, Setting[object]] = EMPTY
+    domains: Mapping[str, Mapping[str, Setting[object]]] = EMPTY

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 DOM0 = 0
 
 #: No entries: what a record has where nothing was said.
-NOTHING: Mapping[Any, Any] = MappingProxyType({})
+EMPTY: Mapping[Any, Any] = MappingProxyType({})
 
 #: A value of an xl.cfg: a string, a number, or a list of values.
 Value = str | int | list["Value"]
@@ -47,7 +47,7 @@ class ShutdownReason(Enum):
     UNKNOWN = -1
 
 
-class Sighting(NamedTuple):
+class DomainInfo(NamedTuple):
     """One domain in one listing of the toolstack.
 
     ``shutdown`` is None while the domain runs, blocks or is paused. ``dying`` says that the
@@ -82,8 +82,8 @@ class Definition(NamedTuple):
     uuid: UUID | None
     kind: Kind
     path: str
-    values: Mapping[str, Value] = NOTHING
-    locations: Mapping[str, Location] = NOTHING
+    values: Mapping[str, Value] = EMPTY
+    locations: Mapping[str, Location] = EMPTY
 
     @property
     def key(self) -> str:
@@ -100,7 +100,7 @@ class Definition(NamedTuple):
         """True when ``on_poweroff`` has the toolstack create the domain anew after a power-off."""
         return str(self.values.get("on_poweroff", "")).endswith("restart")
 
-    def matches(self, sighting: Sighting) -> bool:
+    def matches(self, sighting: DomainInfo) -> bool:
         """Say whether a sighting is this domain: by UUID when one is stated, else by name."""
         return self.known_by in (sighting.uuid, sighting.name)
 
@@ -111,16 +111,16 @@ class Listing:
     With a thousand domains each of them is looked for, and that must not cost a million looks.
     """
 
-    def __init__(self, sightings: Iterable[Sighting]) -> None:
-        self._found: dict[UUID | str, list[Sighting]] = {}
+    def __init__(self, sightings: Iterable[DomainInfo]) -> None:
+        self._found: dict[UUID | str, list[DomainInfo]] = {}
         for seen in sightings:
             self._found.setdefault(seen.uuid, []).append(seen)
             self._found.setdefault(seen.name, []).append(seen)
 
-    def all_of(self, domain: UUID | str) -> Sequence[Sighting]:
+    def all_of(self, domain: UUID | str) -> Sequence[DomainInfo]:
         """Return every incarnation with this UUID, or of this name, as they were listed."""
         return self._found.get(domain, ())
 
-    def newest(self, domain: UUID | str) -> Sighting | None:
+    def newest(self, domain: UUID | str) -> DomainInfo | None:
         """Return the newest one: one that is being taken apart may stand beside its successor."""
         return max(self.all_of(domain), key=lambda seen: (seen.running, seen.domid), default=None)

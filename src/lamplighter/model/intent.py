@@ -14,7 +14,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
-from lamplighter.model.domain import NOTHING
+from lamplighter.model.domain import EMPTY
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -75,8 +75,8 @@ class Intents(NamedTuple):
     ``trouble`` says why they could not be read; then nothing is known of any domain.
     """
 
-    meant: Mapping[str, Intent] = NOTHING
-    holds: Mapping[str, Hold] = NOTHING
+    meant: Mapping[str, Intent] = EMPTY
+    holds: Mapping[str, Hold] = EMPTY
     trouble: str = ""
 
     def hold_of(self, definition: Definition) -> Hold | None:

@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from lamplighter.model.domain import ShutdownReason
 
 
-class Way(Enum):
+class Change(Enum):
     """Which way a domain passed."""
 
     CAME = "came"
     WENT = "went"
 
 
-class By(Enum):
+class Initiator(Enum):
     """On whose account."""
 
     US = "lamplighter"
@@ -33,25 +33,25 @@ class By(Enum):
     UNKNOWN = "unknown"
 
 
-class Passage(NamedTuple):
+class DomainEvent(NamedTuple):
     """One incarnation came or went.
 
     ``why`` is for a person. ``end`` is why it had shut down, where that is known; None for one that
     came, or that was taken away while it ran.
     """
 
-    way: Way
+    way: Change
     name: str
     uuid: UUID
     domid: int
-    by: By
+    by: Initiator
     why: str
     at: datetime
     boot_id: str
     end: ShutdownReason | None = None
 
 
-class Watched(NamedTuple):
+class MonitorState(NamedTuple):
     """What a monitor knows of one boot of the host.
 
     ``since`` it watches; ``looked`` is when it last made a listing, None before the first;
@@ -62,4 +62,4 @@ class Watched(NamedTuple):
     since: datetime
     looked: datetime | None
     trouble: str
-    passages: tuple[Passage, ...]
+    passages: tuple[DomainEvent, ...]

@@ -6,7 +6,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from lamplighter.model.domain import Definition, Sighting
+    from lamplighter.model.domain import Definition, DomainInfo
     from lamplighter.model.lifecycle import Phase
     from lamplighter.model.outcome import Outcome
     from lamplighter.model.policy import Policy
@@ -42,7 +42,7 @@ class Step(NamedTuple):
     reason: str
     policy: Policy
     definition: Definition | None = None
-    sighting: Sighting | None = None
+    sighting: DomainInfo | None = None
     outcome: Outcome | None = None
     good: bool = True
     notes: tuple[str, ...] = ()

@@ -79,7 +79,7 @@ class Problem(NamedTuple):
     fatal: bool = True
 
 
-class Managed(NamedTuple):
+class ManagedDomain(NamedTuple):
     """A domain that files know: its definition and what policy says about it."""
 
     definition: Definition
@@ -92,7 +92,7 @@ class Managed(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Roster:
+class Inventory:
     """All that files say: the domains by name, what applies to the unknown, what is wrong.
 
     ``defaults`` is the policy of a domain that runs and that no file knows; ``named`` that of one
@@ -101,7 +101,7 @@ class Roster:
     it could be read to stop it as its policy says.
     """
 
-    domains: dict[str, Managed] = field(default_factory=dict)
+    domains: dict[str, ManagedDomain] = field(default_factory=dict)
     defaults: Policy = field(default_factory=Policy)
     problems: tuple[Problem, ...] = ()
     named: dict[str, Policy] = field(default_factory=dict)

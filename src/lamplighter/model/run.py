@@ -41,7 +41,7 @@ class Run(NamedTuple):
     lost: str = ""
 
 
-class LooseEnd(NamedTuple):
+class UnfinishedRun(NamedTuple):
     """A run that began and never ended, and where it left the domains that it had begun with.
 
     ``moved`` holds the newest transition of each domain whose part has no result.
@@ -51,7 +51,7 @@ class LooseEnd(NamedTuple):
     moved: tuple[Transition, ...] = ()
 
 
-class Trace(NamedTuple):
+class LastRecord(NamedTuple):
     """What the journal last wrote of one domain since the host booted; None: nothing yet.
 
     ``direction`` and ``settled`` belong to ``result``: which way its run went, and when the

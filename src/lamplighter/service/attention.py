@@ -20,7 +20,7 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from lamplighter.engine import patience
-from lamplighter.engine.events import Event, Heard, Ready, Request
+from lamplighter.engine.events import AgentReport, Event, PoweroffFeature, ShutdownNode
 from lamplighter.errors import Unreachable, XenStoreError
 from lamplighter.formats.guest_words import NOTHING_GIVEN
 from lamplighter.xenstore import paths
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from lamplighter.formats.guest_words import GuestWords
     from lamplighter.model.clock import Clock
-    from lamplighter.service.conversation import Conversation
+    from lamplighter.service.conversation import GuestChannel
 
 #: Between two readings of a guest's nodes, in host seconds: however fast it rewrites them.
 READING_PAUSE = 0.1
@@ -46,11 +46,11 @@ READING_INTERVAL = 1.0
 TELLING_INTERVAL = 1.0
 
 
-class Attention:
+class GuestReader:
     """Listens to one incarnation and reads its nodes when it is ``due``."""
 
     def __init__(
-        self, conversation: Conversation, clock: Clock, stirred: Callable[[], None]
+        self, conversation: GuestChannel, clock: Clock, stirred: Callable[[], None]
     ) -> None:
         """``stirred`` is called when a reading has become due for the first time since the last."""
         self.flooded = False
@@ -96,8 +96,12 @@ class Attention:
         self._speaks = self._speaks or words is not None
         now = self._clock.monotonic()
         self._after = now + (READING_INTERVAL if self.flooded else READING_PAUSE)
-        heard = [Heard(now, guest.domid, words, given)] if words is not None else []
-        return [*heard, Ready(now, guest.domid, able), Request(now, guest.domid, request)]
+        heard = [AgentReport(now, guest.domid, words, given)] if words is not None else []
+        return [
+            *heard,
+            PoweroffFeature(now, guest.domid, able),
+            ShutdownNode(now, guest.domid, request),
+        ]
 
     async def leave(self) -> None:
         """Listen no more; does not mind a lost connection."""
@@ -127,7 +131,7 @@ class Attention:
             self._tell()
 
 
-class Telling:
+class Throttle:
     """Tells one guest's words on: only what has changed, and not too often."""
 
     def __init__(

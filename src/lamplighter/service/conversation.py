@@ -39,7 +39,7 @@ POWEROFF = b"poweroff"
 NOTE_ATTEMPTS = 4
 
 
-class Conversation:
+class GuestChannel:
     """The nodes of one incarnation."""
 
     def __init__(self, xenstore: XenStore, domid: int, number: int = 1) -> None:

@@ -76,7 +76,7 @@ RESTARTING = "the unit is being restarted, which moves no domain"
 RESTARTED = "the unit was restarted, which moved no domain"
 
 
-class Note(NamedTuple):
+class RestartMarker(NamedTuple):
     """What one command of the unit leaves for the next one."""
 
     how: str
@@ -85,7 +85,7 @@ class Note(NamedTuple):
     job: int
 
 
-class Errand:
+class UnitJob:
     """Why systemd has run this command.
 
     ``start``, ``stop`` and ``after_stop`` return why no domain is to be moved; nothing when domains
@@ -167,11 +167,11 @@ class Errand:
         self._tell(f"what systemd is about to do is not known: {trouble}")
         return None
 
-    def _read(self) -> Note | None:
+    def _read(self) -> RestartMarker | None:
         try:
             with self._path.open("rb") as file:
                 said = json.loads(file.read(_LIMIT))
-            note = Note(
+            note = RestartMarker(
                 str(said["how"]), str(said["boot_id"]), str(said["invocation"]), int(said["job"])
             )
         except (OSError, ValueError, KeyError, TypeError):
@@ -181,7 +181,7 @@ class Errand:
     def _write(self, how: str, job: int) -> None:
         if not self._invocation:
             return  # nobody could tell later whether it is about the same start and stop
-        note = Note(how, boot_id(), self._invocation, job)
+        note = RestartMarker(how, boot_id(), self._invocation, job)
         beside = self._path.with_suffix(".new")
         try:
             self._path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)

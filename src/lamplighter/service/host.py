@@ -12,7 +12,7 @@ from lamplighter.host import systemd
 from lamplighter.host.clock import LoopClock
 from lamplighter.host.journal import Journal
 from lamplighter.host.xenstore import XenStore
-from lamplighter.service.roster import definition_owner, load_roster
+from lamplighter.service.inventory import definition_owner, load_inventory
 from lamplighter.toolstacks.choose import choose
 from lamplighter.toolstacks.embedded import EmbeddedToolstack
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from lamplighter.model.clock import Clock
     from lamplighter.model.configuration import Configuration
-    from lamplighter.model.policy import Roster
+    from lamplighter.model.policy import Inventory
     from lamplighter.toolstacks.base import Toolstack
 
 #: Where the daemon says which domain provides XenStore, if one does.
@@ -39,7 +39,7 @@ class Host:
     clock: Clock
     toolstack: Toolstack
     xenstore: XenStore
-    roster: Roster
+    inventory: Inventory
     boot_id: str
     journal: Journal | None = None
     journal_trouble: str = ""
@@ -51,7 +51,7 @@ class Host:
 
 
 @dataclass(frozen=True, slots=True)
-class Reach:
+class HostConnection:
     """What of a host is reached from outside: its toolstack and XenStore, in one of its boots."""
 
     clock: Clock
@@ -71,7 +71,7 @@ class Reach:
 
 
 @asynccontextmanager
-async def reach_host(configuration: Configuration) -> AsyncIterator[Reach]:
+async def reach_host(configuration: Configuration) -> AsyncIterator[HostConnection]:
     """Reach the toolstack and XenStore; ``Unreachable`` when nothing can be seen."""
     async with AsyncExitStack() as stack:
         clock = LoopClock()
@@ -84,7 +84,7 @@ async def reach_host(configuration: Configuration) -> AsyncIterator[Reach]:
             boot_id = systemd.boot_id()
         xenstore = await XenStore.connect(toolstack.xenstore_path, clock)
         stack.push_async_callback(xenstore.close)
-        yield Reach(clock, toolstack, xenstore, boot_id)
+        yield HostConnection(clock, toolstack, xenstore, boot_id)
 
 
 @asynccontextmanager
@@ -96,9 +96,9 @@ async def open_host(configuration: Configuration, *, writing: bool = False) -> A
     settings = configuration.host
     async with AsyncExitStack() as stack:
         reach = await stack.enter_async_context(reach_host(configuration))
-        roster = load_roster(configuration, owner=definition_owner(configuration))
+        inventory = load_inventory(configuration, owner=definition_owner(configuration))
         host = Host(
-            configuration, reach.clock, reach.toolstack, reach.xenstore, roster, reach.boot_id
+            configuration, reach.clock, reach.toolstack, reach.xenstore, inventory, reach.boot_id
         )
         if writing:
             try:

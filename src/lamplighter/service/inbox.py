@@ -9,11 +9,11 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from lamplighter.engine.events import Blind, Event, Interrupted, NotListed, Seen, Tick
+from lamplighter.engine.events import Event, Interrupted, Listed, ListingFailed, NotListed, Tick
 
 if TYPE_CHECKING:
     from lamplighter.model.clock import Clock
-    from lamplighter.model.domain import Sighting
+    from lamplighter.model.domain import DomainInfo
 
 
 class Inbox:
@@ -22,13 +22,13 @@ class Inbox:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._come = asyncio.Event()
-        self._listed: Sighting | str | None = None
+        self._listed: DomainInfo | str | None = None
         self._has_listed = False
         self._interrupted = ""
 
     # --- for those who tell ---
 
-    def listed(self, sighting: Sighting | None) -> None:
+    def listed(self, sighting: DomainInfo | None) -> None:
         """A listing worked; None: it does not hold the domain."""
         self._listed, self._has_listed = sighting, True
         self._come.set()
@@ -80,8 +80,8 @@ class Inbox:
                 case None:
                     events.append(NotListed(now))
                 case str(error):
-                    events.append(Blind(now, error))
+                    events.append(ListingFailed(now, error))
                 case sighting:
-                    events.append(Seen(now, sighting))
+                    events.append(Listed(now, sighting))
         events.append(Tick(now))
         return events

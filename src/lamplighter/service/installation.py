@@ -32,7 +32,7 @@ _PLAIN = re.compile(r"(/[A-Za-z0-9_.+,:@=-]+)+|/")
 
 
 @dataclass(frozen=True, slots=True)
-class Places:
+class InstallPaths:
     """Where things go, as the installed host will see them; ``root`` is where that host is."""
 
     root: Path
@@ -41,17 +41,19 @@ class Places:
     mandir: Path
 
 
-def on_this_host(bindir: Path) -> Places:
+def on_this_host(bindir: Path) -> InstallPaths:
     """The places of an installation by the administrator."""
-    return Places(Path("/"), bindir, Path("/etc/systemd/system"), Path("/usr/local/share/man"))
+    return InstallPaths(
+        Path("/"), bindir, Path("/etc/systemd/system"), Path("/usr/local/share/man")
+    )
 
 
-def inside(root: Path, bindir: Path = Path("/usr/bin")) -> Places:
+def inside(root: Path, bindir: Path = Path("/usr/bin")) -> InstallPaths:
     """The places of an installation by a distribution's package, in a folder of its own."""
-    return Places(root, bindir, Path("/usr/lib/systemd/system"), Path("/usr/share/man"))
+    return InstallPaths(root, bindir, Path("/usr/lib/systemd/system"), Path("/usr/share/man"))
 
 
-def install_files(places: Places) -> list[Placed]:
+def install_files(places: InstallPaths) -> list[Placed]:
     """Put everything in its place and return what became of each.
 
     Raises ``UsageError`` for a path that makes no sense, ``ConfigurationError`` for what cannot
@@ -72,7 +74,7 @@ def install_files(places: Places) -> list[Placed]:
     return placed
 
 
-def check_places(places: Places) -> None:
+def check_places(places: InstallPaths) -> None:
     """Raise ``UsageError`` or ``ConfigurationError`` for a path that cannot be used."""
     for option, path in (
         ("--root", places.root),
@@ -116,7 +118,7 @@ def check_program(program: Path, owners: set[int]) -> None:
         )
 
 
-def _within(places: Places, path: Path) -> Path:
+def _within(places: InstallPaths, path: Path) -> Path:
     """The path inside the root; ``ConfigurationError`` when a link there leads out of it."""
     inner = places.root / path.relative_to("/")
     if not inner.parent.resolve().is_relative_to(places.root.resolve()):

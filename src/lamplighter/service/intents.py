@@ -16,7 +16,7 @@ from lamplighter.engine import intent
 from lamplighter.errors import JournalError, JournalForeign
 from lamplighter.host.intent_copy import read_copy
 from lamplighter.host.journal_reader import JournalReader
-from lamplighter.host.logbook import read_logbook
+from lamplighter.host.logbook import read_event_log
 from lamplighter.model.intent import Hold, Intents, Meant
 from lamplighter.model.outcome import Outcome
 from lamplighter.model.plan import Direction
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from lamplighter.model.configuration import Configuration
-    from lamplighter.model.domain import ShutdownReason, Sighting
+    from lamplighter.model.domain import DomainInfo, ShutdownReason
     from lamplighter.model.intent import Intent
     from lamplighter.model.outcome import Result
     from lamplighter.model.plan import Plan
-    from lamplighter.model.run import Run, Trace
+    from lamplighter.model.run import Run, LastRecord
     from lamplighter.service.host import Host
 
 #: Who holds a domain whose start fails again and again.
@@ -66,7 +66,7 @@ def _from_copy(directory: Path, error: JournalError) -> Intents:
     return Intents(trouble=error.message)
 
 
-async def learn_intents(host: Host, sightings: Sequence[Sighting], intents: Intents) -> Intents:
+async def learn_intents(host: Host, sightings: Sequence[DomainInfo], intents: Intents) -> Intents:
     """Return the intents with what is learned from what is seen, which is written, too.
 
     Raises ``JournalError``: then what was learned is not kept.
@@ -77,7 +77,9 @@ async def learn_intents(host: Host, sightings: Sequence[Sighting], intents: Inte
     return intents.with_these(learned)
 
 
-async def find_intents(host: Host, sightings: Sequence[Sighting], intents: Intents) -> list[Intent]:
+async def find_intents(
+    host: Host, sightings: Sequence[DomainInfo], intents: Intents
+) -> list[Intent]:
     """Return what the next run learns from what is seen, and from what the monitor saw."""
     if intents.trouble:
         return []
@@ -85,25 +87,25 @@ async def find_intents(host: Host, sightings: Sequence[Sighting], intents: Inten
     known = intents.with_these(learned)
     traces = _traces(host)
     ends: dict[str, ShutdownReason | None] = {}
-    for managed, domid in intent.ended_unasked(host.roster, sightings, known, traces):
+    for managed, domid in intent.ended_unasked(host.inventory, sightings, known, traces):
         result = traces[managed.name].result
         uuid = managed.definition.uuid or (result.uuid if result is not None else None)
         if uuid is not None:
             ends[managed.name] = await epitaph(host, domid, uuid, managed.name)
     moment = intent.Moment(host.clock.wall(), host.boot_id)
-    return learned + intent.learn(host.roster, sightings, known, ends, moment)
+    return learned + intent.learn(host.inventory, sightings, known, ends, moment)
 
 
 def _seen_by_the_monitor(host: Host, intents: Intents) -> list[Intent]:
     """Return what is learned from the monitor's logbook; a logbook is never needed."""
-    passages = read_logbook(Path(host.configuration.host.state.value))
+    passages = read_event_log(Path(host.configuration.host.state.value))
     try:
-        return intent.learn_from_passages(host.roster, passages, intents, host.boot_id)
+        return intent.learn_from_passages(host.inventory, passages, intents, host.boot_id)
     except JournalError:
         return []
 
 
-def _traces(host: Host) -> Mapping[str, Trace]:
+def _traces(host: Host) -> Mapping[str, LastRecord]:
     """Return what runs wrote in this boot; a journal that cannot be read tells nothing."""
     try:
         reader = JournalReader(Path(host.configuration.host.state.value))
@@ -125,9 +127,9 @@ async def write_word(host: Host, plan: Plan, said_by: str) -> None:
     meant = Meant.UP if plan.direction is Direction.UP else Meant.DOWN
     refused = (Outcome.HELD, Outcome.FAILED)
     named = [
-        (host.roster.domains[step.name], step.sighting)
+        (host.inventory.domains[step.name], step.sighting)
         for step in plan.steps
-        if step.name in host.roster.domains and step.outcome not in refused
+        if step.name in host.inventory.domains and step.outcome not in refused
     ]
     moment = intent.Moment(host.clock.wall(), host.boot_id)
     await host.journal.intend(*intent.said(named, meant, said_by, moment))
@@ -143,7 +145,7 @@ async def hold_crash_loops(host: Host, run: Run) -> list[Hold]:
 
 
 def _crash_loop(host: Host, result: Result) -> Hold | None:
-    managed = host.roster.domains.get(result.name)
+    managed = host.inventory.domains.get(result.name)
     if managed is None or result.outcome is not Outcome.FAILED or host.journal is None:
         return None
     definition, now = managed.definition, host.clock.wall()

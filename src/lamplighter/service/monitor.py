@@ -15,19 +15,19 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lamplighter.engine.passages import REMEMBERED, Evidence, Moment, Register
+from lamplighter.engine.passages import REMEMBERED, Evidence, IncarnationTracker, Moment
 from lamplighter.errors import CallFailed, JournalError, ToolstackUnreachable, Unreachable
 from lamplighter.host.journal_reader import JournalReader
 from lamplighter.host.lock import read_holder
-from lamplighter.host.logbook import Logbook, read_logbook
+from lamplighter.host.logbook import EventLog, read_event_log
 from lamplighter.host.monitor_socket import MonitorSocket
 from lamplighter.host.notifier import Notifier
-from lamplighter.model.domain import Sighting
-from lamplighter.model.passage import Watched
+from lamplighter.model.domain import DomainInfo
+from lamplighter.model.passage import MonitorState
 from lamplighter.model.plan import Direction
 from lamplighter.service.host import reach_host
 from lamplighter.service.observer import Observer
-from lamplighter.service.requests import Requests
+from lamplighter.service.requests import ShutdownRequests
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -36,16 +36,18 @@ if TYPE_CHECKING:
     from lamplighter.model.clock import Clock
     from lamplighter.model.configuration import Configuration, HostSettings
     from lamplighter.model.domain import ShutdownReason
-    from lamplighter.model.passage import Passage
-    from lamplighter.model.run import Trace, Transition
-    from lamplighter.service.host import Reach
-    from lamplighter.service.observer import Picture
+    from lamplighter.model.passage import DomainEvent
+    from lamplighter.model.run import LastRecord, Transition
+    from lamplighter.service.host import HostConnection
+    from lamplighter.service.observer import Listing
 
 
 class Monitor:
     """Looks at one host. It is a ``Viewer`` of its own observer."""
 
-    def __init__(self, reach: Reach, settings: HostSettings, tell: Callable[[str], None]) -> None:
+    def __init__(
+        self, reach: HostConnection, settings: HostSettings, tell: Callable[[str], None]
+    ) -> None:
         """``tell`` is told each passage and each trouble."""
         self._reach = reach
         self._state = Path(settings.state.value)
@@ -55,13 +57,13 @@ class Monitor:
         self._looked: datetime | None = None
         self._trouble = ""
         self._gap = True  # since the last listing something may have happened unseen
-        self._picture: Picture | None = None
+        self._picture: Listing | None = None
         self._gap_before_picture = True
         self._news = asyncio.Event()
-        self._logbook = Logbook(self._state)
-        self._register = Register(self._past())
-        self._unwritten: tuple[Passage, ...] = ()
-        self._requests = Requests(reach.xenstore, self._we_stop)
+        self._logbook = EventLog(self._state)
+        self._register = IncarnationTracker(self._past())
+        self._unwritten: tuple[DomainEvent, ...] = ()
+        self._requests = ShutdownRequests(reach.xenstore, self._we_stop)
         self._reconnected = False
         self._notifier = Notifier()
         self._shown = ""
@@ -71,7 +73,7 @@ class Monitor:
 
     # --- what the observer shows ---
 
-    def look(self, picture: Picture) -> None:
+    def look(self, picture: Listing) -> None:
         """There is a new listing."""
         self._seen()
         self._picture, self._trouble = picture, ""
@@ -118,10 +120,10 @@ class Monitor:
                 task.cancel()
             await asyncio.gather(*works, return_exceptions=True)
 
-    def watched(self) -> Watched:
+    def watched(self) -> MonitorState:
         """Return what is served: the last passage of each domain that came or went in this boot."""
         last = tuple(self._register.last.values())
-        return Watched(self._reach.boot_id, self._since, self._looked, self._trouble, last)
+        return MonitorState(self._reach.boot_id, self._since, self._looked, self._trouble, last)
 
     @property
     def clock(self) -> Clock:
@@ -162,7 +164,7 @@ class Monitor:
             if picture is not None:
                 await self._enter(picture.sightings)
 
-    async def _enter(self, sightings: Sequence[Sighting]) -> None:
+    async def _enter(self, sightings: Sequence[DomainInfo]) -> None:
         """Write down what a listing tells."""
         if self._reconnected:
             await self._check_boot()
@@ -196,7 +198,7 @@ class Monitor:
                 hint="start the monitor again",
             )
 
-    def _keep(self, passages: Sequence[Passage]) -> None:
+    def _keep(self, passages: Sequence[DomainEvent]) -> None:
         """Write first: what was told must not be forgotten by a monitor that is killed then.
 
         What cannot be written now is written with what comes next, or at the next look.
@@ -210,14 +212,14 @@ class Monitor:
         for one in passages:
             self._tell(f"{one.name} (domid {one.domid}) {one.way.value}: {one.why}")
 
-    async def _epitaph(self, passage: Passage) -> ShutdownReason | None:
+    async def _epitaph(self, passage: DomainEvent) -> ShutdownReason | None:
         try:
-            seen = Sighting(passage.domid, passage.uuid, passage.name)
+            seen = DomainInfo(passage.domid, passage.uuid, passage.name)
             return await self._reach.toolstack.epitaph(seen)
         except (CallFailed, Unreachable):
             return None
 
-    def _runs_did(self) -> tuple[Mapping[str, Trace], Mapping[int, Transition]]:
+    def _runs_did(self) -> tuple[Mapping[str, LastRecord], Mapping[int, Transition]]:
         """Return what runs wrote in this boot: last of each domain, and of each incarnation."""
         boot_id = self._reach.boot_id
         try:
@@ -230,9 +232,11 @@ class Monitor:
             self._tell(f"what runs have done is not known: {error}")
             return {}, {}
 
-    def _past(self) -> Sequence[Passage]:
+    def _past(self) -> Sequence[DomainEvent]:
         try:
-            return [one for one in read_logbook(self._state) if one.boot_id == self._reach.boot_id]
+            return [
+                one for one in read_event_log(self._state) if one.boot_id == self._reach.boot_id
+            ]
         except JournalError as error:
             self._tell(str(error))
             return ()

@@ -12,11 +12,11 @@ from lamplighter.errors import CallFailed, Unreachable, UsageError
 from lamplighter.model.domain import DOM0
 from lamplighter.model.nearest import closest
 from lamplighter.service.host import open_host
-from lamplighter.service.roster import definition_owner, load_roster
+from lamplighter.service.inventory import definition_owner, load_inventory
 
 if TYPE_CHECKING:
     from lamplighter.model.configuration import Configuration
-    from lamplighter.model.policy import Roster
+    from lamplighter.model.policy import Inventory
 
 
 class Named(NamedTuple):
@@ -28,25 +28,25 @@ class Named(NamedTuple):
 
 async def find_domain(given: str, configuration: Configuration) -> Named:
     """Return the domain of this name or UUID; raise ``UsageError`` when nobody knows it."""
-    roster = load_roster(configuration, owner=definition_owner(configuration))
-    named = _in_files(given, roster)
+    inventory = load_inventory(configuration, owner=definition_owner(configuration))
+    named = _in_files(given, inventory)
     if named is not None:
         return named
     running = await _running(configuration)
     for one in running:
         if given == one.name or given.lower() == one.key:
             return one
-    known = {*roster.domains, *roster.barred, *(one.name for one in running)}
+    known = {*inventory.domains, *inventory.barred, *(one.name for one in running)}
     near = closest(given, known)
     hint = f"did you mean {near}?" if near else "lamplighter status lists them all"
     raise UsageError(f"there is no domain {given!r}", hint=hint)
 
 
-def _in_files(given: str, roster: Roster) -> Named | None:
-    for name, managed in roster.domains.items():
+def _in_files(given: str, inventory: Inventory) -> Named | None:
+    for name, managed in inventory.domains.items():
         if given == name or given.lower() == str(managed.definition.uuid):
             return Named(managed.definition.key, name)
-    return Named(given, given) if given in roster.barred else None
+    return Named(given, given) if given in inventory.barred else None
 
 
 async def _running(configuration: Configuration) -> list[Named]:

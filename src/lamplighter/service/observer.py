@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from lamplighter.host.xenstore import XenStore
     from lamplighter.host.xenstore_link import Watch
     from lamplighter.model.clock import Clock
-    from lamplighter.model.domain import Sighting
+    from lamplighter.model.domain import DomainInfo
     from lamplighter.toolstacks.base import Toolstack
 
 #: Host seconds after which the picture is made anew although nobody said that it changed.
@@ -44,22 +44,22 @@ NOTHING_YET = ""
 HINTS = ("@introduceDomain", "@releaseDomain")
 
 
-class Picture:
+class Listing:
     """One listing that worked, and its number.
 
     It is indexed, because with a thousand domains a thousand workers look at every picture.
     """
 
-    def __init__(self, number: int, sightings: Sequence[Sighting]) -> None:
+    def __init__(self, number: int, sightings: Sequence[DomainInfo]) -> None:
         self.number = number
         self.sightings = sightings
-        self._found: dict[UUID | str, Sighting] = {}
+        self._found: dict[UUID | str, DomainInfo] = {}
         # The newest incarnation comes last: a dying one may stand beside its successor.
         for seen in sorted(sightings, key=lambda seen: (seen.running, seen.domid)):
             self._found[seen.uuid] = seen
             self._found[seen.name] = seen
 
-    def find(self, domain: UUID | str) -> Sighting | None:
+    def find(self, domain: UUID | str) -> DomainInfo | None:
         """The newest incarnation of the domain with this UUID, or of this name."""
         return self._found.get(domain)
 
@@ -67,7 +67,7 @@ class Picture:
 class Viewer(Protocol):
     """Who is shown the pictures. Every method returns at once and raises nothing."""
 
-    def look(self, picture: Picture) -> None:
+    def look(self, picture: Listing) -> None:
         """There is a new picture."""
 
     def look_in_vain(self, number: int, error: str) -> None:
@@ -87,16 +87,16 @@ class Subscriber:
     def __init__(
         self,
         domain: UUID | str,
-        tell: Callable[[Sighting | None], None],
+        tell: Callable[[DomainInfo | None], None],
         tell_blind: Callable[[str], None],
     ) -> None:
         self._domain = domain
         self._tell = tell
         self._tell_blind = tell_blind
-        self._told: Sighting | str | None = NOTHING_YET
+        self._told: DomainInfo | str | None = NOTHING_YET
         self._believes_from = 0
 
-    def look(self, picture: Picture) -> None:
+    def look(self, picture: Listing) -> None:
         """Take in a picture, if it is not too old to be believed."""
         if picture.number < self._believes_from:
             return
@@ -210,7 +210,7 @@ class Observer:
             self._each(lambda viewer: viewer.look_in_vain(number, told))
             return
         self._sound = True
-        picture = Picture(number, sightings)
+        picture = Listing(number, sightings)
         self._each(lambda viewer: viewer.look(picture))
 
     def _each(self, visit: Callable[[Viewer], None]) -> None:

@@ -28,7 +28,7 @@ from lamplighter.service.recovery import Recovery
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from lamplighter.model.domain import Sighting
+    from lamplighter.model.domain import DomainInfo
     from lamplighter.model.plan import Plan
     from lamplighter.service.host import Host
 
@@ -44,7 +44,7 @@ LINGER = 0.5
 FRESH = 1.0
 
 
-async def look(host: Host) -> Sequence[Sighting]:
+async def look(host: Host) -> Sequence[DomainInfo]:
     """List the domains; a toolstack that fails again and again is ``ToolstackUnreachable``."""
     for attempt in range(1, LOOKS + 1):
         try:
@@ -109,7 +109,7 @@ async def prepare(
     return plan
 
 
-async def look_again(host: Host) -> Plan:
+async def plan_latecomers(host: Host) -> Plan:
     """Plan the stop of what came since the first look, once nothing more is about to come."""
     await _until_nothing_comes(host)
     return await make_plan(host, Direction.DOWN, ())
@@ -140,7 +140,7 @@ async def _coming(host: Host, names: Sequence[str]) -> bool:
         managed.definition.path in creating
         and (not names or managed.name in names or managed.definition.key in uuids)
         and listing.newest(managed.definition.known_by) is None
-        for managed in host.roster.domains.values()
+        for managed in host.inventory.domains.values()
     )
 
 
@@ -148,13 +148,13 @@ async def _plan(
     host: Host,
     direction: Direction,
     names: Sequence[str],
-    sightings: Sequence[Sighting],
+    sightings: Sequence[DomainInfo],
     past: Past,
 ) -> Plan:
     if direction is Direction.UP:
-        return plan_up(host.roster, sightings, names, past=past)
+        return plan_up(host.inventory, sightings, names, past=past)
     spared = await _spared(host)
-    return plan_down(host.roster, sightings, names, spared=spared, past=past)
+    return plan_down(host.inventory, sightings, names, spared=spared, past=past)
 
 
 async def _spared(host: Host) -> frozenset[int]:
@@ -167,7 +167,7 @@ async def _spared(host: Host) -> frozenset[int]:
     return await host.spared()
 
 
-async def _look(host: Host, direction: Direction) -> tuple[Sequence[Sighting], frozenset[str]]:
+async def _look(host: Host, direction: Direction) -> tuple[Sequence[DomainInfo], frozenset[str]]:
     """List the domains; for a start, also say from which definitions some are being created.
 
     That is asked before the listing and after it, so that nothing falls between: what was created

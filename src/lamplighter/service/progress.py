@@ -32,7 +32,7 @@ class Listener(Protocol):
         """Something about the run itself that a person should know."""
 
 
-class Chorus:
+class ListenerGroup:
     """A ``Listener`` that passes everything on to several."""
 
     def __init__(self, listeners: Sequence[Listener]) -> None:

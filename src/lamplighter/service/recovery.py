@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from lamplighter.engine import recover
 from lamplighter.errors import CallFailed, JournalError, Unreachable
-from lamplighter.model.domain import Sighting
+from lamplighter.model.domain import DomainInfo
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from lamplighter.host.journal import Journal
     from lamplighter.model.domain import ShutdownReason
     from lamplighter.model.outcome import Result
-    from lamplighter.model.run import LooseEnd, Transition
+    from lamplighter.model.run import UnfinishedRun, Transition
     from lamplighter.service.host import Host
 
 
@@ -28,11 +28,11 @@ class Recovery:
 
     def __init__(self, host: Host) -> None:
         self._host = host
-        self._loose_ends: Sequence[LooseEnd] = ()
+        self._loose_ends: Sequence[UnfinishedRun] = ()
         self.standing: Mapping[str, Transition] = {}
         self.trouble = ""
 
-    async def look(self, sightings: Sequence[Sighting]) -> list[str]:
+    async def look(self, sightings: Sequence[DomainInfo]) -> list[str]:
         """Find what dead runs left, complete their record, and return what a person is to know.
 
         A record that cannot be read or completed is told, too, and costs no domain anything.
@@ -47,7 +47,7 @@ class Recovery:
         except JournalError as error:
             return [f"what an earlier run left unfinished is not known: {error}"]
 
-    async def _complete(self, journal: Journal, sightings: Sequence[Sighting]) -> list[str]:
+    async def _complete(self, journal: Journal, sightings: Sequence[DomainInfo]) -> list[str]:
         boot_id = self._host.boot_id
         ends = await self._ends(recover.gone(self._loose_ends, boot_id, sightings))
         results: list[Result] = []
@@ -62,7 +62,7 @@ class Recovery:
             f"  {result.name}: {result.outcome.value}: {result.note}" for result in results
         ]
 
-    def _told(self, end: LooseEnd) -> str:
+    def _told(self, end: UnfinishedRun) -> str:
         run = end.run
         when = f"{run.started:%Y-%m-%d %H:%M:%S}"
         this = "" if run.boot_id == self._host.boot_id else ", before the host booted"
@@ -83,6 +83,6 @@ class Recovery:
 async def epitaph(host: Host, domid: int, uuid: UUID, name: str) -> ShutdownReason | None:
     """Return why an incarnation that has gone had shut down; None when nothing is on record."""
     try:
-        return await host.toolstack.epitaph(Sighting(domid, uuid, name))
+        return await host.toolstack.epitaph(DomainInfo(domid, uuid, name))
     except (CallFailed, Unreachable):
         return None

@@ -41,7 +41,7 @@ class _Ear(NamedTuple):
     stirs: int = 0
 
 
-class Requests:
+class ShutdownRequests:
     """Listens to every domain that it is told of; ``asked`` has what was heard, by domid.
 
     ``doubtful`` are those of them that were asked while a run of ours may have done it.

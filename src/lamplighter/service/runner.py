@@ -17,7 +17,7 @@ from lamplighter.model.outcome import Outcome, Result
 from lamplighter.model.plan import Direction, Plan, Step, Verb
 from lamplighter.model.run import Run, Transition
 from lamplighter.service.observer import SAFETY, Observer
-from lamplighter.service.worker import Means, Worker
+from lamplighter.service.worker import RunContext, Worker
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -99,7 +99,7 @@ class Runner:
 
     async def _all(self, plan: Plan) -> list[Result]:
         observer = Observer(self._host.toolstack, self._host.xenstore, self._host.clock)
-        means = Means(
+        means = RunContext(
             self._host.clock,
             self._host.toolstack,
             self._host.xenstore,
@@ -177,7 +177,7 @@ class Runner:
         await self._settle(result)
         return result
 
-    async def _one(self, step: Step, means: Means) -> Result:
+    async def _one(self, step: Step, means: RunContext) -> Result:
         """One domain's part; whatever happens in it ends in a result of its own."""
         if step.verb is Verb.NOTHING:
             result = _settled_already(step)

@@ -49,7 +49,7 @@ ORDERLY = 10.0
 DROPPING = 60.0
 
 
-class Telling(NamedTuple):
+class Escalation(NamedTuple):
     """One thing that a holder is told: when, in seconds since the first, how, and in words."""
 
     after: float
@@ -68,9 +68,9 @@ class Takeover:
         late = f"did not end within {drop:g} s: it is told to drop everything"
         deaf = f"did not end within another {DROPPING:g} s: it is killed, and its record taken up"
         self._tellings = (
-            Telling(0.0, signal.SIGTERM, "is told to end (SIGTERM)"),
-            Telling(drop, signal.SIGTERM, late),
-            Telling(drop + DROPPING, signal.SIGKILL, deaf),
+            Escalation(0.0, signal.SIGTERM, "is told to end (SIGTERM)"),
+            Escalation(drop, signal.SIGTERM, late),
+            Escalation(drop + DROPPING, signal.SIGKILL, deaf),
         )
         self._holder: Holder | None = None
         self._since = 0.0
@@ -94,7 +94,7 @@ class Takeover:
                 self._told += 1
                 self._send(holder, telling)
 
-    def _send(self, holder: Holder, telling: Telling) -> None:
+    def _send(self, holder: Holder, telling: Escalation) -> None:
         try:
             if signal_holder(holder, telling.number):
                 signal_holder(holder, signal.SIGCONT)

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from lamplighter.engine.shown import doing
 from lamplighter.errors import LamplighterError
 from lamplighter.formats.guest_words import quoted
-from lamplighter.host.hang import end_if_hung, end_no_more
+from lamplighter.host.hang import arm_alarm, disarm_alarm
 from lamplighter.model.plan import Direction, Verb
 
 if TYPE_CHECKING:
@@ -169,7 +169,7 @@ async def unit_status(
         if telling is not None:
             telling.cancel()
             await asyncio.gather(telling, return_exceptions=True)
-            end_no_more()
+            disarm_alarm()
         notifier.send(status=status.text)
 
 
@@ -177,7 +177,7 @@ async def _tell(status: UnitStatus, notifier: Notifier, clock: Clock) -> None:
     told, extended = "", -EXTEND_EVERY
     began = clock.monotonic()
     while True:
-        end_if_hung(HUNG)
+        arm_alarm(HUNG)
         now = clock.monotonic() - began
         extend = EXTEND_BY if now - extended >= EXTEND_EVERY else None
         if extend is not None or status.text != told:

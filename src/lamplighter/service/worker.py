@@ -17,38 +17,38 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from lamplighter.engine import ascent, ladder, patience
 from lamplighter.engine.events import (
     Action,
-    Answer,
-    Ask,
-    AskCreator,
-    Asked,
-    AskReaper,
-    Attend,
-    Clear,
-    Cleared,
+    AgentReport,
+    AnswerAgent,
+    AnswerFailed,
+    CheckCreator,
+    CheckHalfBuilt,
+    CheckReaper,
+    ClearRequest,
     Create,
     Created,
+    CreatorChecked,
     Destroy,
     Destroyed,
-    Epitaph,
+    EnterPhase,
     Event,
+    FindShutdownReason,
     Finish,
-    Heard,
-    Inquire,
-    Inspect,
-    Inspected,
+    HalfBuiltChecked,
+    HeldMeanwhile,
     Interrupted,
-    LookAgain,
-    Move,
-    Note,
+    KindFound,
+    Listed,
+    PoweroffFeature,
     Pressed,
     PressPower,
-    Ready,
-    Reaper,
-    Seen,
-    Unanswered,
-    Underway,
-    Virtualised,
-    Withheld,
+    ReaperChecked,
+    Relist,
+    RequestCleared,
+    RequestShutdown,
+    RequestWritten,
+    ShutdownReasonFound,
+    TellDeadline,
+    WatchNodes,
 )
 from lamplighter.engine.shown import doing
 from lamplighter.errors import (
@@ -63,8 +63,8 @@ from lamplighter.model.lifecycle import Phase
 from lamplighter.model.outcome import Outcome, Result
 from lamplighter.model.plan import Step, Verb
 from lamplighter.model.run import Transition
-from lamplighter.service.attention import Attention, Telling
-from lamplighter.service.conversation import Conversation
+from lamplighter.service.attention import GuestReader, Throttle
+from lamplighter.service.conversation import GuestChannel
 from lamplighter.service.inbox import Inbox
 from lamplighter.service.incarnation import kind_of, newest_domid
 from lamplighter.service.observer import Observer, Subscriber
@@ -77,12 +77,12 @@ if TYPE_CHECKING:
     from lamplighter.formats.guest_words import GuestWords
     from lamplighter.host.xenstore import XenStore
     from lamplighter.model.clock import Clock
-    from lamplighter.model.domain import Definition, Sighting
+    from lamplighter.model.domain import Definition, DomainInfo
     from lamplighter.toolstacks.base import Toolstack
 
 
 @dataclass(frozen=True, slots=True)
-class Means:
+class RunContext:
     """What every worker of a run shares.
 
     ``ending`` is set when the run is told to end. ``held`` tells why a domain must not be created
@@ -121,14 +121,14 @@ T = TypeVar("T")
 class Worker:
     """Carries one step of a plan to its end."""
 
-    def __init__(self, step: Step, means: Means) -> None:
+    def __init__(self, step: Step, means: RunContext) -> None:
         self._step = step
         self._means = means
         self.inbox = Inbox(means.clock)
         self._subscriber = Subscriber(_known_by(step), self.inbox.listed, self.inbox.blind)
-        self._conversation: Conversation | None = None
-        self._attention: Attention | None = None
-        self._telling = Telling(means.clock, partial(means.heard, step.name), doing)
+        self._conversation: GuestChannel | None = None
+        self._attention: GuestReader | None = None
+        self._telling = Throttle(means.clock, partial(means.heard, step.name), doing)
         self._phase, self._domid = _where_it_stands(step)
         self._uuid = _uuid(step)
         self._begun = 0.0
@@ -193,18 +193,18 @@ class Worker:
         read_at = attention.due if attention is not None else inf
         events = await self.inbox.wait(min(wake, read_at, self._telling.due))
         for event in events:
-            if isinstance(event, Seen):
+            if isinstance(event, Listed):
                 self._domid, self._uuid = event.sighting.domid, event.sighting.uuid
         self._telling.tell()
-        ends = any(isinstance(event, Seen) and not event.sighting.running for event in events)
+        ends = any(isinstance(event, Listed) and not event.sighting.running for event in events)
         if attention is not None and attention.is_due(ends=ends):
             events[:0] = await self._read(attention)
         return events
 
-    async def _read(self, attention: Attention) -> list[Event]:
+    async def _read(self, attention: GuestReader) -> list[Event]:
         events = await attention.read(self._xenstore_time)
         for event in events:
-            if isinstance(event, Heard):
+            if isinstance(event, AgentReport):
                 self._telling.hear(event.words)
         return events
 
@@ -212,11 +212,11 @@ class Worker:
 
     async def _carry_out(self, action: Action) -> list[Event]:
         match action:
-            case Move(phase, detail):
+            case EnterPhase(phase, detail):
                 await self._move(phase, detail)
-            case LookAgain():
+            case Relist():
                 self._look_again()
-            case Attend(domid):
+            case WatchNodes(domid):
                 return await self._attend(domid)
             case Create():
                 return await self._create()
@@ -228,9 +228,9 @@ class Worker:
                 return [
                     Pressed(self._now, await self._call(self._means.toolstack.press_power(domid)))
                 ]
-            case Ask() | Note() | Clear() | Answer():
+            case RequestShutdown() | TellDeadline() | ClearRequest() | AnswerAgent():
                 return await self._speak(action)
-            case Inquire() | AskCreator() | AskReaper() | Inspect():
+            case FindShutdownReason() | CheckCreator() | CheckReaper() | CheckHalfBuilt():
                 return [await self._enquire(action)]
         return []
 
@@ -245,11 +245,13 @@ class Worker:
         await self._leave()
         self._domid = domid
         number = int(self._means.clock.wall().timestamp()) % NUMBERS
-        self._conversation = Conversation(self._means.xenstore, domid, number)
-        self._attention = Attention(self._conversation, self._means.clock, self.inbox.stir)
+        self._conversation = GuestChannel(self._means.xenstore, domid, number)
+        self._attention = GuestReader(self._conversation, self._means.clock, self.inbox.stir)
         events = await self._read(self._attention)
-        first: list[Event] = [event for event in events if isinstance(event, Heard | Ready)]
-        return [*await self._kind(domid), *(first or [Ready(self._now, domid, None)])]
+        first: list[Event] = [
+            event for event in events if isinstance(event, AgentReport | PoweroffFeature)
+        ]
+        return [*await self._kind(domid), *(first or [PoweroffFeature(self._now, domid, None)])]
 
     async def _kind(self, domid: int) -> list[Event]:
         """Only a stop asks for it; where XenStore does not tell, the definition does."""
@@ -258,7 +260,7 @@ class Worker:
         kind = self._step.definition.kind if self._step.definition is not None else None
         with suppress(Unreachable, XenStoreError):
             kind = await self._in_time(kind_of(self._means.xenstore, domid)) or kind
-        return [Virtualised(self._now, domid, kind)] if kind is not None else []
+        return [KindFound(self._now, domid, kind)] if kind is not None else []
 
     async def _create(self) -> list[Event]:
         assert self._step.definition is not None, "a plan starts only what a file defines"
@@ -266,7 +268,7 @@ class Worker:
             if self.inbox.interrupted:
                 return [Interrupted(self._now, self.inbox.interrupted)]
             if why := self._means.held(self._step.definition):
-                return [Withheld(self._now, why)]
+                return [HeldMeanwhile(self._now, why)]
             try:
                 await self._means.toolstack.create(self._step.definition, ending=self._means.ending)
             except CallNotBegun:
@@ -280,58 +282,64 @@ class Worker:
         self._look_again()
         return [Created(self._now, domid)]
 
-    async def _enquire(self, question: Inquire | AskCreator | AskReaper | Inspect) -> Event:
+    async def _enquire(
+        self, question: FindShutdownReason | CheckCreator | CheckReaper | CheckHalfBuilt
+    ) -> Event:
         """Ask the toolstack for what no listing tells."""
         toolstack, definition = self._means.toolstack, self._step.definition
-        if isinstance(question, Inquire):
+        if isinstance(question, FindShutdownReason):
             try:
-                return Epitaph(self._now, await toolstack.epitaph(question.sighting))
+                return ShutdownReasonFound(self._now, await toolstack.epitaph(question.sighting))
             except (CallFailed, Unreachable):
-                return Epitaph(self._now, None)
-        if isinstance(question, AskReaper):
+                return ShutdownReasonFound(self._now, None)
+        if isinstance(question, CheckReaper):
             lives = False
             with suppress(CallFailed, Unreachable):
                 lives = await toolstack.reaper_lives(question.sighting)
-            return Reaper(self._now, question.sighting.domid, lives)
-        if isinstance(question, Inspect):
+            return ReaperChecked(self._now, question.sighting.domid, lives)
+        if isinstance(question, CheckHalfBuilt):
             return await self._inspect(question.sighting)
         assert definition is not None, "a plan starts only what a file defines"
         try:
-            return Underway(self._now, definition.path in await toolstack.creating())
+            return CreatorChecked(self._now, definition.path in await toolstack.creating())
         except (CallFailed, Unreachable):
-            return Underway(self._now, creating=True)  # not known: nothing is created beside it
+            return CreatorChecked(
+                self._now, creating=True
+            )  # not known: nothing is created beside it
 
-    async def _inspect(self, sighting: Sighting) -> Inspected:
+    async def _inspect(self, sighting: DomainInfo) -> HalfBuiltChecked:
         """A domain that no file defines is nothing that could be told of here."""
         toolstack, definition = self._means.toolstack, self._step.definition
         abandoned = False
         if definition is not None:
             with suppress(CallFailed, Unreachable):
                 abandoned = await toolstack.abandoned(sighting, definition)
-        return Inspected(self._now, sighting.domid, abandoned)
+        return HalfBuiltChecked(self._now, sighting.domid, abandoned)
 
-    async def _speak(self, action: Ask | Note | Clear | Answer) -> list[Event]:
+    async def _speak(
+        self, action: RequestShutdown | TellDeadline | ClearRequest | AnswerAgent
+    ) -> list[Event]:
         """Say something to the guest."""
-        if isinstance(action, Clear):
+        if isinstance(action, ClearRequest):
             return await self._clear()
-        if isinstance(action, Answer):
+        if isinstance(action, AnswerAgent):
             answered = self._in_time(self._partner.answer(action.answer, action.granted))
             error = await self._call(answered)
-            return [Unanswered(self._now, action.domid, action.answer)] if error else []
+            return [AnswerFailed(self._now, action.domid, action.answer)] if error else []
         seconds = max(0.0, action.until - self._now) if isfinite(action.until) else None
-        if isinstance(action, Note):
+        if isinstance(action, TellDeadline):
             if seconds is not None:
                 await self._call(self._in_time(self._partner.note(seconds, action.granted)))
             return []
         error = await self._call(self._in_time(self._partner.ask(seconds, action.granted)))
-        return [Asked(self._now, error)]
+        return [RequestWritten(self._now, error)]
 
     async def _clear(self) -> list[Event]:
         try:
             taken = await self._in_time(self._partner.take_back())
         except (Unreachable, XenStoreError) as error:
-            return [Cleared(self._now, taken=False, error=error.message)]
-        return [Cleared(self._now, taken)]
+            return [RequestCleared(self._now, taken=False, error=error.message)]
+        return [RequestCleared(self._now, taken)]
 
     async def _call(self, call: Awaitable[None]) -> str:
         """Return what went wrong with a call, or nothing."""
@@ -368,7 +376,7 @@ class Worker:
         return self._means.clock.monotonic()
 
     @property
-    def _partner(self) -> Conversation:
+    def _partner(self) -> GuestChannel:
         assert self._conversation is not None, "the machine attends before it speaks"
         return self._conversation
 

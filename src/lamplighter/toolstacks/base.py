@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from asyncio import Event
     from collections.abc import Sequence
 
-    from lamplighter.model.domain import Definition, ShutdownReason, Sighting
+    from lamplighter.model.domain import Definition, DomainInfo, ShutdownReason
 
 
 class Toolstack(Protocol):
@@ -27,7 +27,7 @@ class Toolstack(Protocol):
     def xenstore_path(self) -> str:
         """The XenStore socket (or device) of the host this toolstack manages."""
 
-    async def list(self) -> Sequence[Sighting]:
+    async def list(self) -> Sequence[DomainInfo]:
         """Every domain the hypervisor has, dom0 among them, in the order of domids."""
 
     async def create(self, definition: Definition, *, ending: Event | None = None) -> None:
@@ -44,7 +44,7 @@ class Toolstack(Protocol):
         which no run of ours waits for still creates it, or creates it anew after a reboot.
         """
 
-    async def abandoned(self, sighting: Sighting, definition: Definition) -> bool:
+    async def abandoned(self, sighting: DomainInfo, definition: Definition) -> bool:
         """Whether nothing creates this ``unborn`` domain any more and nobody has finished it.
 
         What was created and is left paused on purpose was finished. Where it cannot be told, no.
@@ -56,10 +56,10 @@ class Toolstack(Protocol):
     async def press_power(self, domid: int) -> None:
         """Press the ACPI power button of an HVM domain."""
 
-    async def epitaph(self, sighting: Sighting) -> ShutdownReason | None:
+    async def epitaph(self, sighting: DomainInfo) -> ShutdownReason | None:
         """Why an incarnation that vanished had shut down, if the toolstack kept a record."""
 
-    async def reaper_lives(self, sighting: Sighting) -> bool:
+    async def reaper_lives(self, sighting: DomainInfo) -> bool:
         """Whether the process lives that takes this incarnation apart when it has shut down.
 
         Where it cannot be told, no.

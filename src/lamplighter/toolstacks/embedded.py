@@ -7,7 +7,7 @@ from uuid import UUID
 
 from lamplighter.embedded.sockets import CONTROL_SOCKET, XENSTORE_SOCKET
 from lamplighter.errors import CallFailed
-from lamplighter.model.domain import ShutdownReason, Sighting
+from lamplighter.model.domain import DomainInfo, ShutdownReason
 from lamplighter.toolstacks.control_client import ControlClient, Refused
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class EmbeddedToolstack:
         """The XenStore socket of the host."""
         return str(self._run / XENSTORE_SOCKET)
 
-    async def list(self) -> list[Sighting]:
+    async def list(self) -> list[DomainInfo]:
         """Every domain the host has, dom0 among them, in the order of domids."""
         answer = await self._control.call("list")
         try:
@@ -56,7 +56,7 @@ class EmbeddedToolstack:
             raise CallFailed("the embedded host does not tell what it is creating")
         return frozenset(map(str, paths))
 
-    async def abandoned(self, sighting: Sighting, definition: Definition) -> bool:
+    async def abandoned(self, sighting: DomainInfo, definition: Definition) -> bool:
         """Whether what created this domain has died over it; ``definition`` is known there."""
         answer = await self._control.call("abandoned", domid=sighting.domid)
         return answer.get("abandoned") is True
@@ -73,13 +73,13 @@ class EmbeddedToolstack:
         """Press the ACPI power button of an HVM domain."""
         await self._control.call("press-power", domid=domid)
 
-    async def epitaph(self, sighting: Sighting) -> ShutdownReason | None:
+    async def epitaph(self, sighting: DomainInfo) -> ShutdownReason | None:
         """Why an incarnation that vanished had shut down, if its reaper wrote it down."""
         answer = await self._control.call("epitaph", domid=sighting.domid, uuid=str(sighting.uuid))
         reason = answer.get("reason")
         return ShutdownReason.__members__.get(str(reason))
 
-    async def reaper_lives(self, sighting: Sighting) -> bool:
+    async def reaper_lives(self, sighting: DomainInfo) -> bool:
         """Whether the process that xl left behind for this incarnation lives."""
         answer = await self._control.call("reaper", domid=sighting.domid)
         return answer.get("lives") is True
@@ -104,10 +104,10 @@ class EmbeddedToolstack:
         return status
 
 
-def _sighting(entry: dict[str, Any]) -> Sighting:
+def _sighting(entry: dict[str, Any]) -> DomainInfo:
     """Read one entry of a listing; ``KeyError``, ``TypeError`` or ``ValueError``."""
     shutdown = entry["shutdown"]
-    return Sighting(
+    return DomainInfo(
         int(entry["domid"]),
         UUID(entry["uuid"]),
         str(entry["name"]),

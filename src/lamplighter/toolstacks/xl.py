@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from lamplighter.host.processes import Ended
     from lamplighter.model.clock import Clock
-    from lamplighter.model.domain import Definition, ShutdownReason, Sighting
+    from lamplighter.model.domain import Definition, DomainInfo, ShutdownReason
 
 #: Where xenstored listens.
 XENSTORE_SOCKET = "/run/xenstored/socket"
@@ -98,7 +98,7 @@ class XlToolstack:
         """The socket of the host's xenstored."""
         return XENSTORE_SOCKET
 
-    async def list(self) -> list[Sighting]:
+    async def list(self) -> list[DomainInfo]:
         """Every domain the hypervisor has, dom0 among them, in the order of domids."""
         ended = await self._xl("list", "-v")
         _check(ended, "xl list")
@@ -153,7 +153,7 @@ class XlToolstack:
         """
         return frozenset(path for words in processes.commands() for path in xl.created_from(words))
 
-    async def abandoned(self, sighting: Sighting, definition: Definition) -> bool:
+    async def abandoned(self, sighting: DomainInfo, definition: Definition) -> bool:
         """Whether nothing creates this domain any more and nobody has finished it.
 
         The processes come first: one that ends meanwhile has then written its record before. The
@@ -184,7 +184,7 @@ class XlToolstack:
         if "error" in ended.stderr:  # and yet it exits with 0
             raise CallFailed(f"xl trigger: {xl.complaint(ended.stderr)}")
 
-    async def epitaph(self, sighting: Sighting) -> ShutdownReason | None:
+    async def epitaph(self, sighting: DomainInfo) -> ShutdownReason | None:
         """Why an incarnation that vanished had shut down, if its xl process wrote it down."""
         for log in self._logs_of(sighting):
             reason = xl.parse_epitaph(log, sighting.domid)
@@ -192,7 +192,7 @@ class XlToolstack:
                 return reason
         return None
 
-    async def reaper_lives(self, sighting: Sighting) -> bool:
+    async def reaper_lives(self, sighting: DomainInfo) -> bool:
         """Whether the xl process that waits for this incarnation's end lives."""
         pids = (xl.parse_reaper(log, sighting.domid) for log in self._logs_of(sighting))
         return any(pid is not None and processes.executes(pid, "xl") for pid in pids)
@@ -200,7 +200,7 @@ class XlToolstack:
     async def close(self) -> None:
         """Nothing is held open."""
 
-    def _logs_of(self, sighting: Sighting) -> Iterator[str]:
+    def _logs_of(self, sighting: DomainInfo) -> Iterator[str]:
         """Yield the end of what xl's processes logged of domains of this name, the newest first."""
         if sighting.name and "/" not in sighting.name:
             for log in (f"xl-{sighting.name}.log", f"xl-{sighting.name}.log.1"):

@@ -15,10 +15,10 @@ from lamplighter.embedded.examples import definitions
 from lamplighter.engine.status import Row, Seen, Wanted
 from lamplighter.errors import CallFailed, CallTimedOut, LamplighterError, ToolstackUnreachable
 from lamplighter.formats.guest_words import Forced, GuestWords, Progress
-from lamplighter.model.domain import Definition, Kind, Sighting
+from lamplighter.model.domain import Definition, DomainInfo, Kind
 from lamplighter.model.outcome import Outcome, Result
 from lamplighter.model.plan import Direction, Plan, Step, Verb
-from lamplighter.model.policy import Policy, Problem, Roster
+from lamplighter.model.policy import Policy, Problem, Inventory
 from lamplighter.model.run import Run
 from lamplighter.service import planning
 from tests import virtual
@@ -138,7 +138,7 @@ def test_status_is_0_when_what_is_wanted_holds(
     problems: tuple[Problem, ...],
     exit_status: int,
 ) -> None:
-    assert status._exit_status(rows, Roster(problems=problems)) == exit_status
+    assert status._exit_status(rows, Inventory(problems=problems)) == exit_status
 
 
 def step(name: str, verb: Verb, reason: str, outcome: Outcome | None = None, *notes: str) -> Step:
@@ -198,7 +198,7 @@ class Clumsy:
         self.slept = 0.0
         self.toolstack = self.clock = self
 
-    async def list(self) -> list[Sighting]:
+    async def list(self) -> list[DomainInfo]:
         if self.failures:
             raise self.failures.pop(0)
         return []

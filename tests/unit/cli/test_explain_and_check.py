@@ -15,8 +15,8 @@ from lamplighter.cli.explain import Explanation, explanation_text
 from lamplighter.cli.main import execute
 from lamplighter.cli.text import Style
 from lamplighter.model.domain import Definition, Kind
-from lamplighter.model.policy import Managed, Policy, Problem
-from lamplighter.service import roster
+from lamplighter.model.policy import ManagedDomain, Policy, Problem
+from lamplighter.service import inventory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -161,7 +161,7 @@ class TestExplain:
         assert "status lists them all" in host.call("explain", "x" * 50).err
 
     def test_a_narrow_terminal_and_a_hostile_path(self) -> None:
-        managed = Managed(Definition("web", None, Kind.PV, "/x\x1b[2J.cfg"), Policy())
+        managed = ManagedDomain(Definition("web", None, Kind.PV, "/x\x1b[2J.cfg"), Policy())
         text = explanation_text(
             Explanation("web", managed, Policy(), {}, ()), Style(colours=False, width=40)
         )
@@ -251,7 +251,7 @@ class TestCheck:
         units.append(Problem("conflict", "xendomains.service is enabled", hint="disable it"))
         assert host.call("check").status == 0
         host.config.write_text(TOML.replace("embedded", "auto"))
-        monkeypatch.setattr(roster, "is_control_domain", lambda: True)
+        monkeypatch.setattr(inventory, "is_control_domain", lambda: True)
         end = host.call("check")
         assert end.status == 78
         assert "error: xendomains.service is enabled\n  disable it\n" in end.out

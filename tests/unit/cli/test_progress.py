@@ -16,7 +16,7 @@ import pytest
 from rich.console import Console
 
 from lamplighter.cli.context import Context
-from lamplighter.cli.live import Picture
+from lamplighter.cli.live import LiveTable
 from lamplighter.cli.progress import Lines, show_progress
 from lamplighter.formats.guest_words import GuestWords, Progress
 from lamplighter.host.clock import LoopClock
@@ -134,7 +134,7 @@ def test_a_stream_that_is_gone_stops_nothing() -> None:
 # --- the live picture ------------------------------------------------------------------------
 
 
-def drawn(picture: Picture, *, height: int = 24, width: int = 72) -> list[str]:
+def drawn(picture: LiveTable, *, height: int = 24, width: int = 72) -> list[str]:
     stream = io.StringIO()
     console = Console(file=stream, width=width, height=height, legacy_windows=False)
     console.print(picture.draw(height))
@@ -143,7 +143,7 @@ def drawn(picture: Picture, *, height: int = 24, width: int = 72) -> list[str]:
 
 def test_the_picture_has_a_row_a_domain_and_the_counts() -> None:
     clock = Hands()
-    picture = Picture(clock)
+    picture = LiveTable(clock)
     picture.began(plan("db", "mail", "web"))
     picture.moved(moved("db", Phase.UP, Phase.ASKED))
     clock.now += 90
@@ -158,7 +158,7 @@ def test_the_picture_has_a_row_a_domain_and_the_counts() -> None:
 
 
 def test_what_a_guest_says_stands_beside_its_phase() -> None:
-    picture = Picture(Hands())
+    picture = LiveTable(Hands())
     picture.began(plan("db"))
     picture.moved(moved("db", Phase.UP, Phase.ASKED))
     picture.moved(moved("db", Phase.ASKED, Phase.ACKNOWLEDGED))
@@ -173,7 +173,7 @@ def test_what_a_guest_says_stands_beside_its_phase() -> None:
 
 def test_with_too_many_domains_the_longest_under_way_are_shown() -> None:
     clock = Hands()
-    picture = Picture(clock)
+    picture = LiveTable(clock)
     names = [f"d{i}" for i in range(50)]
     picture.began(plan(*names))
     for name in reversed(names[10:]):
@@ -186,13 +186,13 @@ def test_with_too_many_domains_the_longest_under_way_are_shown() -> None:
 
 
 def test_markup_and_control_characters_in_names_are_only_text() -> None:
-    picture = Picture(Hands())
+    picture = LiveTable(Hands())
     picture.began(plan("[red]a[/red]", "b\x1b[2J"))
     assert [line.split("  ")[0] for line in drawn(picture)[:2]] == ["[red]a[/red]", "b\\x1b[2J"]
 
 
 def test_an_event_of_a_domain_outside_the_plan_is_passed_over() -> None:
-    picture = Picture(Hands())
+    picture = LiveTable(Hands())
     picture.began(plan("db"))
     picture.moved(moved("other", Phase.UP, Phase.ASKED))
     picture.settled(Result("other", None, 2, Outcome.CLEAN, 1.0))
@@ -286,7 +286,7 @@ def test_lines_do_not_import_rich() -> None:
 @pytest.mark.parametrize("width", [30, 40, 50])
 def test_a_row_stays_one_line_on_a_narrow_terminal(width: int) -> None:
     clock = Hands()
-    picture = Picture(clock)
+    picture = LiveTable(clock)
     picture.began(plan("db", "mail"))
     picture.moved(moved("db", Phase.UP, Phase.ASKED))
     picture.moved(moved("mail", Phase.UP, Phase.ASKED))

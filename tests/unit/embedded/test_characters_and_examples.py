@@ -14,7 +14,7 @@ from lamplighter.embedded.recipe import Reaction, read_recipe
 from lamplighter.errors import ConfigurationError, DefinitionError
 from lamplighter.host.files import read_configuration
 from lamplighter.model.domain import ShutdownReason
-from lamplighter.service.roster import load_roster
+from lamplighter.service.inventory import load_inventory
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -83,9 +83,9 @@ def test_the_example_host_is_sound_and_only_ours(tmp_path: Path) -> None:
     assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o644}
     assert stat.S_IMODE((folder / "domains").stat().st_mode) == 0o755
     configuration = read_configuration(folder / CONFIGURATION, required=True)
-    roster = load_roster(configuration, owner=folder.stat().st_uid)
-    assert set(roster.domains) == set(definitions())
-    assert [problem.code for problem in roster.problems] == ["suspend-refused"]
+    inventory = load_inventory(configuration, owner=folder.stat().st_uid)
+    assert set(inventory.domains) == set(definitions())
+    assert [problem.code for problem in inventory.problems] == ["suspend-refused"]
     tempers = {
         read_recipe(path.read_text(), str(path)).character.temper
         for path in (folder / "domains").iterdir()

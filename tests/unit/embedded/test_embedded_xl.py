@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from lamplighter.embedded.recipe import Recipe
-    from lamplighter.model.domain import Sighting
+    from lamplighter.model.domain import DomainInfo
 
     Body = Callable[["Bench"], Awaitable[None]]
 
@@ -43,7 +43,7 @@ class Bench:
         path.write_text("\n".join(lines))
         return read_file(str(path))
 
-    def guests(self) -> list[Sighting]:
+    def guests(self) -> list[DomainInfo]:
         return self.xl.list()[1:]
 
     def ask(self, domid: int, what: bytes = b"poweroff") -> None:

@@ -9,28 +9,28 @@ import pytest
 from lamplighter.engine import ascent, patience
 from lamplighter.engine.events import (
     Action,
-    AskCreator,
-    Attend,
-    Blind,
+    CheckCreator,
     Create,
     Created,
+    CreatorChecked,
     Event,
     Finish,
+    HeldMeanwhile,
     Interrupted,
-    LookAgain,
+    Listed,
+    ListingFailed,
     NotListed,
-    Ready,
-    Seen,
+    PoweroffFeature,
+    Relist,
     Tick,
-    Underway,
-    Withheld,
+    WatchNodes,
 )
-from lamplighter.model.domain import ShutdownReason, Sighting
+from lamplighter.model.domain import DomainInfo, ShutdownReason
 from lamplighter.model.lifecycle import Phase
 from lamplighter.model.outcome import Outcome
 from lamplighter.model.policy import Policy, Setting
 
-WEB = Sighting(7, UUID(int=1), "web")
+WEB = DomainInfo(7, UUID(int=1), "web")
 POLICY = Policy(start_timeout=Setting(120.0))
 
 
@@ -56,10 +56,10 @@ class Climb:
 def test_a_start_ends_when_the_kernel_advertises_itself() -> None:
     climb = Climb().feed(Created(1.0, 7))
     assert isinstance(climb.actions[1], Create)
-    assert climb.actions[-1] == Attend(7)
-    climb.feed(Ready(1.1, 7, None), Seen(2.0, WEB))
+    assert climb.actions[-1] == WatchNodes(7)
+    climb.feed(PoweroffFeature(1.1, 7, None), Listed(2.0, WEB))
     assert climb.finish is None
-    climb.feed(Ready(4.0, 7, able=True))
+    climb.feed(PoweroffFeature(4.0, 7, able=True))
     assert climb.finish == Finish(Outcome.STARTED)
 
 
@@ -75,27 +75,29 @@ def test_a_guest_that_says_nothing_counts_as_started_with_a_note() -> None:
 
 def test_a_call_that_failed_and_left_nothing_is_a_failure() -> None:
     climb = Climb().feed(Created(1.0, None, "no memory"))
-    assert climb.actions[-1] == LookAgain()
+    assert climb.actions[-1] == Relist()
     climb.feed(NotListed(1.5))
     assert climb.finish == Finish(Outcome.FAILED, "no memory", good=False)
 
 
 def test_a_call_that_failed_may_have_worked() -> None:
-    climb = Climb().feed(Created(1.0, None, "timed out"), Seen(1.5, WEB))
-    assert climb.actions[-1] == Attend(7)
-    climb.feed(Ready(3.0, 7, able=False))
+    climb = Climb().feed(Created(1.0, None, "timed out"), Listed(1.5, WEB))
+    assert climb.actions[-1] == WatchNodes(7)
+    climb.feed(PoweroffFeature(3.0, 7, able=False))
     assert climb.finish == Finish(Outcome.STARTED)
 
 
 def test_a_call_that_failed_and_cannot_be_checked_is_unknown() -> None:
-    climb = Climb().feed(Created(1.0, None, "timed out"), Blind(2.0, "xl hangs"), Tick(121.0))
+    climb = Climb().feed(
+        Created(1.0, None, "timed out"), ListingFailed(2.0, "xl hangs"), Tick(121.0)
+    )
     assert climb.finish is not None
     assert climb.finish.outcome is Outcome.UNKNOWN
 
 
 def test_a_crash_while_booting_is_a_failure() -> None:
     crashed = WEB._replace(shutdown=ShutdownReason.CRASH)
-    climb = Climb().feed(Created(1.0, 7), Seen(2.0, crashed))
+    climb = Climb().feed(Created(1.0, 7), Listed(2.0, crashed))
     assert climb.finish == Finish(
         Outcome.FAILED, "it ended while it was starting: crash", good=False
     )
@@ -103,9 +105,9 @@ def test_a_crash_while_booting_is_a_failure() -> None:
 
 def test_a_reboot_while_booting_is_followed() -> None:
     rebooting = WEB._replace(shutdown=ShutdownReason.REBOOT)
-    climb = Climb().feed(Created(1.0, 7), Seen(2.0, rebooting), NotListed(2.5))
+    climb = Climb().feed(Created(1.0, 7), Listed(2.0, rebooting), NotListed(2.5))
     assert climb.finish is None
-    climb.feed(Seen(5.0, WEB._replace(domid=8)), Ready(7.0, 8, able=True))
+    climb.feed(Listed(5.0, WEB._replace(domid=8)), PoweroffFeature(7.0, 8, able=True))
     assert climb.finish == Finish(Outcome.STARTED)
 
 
@@ -145,7 +147,7 @@ def test_what_was_created_and_never_listed_is_told_so() -> None:
 
 def test_what_is_still_paused_at_the_end_was_never_started() -> None:
     paused = WEB._replace(paused=True)
-    climb = Climb().feed(Created(1.0, None, "xl create was killed"), Seen(2.0, paused))
+    climb = Climb().feed(Created(1.0, None, "xl create was killed"), Listed(2.0, paused))
     climb.feed(Tick(121.0))
     assert climb.finish is not None
     assert (climb.finish.outcome, climb.finish.good) == (Outcome.FAILED, False)
@@ -154,10 +156,14 @@ def test_what_is_still_paused_at_the_end_was_never_started() -> None:
 
 
 def test_what_cannot_be_seen_at_the_end_is_not_called_started() -> None:
-    climb = Climb().feed(Created(1.0, 7), Seen(2.0, WEB), Blind(60.0, "xl hangs"), Tick(121.0))
+    climb = Climb().feed(
+        Created(1.0, 7), Listed(2.0, WEB), ListingFailed(60.0, "xl hangs"), Tick(121.0)
+    )
     assert climb.finish is not None
     assert (climb.finish.outcome, climb.finish.good) == (Outcome.UNKNOWN, False)
-    seen = Climb().feed(Created(1.0, 7), Blind(60.0, "xl hangs"), Seen(70.0, WEB), Tick(121.0))
+    seen = Climb().feed(
+        Created(1.0, 7), ListingFailed(60.0, "xl hangs"), Listed(70.0, WEB), Tick(121.0)
+    )
     assert seen.finish is not None
     assert seen.finish.outcome is Outcome.STARTED
 
@@ -168,41 +174,41 @@ def creates(climb: Climb) -> int:
 
 def test_what_a_dead_run_left_booting_is_waited_for_and_not_created() -> None:
     climb = Climb(Phase.BOOTING, 7)
-    assert climb.actions[-1] == Attend(7)
-    climb.feed(Ready(0.1, 7, None), Seen(1.0, WEB), Ready(2.0, 7, able=True))
+    assert climb.actions[-1] == WatchNodes(7)
+    climb.feed(PoweroffFeature(0.1, 7, None), Listed(1.0, WEB), PoweroffFeature(2.0, 7, able=True))
     assert climb.finish == Finish(Outcome.STARTED)
     assert not creates(climb)
 
 
 def test_what_something_else_is_creating_is_waited_for() -> None:
     climb = Climb(Phase.CREATING)
-    assert climb.actions[-1] == LookAgain()
+    assert climb.actions[-1] == Relist()
     climb.feed(NotListed(1.0))
-    assert climb.actions[-1] == AskCreator()
-    climb.feed(Underway(1.1, creating=True))
+    assert climb.actions[-1] == CheckCreator()
+    climb.feed(CreatorChecked(1.1, creating=True))
     assert climb.state.wake == 1.1 + patience.RETRY_PAUSE
     climb.feed(Tick(climb.state.wake))
-    assert climb.actions[-1] == LookAgain()
-    climb.feed(Seen(7.0, WEB))
-    assert climb.actions[-1] == Attend(7)
-    climb.feed(Ready(9.0, 7, able=True))
+    assert climb.actions[-1] == Relist()
+    climb.feed(Listed(7.0, WEB))
+    assert climb.actions[-1] == WatchNodes(7)
+    climb.feed(PoweroffFeature(9.0, 7, able=True))
     assert climb.finish == Finish(Outcome.STARTED)
     assert not creates(climb)
 
 
 def test_what_nobody_creates_any_more_is_created_once() -> None:
-    climb = Climb(Phase.CREATING).feed(NotListed(1.0), Underway(1.1, creating=False))
-    assert climb.actions[-1] == LookAgain()
+    climb = Climb(Phase.CREATING).feed(NotListed(1.0), CreatorChecked(1.1, creating=False))
+    assert climb.actions[-1] == Relist()
     climb.feed(NotListed(1.2))
     assert climb.actions[-1] == Create()
-    climb.feed(Created(2.0, 7), Ready(3.0, 7, able=True))
+    climb.feed(Created(2.0, 7), PoweroffFeature(3.0, 7, able=True))
     assert climb.finish == Finish(Outcome.STARTED)
     assert creates(climb) == 1
 
 
 def test_what_was_created_after_the_listing_and_before_the_question_is_not_created_again() -> None:
-    climb = Climb(Phase.CREATING).feed(NotListed(1.0), Underway(3.0, creating=False))
-    climb.feed(Seen(3.1, WEB), Ready(4.0, 7, able=True))
+    climb = Climb(Phase.CREATING).feed(NotListed(1.0), CreatorChecked(3.0, creating=False))
+    climb.feed(Listed(3.1, WEB), PoweroffFeature(4.0, 7, able=True))
     assert climb.finish == Finish(Outcome.STARTED)
     assert not creates(climb)
 
@@ -211,7 +217,7 @@ def test_a_creator_that_comes_to_nothing_and_never_ends_is_not_waited_for_for_ev
     climb = Climb(Phase.CREATING)
     now = 1.0
     while climb.finish is None and now < 1000:
-        climb.feed(NotListed(now), Underway(now, creating=True), Tick(now + 5.0))
+        climb.feed(NotListed(now), CreatorChecked(now, creating=True), Tick(now + 5.0))
         now += 5.0
     assert climb.finish is not None
     assert climb.finish.outcome is Outcome.UNKNOWN
@@ -220,8 +226,8 @@ def test_a_creator_that_comes_to_nothing_and_never_ends_is_not_waited_for_for_ev
 
 
 def test_an_incarnation_that_stays_listed_is_told_when_its_successor_is_waited_for() -> None:
-    dying = Sighting(4, UUID(int=1), "web", shutdown=ShutdownReason.REBOOT, dying=True)
-    climb = Climb(Phase.CREATING).feed(Seen(1.0, dying), Tick(120.0))
+    dying = DomainInfo(4, UUID(int=1), "web", shutdown=ShutdownReason.REBOOT, dying=True)
+    climb = Climb(Phase.CREATING).feed(Listed(1.0, dying), Tick(120.0))
     assert climb.finish is not None
     assert climb.finish.outcome is Outcome.UNKNOWN
     assert "domid 4 of it has ended and is still listed" in climb.finish.note
@@ -229,5 +235,5 @@ def test_an_incarnation_that_stays_listed_is_told_when_its_successor_is_waited_f
 
 
 def test_what_was_held_meanwhile_is_not_created() -> None:
-    climb = Climb().feed(Withheld(1.0, "held by anna"))
+    climb = Climb().feed(HeldMeanwhile(1.0, "held by anna"))
     assert climb.finish == Finish(Outcome.HELD, "held by anna")

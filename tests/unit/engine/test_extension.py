@@ -9,23 +9,23 @@ import pytest
 
 from lamplighter.engine import patience
 from lamplighter.engine.events import (
-    Answer,
-    Ask,
-    Asked,
-    Blind,
-    Cleared,
+    AgentReport,
+    AnswerAgent,
+    AnswerFailed,
     Destroy,
     Destroyed,
-    Epitaph,
-    Heard,
-    Move,
-    Note,
+    EnterPhase,
+    Listed,
+    ListingFailed,
     NotListed,
-    Ready,
-    Request,
-    Seen,
+    PoweroffFeature,
+    RequestCleared,
+    RequestShutdown,
+    RequestWritten,
+    ShutdownNode,
+    ShutdownReasonFound,
+    TellDeadline,
     Tick,
-    Unanswered,
 )
 from lamplighter.engine.extension import ANSWERS_ON_RECORD
 from lamplighter.engine.guest_force import tells_of_guests_force
@@ -48,8 +48,8 @@ def says(
     progress: Progress | None = None,
     forced: Forced | None = None,
     domid: int = 7,
-) -> Heard:
-    return Heard(now, domid, GuestWords("0.2.0", progress=progress, more=more, forced=forced))
+) -> AgentReport:
+    return AgentReport(now, domid, GuestWords("0.2.0", progress=progress, more=more, forced=forced))
 
 
 @dataclass
@@ -61,13 +61,13 @@ class Stop:
     def ask_for(self, now: float, seconds: int, name: str) -> guest_words.Answer | None:
         """Have the guest ask for more time; return the answer, if it got one at once."""
         actions = self.climb.feed(says(now, more=More(name, seconds, "rolling back")))
-        answers = [action.answer for action in actions if isinstance(action, Answer)]
+        answers = [action.answer for action in actions if isinstance(action, AnswerAgent)]
         return answers[0] if answers else None
 
 
 def stop(policy: Policy = POLICY, latest: float = inf) -> Stop:
     climb = Climb(policy=policy, latest=latest).asked()
-    climb.feed(Request(1.0, 7, b""))
+    climb.feed(ShutdownNode(1.0, 7, b""))
     return Stop(climb)
 
 
@@ -78,7 +78,7 @@ def test_what_fits_is_granted_and_the_deadline_moves_and_the_record_tells() -> N
     one = stop()
     assert one.ask_for(100.5, 30, "k1") == guest_words.Answer("k1", 109)
     told = '30s more granted, 1min 49s are left; it says "rolling back"'
-    assert Move(Phase.ACKNOWLEDGED, told) in one.climb.actions
+    assert EnterPhase(Phase.ACKNOWLEDGED, told) in one.climb.actions
     assert one.climb.state.wake == 210.0
     assert one.climb.feed(Tick(209.9)) == []
     assert one.climb.time_is_up(210.0) == [Destroy(7)]
@@ -126,7 +126,7 @@ def test_each_request_is_answered_once_and_no_two_in_one_second() -> None:
     assert one.ask_for(10.2, 5, "k2") is None, "it is too early for another answer"
     assert one.climb.state.wake == 10.0 + patience.ANSWER_PAUSE
     (answer,) = one.climb.feed(Tick(11.0))
-    assert answer == Answer(7, guest_words.Answer("k2", 179))
+    assert answer == AnswerAgent(7, guest_words.Answer("k2", 179))
     assert one.climb.state.wake == 190.0
     assert one.climb.feed(Tick(15.0)) == []
 
@@ -136,24 +136,24 @@ def test_an_answer_that_was_not_written_is_said_again(seconds: int, again: int |
     one = stop()
     first = one.ask_for(10.0, seconds, "k1")
     assert first is not None
-    assert one.climb.feed(Unanswered(10.1, 7, first)) == []
+    assert one.climb.feed(AnswerFailed(10.1, 7, first)) == []
     deadline, record = one.climb.state.deadline, len(one.climb.actions)
     assert one.climb.state.wake == 11.0
-    assert one.climb.feed(Tick(12.0)) == [Answer(7, first._replace(left=again))]
+    assert one.climb.feed(Tick(12.0)) == [AnswerAgent(7, first._replace(left=again))]
     assert one.climb.state.deadline == deadline, "it is granted once"
     assert len(one.climb.actions) == record + 1, "it is on record once"
     assert one.climb.state.wake == deadline
-    assert one.climb.feed(Unanswered(12.1, 8, first), Tick(20.0)) == []
+    assert one.climb.feed(AnswerFailed(12.1, 8, first), Tick(20.0)) == []
 
 
 def test_an_answer_that_was_not_written_and_is_not_wanted_any_more_is_forgotten() -> None:
     one = stop()
     first = one.ask_for(10.0, 5, "k1")
     assert first is not None
-    one.climb.feed(Unanswered(10.1, 7, first), says(10.2))
+    one.climb.feed(AnswerFailed(10.1, 7, first), says(10.2))
     assert one.climb.feed(Tick(12.0)) == []
     assert one.ask_for(20.0, 60, "k2") == guest_words.Answer("k2", 220), "k1 was never granted"
-    assert one.climb.actions[-1] == Answer(7, guest_words.Answer("k2", 220), 60)
+    assert one.climb.actions[-1] == AnswerAgent(7, guest_words.Answer("k2", 220), 60)
     assert one.climb.feed(Tick(30.0)) == []
 
 
@@ -162,7 +162,7 @@ def test_what_may_have_been_heard_is_not_taken_back(seconds: int, left: int | No
     one = stop()
     first = one.ask_for(170.0, 40, "k1")
     assert first is not None
-    one.climb.feed(Unanswered(170.1, 7, first), says(171.0))
+    one.climb.feed(AnswerFailed(170.1, 7, first), says(171.0))
     second = one.ask_for(190.0, seconds, "k2")
     assert second is not None
     assert second.left == left
@@ -172,7 +172,7 @@ def test_what_may_have_been_heard_is_not_taken_back(seconds: int, left: int | No
 def test_what_a_run_before_has_answered_is_not_granted_anew() -> None:
     one = stop()
     first = replace(says(10.0, more=More("k1", 30)), given=Given("k1"))
-    assert not [a for a in one.climb.feed(first) if isinstance(a, Answer)]
+    assert not [a for a in one.climb.feed(first) if isinstance(a, AnswerAgent)]
     assert one.ask_for(20.0, 60, "k2") == guest_words.Answer("k2", 220)
 
 
@@ -181,10 +181,10 @@ def test_what_a_run_before_has_granted_is_there_before_the_guest_is_asked() -> N
     first = says(0.0, more=More("k2", 10))  # the last of several; it was refused, or is new
     assert climb.feed(replace(first, given=Given("k2", 30))) == []
     told = "30s that a run before granted, 3min 30s are left"
-    assert climb.actions[-1] == Move(Phase.UP, told)
-    climb.feed(Ready(0.1, 7, able=True))
-    assert climb.actions[-1] == Ask(7, 210.0, 30)
-    assert climb.feed(Asked(0.2), Tick(5.0)) == []
+    assert climb.actions[-1] == EnterPhase(Phase.UP, told)
+    climb.feed(PoweroffFeature(0.1, 7, able=True))
+    assert climb.actions[-1] == RequestShutdown(7, 210.0, 30)
+    assert climb.feed(RequestWritten(0.2), Tick(5.0)) == []
     assert Stop(climb).ask_for(6.0, 31, "k3") == guest_words.Answer(
         "k3", None, "extend_max is 60 s and 30 s of it are left: ask for no more than that"
     )
@@ -194,8 +194,8 @@ def test_what_runs_before_have_granted_is_no_more_than_policy_and_budget_allow()
     climb = Climb(policy=POLICY, latest=200.0)
     climb.feed(replace(says(0.0), given=Given("k9", 86400)))
     assert (climb.state.granted, climb.state.deadline) == (60.0, 200.0)
-    climb.feed(Ready(0.1, 7, able=True))
-    assert climb.actions[-1] == Ask(7, 200.0, 60)
+    climb.feed(PoweroffFeature(0.1, 7, able=True))
+    assert climb.actions[-1] == RequestShutdown(7, 200.0, 60)
     none = Climb(policy=POLICY._replace(extend_max=Setting(0.0)))
     none.feed(replace(says(0.0), given=Given("k9", 60)))
     assert none.state.deadline == 180.0
@@ -204,7 +204,7 @@ def test_what_runs_before_have_granted_is_no_more_than_policy_and_budget_allow()
 def test_nothing_of_a_run_before_comes_after_the_force_or_takes_anything_away() -> None:
     one = stop()
     one.ask_for(10.0, 40, "k1")
-    one.climb.feed(Seen(20.0, ended(ShutdownReason.REBOOT)), Seen(23.0, WEB._replace(domid=8)))
+    one.climb.feed(Listed(20.0, ended(ShutdownReason.REBOOT)), Listed(23.0, WEB._replace(domid=8)))
     one.climb.feed(replace(says(23.1, domid=8), given=Given("k9", 1)))
     assert one.climb.state.granted == 40.0
     forced = stop()
@@ -217,12 +217,12 @@ def test_nothing_of_a_run_before_comes_after_the_force_or_takes_anything_away() 
 
 def test_a_guest_that_took_the_request_of_another_run_is_told_its_time() -> None:
     one = stop()
-    assert one.climb.feed(says(2.0)) == [Note(7, 180.0)]
+    assert one.climb.feed(says(2.0)) == [TellDeadline(7, 180.0)]
     assert one.climb.feed(says(3.0)) == []
     late = Climb(policy=POLICY).asked()
-    assert late.feed(replace(says(2.0), given=Given("k1", 20))) == [Note(7, 200.0, 20)]
+    assert late.feed(replace(says(2.0), given=Given("k1", 20))) == [TellDeadline(7, 200.0, 20)]
     unasked = Climb(policy=POLICY)
-    unasked.feed(Ready(0.1, 7, able=True), Asked(0.2, "it failed"))
+    unasked.feed(PoweroffFeature(0.1, 7, able=True), RequestWritten(0.2, "it failed"))
     assert unasked.feed(says(0.3)) == [], "a note alone says that the request was taken"
 
 
@@ -231,17 +231,17 @@ def test_a_flood_of_requests_gets_one_answer_a_second_and_few_lines_on_record() 
     before = len(one.climb.actions)
     answers = [one.ask_for(2 + n / 1000, 9, f"k{n}") for n in range(60_000)]
     assert sum(answer is not None for answer in answers) == 60
-    moves = [action for action in one.climb.actions[before:] if isinstance(action, Move)]
+    moves = [action for action in one.climb.actions[before:] if isinstance(action, EnterPhase)]
     assert len(moves) == ANSWERS_ON_RECORD
 
 
 def test_what_is_asked_before_the_guest_was_asked_is_answered_afterwards() -> None:
     climb = Climb(policy=POLICY)
     assert climb.feed(says(0.0, more=More("k1", 30))) == []
-    assert climb.feed(Ready(0.1, 7, able=True)) == [Ask(7)]
-    assert climb.feed(Asked(0.2)) == []
+    assert climb.feed(PoweroffFeature(0.1, 7, able=True)) == [RequestShutdown(7)]
+    assert climb.feed(RequestWritten(0.2)) == []
     assert climb.state.wake <= 0.2
-    assert climb.feed(Tick(0.2)) == [Answer(7, guest_words.Answer("k1", 209))]
+    assert climb.feed(Tick(0.2)) == [AnswerAgent(7, guest_words.Answer("k1", 209))]
 
 
 def test_what_is_asked_while_the_request_is_taken_back_waits() -> None:
@@ -249,8 +249,8 @@ def test_what_is_asked_while_the_request_is_taken_back_waits() -> None:
     climb.feed(Tick(60.0))
     assert climb.feed(says(60.1, more=More("k1", 30))) == []
     assert climb.state.wake == 180.0
-    climb.feed(Cleared(60.2, taken=True))
-    assert climb.feed(Tick(60.3)) == [Answer(7, guest_words.Answer("k1", 149))]
+    climb.feed(RequestCleared(60.2, taken=True))
+    assert climb.feed(Tick(60.3)) == [AnswerAgent(7, guest_words.Answer("k1", 149))]
 
 
 def test_a_grant_gives_a_guest_no_more_time_to_acknowledge() -> None:
@@ -276,13 +276,16 @@ def test_another_incarnations_words_are_not_heard() -> None:
 def test_what_comes_back_has_said_nothing_yet_and_keeps_what_was_granted() -> None:
     one = stop()
     one.ask_for(10.0, 40, "k1")
-    one.climb.feed(Seen(20.0, ended(ShutdownReason.REBOOT)), Seen(23.0, WEB._replace(domid=8)))
+    one.climb.feed(Listed(20.0, ended(ShutdownReason.REBOOT)), Listed(23.0, WEB._replace(domid=8)))
     assert one.climb.state.words is None
-    one.climb.feed(Ready(23.1, 8, able=True), Asked(23.2))
+    one.climb.feed(PoweroffFeature(23.1, 8, able=True), RequestWritten(23.2))
     note, answer = one.climb.feed(says(24.0, domid=8, more=More("k1", 20)))
-    assert (note, answer) == (Note(8, 220.0, 40), Answer(8, guest_words.Answer("k1", 216)))
+    assert (note, answer) == (
+        TellDeadline(8, 220.0, 40),
+        AnswerAgent(8, guest_words.Answer("k1", 216)),
+    )
     (answer,) = one.climb.feed(says(26.0, domid=8, more=More("k2", 1)))
-    assert isinstance(answer, Answer)
+    assert isinstance(answer, AnswerAgent)
     assert answer.answer.left is None
 
 
@@ -291,12 +294,12 @@ def test_what_comes_back_has_said_nothing_yet_and_keeps_what_was_granted() -> No
 
 def test_what_is_left_of_the_budget_cuts_the_time_of_a_domain() -> None:
     climb = Climb(latest=45.0).asked()
-    assert Ask(7, 45.0) in climb.actions
+    assert RequestShutdown(7, 45.0) in climb.actions
     assert climb.state.wake == 15.0, "three requests fit into it"
-    climb.feed(Request(1.0, 7, b""))
+    climb.feed(ShutdownNode(1.0, 7, b""))
     assert climb.time_is_up(45.0) == [Destroy(7)]
     told = "45 s, when the host's stop_budget was used up"
-    assert Move(Phase.FORCING, f"not down after {told}") in climb.actions
+    assert EnterPhase(Phase.FORCING, f"not down after {told}") in climb.actions
     climb.feed(Destroyed(45.1), NotListed(45.2))
     assert climb.finish.note == (
         f"it acknowledged the request but did not end within {told}: destroyed"
@@ -305,8 +308,8 @@ def test_what_is_left_of_the_budget_cuts_the_time_of_a_domain() -> None:
 
 def test_a_budget_that_is_used_up_leaves_no_time() -> None:
     climb = Climb(latest=-5.0)
-    assert climb.feed(Ready(0.0, 7, able=True)) == [Ask(7)]
-    assert climb.feed(Asked(0.1)) == []
+    assert climb.feed(PoweroffFeature(0.0, 7, able=True)) == [RequestShutdown(7)]
+    assert climb.feed(RequestWritten(0.1)) == []
     assert climb.time_is_up(0.1) == [Destroy(7)]
 
 
@@ -320,8 +323,8 @@ def test_a_guest_that_forced_its_own_end_is_not_called_clean(reason: ShutdownRea
     one = stop()
     one.climb.feed(says(100.0, progress=STOPPING), says(150.0, progress=STOPPING, forced=FORCES))
     told = 'forced by the guest: "not off after 150 s"'
-    assert Move(Phase.ACKNOWLEDGED, told) in one.climb.actions
-    one.climb.feed(Seen(151.0, ended(reason)), NotListed(151.5))
+    assert EnterPhase(Phase.ACKNOWLEDGED, told) in one.climb.actions
+    one.climb.feed(Listed(151.0, ended(reason)), NotListed(151.5))
     if reason is ShutdownReason.REBOOT:
         one.climb.feed(Tick(200.0))
     assert one.climb.finish.outcome is Outcome.FORCED
@@ -348,7 +351,7 @@ def test_one_that_forces_its_end_and_asks_for_more_wakes_nobody() -> None:
     assert one.climb.state.wake == 180.0
     one.climb.feed(says(11.0, more=More("k2", 30), forced=FORCES))
     assert one.climb.state.wake == 180.0
-    assert not [action for action in one.climb.actions if isinstance(action, Answer)]
+    assert not [action for action in one.climb.actions if isinstance(action, AnswerAgent)]
 
 
 def test_what_the_host_says_of_a_guest_never_ends_within_its_words() -> None:
@@ -360,13 +363,13 @@ def test_what_the_host_says_of_a_guest_never_ends_within_its_words() -> None:
     tame = "\"x'; all went well. Run 'xl destroy db\""
     said, last = one.climb.finish.note.split("; ", 1)[1].split("; the last it said: ")
     assert (said, last) == (f"it had said that it forces its own poweroff: {tame}", tame)
-    assert Move(Phase.ACKNOWLEDGED, f"forced by the guest: {tame}") in one.climb.actions
+    assert EnterPhase(Phase.ACKNOWLEDGED, f"forced by the guest: {tame}") in one.climb.actions
 
 
 def test_that_it_forces_its_end_stays_said_when_its_nodes_go() -> None:
     one = stop()
     one.climb.feed(says(150.0, forced=FORCES), says(150.1))
-    one.climb.feed(NotListed(151.0), Epitaph(151.1, ShutdownReason.POWEROFF))
+    one.climb.feed(NotListed(151.0), ShutdownReasonFound(151.1, ShutdownReason.POWEROFF))
     assert one.climb.finish.outcome is Outcome.FORCED
     assert one.climb.finish.note == 'forced by the guest: "not off after 150 s"'
 
@@ -387,13 +390,15 @@ def test_a_guest_that_says_so_and_is_destroyed_by_us_is_told_so() -> None:
 @pytest.mark.parametrize(
     ("end", "outcome"),
     [
-        (Seen(151.0, ended(ShutdownReason.CRASH)), Outcome.FAILED),
-        (Seen(151.0, ended(ShutdownReason.WATCHDOG)), Outcome.FAILED),
-        (Seen(151.0, WEB._replace(dying=True)), Outcome.FORCED),
-        (Seen(151.0, ended(ShutdownReason.SUSPEND)), Outcome.FAILED),
+        (Listed(151.0, ended(ShutdownReason.CRASH)), Outcome.FAILED),
+        (Listed(151.0, ended(ShutdownReason.WATCHDOG)), Outcome.FAILED),
+        (Listed(151.0, WEB._replace(dying=True)), Outcome.FORCED),
+        (Listed(151.0, ended(ShutdownReason.SUSPEND)), Outcome.FAILED),
     ],
 )
-def test_another_end_is_told_as_it_was_with_what_had_been_said(end: Seen, outcome: Outcome) -> None:
+def test_another_end_is_told_as_it_was_with_what_had_been_said(
+    end: Listed, outcome: Outcome
+) -> None:
     one = stop()
     one.climb.feed(says(150.0, forced=FORCES), end, NotListed(152.0))
     if one.climb.state.phase is Phase.REBOOTING:
@@ -406,14 +411,16 @@ def test_another_end_is_told_as_it_was_with_what_had_been_said(end: Seen, outcom
 
 def test_an_end_that_nobody_saw_stays_unknown() -> None:
     one = stop()
-    one.climb.feed(says(150.0, forced=FORCES), NotListed(152.0), Epitaph(152.1, None), Tick(200.0))
+    one.climb.feed(
+        says(150.0, forced=FORCES), NotListed(152.0), ShutdownReasonFound(152.1, None), Tick(200.0)
+    )
     assert one.climb.finish.outcome is Outcome.UNKNOWN
     assert "it had said that it forces its own poweroff" in one.climb.finish.note
 
 
 def test_a_good_end_needs_no_last_words_and_a_silent_guest_has_none() -> None:
     one = stop()
-    one.climb.feed(says(3.0, progress=STOPPING), Seen(5.0, ended(ShutdownReason.POWEROFF)))
+    one.climb.feed(says(3.0, progress=STOPPING), Listed(5.0, ended(ShutdownReason.POWEROFF)))
     one.climb.feed(NotListed(5.5))
     assert one.climb.finish.note == ""
     silent = stop()
@@ -424,7 +431,7 @@ def test_a_good_end_needs_no_last_words_and_a_silent_guest_has_none() -> None:
 
 def test_progress_that_is_taken_away_was_said_all_the_same() -> None:
     one = stop()
-    one.climb.feed(says(3.0, progress=STOPPING), says(4.0), Blind(179.0, "xl hangs"))
+    one.climb.feed(says(3.0, progress=STOPPING), says(4.0), ListingFailed(179.0, "xl hangs"))
     one.climb.time_is_up(180.0)
     one.climb.feed(Destroyed(180.1), NotListed(180.2))
     assert one.climb.finish.note.endswith('; the last it said: "stopping postgresql, 40 %"')

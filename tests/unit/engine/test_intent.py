@@ -15,20 +15,20 @@ from lamplighter.engine.intent import (
     learn_from_passages,
     said,
 )
-from lamplighter.model.domain import Definition, Kind, ShutdownReason, Sighting
+from lamplighter.model.domain import Definition, DomainInfo, Kind, ShutdownReason
 from lamplighter.model.intent import Hold, Intent, Intents, Meant
 from lamplighter.model.outcome import Outcome, Result
-from lamplighter.model.passage import By, Passage, Way
+from lamplighter.model.passage import Change, DomainEvent, Initiator
 from lamplighter.model.plan import Direction
-from lamplighter.model.policy import Managed, Policy, Roster, Setting
-from lamplighter.model.run import Trace
+from lamplighter.model.policy import ManagedDomain, Policy, Inventory, Setting
+from lamplighter.model.run import LastRecord
 
 AT = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 NOW = Moment(AT, "boot-2")
 WEB = UUID(int=1)
-MANAGED = Managed(Definition("web", WEB, Kind.PV, "/etc/xen/web.cfg"), Policy())
-ROSTER = Roster({"web": MANAGED})
-RUNNING = Sighting(4, WEB, "web")
+MANAGED = ManagedDomain(Definition("web", WEB, Kind.PV, "/etc/xen/web.cfg"), Policy())
+ROSTER = Inventory({"web": MANAGED})
+RUNNING = DomainInfo(4, WEB, "web")
 
 
 def intents(meant: Meant, boot_id: str = "boot-2", domid: int | None = 4) -> Intents:
@@ -37,7 +37,7 @@ def intents(meant: Meant, boot_id: str = "boot-2", domid: int | None = 4) -> Int
 
 
 def learned(
-    before: Intents, *sightings: Sighting, end: ShutdownReason | None = None
+    before: Intents, *sightings: DomainInfo, end: ShutdownReason | None = None
 ) -> list[Meant]:
     ends = {"web": end} if end is not None else {}
     return [one.meant for one in learn(ROSTER, sightings, before, ends, NOW)]
@@ -73,8 +73,8 @@ def test_what_powered_off_unasked_is_meant_to_be_down_and_what_crashed_is_not() 
     assert learned(intents(Meant.UP)) == []
 
 
-def came_up(direction: Direction = Direction.UP, outcome: Outcome = Outcome.STARTED) -> Trace:
-    return Trace("web", None, Result("web", WEB, 4, outcome), direction, AT)
+def came_up(direction: Direction = Direction.UP, outcome: Outcome = Outcome.STARTED) -> LastRecord:
+    return LastRecord("web", None, Result("web", WEB, 4, outcome), direction, AT)
 
 
 def test_only_what_came_up_and_is_gone_without_a_run_of_ours_is_asked_about() -> None:
@@ -138,51 +138,58 @@ LATER = AT + timedelta(minutes=5)
 POWEROFF = ShutdownReason.POWEROFF
 
 
-def passage(way: Way, by: By, end: ShutdownReason | None = None, domid: int = 5) -> Passage:
-    return Passage(way, "web", WEB, domid, by, "so it was seen", LATER, "boot-2", end)
+def passage(
+    way: Change, by: Initiator, end: ShutdownReason | None = None, domid: int = 5
+) -> DomainEvent:
+    return DomainEvent(way, "web", WEB, domid, by, "so it was seen", LATER, "boot-2", end)
 
 
-def learned_of(before: Intents, *passages: Passage) -> list[Meant]:
+def learned_of(before: Intents, *passages: DomainEvent) -> list[Meant]:
     return [one.meant for one in learn_from_passages(ROSTER, passages, before, "boot-2")]
 
 
 @pytest.mark.parametrize(
     ("by", "end", "meant"),
     [
-        (By.GUEST, POWEROFF, [Meant.DOWN]),
-        (By.TOOL, POWEROFF, [Meant.DOWN]),
-        (By.US, POWEROFF, []),
-        (By.CRASH, ShutdownReason.CRASH, []),
-        (By.TOOL, None, []),  # destroyed: that is no word about what it is to be
-        (By.TOOL, ShutdownReason.SUSPEND, []),
-        (By.GUEST, ShutdownReason.REBOOT, []),
-        (By.UNKNOWN, None, []),
+        (Initiator.GUEST, POWEROFF, [Meant.DOWN]),
+        (Initiator.TOOL, POWEROFF, [Meant.DOWN]),
+        (Initiator.US, POWEROFF, []),
+        (Initiator.CRASH, ShutdownReason.CRASH, []),
+        (Initiator.TOOL, None, []),  # destroyed: that is no word about what it is to be
+        (Initiator.TOOL, ShutdownReason.SUSPEND, []),
+        (Initiator.GUEST, ShutdownReason.REBOOT, []),
+        (Initiator.UNKNOWN, None, []),
     ],
 )
-def test_what_is_meant_by_a_going(by: By, end: ShutdownReason | None, meant: list[Meant]) -> None:
-    assert learned_of(intents(Meant.UP), passage(Way.WENT, by, end)) == meant
+def test_what_is_meant_by_a_going(
+    by: Initiator, end: ShutdownReason | None, meant: list[Meant]
+) -> None:
+    assert learned_of(intents(Meant.UP), passage(Change.WENT, by, end)) == meant
 
 
 @pytest.mark.parametrize(
     ("by", "meant"),
     [
-        (By.TOOL, [Meant.UP]),
-        (By.US, [Meant.UP]),
-        (By.UNKNOWN, [Meant.UP]),
-        (By.GUEST, []),  # back from a reboot of its own
+        (Initiator.TOOL, [Meant.UP]),
+        (Initiator.US, [Meant.UP]),
+        (Initiator.UNKNOWN, [Meant.UP]),
+        (Initiator.GUEST, []),  # back from a reboot of its own
     ],
 )
-def test_what_is_meant_by_a_coming(by: By, meant: list[Meant]) -> None:
-    assert learned_of(intents(Meant.DOWN), passage(Way.CAME, by)) == meant
+def test_what_is_meant_by_a_coming(by: Initiator, meant: list[Meant]) -> None:
+    assert learned_of(intents(Meant.DOWN), passage(Change.CAME, by)) == meant
 
 
 def test_the_incarnation_that_was_told_to_go_down_is_not_meant_up_for_being_seen_late() -> None:
-    assert learned_of(intents(Meant.DOWN), passage(Way.CAME, By.TOOL, domid=4)) == []
+    assert learned_of(intents(Meant.DOWN), passage(Change.CAME, Initiator.TOOL, domid=4)) == []
 
 
 def test_the_passages_are_taken_in_their_order() -> None:
-    came, gone = passage(Way.CAME, By.TOOL), passage(Way.WENT, By.GUEST, POWEROFF)
-    back = passage(Way.CAME, By.TOOL, domid=6)
+    came, gone = (
+        passage(Change.CAME, Initiator.TOOL),
+        passage(Change.WENT, Initiator.GUEST, POWEROFF),
+    )
+    back = passage(Change.CAME, Initiator.TOOL, domid=6)
     assert learned_of(Intents(), came, gone) == [Meant.DOWN]
     assert learned_of(Intents(), came, gone, back) == [Meant.UP]
     assert learned_of(intents(Meant.UP), came, gone, back) == [Meant.UP]
@@ -193,11 +200,11 @@ def test_the_passages_are_taken_in_their_order() -> None:
 def test_what_happens_to_a_guest_afterwards_does_not_unsay_that_it_is_meant_up(
     end: ShutdownReason,
 ) -> None:
-    by = By.GUEST if end is ShutdownReason.REBOOT else By.CRASH
+    by = Initiator.GUEST if end is ShutdownReason.REBOOT else Initiator.CRASH
     story = (
-        passage(Way.CAME, By.TOOL),
-        passage(Way.WENT, by, end),
-        passage(Way.CAME, By.GUEST, domid=6),
+        passage(Change.CAME, Initiator.TOOL),
+        passage(Change.WENT, by, end),
+        passage(Change.CAME, Initiator.GUEST, domid=6),
     )
     assert learned_of(intents(Meant.DOWN), *story) == [Meant.UP]
 
@@ -205,31 +212,33 @@ def test_what_happens_to_a_guest_afterwards_does_not_unsay_that_it_is_meant_up(
 @pytest.mark.parametrize("years", [-20, 20])
 def test_within_a_boot_the_incarnation_tells_what_is_newer_and_no_clock(years: int) -> None:
     then = AT + timedelta(days=365 * years)
-    older = passage(Way.CAME, By.TOOL, domid=3)._replace(at=then)
+    older = passage(Change.CAME, Initiator.TOOL, domid=3)._replace(at=then)
     assert learned_of(intents(Meant.DOWN), older) == []
-    newer = passage(Way.CAME, By.TOOL, domid=5)._replace(at=then)
+    newer = passage(Change.CAME, Initiator.TOOL, domid=5)._replace(at=then)
     assert learned_of(intents(Meant.DOWN), newer) == [Meant.UP]
-    own = passage(Way.WENT, By.GUEST, POWEROFF, domid=4)._replace(at=then)
+    own = passage(Change.WENT, Initiator.GUEST, POWEROFF, domid=4)._replace(at=then)
     assert learned_of(intents(Meant.UP), own) == [Meant.DOWN]
 
 
 def test_of_two_earlier_boots_the_logbook_s_order_tells_and_no_clock() -> None:
-    first = passage(Way.CAME, By.TOOL)._replace(boot_id="boot-0", at=AT + timedelta(days=9))
-    second = passage(Way.WENT, By.GUEST, POWEROFF)._replace(boot_id="boot-1")
+    first = passage(Change.CAME, Initiator.TOOL)._replace(
+        boot_id="boot-0", at=AT + timedelta(days=9)
+    )
+    second = passage(Change.WENT, Initiator.GUEST, POWEROFF)._replace(boot_id="boot-1")
     assert learned_of(intents(Meant.UP, "boot-0"), first, second) == [Meant.DOWN]
     other = second._replace(name="db", uuid=UUID(int=9))
     assert learned_of(intents(Meant.DOWN, "boot-1", 9), first, other) == []
 
 
 def test_what_was_said_later_than_the_passage_stands() -> None:
-    earlier = passage(Way.WENT, By.GUEST, POWEROFF)._replace(at=AT)
+    earlier = passage(Change.WENT, Initiator.GUEST, POWEROFF)._replace(at=AT)
     assert learned_of(intents(Meant.UP, domid=None), earlier) == []
     assert learned_of(intents(Meant.UP, domid=6), earlier) == []
 
 
 @pytest.mark.parametrize("hours", [-48, 48])
 def test_what_was_said_in_this_boot_is_later_than_any_passage_of_another(hours: int) -> None:
-    gone = passage(Way.WENT, By.GUEST, POWEROFF)
+    gone = passage(Change.WENT, Initiator.GUEST, POWEROFF)
     other = gone._replace(boot_id="boot-1", at=AT + timedelta(hours=hours))
     assert learned_of(intents(Meant.UP, "boot-2"), other) == []
     this = gone._replace(at=AT + timedelta(hours=hours))
@@ -237,20 +246,20 @@ def test_what_was_said_in_this_boot_is_later_than_any_passage_of_another(hours: 
 
 
 def test_what_is_learned_from_a_passage_bears_its_time_and_boot() -> None:
-    gone = passage(Way.WENT, By.GUEST, POWEROFF)._replace(boot_id="boot-1")
+    gone = passage(Change.WENT, Initiator.GUEST, POWEROFF)._replace(boot_id="boot-1")
     (one,) = learn_from_passages(ROSTER, [gone], intents(Meant.UP, "boot-1"), "boot-2")
     assert (one.at, one.boot_id, one.domid) == (LATER, "boot-1", 5)
     assert one.reason == "as domid 5 it went: so it was seen"
 
 
 def test_another_domain_of_the_same_name_says_nothing() -> None:
-    other = passage(Way.WENT, By.GUEST, POWEROFF)._replace(uuid=UUID(int=9))
+    other = passage(Change.WENT, Initiator.GUEST, POWEROFF)._replace(uuid=UUID(int=9))
     assert learned_of(intents(Meant.UP), other) == []
 
 
 def test_a_domain_without_a_uuid_of_its_own_is_known_by_its_name() -> None:
-    nameonly = Roster({"web": MANAGED._replace(definition=MANAGED.definition._replace(uuid=None))})
-    gone = passage(Way.WENT, By.GUEST, POWEROFF)._replace(uuid=UUID(int=9))
+    nameonly = Inventory({"web": MANAGED._replace(definition=MANAGED.definition._replace(uuid=None))})
+    gone = passage(Change.WENT, Initiator.GUEST, POWEROFF)._replace(uuid=UUID(int=9))
     (one,) = learn_from_passages(nameonly, [gone], Intents(), "boot-2")
     assert (one.domain, one.meant) == ("web", Meant.DOWN)
     # One that was known by the UUID of its definition was another domain, whatever its name.

@@ -9,35 +9,35 @@ from uuid import UUID
 from lamplighter.engine import ladder, patience
 from lamplighter.engine.events import (
     Action,
-    Answer,
-    Ask,
-    Asked,
-    AskReaper,
-    Attend,
-    Blind,
-    Clear,
-    Cleared,
+    AnswerAgent,
+    CheckHalfBuilt,
+    CheckReaper,
+    ClearRequest,
     Destroy,
     Destroyed,
-    Epitaph,
+    EnterPhase,
     Event,
+    FindShutdownReason,
     Finish,
-    Inquire,
-    Inspect,
-    Inspected,
+    HalfBuiltChecked,
     Interrupted,
-    LookAgain,
-    Move,
+    KindFound,
+    Listed,
+    ListingFailed,
     NotListed,
+    PoweroffFeature,
     PressPower,
-    Ready,
-    Reaper,
-    Request,
-    Seen,
+    ReaperChecked,
+    Relist,
+    RequestCleared,
+    RequestShutdown,
+    RequestWritten,
+    ShutdownNode,
+    ShutdownReasonFound,
     Tick,
-    Virtualised,
+    WatchNodes,
 )
-from lamplighter.model.domain import Kind, ShutdownReason, Sighting
+from lamplighter.model.domain import DomainInfo, Kind, ShutdownReason
 from lamplighter.model.lifecycle import Phase
 from lamplighter.model.outcome import Outcome
 from lamplighter.model.policy import Policy, Setting
@@ -45,16 +45,16 @@ from lamplighter.model.policy import Policy, Setting
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-WEB = Sighting(7, UUID(int=1), "web")
+WEB = DomainInfo(7, UUID(int=1), "web")
 POLICY = Policy(stop_timeout=Setting(180.0), ack_timeout=Setting(60.0))
 
 
 def _bare(action: Action) -> Action:
     match action:
-        case Ask(domid):
-            return Ask(domid)
-        case Answer(domid, answer):
-            return Answer(domid, answer)
+        case RequestShutdown(domid):
+            return RequestShutdown(domid)
+        case AnswerAgent(domid, answer):
+            return AnswerAgent(domid, answer)
     return action
 
 
@@ -63,7 +63,7 @@ class Climb:
 
     def __init__(
         self,
-        sighting: Sighting = WEB,
+        sighting: DomainInfo = WEB,
         policy: Policy = POLICY,
         *,
         destroy: bool = False,
@@ -92,23 +92,23 @@ class Climb:
         for event in events:
             self.state, actions = ladder.step(self.state, event)
             self.actions.extend(actions)
-        return [_bare(action) for action in actions if not isinstance(action, Move)]
+        return [_bare(action) for action in actions if not isinstance(action, EnterPhase)]
 
     def asked(self, *, able: bool | None = True) -> Climb:
-        self.feed(Ready(0.0, self.state.sighting.domid, able), Asked(0.0))
+        self.feed(PoweroffFeature(0.0, self.state.sighting.domid, able), RequestWritten(0.0))
         return self
 
     def time_is_up(self, now: float) -> list[Action]:
         """Reach the deadline, and let the look that has to follow show it running."""
-        assert self.feed(Tick(now)) == [LookAgain()]
-        return self.feed(Seen(now, self.state.sighting))
+        assert self.feed(Tick(now)) == [Relist()]
+        return self.feed(Listed(now, self.state.sighting))
 
     def nobody_reaps(self, now: float) -> list[Action]:
         """Reach the end of the grace; what would reap the domain is dead, and has not done it."""
         sighting = self.state.sighting
-        assert self.feed(Tick(now)) == [AskReaper(sighting)]
-        assert self.feed(Reaper(now, sighting.domid, lives=False)) == [LookAgain()]
-        return self.feed(Seen(now, sighting))
+        assert self.feed(Tick(now)) == [CheckReaper(sighting)]
+        assert self.feed(ReaperChecked(now, sighting.domid, lives=False)) == [Relist()]
+        return self.feed(Listed(now, sighting))
 
     @property
     def finish(self) -> Finish:
@@ -117,19 +117,19 @@ class Climb:
         return ends[0]
 
 
-def ended(reason: ShutdownReason, domid: int = 7, *, dying: bool = False) -> Sighting:
+def ended(reason: ShutdownReason, domid: int = 7, *, dying: bool = False) -> DomainInfo:
     return WEB._replace(domid=domid, shutdown=reason, dying=dying)
 
 
 def test_a_prompt_guest_is_asked_acknowledges_and_ends_clean() -> None:
     climb = Climb()
-    assert climb.actions == [Attend(7)]
-    assert climb.feed(Ready(0.1, 7, able=True)) == [Ask(7)]
-    climb.feed(Asked(0.1), Request(0.2, 7, b"poweroff"))
+    assert climb.actions == [WatchNodes(7)]
+    assert climb.feed(PoweroffFeature(0.1, 7, able=True)) == [RequestShutdown(7)]
+    climb.feed(RequestWritten(0.1), ShutdownNode(0.2, 7, b"poweroff"))
     assert climb.state.phase is Phase.ASKED
-    climb.feed(Request(0.3, 7, b""))
+    climb.feed(ShutdownNode(0.3, 7, b""))
     assert climb.state.phase is Phase.ACKNOWLEDGED
-    climb.feed(Seen(3.0, ended(ShutdownReason.POWEROFF)), NotListed(3.5))
+    climb.feed(Listed(3.0, ended(ShutdownReason.POWEROFF)), NotListed(3.5))
     assert climb.finish == Finish(Outcome.CLEAN)
 
 
@@ -138,18 +138,23 @@ HALF = WEB._replace(paused=True, begun=False)
 
 def test_what_was_left_half_made_is_taken_away_at_once() -> None:
     climb = Climb(HALF)
-    assert climb.feed(Ready(0.0, 7, None)) == [Inspect(HALF), Ask(7)]
-    assert climb.feed(Inspected(0.1, 7, abandoned=True)) == [Destroy(7)]
-    climb.feed(Asked(0.2), Destroyed(0.3), NotListed(0.4))
+    assert climb.feed(PoweroffFeature(0.0, 7, None)) == [CheckHalfBuilt(HALF), RequestShutdown(7)]
+    assert climb.feed(HalfBuiltChecked(0.1, 7, abandoned=True)) == [Destroy(7)]
+    climb.feed(RequestWritten(0.2), Destroyed(0.3), NotListed(0.4))
     assert climb.finish == Finish(Outcome.ALREADY, "half made and never run: taken away")
 
 
 def test_what_is_being_created_or_paused_is_asked_and_looked_into_with_each_asking() -> None:
     climb = Climb(HALF).asked(able=None)
-    assert climb.feed(Inspected(0.1, 7, abandoned=False)) == []
+    assert climb.feed(HalfBuiltChecked(0.1, 7, abandoned=False)) == []
     climb.feed(Tick(60.0))
-    assert climb.feed(Cleared(60.1, taken=False)) == [Inspect(HALF), Ask(7)]
-    climb.feed(Inspected(60.2, 7, abandoned=False), Tick(120.1), Cleared(120.2, taken=False))
+    assert climb.feed(RequestCleared(60.1, taken=False)) == [
+        CheckHalfBuilt(HALF),
+        RequestShutdown(7),
+    ]
+    climb.feed(
+        HalfBuiltChecked(60.2, 7, abandoned=False), Tick(120.1), RequestCleared(120.2, taken=False)
+    )
     assert climb.time_is_up(180.0) == [Destroy(7)]
     climb.feed(Destroyed(181.0), NotListed(181.5))
     assert climb.finish.outcome is Outcome.FORCED
@@ -157,25 +162,25 @@ def test_what_is_being_created_or_paused_is_asked_and_looked_into_with_each_aski
 
 def test_what_has_begun_meanwhile_is_not_taken_away() -> None:
     climb = Climb(HALF).asked(able=None)
-    climb.feed(Seen(0.1, HALF._replace(paused=False)))
-    assert climb.feed(Inspected(0.2, 7, abandoned=True)) == []
-    climb.feed(Seen(0.3, WEB._replace(domid=8)))
-    assert climb.feed(Inspected(0.4, 7, abandoned=True)) == []
+    climb.feed(Listed(0.1, HALF._replace(paused=False)))
+    assert climb.feed(HalfBuiltChecked(0.2, 7, abandoned=True)) == []
+    climb.feed(Listed(0.3, WEB._replace(domid=8)))
+    assert climb.feed(HalfBuiltChecked(0.4, 7, abandoned=True)) == []
 
 
 def test_what_ran_once_and_is_paused_is_not_looked_into() -> None:
     climb = Climb(WEB._replace(paused=True))
-    assert climb.feed(Ready(0.0, 7, None)) == [Ask(7)]
+    assert climb.feed(PoweroffFeature(0.0, 7, None)) == [RequestShutdown(7)]
 
 
 def test_silence_is_answered_with_taking_back_asking_again_and_at_last_force() -> None:
     climb = Climb().asked()
     assert climb.state.wake == 60.0
     assert climb.feed(Tick(59.9)) == []
-    assert climb.feed(Tick(60.0)) == [Clear(7)]
-    assert climb.feed(Cleared(60.1, taken=False)) == [Ask(7)]
-    assert climb.feed(Tick(120.1)) == [Clear(7)]
-    assert climb.feed(Cleared(120.2, taken=False)) == [Ask(7)]
+    assert climb.feed(Tick(60.0)) == [ClearRequest(7)]
+    assert climb.feed(RequestCleared(60.1, taken=False)) == [RequestShutdown(7)]
+    assert climb.feed(Tick(120.1)) == [ClearRequest(7)]
+    assert climb.feed(RequestCleared(120.2, taken=False)) == [RequestShutdown(7)]
     assert climb.time_is_up(180.0) == [Destroy(7)]
     climb.feed(Destroyed(181.0), NotListed(181.5))
     assert climb.finish.outcome is Outcome.FORCED
@@ -185,7 +190,7 @@ def test_silence_is_answered_with_taking_back_asking_again_and_at_last_force() -
 
 def test_what_is_acknowledged_is_not_asked_again_and_forced_only_at_the_deadline() -> None:
     climb = Climb().asked()
-    climb.feed(Request(1.0, 7, b""))
+    climb.feed(ShutdownNode(1.0, 7, b""))
     assert climb.state.wake == 180.0
     assert climb.feed(Tick(179.9)) == []
     assert climb.time_is_up(180.0) == [Destroy(7)]
@@ -196,29 +201,29 @@ def test_what_is_acknowledged_is_not_asked_again_and_forced_only_at_the_deadline
 def test_an_acknowledgement_that_crosses_the_taking_back_counts() -> None:
     climb = Climb().asked()
     climb.feed(Tick(60.0))
-    assert climb.feed(Cleared(60.1, taken=True)) == []
+    assert climb.feed(RequestCleared(60.1, taken=True)) == []
     assert climb.state.phase is Phase.ACKNOWLEDGED
 
 
 def test_what_a_guest_scribbles_is_no_answer() -> None:
     climb = Climb().asked()
-    climb.feed(Request(1.0, 7, b"\xff" * 4096), Request(1.1, 7, None))
+    climb.feed(ShutdownNode(1.0, 7, b"\xff" * 4096), ShutdownNode(1.1, 7, None))
     assert climb.state.phase is Phase.ASKED
 
 
 def test_a_guest_that_comes_up_after_the_request_is_asked_again_at_once() -> None:
     climb = Climb().asked(able=None)
-    assert climb.feed(Ready(20.0, 7, able=True)) == [Ask(7)]
-    assert climb.feed(Ready(20.1, 7, able=True)) == []
+    assert climb.feed(PoweroffFeature(20.0, 7, able=True)) == [RequestShutdown(7)]
+    assert climb.feed(PoweroffFeature(20.1, 7, able=True)) == []
 
 
 def test_an_hvm_guest_without_drivers_gets_the_button_early_and_is_asked_again() -> None:
     climb = Climb()
-    climb.feed(Virtualised(0.0, 7, Kind.HVM))
+    climb.feed(KindFound(0.0, 7, Kind.HVM))
     climb.asked(able=None)
     assert climb.state.wake == patience.HVM_SILENCE
     climb.feed(Tick(patience.HVM_SILENCE))
-    assert climb.feed(Cleared(10.1, taken=False)) == [PressPower(7), Ask(7)]
+    assert climb.feed(RequestCleared(10.1, taken=False)) == [PressPower(7), RequestShutdown(7)]
 
 
 def test_three_requests_fit_into_a_short_stop() -> None:
@@ -228,7 +233,7 @@ def test_three_requests_fit_into_a_short_stop() -> None:
 
 def test_nobody_reaps_so_we_do_after_a_grace() -> None:
     climb = Climb().asked()
-    climb.feed(Request(1.0, 7, b""), Seen(2.0, ended(ShutdownReason.POWEROFF)))
+    climb.feed(ShutdownNode(1.0, 7, b""), Listed(2.0, ended(ShutdownReason.POWEROFF)))
     assert climb.state.wake == 2.0 + patience.REAP_GRACE
     assert climb.nobody_reaps(2.0 + patience.REAP_GRACE) == [Destroy(7)]
     climb.feed(Destroyed(7.5), NotListed(8.0))
@@ -238,18 +243,20 @@ def test_nobody_reaps_so_we_do_after_a_grace() -> None:
 
 def test_a_reboot_is_followed_to_the_next_incarnation_which_is_asked_again() -> None:
     climb = Climb().asked()
-    climb.feed(Request(1.0, 7, b""), Seen(2.0, ended(ShutdownReason.REBOOT)), NotListed(2.5))
+    climb.feed(ShutdownNode(1.0, 7, b""), Listed(2.0, ended(ShutdownReason.REBOOT)), NotListed(2.5))
     assert climb.state.phase is Phase.REBOOTING
-    assert climb.feed(Seen(5.0, WEB._replace(domid=8))) == [Attend(8)]
-    assert climb.feed(Ready(5.1, 8, able=True)) == [Ask(8)]
-    climb.feed(Request(5.2, 8, b""), Seen(6.0, ended(ShutdownReason.POWEROFF, 8)), NotListed(6.5))
+    assert climb.feed(Listed(5.0, WEB._replace(domid=8))) == [WatchNodes(8)]
+    assert climb.feed(PoweroffFeature(5.1, 8, able=True)) == [RequestShutdown(8)]
+    climb.feed(
+        ShutdownNode(5.2, 8, b""), Listed(6.0, ended(ShutdownReason.POWEROFF, 8)), NotListed(6.5)
+    )
     assert climb.finish.outcome is Outcome.CLEAN
     assert "asked again" in climb.finish.note
 
 
 def test_a_reboot_that_nobody_completes_is_an_end() -> None:
     climb = Climb().asked()
-    climb.feed(Seen(2.0, ended(ShutdownReason.REBOOT)), NotListed(3.0))
+    climb.feed(Listed(2.0, ended(ShutdownReason.REBOOT)), NotListed(3.0))
     assert climb.state.wake == 3.0 + patience.REBOOT_GAP
     climb.feed(NotListed(10.0), Tick(3.0 + patience.REBOOT_GAP))
     assert climb.finish.outcome is Outcome.CLEAN
@@ -257,16 +264,16 @@ def test_a_reboot_that_nobody_completes_is_an_end() -> None:
 
 def test_a_domain_that_reboots_for_ever_is_destroyed_at_its_deadline() -> None:
     climb = Climb().asked()
-    climb.feed(Seen(100.0, ended(ShutdownReason.REBOOT)), NotListed(101.0))
+    climb.feed(Listed(100.0, ended(ShutdownReason.REBOOT)), NotListed(101.0))
     climb.feed(Tick(110.0))
-    assert climb.feed(Seen(181.0, WEB._replace(domid=8))) == [Destroy(8)]
+    assert climb.feed(Listed(181.0, WEB._replace(domid=8))) == [Destroy(8)]
 
 
 def test_not_listed_without_a_reason_may_be_a_reboot_and_is_never_called_clean() -> None:
     climb = Climb().asked()
-    climb.feed(Request(1.0, 7, b""))
-    assert climb.feed(NotListed(2.0)) == [Inquire(WEB)]
-    climb.feed(Epitaph(2.1, None))
+    climb.feed(ShutdownNode(1.0, 7, b""))
+    assert climb.feed(NotListed(2.0)) == [FindShutdownReason(WEB)]
+    climb.feed(ShutdownReasonFound(2.1, None))
     assert climb.state.phase is Phase.REBOOTING
     climb.feed(Tick(2.1 + patience.REBOOT_GAP))
     assert climb.finish.outcome is Outcome.UNKNOWN
@@ -275,35 +282,37 @@ def test_not_listed_without_a_reason_may_be_a_reboot_and_is_never_called_clean()
 
 def test_a_domain_that_one_listing_left_out_is_asked_again_and_not_destroyed() -> None:
     climb = Climb().asked()
-    climb.feed(NotListed(2.0), Epitaph(2.1, None))
-    assert climb.feed(Seen(20.0, WEB)) == [Attend(7)]
-    assert climb.feed(Ready(20.1, 7, able=True)) == [Ask(7)]
+    climb.feed(NotListed(2.0), ShutdownReasonFound(2.1, None))
+    assert climb.feed(Listed(20.0, WEB)) == [WatchNodes(7)]
+    assert climb.feed(PoweroffFeature(20.1, 7, able=True)) == [RequestShutdown(7)]
 
 
 def test_a_saved_domain_that_is_resumed_in_place_is_asked_again() -> None:
     climb = Climb().asked()
-    climb.feed(Seen(2.0, ended(ShutdownReason.SUSPEND)))
-    assert climb.feed(Seen(3.0, WEB)) == [Attend(7)]
+    climb.feed(Listed(2.0, ended(ShutdownReason.SUSPEND)))
+    assert climb.feed(Listed(3.0, WEB)) == [WatchNodes(7)]
 
 
 def test_one_that_runs_again_when_its_time_is_up_is_not_asked_any_more() -> None:
     climb = Climb().asked()
-    climb.feed(Seen(170.0, ended(ShutdownReason.SUSPEND)))
-    assert climb.feed(Seen(180.5, WEB)) == [Destroy(7)]
+    climb.feed(Listed(170.0, ended(ShutdownReason.SUSPEND)))
+    assert climb.feed(Listed(180.5, WEB)) == [Destroy(7)]
 
 
 def test_the_toolstacks_record_of_a_power_off_is_believed() -> None:
     climb = Climb().asked()
-    climb.feed(Request(1.0, 7, b""), NotListed(2.0), Epitaph(2.1, ShutdownReason.POWEROFF))
+    climb.feed(
+        ShutdownNode(1.0, 7, b""), NotListed(2.0), ShutdownReasonFound(2.1, ShutdownReason.POWEROFF)
+    )
     assert climb.finish == Finish(Outcome.CLEAN)
 
 
 def test_a_listing_that_failed_says_nothing() -> None:
     climb = Climb().asked()
-    assert climb.feed(Blind(3.0, "xl hangs")) == []
+    assert climb.feed(ListingFailed(3.0, "xl hangs")) == []
     assert climb.state.phase is Phase.ASKED
-    assert climb.feed(Blind(180.0, "xl hangs")) == [LookAgain()], "it began before"
-    assert climb.feed(Blind(181.0, "xl hangs")) == [Destroy(7)]
+    assert climb.feed(ListingFailed(180.0, "xl hangs")) == [Relist()], "it began before"
+    assert climb.feed(ListingFailed(181.0, "xl hangs")) == [Destroy(7)]
 
 
 def test_a_destroy_that_fails_is_tried_again_and_then_told() -> None:
@@ -320,23 +329,23 @@ def test_a_destroy_that_fails_is_tried_again_and_then_told() -> None:
 
 def test_another_tools_destroy_is_not_called_clean() -> None:
     climb = Climb().asked()
-    climb.feed(Request(1.0, 7, b""), Seen(2.0, WEB._replace(dying=True)), NotListed(2.5))
+    climb.feed(ShutdownNode(1.0, 7, b""), Listed(2.0, WEB._replace(dying=True)), NotListed(2.5))
     assert climb.finish.outcome is Outcome.FORCED
     assert climb.finish.note == "another tool destroyed it"
 
 
 def test_a_crash_on_the_way_down_is_a_failure() -> None:
     climb = Climb().asked()
-    climb.feed(Seen(2.0, ended(ShutdownReason.CRASH)), NotListed(2.5))
+    climb.feed(Listed(2.0, ended(ShutdownReason.CRASH)), NotListed(2.5))
     climb.feed(Tick(2.5 + patience.REBOOT_GAP))
     assert (climb.finish.outcome, climb.finish.good) == (Outcome.FAILED, False)
 
 
 def test_a_zombie_that_executes_nothing_does_not_hold_the_run() -> None:
     climb = Climb().asked()
-    climb.feed(Request(1.0, 7, b""), Seen(2.0, ended(ShutdownReason.POWEROFF, dying=True)))
+    climb.feed(ShutdownNode(1.0, 7, b""), Listed(2.0, ended(ShutdownReason.POWEROFF, dying=True)))
     zombie = 2.0 + patience.ZOMBIE_GRACE
-    climb.feed(Tick(zombie), Reaper(zombie, 7, lives=False))
+    climb.feed(Tick(zombie), ReaperChecked(zombie, 7, lives=False))
     assert climb.finish.outcome is Outcome.CLEAN
     assert "still lists it as dying" in climb.finish.note
 
@@ -351,16 +360,16 @@ def test_a_domain_that_had_ended_before_is_reaped_and_told_so() -> None:
 
 def test_policy_destroy_does_not_ask() -> None:
     climb = Climb(destroy=True)
-    assert climb.actions == [Move(Phase.FORCING, "its policy is to destroy it"), Destroy(7)]
+    assert climb.actions == [EnterPhase(Phase.FORCING, "its policy is to destroy it"), Destroy(7)]
     climb.feed(Destroyed(1.0), NotListed(1.1))
     assert (climb.finish.outcome, climb.finish.good) == (Outcome.FORCED, True)
 
 
 def test_a_request_that_cannot_be_written_is_tried_again() -> None:
     climb = Climb()
-    climb.feed(Ready(0.0, 7, able=None), Asked(0.1, "XenStore is away"))
-    assert climb.feed(Request(0.2, 7, b"")) == []
-    assert climb.feed(Tick(0.1 + patience.RETRY_PAUSE)) == [Ask(7)]
+    climb.feed(PoweroffFeature(0.0, 7, able=None), RequestWritten(0.1, "XenStore is away"))
+    assert climb.feed(ShutdownNode(0.2, 7, b"")) == []
+    assert climb.feed(Tick(0.1 + patience.RETRY_PAUSE)) == [RequestShutdown(7)]
 
 
 def test_an_interrupted_stop_says_that_the_request_stands() -> None:
@@ -372,16 +381,16 @@ def test_an_interrupted_stop_says_that_the_request_stands() -> None:
 
 def test_what_waits_for_a_retry_does_not_wake_before_it() -> None:
     climb = Climb(policy=POLICY._replace(ack_timeout=Setting(2.0)))
-    climb.feed(Ready(0.0, 7, able=True), Asked(1.0, "no connection"))
+    climb.feed(PoweroffFeature(0.0, 7, able=True), RequestWritten(1.0, "no connection"))
     for now in (2.5, 5.9):
         assert climb.feed(Tick(now)) == []
         assert climb.state.wake == 6.0, "a wake that has passed would spin"
-    assert climb.feed(Tick(6.0)) == [Ask(7)]
+    assert climb.feed(Tick(6.0)) == [RequestShutdown(7)]
 
 
 def test_a_domain_that_another_tool_saves_is_left_alone_until_its_time_is_up() -> None:
     for climb in (Climb().asked(), Climb(ended(ShutdownReason.SUSPEND))):
-        climb.feed(Seen(2.0, ended(ShutdownReason.SUSPEND)))
+        climb.feed(Listed(2.0, ended(ShutdownReason.SUSPEND)))
         assert climb.feed(Tick(179.0)) == []
         assert climb.state.wake == 180.0
         assert climb.nobody_reaps(180.0) == [Destroy(7)]
@@ -398,14 +407,16 @@ def test_a_domain_that_was_being_saved_and_is_gone_is_told_so() -> None:
 
 def test_a_power_off_that_the_definition_has_restarted_is_followed_like_a_reboot() -> None:
     climb = Climb(restarts=True).asked()
-    climb.feed(Request(1.0, 7, b""), Seen(2.0, ended(ShutdownReason.POWEROFF)))
+    climb.feed(ShutdownNode(1.0, 7, b""), Listed(2.0, ended(ShutdownReason.POWEROFF)))
     assert climb.feed(NotListed(2.5)) == []
-    assert climb.feed(Seen(5.0, WEB._replace(domid=8))) == [Attend(8)]
+    assert climb.feed(Listed(5.0, WEB._replace(domid=8))) == [WatchNodes(8)]
 
 
 def test_a_power_off_that_nobody_restarts_although_the_definition_says_so_is_clean() -> None:
     climb = Climb(restarts=True).asked()
-    climb.feed(Request(1.0, 7, b""), NotListed(2.0), Epitaph(2.1, ShutdownReason.POWEROFF))
+    climb.feed(
+        ShutdownNode(1.0, 7, b""), NotListed(2.0), ShutdownReasonFound(2.1, ShutdownReason.POWEROFF)
+    )
     assert climb.state.phase is Phase.REBOOTING
     climb.feed(Tick(2.1 + patience.REBOOT_GAP))
     assert climb.finish == Finish(Outcome.CLEAN)
@@ -413,29 +424,29 @@ def test_a_power_off_that_nobody_restarts_although_the_definition_says_so_is_cle
 
 def test_reaping_is_told_before_it_is_done() -> None:
     climb = Climb().asked()
-    climb.feed(Seen(2.0, ended(ShutdownReason.POWEROFF)))
+    climb.feed(Listed(2.0, ended(ShutdownReason.POWEROFF)))
     climb.nobody_reaps(2.0 + patience.REAP_GRACE)
     told = "nobody reaped it: it is taken away"
-    assert climb.actions[-2:] == [Move(Phase.ENDED, told), Destroy(7)]
+    assert climb.actions[-2:] == [EnterPhase(Phase.ENDED, told), Destroy(7)]
 
 
 def test_a_guest_that_plays_with_its_feature_node_is_asked_again_only_once() -> None:
     climb = Climb().asked(able=None)
-    assert climb.feed(Ready(1.0, 7, able=True)) == [Ask(7)]
+    assert climb.feed(PoweroffFeature(1.0, 7, able=True)) == [RequestShutdown(7)]
     for now in range(2, 60):
-        assert climb.feed(Ready(now, 7, able=now % 2 == 0)) == []
-    assert climb.feed(Tick(61.0)) == [Clear(7)]
+        assert climb.feed(PoweroffFeature(now, 7, able=now % 2 == 0)) == []
+    assert climb.feed(Tick(61.0)) == [ClearRequest(7)]
 
 
 def test_what_had_acknowledged_a_dead_run_is_waited_for_and_not_asked_again() -> None:
     climb = Climb(resume=Phase.ACKNOWLEDGED)
-    assert climb.actions[-1] == Attend(7)
-    climb.feed(Ready(0.1, 7, able=True), Request(0.1, 7, b""), Tick(100.0))
-    assert not any(isinstance(action, Ask) for action in climb.actions)
+    assert climb.actions[-1] == WatchNodes(7)
+    climb.feed(PoweroffFeature(0.1, 7, able=True), ShutdownNode(0.1, 7, b""), Tick(100.0))
+    assert not any(isinstance(action, RequestShutdown) for action in climb.actions)
     actions = climb.time_is_up(180.0)
     assert actions == [Destroy(7)], "its time-out begins anew"
     climb = Climb(resume=Phase.ACKNOWLEDGED)
-    climb.feed(Seen(5.0, WEB._replace(shutdown=ShutdownReason.POWEROFF)))
+    climb.feed(Listed(5.0, WEB._replace(shutdown=ShutdownReason.POWEROFF)))
     (finish,) = climb.feed(NotListed(6.0))
     assert isinstance(finish, Finish)
     assert finish.outcome is Outcome.CLEAN

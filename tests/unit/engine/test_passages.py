@@ -8,48 +8,48 @@ from uuid import UUID
 import pytest
 
 from lamplighter.engine import passages
-from lamplighter.engine.passages import Evidence, Moment, Register
-from lamplighter.model.domain import ShutdownReason, Sighting
+from lamplighter.engine.passages import Evidence, IncarnationTracker, Moment
+from lamplighter.model.domain import DomainInfo, ShutdownReason
 from lamplighter.model.lifecycle import Phase
 from lamplighter.model.outcome import Outcome, Result
-from lamplighter.model.passage import By, Passage, Way
+from lamplighter.model.passage import Change, DomainEvent, Initiator
 from lamplighter.model.plan import Direction
-from lamplighter.model.run import Trace, Transition
+from lamplighter.model.run import LastRecord, Transition
 
 AT = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 NOW = Moment(AT, "boot-1")
 WEB = UUID(int=1)
-DOM0 = Sighting(0, UUID(int=0), "Domain-0")
-RUNNING = Sighting(4, WEB, "web")
+DOM0 = DomainInfo(0, UUID(int=0), "Domain-0")
+RUNNING = DomainInfo(4, WEB, "web")
 
 
-def register() -> Register:
+def register() -> IncarnationTracker:
     """A register in which web runs as domid 4."""
-    register = Register()
+    register = IncarnationTracker()
     register.compare([DOM0, RUNNING], Evidence(), NOW)
     return register
 
 
-def trace(after: Phase, domid: int | None = 4, settled: datetime | None = None) -> Trace:
-    return Trace("web", Transition("web", WEB, domid, Phase.UP, after, "", AT), settled=settled)
+def trace(after: Phase, domid: int | None = 4, settled: datetime | None = None) -> LastRecord:
+    return LastRecord("web", Transition("web", WEB, domid, Phase.UP, after, "", AT), settled=settled)
 
 
-def moves(past: Trace | None) -> dict[int, Transition]:
+def moves(past: LastRecord | None) -> dict[int, Transition]:
     """What the journal has of incarnations, from what it has of the domain."""
     if past is None or past.moved is None or past.moved.domid is None:
         return {}
     return {past.moved.domid: past.moved}
 
 
-def came(evidence: Evidence, seen: Sighting = RUNNING) -> Passage:
-    (passage,) = Register().compare([DOM0, seen], evidence, NOW)
-    assert passage.way is Way.CAME
+def came(evidence: Evidence, seen: DomainInfo = RUNNING) -> DomainEvent:
+    (passage,) = IncarnationTracker().compare([DOM0, seen], evidence, NOW)
+    assert passage.way is Change.CAME
     return passage
 
 
-def went(evidence: Evidence, *sightings: Sighting) -> Passage:
+def went(evidence: Evidence, *sightings: DomainInfo) -> DomainEvent:
     (passage,) = register().compare([DOM0, *sightings], evidence, NOW)
-    assert passage.way is Way.WENT
+    assert passage.way is Change.WENT
     assert (passage.name, passage.uuid, passage.domid) == ("web", WEB, 4)
     return passage
 
@@ -57,27 +57,27 @@ def went(evidence: Evidence, *sightings: Sighting) -> Passage:
 @pytest.mark.parametrize(
     ("past", "gapless", "by"),
     [
-        (None, True, By.TOOL),
-        (None, False, By.UNKNOWN),
-        (trace(Phase.CREATING, None), True, By.US),
-        (trace(Phase.BOOTING, None), False, By.US),
-        (trace(Phase.BOOTING, None, settled=AT + timedelta(seconds=1)), True, By.TOOL),
-        (trace(Phase.UP), True, By.US),
-        (trace(Phase.UP, 3), True, By.TOOL),
-        (trace(Phase.ASKED), True, By.TOOL),
+        (None, True, Initiator.TOOL),
+        (None, False, Initiator.UNKNOWN),
+        (trace(Phase.CREATING, None), True, Initiator.US),
+        (trace(Phase.BOOTING, None), False, Initiator.US),
+        (trace(Phase.BOOTING, None, settled=AT + timedelta(seconds=1)), True, Initiator.TOOL),
+        (trace(Phase.UP), True, Initiator.US),
+        (trace(Phase.UP, 3), True, Initiator.TOOL),
+        (trace(Phase.ASKED), True, Initiator.TOOL),
         (
-            Trace("web", None, Result("web", WEB, 4, Outcome.STARTED), Direction.UP, AT),
+            LastRecord("web", None, Result("web", WEB, 4, Outcome.STARTED), Direction.UP, AT),
             False,
-            By.US,
+            Initiator.US,
         ),
         (
-            Trace("web", None, Result("web", WEB, 4, Outcome.ALREADY), Direction.UP, AT),
+            LastRecord("web", None, Result("web", WEB, 4, Outcome.ALREADY), Direction.UP, AT),
             True,
-            By.TOOL,
+            Initiator.TOOL,
         ),
     ],
 )
-def test_on_whose_account_a_domain_came(past: Trace | None, gapless: bool, by: By) -> None:
+def test_on_whose_account_a_domain_came(past: LastRecord | None, gapless: bool, by: Initiator) -> None:
     traces = {"web": past} if past is not None else {}
     passage = came(Evidence(traces, gapless=gapless))
     assert passage.by is by
@@ -90,28 +90,63 @@ REASONS = ShutdownReason
 @pytest.mark.parametrize(
     ("end", "word", "past", "by", "why"),
     [
-        (REASONS.POWEROFF, None, None, By.GUEST, "it powered off by itself"),
-        (REASONS.REBOOT, None, None, By.GUEST, "it rebooted by itself"),
-        (REASONS.POWEROFF, "power off", None, By.TOOL, "another tool asked it to power off"),
-        (REASONS.REBOOT, "", None, By.TOOL, "another tool asked it to reboot"),
-        (REASONS.CRASH, "power off", None, By.CRASH, "it crashed"),
-        (REASONS.WATCHDOG, None, trace(Phase.ASKED), By.CRASH, "its watchdog ran out"),
-        (REASONS.SUSPEND, None, None, By.TOOL, "suspended it"),
-        (REASONS.UNKNOWN, None, None, By.GUEST, "it shut down by itself"),
-        (REASONS.POWEROFF, "power off", trace(Phase.ASKED), By.US, "lamplighter down asked it to"),
-        (REASONS.POWEROFF, None, trace(Phase.FORCING), By.US, "lamplighter down destroyed it"),
-        (REASONS.REBOOT, None, trace(Phase.ASKED), By.GUEST, "it rebooted while lamplighter"),
-        (REASONS.POWEROFF, None, trace(Phase.ASKED, 3), By.GUEST, "it powered off by itself"),
-        (REASONS.POWEROFF, None, trace(Phase.UP), By.GUEST, "it powered off by itself"),
-        (None, None, trace(Phase.FORCING), By.US, "lamplighter down destroyed it"),
-        (None, None, trace(Phase.ACKNOWLEDGED), By.US, "it ended: lamplighter down asked it to"),
-        (None, "power off", None, By.TOOL, "how it ended was not seen"),
-        (None, None, None, By.TOOL, "another tool destroyed it"),
+        (REASONS.POWEROFF, None, None, Initiator.GUEST, "it powered off by itself"),
+        (REASONS.REBOOT, None, None, Initiator.GUEST, "it rebooted by itself"),
+        (REASONS.POWEROFF, "power off", None, Initiator.TOOL, "another tool asked it to power off"),
+        (REASONS.REBOOT, "", None, Initiator.TOOL, "another tool asked it to reboot"),
+        (REASONS.CRASH, "power off", None, Initiator.CRASH, "it crashed"),
+        (REASONS.WATCHDOG, None, trace(Phase.ASKED), Initiator.CRASH, "its watchdog ran out"),
+        (REASONS.SUSPEND, None, None, Initiator.TOOL, "suspended it"),
+        (REASONS.UNKNOWN, None, None, Initiator.GUEST, "it shut down by itself"),
+        (
+            REASONS.POWEROFF,
+            "power off",
+            trace(Phase.ASKED),
+            Initiator.US,
+            "lamplighter down asked it to",
+        ),
+        (
+            REASONS.POWEROFF,
+            None,
+            trace(Phase.FORCING),
+            Initiator.US,
+            "lamplighter down destroyed it",
+        ),
+        (
+            REASONS.REBOOT,
+            None,
+            trace(Phase.ASKED),
+            Initiator.GUEST,
+            "it rebooted while lamplighter",
+        ),
+        (
+            REASONS.POWEROFF,
+            None,
+            trace(Phase.ASKED, 3),
+            Initiator.GUEST,
+            "it powered off by itself",
+        ),
+        (REASONS.POWEROFF, None, trace(Phase.UP), Initiator.GUEST, "it powered off by itself"),
+        (None, None, trace(Phase.FORCING), Initiator.US, "lamplighter down destroyed it"),
+        (
+            None,
+            None,
+            trace(Phase.ACKNOWLEDGED),
+            Initiator.US,
+            "it ended: lamplighter down asked it to",
+        ),
+        (None, "power off", None, Initiator.TOOL, "how it ended was not seen"),
+        (None, None, None, Initiator.TOOL, "another tool destroyed it"),
     ],
 )
 @pytest.mark.parametrize("listed", [True, False])
 def test_on_whose_account_a_domain_went(
-    listed: bool, end: ShutdownReason | None, word: str | None, past: Trace | None, by: By, why: str
+    listed: bool,
+    end: ShutdownReason | None,
+    word: str | None,
+    past: LastRecord | None,
+    by: Initiator,
+    why: str,
 ) -> None:
     evidence = Evidence(
         moves=moves(past), asked={4: word} if word is not None else {}, ends={4: end}
@@ -123,28 +158,28 @@ def test_on_whose_account_a_domain_went(
 
 
 def test_what_went_while_nobody_looked_is_unknown() -> None:
-    assert went(Evidence(gapless=False)).by is By.UNKNOWN
+    assert went(Evidence(gapless=False)).by is Initiator.UNKNOWN
     asked = went(Evidence(asked={4: "power off"}, gapless=False))
-    assert asked.by is By.TOOL
+    assert asked.by is Initiator.TOOL
     ended = went(Evidence(ends={4: ShutdownReason.POWEROFF}, gapless=False))
-    assert (ended.by, ended.end) == (By.GUEST, ShutdownReason.POWEROFF)
+    assert (ended.by, ended.end) == (Initiator.GUEST, ShutdownReason.POWEROFF)
 
 
 @pytest.mark.parametrize("end", [REASONS.POWEROFF, None])
 def test_what_our_own_run_may_have_done_is_not_taken_for_a_wish(end: ShutdownReason | None) -> None:
     passage = went(Evidence(asked={4: "power off"}, ends={4: end}, doubtful={4}))
-    assert passage.by is By.UNKNOWN
+    assert passage.by is Initiator.UNKNOWN
     told = Evidence(moves=moves(trace(Phase.ASKED)), ends={4: end}, doubtful={4})
-    assert went(told).by is By.US
-    assert went(Evidence(ends={4: REASONS.CRASH}, doubtful={4})).by is By.CRASH
-    assert went(Evidence(ends={4: REASONS.POWEROFF}, doubtful={3})).by is By.GUEST
+    assert went(told).by is Initiator.US
+    assert went(Evidence(ends={4: REASONS.CRASH}, doubtful={4})).by is Initiator.CRASH
+    assert went(Evidence(ends={4: REASONS.POWEROFF}, doubtful={3})).by is Initiator.GUEST
 
 
 def test_each_is_told_once() -> None:
     book = register()
     assert book.compare([DOM0, RUNNING], Evidence(), NOW) == []
     ended = RUNNING._replace(shutdown=ShutdownReason.POWEROFF)
-    assert [one.way for one in book.compare([DOM0, ended], Evidence(), NOW)] == [Way.WENT]
+    assert [one.way for one in book.compare([DOM0, ended], Evidence(), NOW)] == [Change.WENT]
     assert book.compare([DOM0, ended], Evidence(), NOW) == []
     assert book.compare([DOM0], Evidence(), NOW) == []
     assert book.present == {}
@@ -155,7 +190,7 @@ def test_a_reboot_is_a_going_and_a_coming_on_the_same_account() -> None:
     reboot = RUNNING._replace(shutdown=ShutdownReason.REBOOT)
     (gone,) = book.compare([DOM0, reboot], Evidence(asked={4: "reboot"}), NOW)
     (back,) = book.compare([DOM0, RUNNING._replace(domid=5)], Evidence(), NOW)
-    assert (gone.by, back.by) == (By.TOOL, By.TOOL)
+    assert (gone.by, back.by) == (Initiator.TOOL, Initiator.TOOL)
     assert back.why == "it is back from the reboot of domid 4"
 
 
@@ -163,32 +198,35 @@ def test_what_comes_back_after_a_crash_is_nobody_s_wish() -> None:
     book = register()
     crash = RUNNING._replace(shutdown=ShutdownReason.CRASH)
     told = book.compare([DOM0, crash, RUNNING._replace(domid=5)], Evidence(), NOW)
-    assert [(one.way, one.by) for one in told] == [(Way.WENT, By.CRASH), (Way.CAME, By.GUEST)]
+    assert [(one.way, one.by) for one in told] == [
+        (Change.WENT, Initiator.CRASH),
+        (Change.CAME, Initiator.GUEST),
+    ]
 
 
 def test_a_later_run_or_another_name_hides_no_stop_of_ours() -> None:
     stopped = trace(Phase.ENDED)
-    later = Trace("web", Transition("web", WEB, None, Phase.CREATING, Phase.ABSENT, "", AT))
+    later = LastRecord("web", Transition("web", WEB, None, Phase.CREATING, Phase.ABSENT, "", AT))
     evidence = Evidence({"old-name": stopped, "web": later}, moves(stopped), gapless=False)
-    assert went(evidence._replace(ends={4: REASONS.POWEROFF})).by is By.US
+    assert went(evidence._replace(ends={4: REASONS.POWEROFF})).by is Initiator.US
 
 
 def test_a_move_of_another_domain_with_this_domid_is_not_ours() -> None:
     other = trace(Phase.ASKED).moved
     assert other is not None
     other = other._replace(uuid=UUID(int=9))
-    assert went(Evidence(moves={4: other}, ends={4: REASONS.POWEROFF})).by is By.GUEST
+    assert went(Evidence(moves={4: other}, ends={4: REASONS.POWEROFF})).by is Initiator.GUEST
 
 
 def test_both_incarnations_in_one_listing_are_told() -> None:
     reboot = RUNNING._replace(shutdown=ShutdownReason.REBOOT)
     told = register().compare([DOM0, reboot, RUNNING._replace(domid=5)], Evidence(), NOW)
-    assert [(one.way, one.domid) for one in told] == [(Way.WENT, 4), (Way.CAME, 5)]
+    assert [(one.way, one.domid) for one in told] == [(Change.WENT, 4), (Change.CAME, 5)]
 
 
 def test_what_has_no_name_yet_has_not_come() -> None:
     nameless = RUNNING._replace(name="")
-    book = Register()
+    book = IncarnationTracker()
     assert book.compare([DOM0, nameless], Evidence(), NOW) == []
     assert [one.name for one in book.compare([DOM0, RUNNING], Evidence(), NOW)] == ["web"]
     assert book.compare([DOM0, nameless], Evidence(), NOW) == []  # its nodes go before it does
@@ -196,21 +234,21 @@ def test_what_has_no_name_yet_has_not_come() -> None:
 
 def test_the_remains_of_what_was_never_seen_running_are_nothing() -> None:
     ended = RUNNING._replace(shutdown=ShutdownReason.CRASH)
-    assert Register().compare([DOM0, ended], Evidence(), NOW) == []
+    assert IncarnationTracker().compare([DOM0, ended], Evidence(), NOW) == []
 
 
 def test_a_register_goes_on_from_its_record() -> None:
-    first = Register()
-    record = first.compare([DOM0, RUNNING, Sighting(5, UUID(int=2), "db")], Evidence(), NOW)
+    first = IncarnationTracker()
+    record = first.compare([DOM0, RUNNING, DomainInfo(5, UUID(int=2), "db")], Evidence(), NOW)
     record += first.compare([DOM0, RUNNING], Evidence(), NOW)
-    again = Register(record)
+    again = IncarnationTracker(record)
     assert again.compare([DOM0, RUNNING], Evidence(gapless=False), NOW) == []
     assert [one.name for one in again.compare([DOM0], Evidence(gapless=False), NOW)] == ["web"]
 
 
 def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(passages, "REMEMBERED", 3)
-    book = Register()
+    book = IncarnationTracker()
     for number in range(1, 6):
-        book.compare([DOM0, Sighting(number, UUID(int=number), "web")], Evidence(), NOW)
+        book.compare([DOM0, DomainInfo(number, UUID(int=number), "web")], Evidence(), NOW)
     assert [uuid.int for uuid in book.last] == [3, 4, 5]

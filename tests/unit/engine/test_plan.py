@@ -9,18 +9,18 @@ import pytest
 
 from lamplighter.engine.plan import NO_PAST, Past, plan_down, plan_up
 from lamplighter.errors import UsageError
-from lamplighter.model.domain import Definition, Kind, ShutdownReason, Sighting
+from lamplighter.model.domain import Definition, DomainInfo, Kind, ShutdownReason
 from lamplighter.model.intent import Hold, Intent, Intents, Meant
 from lamplighter.model.lifecycle import Phase
 from lamplighter.model.location import Location
 from lamplighter.model.outcome import Outcome
 from lamplighter.model.plan import Step, Verb
-from lamplighter.model.policy import Managed, Policy, Problem, Roster, Setting, Start, Stop
+from lamplighter.model.policy import ManagedDomain, Policy, Problem, Inventory, Setting, Start, Stop
 from lamplighter.model.run import Transition
 
 WEB = UUID(int=1)
 DB = UUID(int=2)
-DOM0 = Sighting(0, UUID(int=0), "Domain-0")
+DOM0 = DomainInfo(0, UUID(int=0), "Domain-0")
 
 
 def managed(
@@ -28,30 +28,30 @@ def managed(
     uuid: UUID | None,
     start: Start = Start.ALWAYS,
     stop: Stop = Stop.SHUTDOWN,
-) -> Managed:
+) -> ManagedDomain:
     definition = Definition(name, uuid, Kind.PV, f"/etc/xen/{name}.cfg")
     origin = Location(f"/etc/xen/{name}.cfg", 3)
-    return Managed(definition, Policy(start=Setting(start, origin), stop=Setting(stop, origin)))
+    return ManagedDomain(definition, Policy(start=Setting(start, origin), stop=Setting(stop, origin)))
 
 
-def roster(*domains: Managed, problems: tuple[Problem, ...] = ()) -> Roster:
-    return Roster({domain.name: domain for domain in domains}, Policy(), problems)
+def inventory(*domains: ManagedDomain, problems: tuple[Problem, ...] = ()) -> Inventory:
+    return Inventory({domain.name: domain for domain in domains}, Policy(), problems)
 
 
 def test_up_starts_what_is_wanted_and_not_running_and_names_the_line_that_says_so() -> None:
-    plan = plan_up(roster(managed("web", WEB)), [DOM0])
+    plan = plan_up(inventory(managed("web", WEB)), [DOM0])
     (step,) = plan.steps
     assert (step.verb, step.definition is not None) == (Verb.START, True)
     assert step.reason == 'start = "always" (/etc/xen/web.cfg:3)'
 
 
 def test_up_leaves_what_runs_already() -> None:
-    (step,) = plan_up(roster(managed("web", WEB)), [Sighting(4, WEB, "web")]).steps
+    (step,) = plan_up(inventory(managed("web", WEB)), [DomainInfo(4, WEB, "web")]).steps
     assert (step.verb, step.outcome, step.good) == (Verb.NOTHING, Outcome.ALREADY, True)
 
 
 def test_up_does_not_start_what_is_not_wanted_unless_it_is_named() -> None:
-    house = roster(managed("web", WEB, Start.NEVER))
+    house = inventory(managed("web", WEB, Start.NEVER))
     (idle,) = plan_up(house, []).steps
     (named,) = plan_up(house, [], ["web"]).steps
     (by_uuid,) = plan_up(house, [], [str(WEB).upper()]).steps
@@ -62,7 +62,7 @@ def test_up_does_not_start_what_is_not_wanted_unless_it_is_named() -> None:
 def test_a_barred_domain_fails_and_the_others_start() -> None:
     problem = Problem("twice", "two definitions of this name", domain="db")
     broken = Problem("definition", "expected =", Location("/etc/xen/x.cfg", 2), domain="x")
-    house = roster(managed("web", WEB), managed("db", DB), problems=(problem, broken))
+    house = inventory(managed("web", WEB), managed("db", DB), problems=(problem, broken))
     steps = {step.name: step for step in plan_up(house, [], []).steps}
     assert steps["web"].verb is Verb.START
     assert (steps["db"].outcome, steps["db"].good) == (Outcome.FAILED, False)
@@ -71,47 +71,47 @@ def test_a_barred_domain_fails_and_the_others_start() -> None:
 
 def test_a_barred_domain_is_not_started_by_name_either() -> None:
     problem = Problem("writable", "anyone may write it", domain="web")
-    (step,) = plan_up(roster(managed("web", WEB), problems=(problem,)), [], ["web"]).steps
+    (step,) = plan_up(inventory(managed("web", WEB), problems=(problem,)), [], ["web"]).steps
     assert step.verb is Verb.NOTHING
 
 
 def test_up_does_not_create_beside_another_domain_of_the_same_name() -> None:
-    (step,) = plan_up(roster(managed("web", WEB)), [Sighting(5, DB, "web")]).steps
+    (step,) = plan_up(inventory(managed("web", WEB)), [DomainInfo(5, DB, "web")]).steps
     assert (step.outcome, step.good) == (Outcome.FAILED, False)
     assert "another domain of this name" in step.reason
 
 
 def test_up_says_how_to_remove_what_has_shut_down_and_is_kept() -> None:
-    kept = Sighting(6, WEB, "web", shutdown=ShutdownReason.CRASH)
-    (step,) = plan_up(roster(managed("web", WEB)), [kept]).steps
+    kept = DomainInfo(6, WEB, "web", shutdown=ShutdownReason.CRASH)
+    (step,) = plan_up(inventory(managed("web", WEB)), [kept]).steps
     assert step.outcome is Outcome.FAILED
     assert "lamplighter down web" in step.reason
 
 
 def test_up_does_not_advise_to_remove_a_domain_that_another_tool_is_saving() -> None:
-    saved = Sighting(6, WEB, "web", shutdown=ShutdownReason.SUSPEND)
-    (step,) = plan_up(roster(managed("web", WEB)), [saved]).steps
+    saved = DomainInfo(6, WEB, "web", shutdown=ShutdownReason.SUSPEND)
+    (step,) = plan_up(inventory(managed("web", WEB)), [saved]).steps
     assert step.outcome is Outcome.FAILED
     assert step.reason == "another tool has suspended it as domid 6, to save or to move it"
 
 
 def test_up_starts_a_domain_whose_last_incarnation_is_still_dying() -> None:
-    dying = Sighting(6, WEB, "", shutdown=ShutdownReason.POWEROFF, dying=True)
-    (step,) = plan_up(roster(managed("web", WEB)), [dying]).steps
+    dying = DomainInfo(6, WEB, "", shutdown=ShutdownReason.POWEROFF, dying=True)
+    (step,) = plan_up(inventory(managed("web", WEB)), [dying]).steps
     assert step.verb is Verb.START
 
 
 def test_a_domain_without_uuid_is_known_by_its_name() -> None:
-    house = roster(managed("web", None))
-    (step,) = plan_up(house, [Sighting(7, DB, "web")]).steps
+    house = inventory(managed("web", None))
+    (step,) = plan_up(house, [DomainInfo(7, DB, "web")]).steps
     assert step.outcome is Outcome.ALREADY
 
 
 def test_down_stops_everything_but_dom0_and_what_the_host_needs() -> None:
-    xenstore = Sighting(1, UUID(int=9), "Xenstore")
-    stranger = Sighting(3, DB, "by-hand")
-    seen = [DOM0, xenstore, Sighting(2, WEB, "web"), stranger]
-    plan = plan_down(roster(managed("web", WEB)), seen, spared={1})
+    xenstore = DomainInfo(1, UUID(int=9), "Xenstore")
+    stranger = DomainInfo(3, DB, "by-hand")
+    seen = [DOM0, xenstore, DomainInfo(2, WEB, "web"), stranger]
+    plan = plan_down(inventory(managed("web", WEB)), seen, spared={1})
     assert [(step.name, step.verb) for step in plan.steps] == [
         ("by-hand", Verb.STOP),
         ("web", Verb.STOP),
@@ -120,8 +120,8 @@ def test_down_stops_everything_but_dom0_and_what_the_host_needs() -> None:
 
 
 def test_down_leaves_and_destroys_as_policy_says() -> None:
-    house = roster(managed("web", WEB, stop=Stop.LEAVE), managed("db", DB, stop=Stop.DESTROY))
-    seen = [Sighting(2, WEB, "web"), Sighting(3, DB, "db")]
+    house = inventory(managed("web", WEB, stop=Stop.LEAVE), managed("db", DB, stop=Stop.DESTROY))
+    seen = [DomainInfo(2, WEB, "web"), DomainInfo(3, DB, "db")]
     steps = {step.name: step for step in plan_down(house, seen).steps}
     assert (steps["web"].verb, steps["web"].outcome) == (Verb.NOTHING, Outcome.SKIPPED)
     assert steps["db"].verb is Verb.DESTROY
@@ -130,13 +130,13 @@ def test_down_leaves_and_destroys_as_policy_says() -> None:
 
 
 def test_a_renamed_domain_is_still_itself() -> None:
-    house = roster(managed("web", WEB, stop=Stop.LEAVE))
-    (step,) = plan_down(house, [Sighting(2, WEB, "new-name")]).steps
+    house = inventory(managed("web", WEB, stop=Stop.LEAVE))
+    (step,) = plan_down(house, [DomainInfo(2, WEB, "new-name")]).steps
     assert (step.name, step.outcome) == ("new-name", Outcome.SKIPPED)
 
 
 def test_down_by_name_of_what_does_not_run_is_no_failure() -> None:
-    (step,) = plan_down(roster(managed("web", WEB)), [DOM0], ["web"]).steps
+    (step,) = plan_down(inventory(managed("web", WEB)), [DOM0], ["web"]).steps
     assert (step.outcome, step.good) == (Outcome.ALREADY, True)
 
 
@@ -144,22 +144,22 @@ def test_down_by_name_of_what_does_not_run_is_no_failure() -> None:
 def test_an_unknown_name_is_an_error_that_names_the_nearest(plan: object) -> None:
     assert callable(plan)
     with pytest.raises(UsageError, match="no domain 'wbe'") as caught:
-        plan(roster(managed("web", WEB)), [], ["wbe"])
+        plan(inventory(managed("web", WEB)), [], ["wbe"])
     assert caught.value.hint == "did you mean web?"
 
 
 def test_notes_such_as_a_refused_suspend_go_with_the_step() -> None:
     policy = Policy(stop=Setting(Stop.SHUTDOWN, note="suspend is refused"))
-    house = Roster({"web": Managed(Definition("web", WEB, Kind.PV, "x"), policy)})
-    (step,) = plan_down(house, [Sighting(2, WEB, "web")]).steps
+    house = Inventory({"web": ManagedDomain(Definition("web", WEB, Kind.PV, "x"), policy)})
+    (step,) = plan_down(house, [DomainInfo(2, WEB, "web")]).steps
     assert step.notes == ("suspend is refused",)
 
 
 def test_a_table_of_its_own_counts_for_a_domain_that_no_definition_describes() -> None:
     leave = Policy(stop=Setting(Stop.LEAVE, Location("lamplighter.toml", 9, 1)))
     broken = Problem("syntax", "a string has no end", domain="byhand")
-    house = Roster(named={"byhand": leave}, problems=(broken,))
-    (step,) = plan_down(house, [Sighting(4, WEB, "byhand")]).steps
+    house = Inventory(named={"byhand": leave}, problems=(broken,))
+    (step,) = plan_down(house, [DomainInfo(4, WEB, "byhand")]).steps
     assert (step.verb, step.outcome) == (Verb.NOTHING, Outcome.SKIPPED)
     assert "no file knows" not in step.reason
     (gone,) = plan_down(house, [], ["byhand"]).steps
@@ -179,9 +179,9 @@ def left(after: Phase, domid: int | None = 4) -> dict[str, Transition]:
 
 
 def up_with(
-    past: Past, *sightings: Sighting, start: Start = Start.ALWAYS, names: tuple[str, ...] = ()
+    past: Past, *sightings: DomainInfo, start: Start = Start.ALWAYS, names: tuple[str, ...] = ()
 ) -> Step:
-    (step,) = plan_up(roster(managed("web", WEB, start)), sightings, names, past=past).steps
+    (step,) = plan_up(inventory(managed("web", WEB, start)), sightings, names, past=past).steps
     return step
 
 
@@ -196,7 +196,7 @@ def test_a_held_domain_is_not_started_and_that_is_good_unless_it_is_asked_for() 
 
 
 def test_a_held_domain_that_runs_runs_on_and_that_is_told() -> None:
-    step = up_with(Past(HELD), Sighting(4, WEB, "web"))
+    step = up_with(Past(HELD), DomainInfo(4, WEB, "web"))
     assert step.outcome is Outcome.ALREADY
     assert "disk broken" in step.reason
 
@@ -227,7 +227,7 @@ def test_without_knowing_what_is_held_nothing_is_started_but_by_name(start: Star
 
 
 def test_a_start_goes_on_where_a_dead_run_or_another_creator_has_brought_it() -> None:
-    running = Sighting(4, WEB, "web")
+    running = DomainInfo(4, WEB, "web")
     booting = up_with(Past(standing=left(Phase.BOOTING)), running)
     assert (booting.verb, booting.resume, booting.sighting) == (Verb.START, Phase.BOOTING, running)
     assert up_with(Past(standing=left(Phase.CREATING, None)), running).resume is Phase.BOOTING
@@ -239,9 +239,9 @@ def test_a_start_goes_on_where_a_dead_run_or_another_creator_has_brought_it() ->
 
 def test_what_has_ended_and_is_about_to_be_created_anew_is_waited_for() -> None:
     anew = Past(creating={"/etc/xen/web.cfg"})
-    dying = Sighting(4, WEB, "web", shutdown=ShutdownReason.REBOOT, dying=True)
-    ended = Sighting(4, WEB, "web", shutdown=ShutdownReason.REBOOT)
-    saved = Sighting(4, WEB, "web", shutdown=ShutdownReason.SUSPEND)
+    dying = DomainInfo(4, WEB, "web", shutdown=ShutdownReason.REBOOT, dying=True)
+    ended = DomainInfo(4, WEB, "web", shutdown=ShutdownReason.REBOOT)
+    saved = DomainInfo(4, WEB, "web", shutdown=ShutdownReason.SUSPEND)
     assert up_with(anew, dying).resume is Phase.CREATING
     assert up_with(NO_PAST, dying).resume is None
     assert up_with(anew, ended).resume is Phase.CREATING
@@ -263,5 +263,5 @@ def test_a_stop_goes_on_only_with_the_very_incarnation(
     after: Phase, domid: int, resume: Phase | None
 ) -> None:
     past = Past(standing=left(after, domid))
-    (step,) = plan_down(roster(), [DOM0, Sighting(4, WEB, "web")], past=past).steps
+    (step,) = plan_down(inventory(), [DOM0, DomainInfo(4, WEB, "web")], past=past).steps
     assert (step.verb, step.resume) == (Verb.STOP, resume)

@@ -9,11 +9,11 @@ import pytest
 
 from lamplighter.engine import recover
 from lamplighter.engine.recover import Close, Settle, World
-from lamplighter.model.domain import ShutdownReason, Sighting
+from lamplighter.model.domain import DomainInfo, ShutdownReason
 from lamplighter.model.lifecycle import Phase
 from lamplighter.model.outcome import Outcome, Result
 from lamplighter.model.plan import Direction
-from lamplighter.model.run import LooseEnd, Run, Transition
+from lamplighter.model.run import UnfinishedRun, Run, Transition
 
 AT = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 NOW, BEFORE = "boot-2", "boot-1"
@@ -24,15 +24,17 @@ def left(after: Phase, name: str = "web", domid: int | None = 4, detail: str = "
     return Transition(name, UUIDS[name], domid, Phase.UP, after, detail, AT)
 
 
-def dead(direction: Direction, *moved: Transition, boot_id: str = NOW, number: int = 1) -> LooseEnd:
-    return LooseEnd(Run(number, direction, boot_id, AT, None, None), moved)
+def dead(direction: Direction, *moved: Transition, boot_id: str = NOW, number: int = 1) -> UnfinishedRun:
+    return UnfinishedRun(Run(number, direction, boot_id, AT, None, None), moved)
 
 
-def seen(name: str = "web", domid: int = 4, shutdown: ShutdownReason | None = None) -> Sighting:
-    return Sighting(domid, UUIDS[name], name, shutdown=shutdown)
+def seen(name: str = "web", domid: int = 4, shutdown: ShutdownReason | None = None) -> DomainInfo:
+    return DomainInfo(domid, UUIDS[name], name, shutdown=shutdown)
 
 
-def concluded(end: LooseEnd, *sightings: Sighting, reason: ShutdownReason | None = None) -> Result:
+def concluded(
+    end: UnfinishedRun, *sightings: DomainInfo, reason: ShutdownReason | None = None
+) -> Result:
     settle, close = recover.steps([end], World(NOW, sightings, {4: reason}))
     assert isinstance(settle, Settle)
     assert close == Close(end.run.id)
@@ -120,12 +122,12 @@ def test_only_stops_whose_domains_are_gone_need_an_epitaph() -> None:
 class Record:
     """The part of the journal that recovery reads and completes."""
 
-    def __init__(self, *ends: LooseEnd) -> None:
+    def __init__(self, *ends: UnfinishedRun) -> None:
         self.ends = list(ends)
         self.settled: dict[tuple[int, str], Result] = {}
         self.closed: list[int] = []
 
-    def loose(self) -> list[LooseEnd]:
+    def loose(self) -> list[UnfinishedRun]:
         return [
             end._replace(
                 moved=tuple(m for m in end.moved if (end.run.id, m.name) not in self.settled)

@@ -8,33 +8,33 @@ from uuid import UUID
 import pytest
 
 from lamplighter.engine.status import Row, Seen, View, Wanted, status_rows
-from lamplighter.model.domain import Definition, Kind, ShutdownReason, Sighting
+from lamplighter.model.domain import Definition, DomainInfo, Kind, ShutdownReason
 from lamplighter.model.lifecycle import Phase
 from lamplighter.model.location import Location
 from lamplighter.model.outcome import Outcome, Result
-from lamplighter.model.passage import By, Passage, Way
+from lamplighter.model.passage import Change, DomainEvent, Initiator
 from lamplighter.model.plan import Direction
-from lamplighter.model.policy import Managed, Policy, Problem, Roster, Setting, Start, Stop
-from lamplighter.model.run import Trace, Transition
+from lamplighter.model.policy import ManagedDomain, Policy, Problem, Inventory, Setting, Start, Stop
+from lamplighter.model.run import LastRecord, Transition
 
 AT = datetime(2025, 3, 1, 12, 0, tzinfo=UTC)
 LATER = AT + timedelta(seconds=30)
 DB = UUID(int=7)
-DOM0 = Sighting(0, UUID(int=0), "Domain-0")
+DOM0 = DomainInfo(0, UUID(int=0), "Domain-0")
 ALWAYS = Policy(start=Setting(Start.ALWAYS))
 LEFT = Policy(stop=Setting(Stop.LEAVE))
 START_IT = "lamplighter up db starts it"
 
 
-def managed(name: str = "db", policy: Policy = ALWAYS) -> Managed:
-    return Managed(Definition(name, DB, Kind.PV, f"/etc/xen/{name}.cfg"), policy)
+def managed(name: str = "db", policy: Policy = ALWAYS) -> ManagedDomain:
+    return ManagedDomain(Definition(name, DB, Kind.PV, f"/etc/xen/{name}.cfg"), policy)
 
 
-def roster(
-    *members: Managed, problems: tuple[Problem, ...] = (), stop: Stop = Stop.SHUTDOWN
-) -> Roster:
+def inventory(
+    *members: ManagedDomain, problems: tuple[Problem, ...] = (), stop: Stop = Stop.SHUTDOWN
+) -> Inventory:
     defaults = Policy(stop=Setting(stop))
-    return Roster({m.name: m for m in members}, defaults, problems)
+    return Inventory({m.name: m for m in members}, defaults, problems)
 
 
 def seen(
@@ -45,17 +45,17 @@ def seen(
     shutdown: ShutdownReason | None = None,
     dying: bool = False,
     paused: bool = False,
-) -> Sighting:
-    return Sighting(domid, uuid, name, shutdown=shutdown, dying=dying, paused=paused)
+) -> DomainInfo:
+    return DomainInfo(domid, uuid, name, shutdown=shutdown, dying=dying, paused=paused)
 
 
 def moved(after: Phase, at: datetime = AT, domid: int | None = 3) -> Transition:
     return Transition("db", DB, domid, Phase.UP, after, "", at)
 
 
-def trace(direction: Direction, outcome: Outcome, note: str = "") -> Trace:
+def trace(direction: Direction, outcome: Outcome, note: str = "") -> LastRecord:
     result = Result("db", DB, 3, outcome, note=note)
-    return Trace("db", moved(Phase.ABSENT), result, direction, LATER)
+    return LastRecord("db", moved(Phase.ABSENT), result, direction, LATER)
 
 
 def only(rows: list[Row]) -> Row:
@@ -64,13 +64,13 @@ def only(rows: list[Row]) -> Row:
 
 
 def row_of(
-    *sightings: Sighting,
+    *sightings: DomainInfo,
     policy: Policy = ALWAYS,
     silent: tuple[int, ...] = (),
-    past: Trace | None = None,
+    past: LastRecord | None = None,
     problems: tuple[Problem, ...] = (),
 ) -> Row:
-    files = roster(managed(policy=policy), problems=problems)
+    files = inventory(managed(policy=policy), problems=problems)
     view = View((DOM0, *sightings), silent)
     return next(
         row
@@ -80,7 +80,7 @@ def row_of(
 
 
 def test_a_wanted_domain_that_runs_needs_no_words() -> None:
-    row = row_of(seen(), past=Trace("db", moved(Phase.UP)))
+    row = row_of(seen(), past=LastRecord("db", moved(Phase.UP)))
     assert row == Row("db", DB, 3, Wanted.UP, Seen.RUNNING, AT, "")
 
 
@@ -105,7 +105,7 @@ def test_a_wanted_domain_that_runs_needs_no_words() -> None:
         ),
     ],
 )
-def test_states_of_a_domain_that_is_there(sighting: Sighting, state: Seen, why: str) -> None:
+def test_states_of_a_domain_that_is_there(sighting: DomainInfo, state: Seen, why: str) -> None:
     row = row_of(sighting)
     assert (row.seen, row.why) == (state, why)
 
@@ -114,9 +114,9 @@ def test_a_silent_kernel_boots_until_a_run_took_it_for_up() -> None:
     row = row_of(seen(3), silent=(3,))
     assert row.seen is Seen.BOOTING
     assert row.why == "its kernel has not advertised itself: it still boots, or has no PV drivers"
-    mute = row_of(seen(3), silent=(3,), past=Trace("db", moved(Phase.UP, domid=3)))
+    mute = row_of(seen(3), silent=(3,), past=LastRecord("db", moved(Phase.UP, domid=3)))
     assert (mute.seen, mute.why) == (Seen.RUNNING, "")
-    reborn = row_of(seen(4), silent=(4,), past=Trace("db", moved(Phase.UP, domid=3)))
+    reborn = row_of(seen(4), silent=(4,), past=LastRecord("db", moved(Phase.UP, domid=3)))
     assert reborn.seen is Seen.BOOTING
 
 
@@ -138,12 +138,12 @@ def test_a_silent_kernel_boots_until_a_run_took_it_for_up() -> None:
             f"should be up and is not: it ended by itself after 2025-03-01 12:00:30; {START_IT}",
         ),
         (
-            Trace("db", moved(Phase.CREATING, domid=None)),
+            LastRecord("db", moved(Phase.CREATING, domid=None)),
             "should be up and is not: a run has been moving it (creating)",
         ),
     ],
 )
-def test_why_a_wanted_domain_is_absent(past: Trace | None, why: str) -> None:
+def test_why_a_wanted_domain_is_absent(past: LastRecord | None, why: str) -> None:
     row = row_of(past=past)
     assert (row.seen, row.domid, row.why) == (Seen.ABSENT, None, why)
     assert row.since == (AT if past else None)
@@ -180,7 +180,7 @@ def test_a_domain_nothing_starts(policy: Policy, wanted: Wanted, why: str) -> No
 
 
 def test_what_could_not_be_read_is_unknown_and_never_absent() -> None:
-    files = roster(managed(), managed("web", Policy()))
+    files = inventory(managed(), managed("web", Policy()))
     rows = status_rows(files, View(None), {"db": trace(Direction.UP, Outcome.STARTED)})
     assert [(row.name, row.seen, row.since) for row in rows] == [
         ("db", Seen.UNKNOWN, None),
@@ -190,7 +190,7 @@ def test_what_could_not_be_read_is_unknown_and_never_absent() -> None:
 
 def test_strangers_have_rows_and_dom0_has_none() -> None:
     view = View((DOM0, seen(4, name="byhand"), seen(5, name="", uuid=UUID(int=5))))
-    byhand, nameless = sorted(status_rows(roster(), view, {}), key=lambda row: row.domid or 0)
+    byhand, nameless = sorted(status_rows(inventory(), view, {}), key=lambda row: row.domid or 0)
     assert byhand == Row(
         "byhand",
         DB,
@@ -205,26 +205,26 @@ def test_strangers_have_rows_and_dom0_has_none() -> None:
 
 def test_a_stranger_under_a_leaving_default_and_a_spared_one() -> None:
     view = View((seen(4, name="a"), seen(5, name="b")), spared={5})
-    first, second = status_rows(roster(stop=Stop.LEAVE), view, {})
+    first, second = status_rows(inventory(stop=Stop.LEAVE), view, {})
     assert first.why == "runs, but no file knows it; down will leave it"
     assert second.why == "the host needs it: no stop touches it"
 
 
 def test_a_domain_of_an_unusable_definition_is_one_row() -> None:
     problem = Problem("syntax", "a string has no end", Location("/etc/xen/db.cfg", 3), "db")
-    row = only(status_rows(roster(problems=(problem,)), View((seen(4),)), {}))
+    row = only(status_rows(inventory(problems=(problem,)), View((seen(4),)), {}))
     assert (row.wanted, row.seen, row.domid) == (Wanted.NOTHING, Seen.RUNNING, 4)
     assert row.why == "its definition cannot be used: /etc/xen/db.cfg:3: a string has no end"
 
 
 def test_the_newest_incarnation_is_shown_and_since_belongs_to_it() -> None:
     old, new = seen(3, dying=True), seen(8)
-    row = row_of(old, new, past=Trace("db", moved(Phase.UP, domid=3)))
+    row = row_of(old, new, past=LastRecord("db", moved(Phase.UP, domid=3)))
     assert (row.domid, row.seen, row.since) == (8, Seen.RUNNING, None)
 
 
 def test_a_stranger_with_a_table_of_its_own_is_told_by_that() -> None:
-    row = only(status_rows(Roster(named={"db": LEFT}), View([seen()]), {}))
+    row = only(status_rows(Inventory(named={"db": LEFT}), View([seen()]), {}))
     assert row.why.endswith("; down will leave it")
 
 
@@ -233,25 +233,27 @@ def test_a_stranger_with_a_table_of_its_own_is_told_by_that() -> None:
 SEEN_AT = LATER + timedelta(minutes=1)
 
 
-def watched(way: Way, *sightings: Sighting, past: Trace | None = None, domid: int = 3) -> Row:
-    passage = Passage(way, "db", DB, domid, By.GUEST, "it powered off by itself", SEEN_AT, "boot")
+def watched(way: Change, *sightings: DomainInfo, past: LastRecord | None = None, domid: int = 3) -> Row:
+    passage = DomainEvent(
+        way, "db", DB, domid, Initiator.GUEST, "it powered off by itself", SEEN_AT, "boot"
+    )
     view = View((DOM0, *sightings), passages={"db": passage})
-    return only(status_rows(roster(managed()), view, {"db": past} if past else {}))
+    return only(status_rows(inventory(managed()), view, {"db": past} if past else {}))
 
 
 def test_the_monitor_knows_since_when_a_domain_runs() -> None:
-    assert watched(Way.CAME, seen()).since == SEEN_AT
-    assert watched(Way.CAME, seen(), past=trace(Direction.UP, Outcome.STARTED)).since == SEEN_AT
+    assert watched(Change.CAME, seen()).since == SEEN_AT
+    assert watched(Change.CAME, seen(), past=trace(Direction.UP, Outcome.STARTED)).since == SEEN_AT
 
 
 def test_what_it_saw_of_another_incarnation_or_before_is_no_word_on_this_one() -> None:
-    assert watched(Way.CAME, seen(), domid=2).since is None
-    assert watched(Way.WENT, seen(4)).since is None
-    assert watched(Way.CAME).since is None
+    assert watched(Change.CAME, seen(), domid=2).since is None
+    assert watched(Change.WENT, seen(4)).since is None
+    assert watched(Change.CAME).since is None
 
 
 def test_the_monitor_knows_since_when_and_why_a_domain_is_gone() -> None:
-    row = watched(Way.WENT, past=trace(Direction.UP, Outcome.STARTED))
+    row = watched(Change.WENT, past=trace(Direction.UP, Outcome.STARTED))
     assert (row.seen, row.since) == (Seen.ABSENT, SEEN_AT)
     when = f"{SEEN_AT:%Y-%m-%d %H:%M:%S}"
     assert row.why == (f"should be up and is not: it powered off by itself, at {when}; {START_IT}")
@@ -259,5 +261,5 @@ def test_the_monitor_knows_since_when_and_why_a_domain_is_gone() -> None:
 
 def test_since_when_it_has_been_shut_down_and_is_kept() -> None:
     ended = seen(shutdown=ShutdownReason.POWEROFF)
-    assert watched(Way.WENT, ended).since == SEEN_AT
-    assert watched(Way.CAME, ended).since is None
+    assert watched(Change.WENT, ended).since == SEEN_AT
+    assert watched(Change.CAME, ended).since is None

@@ -12,17 +12,17 @@ from hypothesis import strategies as st
 
 from lamplighter.formats.passages import from_line, to_line, watched_from_json, watched_to_json
 from lamplighter.model.domain import ShutdownReason
-from lamplighter.model.passage import By, Passage, Watched, Way
+from lamplighter.model.passage import Change, DomainEvent, Initiator, MonitorState
 
 AT = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 
 PASSAGES = st.builds(
-    Passage,
-    st.sampled_from(Way),
+    DomainEvent,
+    st.sampled_from(Change),
     st.text(st.characters(exclude_categories=())),
     st.uuids(),
     st.integers(0, 2**16),
-    st.sampled_from(By),
+    st.sampled_from(Initiator),
     st.text(),
     st.datetimes(timezones=st.just(UTC)),
     st.text(),
@@ -31,7 +31,7 @@ PASSAGES = st.builds(
 
 
 @given(PASSAGES)
-def test_a_line_tells_the_passage(passage: Passage) -> None:
+def test_a_line_tells_the_passage(passage: DomainEvent) -> None:
     line = to_line(passage)
     assert line.count(b"\n") == 1
     assert line.endswith(b"\n")
@@ -46,7 +46,7 @@ def test_anything_else_is_no_passage(line: bytes) -> None:
 
 @given(st.data())
 def test_a_passage_with_something_missing_or_wrong_is_none(data: st.DataObject) -> None:
-    passage = Passage(Way.CAME, "web", UUID(int=1), 4, By.TOOL, "why", AT, "boot")
+    passage = DomainEvent(Change.CAME, "web", UUID(int=1), 4, Initiator.TOOL, "why", AT, "boot")
     entry = json.loads(to_line(passage))
     key = data.draw(st.sampled_from(sorted(set(entry) - {"name", "why", "boot_id", "end"})))
     entry[key] = data.draw(st.sampled_from(["nonsense", None, [], {}]))
@@ -60,8 +60,10 @@ def test_a_line_that_is_nested_without_end_is_no_passage() -> None:
 
 
 @given(st.lists(PASSAGES, max_size=3), st.none() | st.just(AT), st.text())
-def test_what_a_monitor_serves(passages: list[Passage], looked: datetime | None, why: str) -> None:
-    watched = Watched("boot", AT, looked, why, tuple(passages))
+def test_what_a_monitor_serves(
+    passages: list[DomainEvent], looked: datetime | None, why: str
+) -> None:
+    watched = MonitorState("boot", AT, looked, why, tuple(passages))
     assert watched_from_json(json.loads(json.dumps(watched_to_json(watched)))) == watched
 
 

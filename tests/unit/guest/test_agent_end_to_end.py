@@ -15,7 +15,7 @@ import pytest
 from lamplighter import __version__
 from lamplighter.guest import telling
 from lamplighter.guest.clock import now
-from lamplighter.guest.places import Places
+from lamplighter.guest.places import Paths
 from tests.agent import PATIENCE, Agent, interpreters, program, until
 from tests.store_thread import StoreThread
 
@@ -147,7 +147,7 @@ def test_a_question_that_nobody_answers_is_taken_back(
     kept = {number: signal.getsignal(number) for number in telling.ENDED_BY}
     told: list[str] = []
     try:
-        places = Places(xenstore=agent.bus.place)
+        places = Paths(xenstore=agent.bus.place)
         assert telling.more(places, "90s", "", told.append) == telling.NOBODY
     finally:
         for number, handler in kept.items():

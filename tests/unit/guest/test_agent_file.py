@@ -21,7 +21,7 @@ from lamplighter.guest import installing
 from lamplighter.guest.compiling import with_bytecode
 from lamplighter.guest.installing import install, uninstall
 from lamplighter.guest.log import Log
-from lamplighter.guest.places import Places
+from lamplighter.guest.places import Paths
 from lamplighter.guest.words import node
 from lamplighter.guest.xenbus import Bus
 from tests.agent import BUILDER, PATIENCE, Notes, interpreters, program
@@ -178,7 +178,7 @@ def test_what_is_installed_is_the_one_file(tmp_path: Path) -> None:
 def test_it_is_not_installed_in_the_host(tmp_path: Path, root: str | None) -> None:
     (tmp_path / "xen").mkdir()
     (tmp_path / "xen/capabilities").write_text("control_d\n")
-    places, log = Places(proc=str(tmp_path)), Log(marked=False)
+    places, log = Paths(proc=str(tmp_path)), Log(marked=False)
     with pytest.raises(UsageError, match="says that this is the host"):
         install(root, start=False, itself=str(tmp_path), log=log, places=places)
 
@@ -189,7 +189,7 @@ def test_a_guest_is_no_host(tmp_path: Path, capabilities: str | None) -> None:
     if capabilities is not None:
         (tmp_path / "xen").mkdir()
         (tmp_path / "xen/capabilities").write_text(capabilities)
-    places, log = Places(proc=str(tmp_path)), Log(marked=False)
+    places, log = Paths(proc=str(tmp_path)), Log(marked=False)
     with pytest.raises(UsageError, match="is not the agent in one file"):
         install(None, start=False, itself=str(tmp_path), log=log, places=places)
 
@@ -204,7 +204,7 @@ def test_the_python_that_the_units_start_must_be_new_enough(
         (tmp_path / "python3").write_text(f"#!/bin/sh\n{python}\n")
         (tmp_path / "python3").chmod(0o755)
     refused = "is not the agent in one file" if python == "exit 0" else "python3 is older than 3.9"
-    places, log = Places(proc=str(tmp_path)), Log(marked=False, descriptor=-1)
+    places, log = Paths(proc=str(tmp_path)), Log(marked=False, descriptor=-1)
     with pytest.raises(LamplighterError, match=refused):
         install(None, start=False, itself=str(tmp_path), log=log, places=places)
 
@@ -229,11 +229,11 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def places_of(folder: Path) -> Places:
+def places_of(folder: Path) -> Paths:
     run = folder / "run"
     run.mkdir(exist_ok=True)
     store, etc = str(folder / "s"), str(folder / "etc/lamplighter")
-    return Places(xenstore=store, etc=etc, run=str(run), proc=str(folder))
+    return Paths(xenstore=store, etc=etc, run=str(run), proc=str(folder))
 
 
 @pytest.mark.parametrize("runs", [True, False])
@@ -268,7 +268,7 @@ def test_an_upgrade_says_that_the_old_program_still_runs(elsewhere: Path, *, run
 
 
 @contextmanager
-def talking(places: Places, *, runs: bool) -> Iterator[None]:
+def talking(places: Paths, *, runs: bool) -> Iterator[None]:
     """A daemon that says that it is there, or none."""
     if not runs:
         yield

@@ -12,7 +12,7 @@ from lamplighter.guest import boot
 from lamplighter.guest.boot import LONG_PAUSE, PAUSE, RESCUE, Boot
 from lamplighter.guest.children import LAST_CHANCE, Children
 from lamplighter.guest.log import Log
-from lamplighter.guest.places import Places
+from lamplighter.guest.places import Paths
 from lamplighter.guest.ready import BOOTING, GOING
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ class Guest:
         self.told: list[tuple[bool, str]] = []
         self.children = Children()
         self.boot = Boot(
-            Places(etc=str(folder)),
+            Paths(etc=str(folder)),
             60.0,
             self.children,
             Log(marked=False, descriptor=-1),

@@ -15,9 +15,17 @@ from lamplighter.errors import UsageError
 from lamplighter.guest import stopping
 from lamplighter.guest.children import LAST_CHANCE
 from lamplighter.guest.clock import LONGEST, milliseconds
-from lamplighter.guest.hotline import CALLERS_MAX, GO_ON, HELLO, STOPPING, Hotline, call, listen
+from lamplighter.guest.hotline import (
+    CALLERS_MAX,
+    GO_ON,
+    HELLO,
+    STOPPING,
+    ControlSocket,
+    call,
+    listen,
+)
 from lamplighter.guest.log import Log
-from lamplighter.guest.places import Places
+from lamplighter.guest.places import Paths
 from lamplighter.guest.service import _open_hotline
 from lamplighter.guest.systemd import find_end, notify, systemd_runs
 from tests.agent import Notes
@@ -99,9 +107,9 @@ def test_systemd_is_told(tmp_path: Path, name: str) -> None:
 
 
 @pytest.fixture
-def hotline(tmp_path: Path) -> Iterator[Hotline]:
+def hotline(tmp_path: Path) -> Iterator[ControlSocket]:
     with listen(str(tmp_path / "socket")) as listener:
-        hotline = Hotline(listener, "1.2.3")
+        hotline = ControlSocket(listener, "1.2.3")
         yield hotline
         for caller in hotline._calls.values():
             caller.close()
@@ -115,7 +123,7 @@ def dial(path: Path, line: bytes) -> socket.socket:
     return connection
 
 
-def hear(hotline: Hotline) -> list[str]:
+def hear(hotline: ControlSocket) -> list[str]:
     """Take in what is there: a caller, and what he says."""
     listener = hotline._listener.fileno()
     hotline.hear(listener)
@@ -124,7 +132,7 @@ def hear(hotline: Hotline) -> list[str]:
 
 
 def test_who_says_that_the_system_goes_waits_until_he_is_released(
-    hotline: Hotline, tmp_path: Path
+    hotline: ControlSocket, tmp_path: Path
 ) -> None:
     with (
         dial(tmp_path, b"stopping reboot\n") as first,
@@ -141,7 +149,9 @@ def test_who_says_that_the_system_goes_waits_until_he_is_released(
 
 
 @pytest.mark.parametrize("line", [b"stopping sleep\n", b"\xff\n", b"x" * 1000, b"stopping\n"])
-def test_who_says_anything_else_is_cut_off(hotline: Hotline, tmp_path: Path, line: bytes) -> None:
+def test_who_says_anything_else_is_cut_off(
+    hotline: ControlSocket, tmp_path: Path, line: bytes
+) -> None:
     with dial(tmp_path, line) as caller:
         assert hear(hotline) == []
         assert hotline._calls == {}
@@ -151,7 +161,7 @@ def test_who_says_anything_else_is_cut_off(hotline: Hotline, tmp_path: Path, lin
             assert len(line) > 100
 
 
-def test_who_hangs_up_is_forgotten(hotline: Hotline, tmp_path: Path) -> None:
+def test_who_hangs_up_is_forgotten(hotline: ControlSocket, tmp_path: Path) -> None:
     with dial(tmp_path, b"stopping halt\n"):
         hear(hotline)
     assert hear_again(hotline) == []
@@ -159,12 +169,12 @@ def test_who_hangs_up_is_forgotten(hotline: Hotline, tmp_path: Path) -> None:
     hotline.release()
 
 
-def hear_again(hotline: Hotline) -> list[str | None]:
+def hear_again(hotline: ControlSocket) -> list[str | None]:
     heard = [hotline.hear(descriptor) for descriptor in list(hotline._calls)]
     return [request for request in heard if request is not None]
 
 
-def test_so_many_callers_and_no_more(hotline: Hotline, tmp_path: Path) -> None:
+def test_so_many_callers_and_no_more(hotline: ControlSocket, tmp_path: Path) -> None:
     callers = [dial(tmp_path, b"stopping halt\n") for _ in range(CALLERS_MAX + 1)]
     for _ in callers:
         hotline.hear(hotline._listener.fileno())
@@ -187,7 +197,7 @@ def test_a_second_daemon_is_refused_and_a_dead_ones_socket_replaced(tmp_path: Pa
 def test_an_agent_that_cannot_make_its_socket_does_without(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     notes = Notes()
-    hotline = _open_hotline(Places(run=str(tmp_path / "file" / "run")), notes)
+    hotline = _open_hotline(Paths(run=str(tmp_path / "file" / "run")), notes)
     assert list(hotline.descriptors()) == []
     hotline.release()
     assert notes.lines == [
@@ -206,7 +216,7 @@ def with_systemd(monkeypatch: pytest.MonkeyPatch, *list_jobs: str) -> None:
 def test_a_hook_that_cannot_ask_where_the_system_goes_does_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    places = Places(etc=str(tmp_path), run=str(tmp_path))
+    places = Paths(etc=str(tmp_path), run=str(tmp_path))
     with_systemd(monkeypatch, str(tmp_path / "none"))
     assert stopping.stopping(places, None, QUIET) == 1
     with_systemd(monkeypatch, "false")
@@ -226,7 +236,7 @@ def test_the_hook_tells_the_daemon_what_systemd_says(
     said: list[str] = []
     with_systemd(monkeypatch, "echo", "1 kexec.target start waiting")
     monkeypatch.setattr(stopping, "call", lambda _path, line, _: said.append(line) or GO_ON)
-    places = Places(run=str(tmp_path))
+    places = Paths(run=str(tmp_path))
     assert stopping.stopping(places, None, QUIET) == 0
     assert said == [HELLO, f"{STOPPING} reboot"]
 
@@ -235,10 +245,10 @@ def test_where_systemd_runs_a_word_is_not_believed(monkeypatch: pytest.MonkeyPat
     said: list[str] = []
     monkeypatch.setattr(stopping, "call", lambda _path, line, _: said.append(line) or GO_ON)
     with_systemd(monkeypatch, "echo", "1 a.service stop running")
-    assert stopping.stopping(Places(), "poweroff", QUIET) == 0
+    assert stopping.stopping(Paths(), "poweroff", QUIET) == 0
     assert said == []
     with_systemd(monkeypatch, "echo", "1 reboot.target start waiting")
-    assert stopping.stopping(Places(), "poweroff", QUIET) == 0
+    assert stopping.stopping(Paths(), "poweroff", QUIET) == 0
     assert said == [HELLO, f"{STOPPING} reboot"]
 
 
@@ -246,11 +256,11 @@ def test_where_systemd_does_not_run_a_word_is_needed(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(stopping, "systemd_runs", lambda: False)
     monkeypatch.setattr(stopping, "LIST_JOBS", ("false",))
     with pytest.raises(UsageError, match="systemd does not run here"):
-        stopping.stopping(Places(), None, QUIET)
+        stopping.stopping(Paths(), None, QUIET)
 
 
 @pytest.fixture
-def trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Places:
+def trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Paths:
     """An agent with one script of 100 s, and a hook that is told "poweroff" and never pauses."""
     (tmp_path / "shutdown.d").mkdir()
     script = tmp_path / "shutdown.d" / "10-a"
@@ -258,11 +268,11 @@ def trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Places:
     script.chmod(0o755)
     monkeypatch.setattr(stopping, "systemd_runs", lambda: False)
     monkeypatch.setattr(stopping, "PAUSE", 0.0)
-    return Places(etc=str(tmp_path), run=str(tmp_path))
+    return Paths(etc=str(tmp_path), run=str(tmp_path))
 
 
 def test_a_daemon_that_hangs_is_as_good_as_none(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trial: Places
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trial: Paths
 ) -> None:
     monkeypatch.setattr(stopping, "ANSWERS", 0.02)
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as deaf:
@@ -273,7 +283,7 @@ def test_a_daemon_that_hangs_is_as_good_as_none(
 
 
 def test_a_daemon_whose_scripts_never_end_is_not_waited_for(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trial: Places
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trial: Paths
 ) -> None:
     clock, patience = [1000.0], []
 
@@ -294,7 +304,7 @@ def test_a_daemon_whose_scripts_never_end_is_not_waited_for(
 
 
 def test_a_script_that_cannot_be_killed_is_not_waited_for(
-    monkeypatch: pytest.MonkeyPatch, trial: Places
+    monkeypatch: pytest.MonkeyPatch, trial: Paths
 ) -> None:
     moments = iter(range(0, 10_000, 10))
     monkeypatch.setattr(stopping, "now", lambda: float(next(moments)))

@@ -11,7 +11,7 @@ import pytest
 
 from lamplighter.guest.children import LAST_CHANCE, Children, problem_of
 from lamplighter.guest.notebook import BOOT_ID, Notebook
-from lamplighter.guest.places import Places
+from lamplighter.guest.places import Paths
 from lamplighter.guest.running import UNSEEN, Scripts
 from lamplighter.guest.scripts import find_programs
 from lamplighter.guest.trust import distrust
@@ -126,7 +126,7 @@ def test_a_program_says_how_long_it_may_take(
 
 def scripts(tmp_path: Path, children: Children) -> tuple[Scripts, Notes]:
     notes = Notes()
-    places = Places(etc=str(tmp_path), run=str(tmp_path))
+    places = Paths(etc=str(tmp_path), run=str(tmp_path))
     return Scripts(places, 60.0, children, notes), notes
 
 
@@ -218,7 +218,7 @@ def test_what_was_begun_in_another_boot_was_not_begun(tmp_path: Path) -> None:
         boot_id = tmp_path / name / BOOT_ID
         boot_id.parent.mkdir(parents=True)
         boot_id.write_text(f"5a3c-of-{name}\n")
-    places = Places(etc=str(tmp_path), run=str(tmp_path), proc=str(tmp_path / "proc"))
+    places = Paths(etc=str(tmp_path), run=str(tmp_path), proc=str(tmp_path / "proc"))
     children = Children()
     for turn in ("proc", "proc2"):
         first, again = (

@@ -13,7 +13,7 @@ from lamplighter.formats.guest_words import Asked
 from lamplighter.guest.daemon import SHUTDOWN, Daemon
 from lamplighter.guest.events import Event, Heard, Settings, Tick
 from lamplighter.guest.notebook import BOOT_ID, Notebook
-from lamplighter.guest.places import Places
+from lamplighter.guest.places import Paths
 from lamplighter.guest.settings import Choices
 from lamplighter.guest.taking import Taking
 from tests.agent import Notes
@@ -49,7 +49,7 @@ class Small:
     """A daemon that is handed its events, at a XenStore that does what it is told."""
 
     def __init__(self, folder: Path) -> None:
-        places = Places(etc=str(folder), run=str(folder), xenstore=str(folder / "none"))
+        places = Paths(etc=str(folder), run=str(folder), xenstore=str(folder / "none"))
         choices = Choices(Settings(deadline=inf))
         self.power = Mock()
         self.daemon = Daemon(places, choices, self.power, Mock(), Notes())

@@ -10,8 +10,8 @@ import pytest
 
 from lamplighter.errors import JournalError
 from lamplighter.formats.passages import to_line
-from lamplighter.host.logbook import FILE_NAME, LINE_MAX, OLDER, Logbook, read_logbook
-from lamplighter.model.passage import By, Passage, Way
+from lamplighter.host.logbook import FILE_NAME, LINE_MAX, OLDER, EventLog, read_event_log
+from lamplighter.model.passage import Change, DomainEvent, Initiator
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,18 +19,20 @@ if TYPE_CHECKING:
 AT = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 
 
-def passage(domid: int) -> Passage:
-    return Passage(Way.CAME, "web", UUID(int=1), domid, By.TOOL, "another tool", AT, "boot")
+def passage(domid: int) -> DomainEvent:
+    return DomainEvent(
+        Change.CAME, "web", UUID(int=1), domid, Initiator.TOOL, "another tool", AT, "boot"
+    )
 
 
 def read(folder: Path) -> list[int]:
-    return [one.domid for one in read_logbook(folder)]
+    return [one.domid for one in read_event_log(folder)]
 
 
 def test_what_was_written_is_read_in_order(tmp_path: Path) -> None:
     state = tmp_path / "state"
     assert read(state) == []
-    logbook = Logbook(state)
+    logbook = EventLog(state)
     logbook.write([passage(1), passage(2)])
     logbook.write([])
     logbook.write([passage(3)])
@@ -46,7 +48,7 @@ def test_every_prefix_that_a_crash_may_leave_costs_no_more_than_its_last_line(
     first = len(to_line(passage(1)))
     for cut in range(len(whole) + 1):
         (tmp_path / FILE_NAME).write_bytes(whole[:cut])
-        Logbook(tmp_path).write([passage(3)])
+        EventLog(tmp_path).write([passage(3)])
         kept = read(tmp_path)
         assert kept[-1] == 3
         # A line is whole without its end, too.
@@ -62,7 +64,7 @@ def test_what_is_no_line_of_ours_is_passed_over(tmp_path: Path) -> None:
 
 def test_it_is_kept_to_two_files_of_a_length(tmp_path: Path) -> None:
     line = len(to_line(passage(1)))
-    logbook = Logbook(tmp_path, longest=3 * line)
+    logbook = EventLog(tmp_path, longest=3 * line)
     for domid in range(1, 10):
         logbook.write([passage(domid)])
     assert read(tmp_path) == [5, 6, 7, 8, 9]
@@ -72,9 +74,9 @@ def test_it_is_kept_to_two_files_of_a_length(tmp_path: Path) -> None:
 def test_one_that_cannot_be_written_or_read_is_told(tmp_path: Path) -> None:
     (tmp_path / FILE_NAME).mkdir()
     with pytest.raises(JournalError, match=r"logbook\.jsonl cannot be written"):
-        Logbook(tmp_path).write([passage(1)])
+        EventLog(tmp_path).write([passage(1)])
     with pytest.raises(JournalError, match=r"logbook\.jsonl cannot be read"):
-        list(read_logbook(tmp_path))
+        list(read_event_log(tmp_path))
 
 
 def test_a_link_in_its_place_is_not_followed(tmp_path: Path) -> None:
@@ -82,13 +84,13 @@ def test_a_link_in_its_place_is_not_followed(tmp_path: Path) -> None:
     elsewhere.touch()
     (tmp_path / FILE_NAME).symlink_to(elsewhere)
     with pytest.raises(JournalError):
-        Logbook(tmp_path).write([passage(1)])
+        EventLog(tmp_path).write([passage(1)])
     assert elsewhere.read_bytes() == b""
 
 
 def test_a_new_file_begins_with_what_is_to_be_kept(tmp_path: Path) -> None:
     line = len(to_line(passage(1)))
-    logbook = Logbook(tmp_path, longest=3 * line)
+    logbook = EventLog(tmp_path, longest=3 * line)
     kept = [passage(100), passage(101)]
     for domid in range(1, 20):
         logbook.write([passage(domid)], kept)

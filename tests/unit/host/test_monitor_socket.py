@@ -13,7 +13,7 @@ from uuid import UUID
 
 from lamplighter.host import monitor_socket
 from lamplighter.host.monitor_socket import CLIENTS, FILE_NAME, MonitorSocket, ask_monitor
-from lamplighter.model.passage import By, Passage, Watched, Way
+from lamplighter.model.passage import Change, DomainEvent, Initiator, MonitorState
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 AT = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 MANY = tuple(
-    Passage(Way.CAME, f"web-{n}", UUID(int=n), n, By.TOOL, "another tool", AT, "boot")
+    DomainEvent(Change.CAME, f"web-{n}", UUID(int=n), n, Initiator.TOOL, "another tool", AT, "boot")
     for n in range(1, 3000)
 )
-WATCHED = Watched("boot", AT, AT, "", MANY)
+WATCHED = MonitorState("boot", AT, AT, "", MANY)
 
 
 def serving(folder: Path, story: Callable[[], Awaitable[None]]) -> None:
@@ -89,7 +89,7 @@ def test_clients_that_do_not_read_give_way_to_those_that_do(tmp_path: Path) -> N
     serving(tmp_path, story)
 
 
-def answered(folder: Path, answer: bytes | None) -> Watched | None:
+def answered(folder: Path, answer: bytes | None) -> MonitorState | None:
     """Ask at a socket where somebody answers this, or nothing at all."""
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(folder / FILE_NAME))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from lamplighter.errors import XenStoreError
 from lamplighter.formats.guest_words import NOTHING_GIVEN, Given, read_words
-from lamplighter.service.attention import Attention
+from lamplighter.service.attention import GuestReader
 from tests import virtual
 from tests.simulated import CLOCK
 
@@ -46,10 +46,10 @@ class Guest:
         return NOTHING_GIVEN
 
 
-async def attending() -> tuple[Guest, Attention]:
+async def attending() -> tuple[Guest, GuestReader]:
     """Return a guest that has been read once, and whose nodes have stirred since."""
     guest = Guest()
-    attention = Attention(guest, CLOCK, lambda: None)  # type: ignore[arg-type]
+    attention = GuestReader(guest, CLOCK, lambda: None)  # type: ignore[arg-type]
     assert await attention.read(WHILE)
     assert attention.due == inf
     guest.stir("control/shutdown")

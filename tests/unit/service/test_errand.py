@@ -11,7 +11,7 @@ import pytest
 from lamplighter.host.clock import LoopClock
 from lamplighter.host.systemd import SERVICE
 from lamplighter.service import errand
-from lamplighter.service.errand import Errand
+from lamplighter.service.errand import UnitJob
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,11 +50,11 @@ class Systemd:
         silent = f"if [ -e {once} ]; then /bin/rm {once}; exit 1; fi"
         self.program.write_text(f"#!/bin/sh\n{silent}\n{there}")
 
-    def command(self, result: str = "success", ended: str = "143") -> Errand:
+    def command(self, result: str = "success", ended: str = "143") -> UnitJob:
         """A command of the unit, whose start has ended like this."""
         environ = {"INVOCATION_ID": f"{self.invocation:032x}", "SERVICE_RESULT": result}
         environ["EXIT_STATUS"] = ended
-        return Errand(self.run, environ, LoopClock(), self.told.append)
+        return UnitJob(self.run, environ, LoopClock(), self.told.append)
 
     def start(self) -> bool:
         """ExecStart= in an invocation of its own; whether it moves domains."""
@@ -231,7 +231,7 @@ def test_a_note_that_cannot_be_written_is_told(systemd: Systemd) -> None:
 
 
 def test_without_an_invocation_no_note_is_kept(systemd: Systemd) -> None:
-    command = Errand(systemd.run, {}, LoopClock(), systemd.told.append)
+    command = UnitJob(systemd.run, {}, LoopClock(), systemd.told.append)
     command.stopped()
     assert not systemd.run.exists()
 

@@ -16,7 +16,7 @@ from lamplighter.model.intent import Hold, Meant
 from lamplighter.model.outcome import Outcome
 from lamplighter.model.plan import Direction
 from lamplighter.service.planning import prepare
-from lamplighter.service.progress import Chorus
+from lamplighter.service.progress import ListenerGroup
 from lamplighter.service.runner import Runner
 from lamplighter.service.unit_status import UnitStatus
 from tests.simulated import CLOCK, simulate
@@ -66,7 +66,9 @@ def calls_a_transition(folder: Path, size: int) -> dict[Direction, float]:
 
             with counted() as calls:
                 plan = await prepare(host, direction, (), simulation.heard.said)
-                run = await Runner(host, Chorus([Counting(direction, active=False)])).run(plan)
+                run = await Runner(host, ListenerGroup([Counting(direction, active=False)])).run(
+                    plan
+                )
             assert [result.outcome for result in run.results] == [outcome] * size
             costs[direction] = calls[0] / made
         known = simulation.journal.intents()

@@ -20,10 +20,10 @@ from lamplighter.service.attention import (
     READING_INTERVAL,
     STIRS_A_SECOND,
     TELLING_INTERVAL,
-    Attention,
-    Telling,
+    GuestReader,
+    Throttle,
 )
-from lamplighter.service.conversation import Conversation
+from lamplighter.service.conversation import GuestChannel
 from lamplighter.service.inbox import Inbox
 from lamplighter.xenstore import paths
 from tests.simulated import CLOCK, simulate
@@ -154,7 +154,7 @@ def test_a_guest_without_an_agent_is_told_nothing_and_costs_one_read() -> None:
         guest.say("ready", b"1")
         guest.say("forced", b"poweroff it says so without a version")
         read = count_reads(host)
-        conversation = Conversation(host.xenstore, domid)
+        conversation = GuestChannel(host.xenstore, domid)
         assert await conversation.words() is None
         assert read == [paths.word(domid, "version")]
         stop = begin(host.down())
@@ -172,7 +172,7 @@ def test_a_guest_without_an_agent_is_told_nothing_and_costs_one_read() -> None:
 def test_the_note_goes_with_the_request_that_is_taken_back() -> None:
     async def story(host: Simulation) -> None:
         guest = await with_agent(host, "deaf", "deaf")
-        conversation = Conversation(host.xenstore, guest.domid)
+        conversation = GuestChannel(host.xenstore, guest.domid)
         await conversation.ask(30.9)
         assert guest.hear("asked") == b"poweroff 30 1"
         await conversation.answer(Answer("k1", 40), 10)
@@ -190,7 +190,7 @@ def test_the_note_goes_with_the_request_that_is_taken_back() -> None:
 def test_a_guest_that_takes_its_nodes_away_is_asked_all_the_same() -> None:
     async def story(host: Simulation) -> None:
         guest = await with_agent(host, "deaf", "deaf")
-        conversation = Conversation(host.xenstore, guest.domid)
+        conversation = GuestChannel(host.xenstore, guest.domid)
         assert await conversation.words() is not None
         guest.remove(paths.WORDS)
         await conversation.ask(30)
@@ -206,7 +206,7 @@ def test_a_guest_that_takes_its_nodes_away_is_asked_all_the_same() -> None:
 def test_a_note_that_cannot_be_written_does_not_cost_the_request(refused: str) -> None:
     async def story(host: Simulation) -> None:
         guest = await with_agent(host, "deaf", "deaf")
-        conversation = Conversation(host.xenstore, guest.domid)
+        conversation = GuestChannel(host.xenstore, guest.domid)
         write, rm, noted = host.xenstore.write, host.xenstore.rm, 0
 
         async def spoilt_write(path: str, value: bytes, tx: int = 0) -> None:
@@ -265,7 +265,7 @@ def test_an_answer_that_cannot_be_written_is_written_later() -> None:
 def test_nothing_is_left_where_a_domain_has_gone() -> None:
     async def story(host: Simulation) -> None:
         guest = await with_agent(host, "db")
-        conversation = Conversation(host.xenstore, guest.domid)
+        conversation = GuestChannel(host.xenstore, guest.domid)
         assert await conversation.words() is not None
         await host.toolstack.destroy(guest.domid)
         with pytest.raises(XenStoreError):
@@ -351,8 +351,8 @@ def test_a_guest_is_listened_to_until_it_floods_and_then_only_looked_at() -> Non
         host.define("web")
         await host.up()
         guest = Guest(host, "web")
-        conversation, stirs = Conversation(host.xenstore, guest.domid), []
-        attention = Attention(conversation, CLOCK, lambda: stirs.append(CLOCK.monotonic()))
+        conversation, stirs = GuestChannel(host.xenstore, guest.domid), []
+        attention = GuestReader(conversation, CLOCK, lambda: stirs.append(CLOCK.monotonic()))
         await attention.read(60.0)
         for number in range(5 * STIRS_A_SECOND // 2):
             guest.say("progress", b"- %d" % number)
@@ -388,7 +388,7 @@ def test_an_agent_is_asked_for_its_last_word_even_if_no_node_stirred() -> None:
         for agent in (False, True):
             if agent:
                 guest.say("version", guest_words.encode_version("0.2.0"))
-            attention = Attention(Conversation(host.xenstore, guest.domid), CLOCK, lambda: None)
+            attention = GuestReader(GuestChannel(host.xenstore, guest.domid), CLOCK, lambda: None)
             await attention.read(60.0)
             await CLOCK.sleep(1)  # the watches fire when they are set
             await attention.read(60.0)
@@ -405,8 +405,8 @@ def test_that_a_guest_forces_its_end_is_read_without_a_pause_and_only_once() -> 
         host.define("web")
         await host.up()
         guest, stirs = Guest(host, "web"), list[float]()
-        conversation = Conversation(host.xenstore, guest.domid)
-        attention = Attention(conversation, CLOCK, lambda: stirs.append(CLOCK.monotonic()))
+        conversation = GuestChannel(host.xenstore, guest.domid)
+        attention = GuestReader(conversation, CLOCK, lambda: stirs.append(CLOCK.monotonic()))
         await attention.read(60.0)
         await CLOCK.sleep(1)
         for value, at_once in ((b"poweroff", True), (b"reboot", False)):
@@ -429,7 +429,7 @@ def test_that_a_guest_forces_its_end_is_read_without_a_pause_and_only_once() -> 
 def test_words_are_told_when_they_change_and_once_in_a_while() -> None:
     async def story(_: Simulation) -> None:
         told: list[str] = []
-        telling = Telling(CLOCK, lambda words: told.append(str(words.progress)), shown)
+        telling = Throttle(CLOCK, lambda words: told.append(str(words.progress)), shown)
 
         def hear(text: str) -> None:
             telling.hear(guest_words.GuestWords("1", progress=guest_words.Progress(text)))
@@ -472,7 +472,7 @@ def test_status_reads_the_words_of_those_who_run() -> None:
         )
         assert words == {guest.domid: told}
         view = View(host.embedded.xl.list(), words=words)
-        rows = status_rows(host.product().roster, view, {})
+        rows = status_rows(host.product().inventory, view, {})
         assert {row.name: row.guest for row in rows} == {"db": told, "evil": None, "web": None}
 
     simulate(story)

@@ -16,11 +16,11 @@ from lamplighter.embedded.faults import Fault, How
 from lamplighter.errors import ToolstackUnreachable
 from lamplighter.host.journal import Journal
 from lamplighter.host.lock import hold_host
-from lamplighter.host.logbook import read_logbook
+from lamplighter.host.logbook import read_event_log
 from lamplighter.host.notifier import Notifier
 from lamplighter.model.configuration import HostSettings
 from lamplighter.model.policy import Setting
-from lamplighter.service.host import Reach
+from lamplighter.service.host import HostConnection
 from lamplighter.service.incarnation import newest_domid
 from lamplighter.service.monitor import Monitor
 from lamplighter.service.requests import STIRS
@@ -60,7 +60,7 @@ class Watch:
     async def monitor(self, watchdog: float | None = None) -> AsyncIterator[Monitor]:
         simulation = self._simulation
         boot_id = simulation.embedded.boot_id
-        reach = Reach(CLOCK, simulation.toolstack, simulation.xenstore, boot_id)
+        reach = HostConnection(CLOCK, simulation.toolstack, simulation.xenstore, boot_id)
         settings = HostSettings(state=Setting(str(self.state)), run=Setting(str(self.state)))
         monitor = Monitor(reach, settings, self.told.append)
         self.task = asyncio.get_running_loop().create_task(monitor.watch(self.vigil, watchdog))
@@ -73,11 +73,11 @@ class Watch:
 
     def record(self) -> list[tuple[str, str, str]]:
         """Return name, way and account of all passages."""
-        passages = read_logbook(self.state)
+        passages = read_event_log(self.state)
         return [(one.name, one.way.value, one.by.value) for one in passages]
 
     def whys(self) -> list[str]:
-        return [one.why for one in read_logbook(self.state)]
+        return [one.why for one in read_event_log(self.state)]
 
 
 def watching(story: Story, *, seed: int = 1) -> None:

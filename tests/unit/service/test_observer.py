@@ -10,7 +10,7 @@ import pytest
 
 from lamplighter.errors import CallFailed
 from lamplighter.host.clock import LoopClock
-from lamplighter.model.domain import Sighting
+from lamplighter.model.domain import DomainInfo
 from lamplighter.service.observer import SAFETY, Observer, Subscriber
 from tests.virtual import run
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from lamplighter.host.xenstore import XenStore
     from lamplighter.toolstacks.base import Toolstack
 
-WEB = Sighting(1, UUID(int=1), "web")
+WEB = DomainInfo(1, UUID(int=1), "web")
 
 
 class SlowToolstack:
@@ -28,10 +28,10 @@ class SlowToolstack:
 
     def __init__(self) -> None:
         self.takes = 1.0
-        self.there: Sequence[Sighting] | str = [WEB]
+        self.there: Sequence[DomainInfo] | str = [WEB]
         self.listings = 0
 
-    async def list(self) -> Sequence[Sighting]:
+    async def list(self) -> Sequence[DomainInfo]:
         self.listings += 1
         there = self.there
         await LoopClock().sleep(self.takes)
@@ -164,7 +164,7 @@ def test_a_listing_that_fails_is_told_as_blindness_and_never_as_absence() -> Non
 def test_the_newest_incarnation_is_told_when_a_dying_one_stands_beside_it() -> None:
     async def story(observer: Observer, toolstack: SlowToolstack, _: QuietStore) -> None:
         told = Told(WEB.uuid)
-        dying = Sighting(9, WEB.uuid, "", dying=True)
+        dying = DomainInfo(9, WEB.uuid, "", dying=True)
         toolstack.there = [WEB, dying]
         observer.subscribe(told.subscriber)
         await LoopClock().sleep(1.5)

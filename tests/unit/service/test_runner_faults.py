@@ -20,7 +20,7 @@ from tests.simulated import CLOCK, POLICY, begin, simulate
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from lamplighter.model.domain import Sighting
+    from lamplighter.model.domain import DomainInfo
     from tests.simulated import Simulation
 
 SEEDS = range(8)
@@ -62,7 +62,7 @@ def test_a_defect_in_a_listing_does_not_blind_the_whole_run() -> None:
         await begin(host)
         works = host.toolstack.list
 
-        async def broken() -> list[Sighting]:
+        async def broken() -> list[DomainInfo]:
             host.toolstack.list = works  # type: ignore[method-assign]
             raise RuntimeError("nobody thought of this")
 
@@ -282,7 +282,7 @@ def test_a_domain_renamed_between_plan_and_action_is_followed_by_its_uuid() -> N
         host.define("other", on_xend_stop="ignore")
         await begin(host)
         product = host.product()
-        plan = plan_down(product.roster, host.embedded.xl.list())
+        plan = plan_down(product.inventory, host.embedded.xl.list())
         domids = host.running()
         await host.xenstore.write(paths.name(domids["web"]), b"other-name")
         await host.xenstore.write(paths.name(domids["other"]), b"web")
@@ -316,7 +316,7 @@ def test_a_domain_that_vanished_before_the_first_look() -> None:
         host.define("web")
         await begin(host)
         product = host.product()
-        plan = plan_down(product.roster, host.embedded.xl.list())
+        plan = plan_down(product.inventory, host.embedded.xl.list())
         await host.toolstack.destroy(1)
         assert await host.carry_out(product, plan) == {"web": Outcome.UNKNOWN}
 

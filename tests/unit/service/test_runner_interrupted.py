@@ -140,9 +140,9 @@ def test_an_interrupted_stop_looks_for_nothing_more(when: str) -> None:
             host.runner.interrupt("enough")
             if when == "waiting":
                 await CLOCK.sleep(1000)
-            return plan_down(product.roster, host.embedded.xl.list())
+            return plan_down(product.inventory, host.embedded.xl.list())
 
-        plan = plan_down(product.roster, host.embedded.xl.list(), ["web"])
+        plan = plan_down(product.inventory, host.embedded.xl.list(), ["web"])
         await host.toolstack.create(host.definition(late))
         began = CLOCK.monotonic()
         assert await host.carry_out(product, plan, look_again) == {"web": Outcome.CLEAN}

@@ -170,7 +170,7 @@ def test_a_table_counts_for_a_domain_that_only_runs() -> None:
 def test_three_hundred_domains_at_once(seed: int) -> None:
     async def story(host: Simulation) -> None:
         names = [host.define(f"web-{number:03}") for number in range(300)]
-        definitions = host.product().roster.domains
+        definitions = host.product().inventory.domains
         await asyncio.gather(*(host.toolstack.create(definitions[n].definition) for n in names))
         await CLOCK.sleep(5)
         began = CLOCK.monotonic()

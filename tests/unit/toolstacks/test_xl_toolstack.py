@@ -15,7 +15,7 @@ import pytest
 from lamplighter.errors import CallFailed, CallNotBegun, CallTimedOut, ToolstackUnreachable
 from lamplighter.host import processes
 from lamplighter.host.clock import LoopClock
-from lamplighter.model.domain import Definition, Kind, ShutdownReason, Sighting
+from lamplighter.model.domain import Definition, DomainInfo, Kind, ShutdownReason
 from lamplighter.toolstacks import xl as module
 from lamplighter.toolstacks.xl import XlToolstack
 from tests.systemd import Systemd
@@ -218,7 +218,7 @@ def list_half(lab: Lab, state: str, seconds: str, *, first: str = "") -> None:
 
 
 def abandoned(lab: Lab) -> bool:
-    half = Sighting(5, PROMPT, "prompt", paused=True, begun=False)
+    half = DomainInfo(5, PROMPT, "prompt", paused=True, begun=False)
     return do(lab.toolstack.abandoned(half, HALF))
 
 
@@ -311,7 +311,7 @@ def test_a_button_that_is_not_there_is_an_error_although_xl_exits_with_0(lab: La
 
 # --- epitaphs ---
 
-DEAD = Sighting(1, PROMPT, "web")
+DEAD = DomainInfo(1, PROMPT, "web")
 SHUT_DOWN = "Domain 1 has shut down, reason code 0 0x0\n"
 
 
@@ -329,7 +329,7 @@ def test_it_is_found_behind_much_else_and_in_the_log_before(lab: Lab) -> None:
 @pytest.mark.parametrize("name", ["", "../web", "nobody"])
 def test_there_may_be_none(lab: Lab, name: str) -> None:
     lab.log("xl-web.log", SHUT_DOWN)
-    assert do(lab.toolstack.epitaph(Sighting(1, PROMPT, name))) is None
+    assert do(lab.toolstack.epitaph(DomainInfo(1, PROMPT, name))) is None
 
 
 def test_a_log_from_before_the_boot_speaks_of_another_domain(

@@ -1,4 +1,4 @@
-"""The files to a ``Roster``: which domains there are, what policy says, and what is wrong.
+"""The files to a ``Inventory``: which domains there are, what policy says, and what is wrong.
 
 A definition that cannot be used costs nobody else anything: it becomes a ``Problem`` that bars the
 domain it names, as far as its name can be read at all. What is read from a file that others can
@@ -24,7 +24,7 @@ from lamplighter.formats.settings import nearest
 from lamplighter.host.capabilities import is_control_domain
 from lamplighter.host.files import read_definitions
 from lamplighter.model.location import Location
-from lamplighter.model.policy import Managed, Problem, Roster
+from lamplighter.model.policy import Inventory, ManagedDomain, Problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -60,7 +60,7 @@ def definition_owner(configuration: Configuration) -> int:
     return os.geteuid() if on_embedded_host(configuration) else 0
 
 
-def load_roster(configuration: Configuration, *, owner: int) -> Roster:
+def load_inventory(configuration: Configuration, *, owner: int) -> Inventory:
     """Read all definitions; ``owner`` is the user, besides root, who may own them.
 
     Never raises for what a file is or holds: that is among the roster's problems.
@@ -77,7 +77,7 @@ def load_roster(configuration: Configuration, *, owner: int) -> Roster:
     usable, duplicates = _without_duplicates(trusted)
     problems += duplicates
     domains = {
-        claim.name: Managed(
+        claim.name: ManagedDomain(
             claim.reading.definition,
             settle(configuration, claim.name, claim.reading.settings),
         )
@@ -88,7 +88,7 @@ def load_roster(configuration: Configuration, *, owner: int) -> Roster:
     problems += _tables_without_definition(configuration, {claim.name for claim in claims})
     problems += _refused_suspends(configuration, domains)
     named = {name: settle(configuration, name) for name in configuration.domains}
-    return Roster(domains, defaults, tuple(problems), named)
+    return Inventory(domains, defaults, tuple(problems), named)
 
 
 def _claim(text: Text) -> _Claim:
@@ -172,7 +172,7 @@ def _tables_without_definition(configuration: Configuration, names: set[str]) ->
 
 def _refused_suspends(
     configuration: Configuration,
-    domains: dict[str, Managed],
+    domains: dict[str, ManagedDomain],
 ) -> list[Problem]:
     """Say once for each place where suspend is asked for that it is refused."""
     hint = 'say "shutdown", "leave" or "destroy"'

@@ -10,16 +10,16 @@ import pytest
 
 from lamplighter.formats.settings import SUSPEND_REFUSED
 from lamplighter.host.files import read_configuration
-from lamplighter.model.domain import Sighting
+from lamplighter.model.domain import DomainInfo
 from lamplighter.model.policy import Policy, Start, Stop
-from lamplighter.service.roster import load_roster
+from lamplighter.service.inventory import load_inventory
 from tests.definitions import MALFORMED, malformed_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from lamplighter.model.policy import Problem, Roster
+    from lamplighter.model.policy import Problem, Inventory
 
 UUID_A = "6a0cf3b2-5c1f-4d6e-9f43-2f7c0c3b9a10"
 
@@ -37,10 +37,10 @@ class Etc:
         path.write_bytes(text.encode(errors="surrogateescape"))
         return path
 
-    def load(self) -> Roster:
+    def load(self) -> Inventory:
         path = self.folder / "lamplighter.toml"
         path.write_text(self.toml)
-        return load_roster(read_configuration(path, required=True), owner=os.geteuid())
+        return load_inventory(read_configuration(path, required=True), owner=os.geteuid())
 
     def short(self, problem: Problem) -> tuple[str, str, str | None]:
         """Code, place without the folder, domain."""
@@ -59,16 +59,16 @@ def test_definitions_and_configuration_come_together(etc: Etc) -> None:
     etc.toml += '[defaults]\nstop_timeout = 60\n[domain.web]\nstop = "leave"\n'
     web = etc.define("web", f'name = "web"\nuuid = "{UUID_A}"\non_xend_start = "start"\n')
     etc.define("mail", 'name = "mail"\non_xend_stop = "ignore"\n')
-    roster = etc.load()
-    assert roster.problems == ()
-    assert list(roster.domains) == ["mail", "web"]
-    managed = roster.domains["web"]
+    inventory = etc.load()
+    assert inventory.problems == ()
+    assert list(inventory.domains) == ["mail", "web"]
+    managed = inventory.domains["web"]
     assert (managed.definition.path, managed.definition.uuid) == (str(web), UUID(UUID_A))
     policy = managed.policy
     assert (policy.start.value, policy.stop.value) == (Start.ALWAYS, Stop.LEAVE)
     assert policy.stop_timeout.value == 60
-    assert roster.defaults.stop_timeout.value == 60
-    assert roster.domains["mail"].policy.stop.value is Stop.LEAVE
+    assert inventory.defaults.stop_timeout.value == 60
+    assert inventory.domains["mail"].policy.stop.value is Stop.LEAVE
 
 
 def test_no_definitions_at_all(etc: Etc) -> None:
@@ -81,37 +81,37 @@ def test_a_malformed_definition_bars_only_itself(etc: Etc, name: str) -> None:
     etc.define("good", 'name = "good"\n')
     broken = etc.folder / "xen" / "broken.cfg"
     broken.write_bytes(malformed_path(name).read_bytes())
-    roster = etc.load()
-    assert "good" in roster.domains
-    assert "good" not in roster.barred
-    assert roster.problems
-    for problem in roster.problems:
+    inventory = etc.load()
+    assert "good" in inventory.domains
+    assert "good" not in inventory.barred
+    assert inventory.problems
+    for problem in inventory.problems:
         assert problem.code == "definition"
         assert problem.fatal
         assert problem.where is not None
         assert problem.where.file == str(broken)
         assert problem.domain in (None, "broken")
-    named = {problem.domain for problem in roster.problems} - {None}
-    assert set(roster.barred) == named
+    named = {problem.domain for problem in inventory.problems} - {None}
+    assert set(inventory.barred) == named
 
 
 def test_the_name_of_a_broken_definition_is_saved(etc: Etc) -> None:
     etc.toml += '[domain.web]\nstop = "leave"\n'
     etc.define("web", 'memory = \nname = "web"\non_xend_stop = "ignore"\n')
-    roster = etc.load()
-    assert [etc.short(problem) for problem in roster.problems] == [
+    inventory = etc.load()
+    assert [etc.short(problem) for problem in inventory.problems] == [
         ("definition", "xen/web.cfg:1:10", "web")
     ]
-    assert roster.domains == {}
-    assert list(roster.barred) == ["web"]
-    assert roster.policy_of("web").stop.value is Stop.LEAVE
+    assert inventory.domains == {}
+    assert list(inventory.barred) == ["web"]
+    assert inventory.policy_of("web").stop.value is Stop.LEAVE
 
 
 def test_a_bad_uuid_bars_the_domain_and_keeps_its_policy(etc: Etc) -> None:
     etc.define("web", 'name = "web"\nuuid = "x"\non_xend_stop = "ignore"\n')
-    roster = etc.load()
-    assert list(roster.barred) == ["web"]
-    assert roster.domains["web"].policy.stop.value is Stop.LEAVE
+    inventory = etc.load()
+    assert list(inventory.barred) == ["web"]
+    assert inventory.domains["web"].policy.stop.value is Stop.LEAVE
 
 
 def test_one_name_twice_starts_neither(etc: Etc) -> None:
@@ -119,28 +119,28 @@ def test_one_name_twice_starts_neither(etc: Etc) -> None:
     etc.define("b", 'memory = 1\nname = "web"\n')
     etc.define("c", 'name = "web"\nmemory = \n')
     etc.define("good", 'name = "good"\n')
-    roster = etc.load()
-    assert list(roster.domains) == ["good"]
-    assert list(roster.barred) == ["web"]
-    assert [etc.short(p) for p in roster.problems if p.code == "duplicate-name"] == [
+    inventory = etc.load()
+    assert list(inventory.domains) == ["good"]
+    assert list(inventory.barred) == ["web"]
+    assert [etc.short(p) for p in inventory.problems if p.code == "duplicate-name"] == [
         ("duplicate-name", "xen/a.cfg:1:1", "web"),
         ("duplicate-name", "xen/b.cfg:2:1", "web"),
         ("duplicate-name", "xen/c.cfg:1:1", "web"),
     ]
-    first = next(p for p in roster.problems if p.code == "duplicate-name")
+    first = next(p for p in inventory.problems if p.code == "duplicate-name")
     assert f"{etc.folder}/xen/b.cfg:2:1, {etc.folder}/xen/c.cfg:1:1" in first.message
 
 
 def test_one_uuid_twice_starts_neither_and_both_go_by_name(etc: Etc) -> None:
     etc.define("a", f'name = "web"\nuuid = "{UUID_A}"\non_xend_stop = "ignore"\n')
     etc.define("b", f'name = "mail"\nuuid = "{UUID_A.upper()}"\n')
-    roster = etc.load()
-    assert sorted(roster.barred) == ["mail", "web"]
-    assert {problem.code for problem in roster.problems} == {"duplicate-uuid"}
-    running = Sighting(3, UUID(UUID_A), "web")
-    matching = [name for name, m in roster.domains.items() if m.definition.matches(running)]
+    inventory = etc.load()
+    assert sorted(inventory.barred) == ["mail", "web"]
+    assert {problem.code for problem in inventory.problems} == {"duplicate-uuid"}
+    running = DomainInfo(3, UUID(UUID_A), "web")
+    matching = [name for name, m in inventory.domains.items() if m.definition.matches(running)]
     assert matching == ["web"]
-    assert roster.domains["web"].policy.stop.value is Stop.LEAVE
+    assert inventory.domains["web"].policy.stop.value is Stop.LEAVE
 
 
 def test_links_to_one_file_are_no_duplicates(etc: Etc) -> None:
@@ -149,29 +149,29 @@ def test_links_to_one_file_are_no_duplicates(etc: Etc) -> None:
     auto.mkdir()
     (auto / "10-web").symlink_to(path)
     etc.toml = '[host]\ndefinitions = ["xen/*.cfg", "auto/*"]\n'
-    roster = etc.load()
-    assert roster.problems == ()
-    assert list(roster.domains) == ["web"]
+    inventory = etc.load()
+    assert inventory.problems == ()
+    assert list(inventory.domains) == ["web"]
 
 
 def test_a_definition_that_others_can_write_is_not_started(etc: Etc) -> None:
     etc.define("web", 'name = "web"\non_xend_start = "start"\n').chmod(0o666)
-    roster = etc.load()
-    assert roster.domains == {}
-    (problem,) = roster.problems
+    inventory = etc.load()
+    assert inventory.domains == {}
+    (problem,) = inventory.problems
     assert etc.short(problem) == ("permissions", "xen/web.cfg", "web")
     assert problem.message == "refused: can be written by everybody (mode 0666)"
     assert problem.hint == f"chmod o-w {etc.folder}/xen/web.cfg"
-    assert list(roster.barred) == ["web"]
+    assert list(inventory.barred) == ["web"]
 
 
 def test_it_cannot_bar_a_domain_that_a_trusted_file_defines(etc: Etc) -> None:
     etc.define("a", f'name = "web"\nuuid = "{UUID_A}"\n').chmod(0o666)
     etc.define("b", f'name = "web"\nuuid = "{UUID_A}"\n')
-    roster = etc.load()
-    assert list(roster.domains) == ["web"]
-    assert roster.barred == {}
-    assert [etc.short(problem) for problem in roster.problems] == [
+    inventory = etc.load()
+    assert list(inventory.domains) == ["web"]
+    assert inventory.barred == {}
+    assert [etc.short(problem) for problem in inventory.problems] == [
         ("permissions", "xen/a.cfg", None)
     ]
 
@@ -179,9 +179,9 @@ def test_it_cannot_bar_a_domain_that_a_trusted_file_defines(etc: Etc) -> None:
 def test_a_folder_that_others_can_write_makes_its_definitions_unusable(etc: Etc) -> None:
     etc.define("web", 'name = "web"\n')
     (etc.folder / "xen").chmod(0o777)
-    roster = etc.load()
-    assert roster.domains == {}
-    (problem,) = roster.problems
+    inventory = etc.load()
+    assert inventory.domains == {}
+    (problem,) = inventory.problems
     assert etc.short(problem) == ("permissions", "xen/web.cfg", "web")
     assert f"refused: {etc.folder}/xen can be written by everybody" in problem.message
 
@@ -191,9 +191,9 @@ def test_what_cannot_be_read_is_a_problem_of_its_own(etc: Etc) -> None:
     (etc.folder / "xen" / "folder.cfg").mkdir()
     (etc.folder / "xen" / "gone.cfg").symlink_to("nowhere")
     os.mkfifo(etc.folder / "xen" / "pipe.cfg")
-    roster = etc.load()
-    assert list(roster.domains) == ["web"]
-    assert [etc.short(problem) for problem in roster.problems] == [
+    inventory = etc.load()
+    assert list(inventory.domains) == ["web"]
+    assert [etc.short(problem) for problem in inventory.problems] == [
         ("not-a-file", "xen/folder.cfg", None),
         ("missing", "xen/gone.cfg", None),
         ("not-a-file", "xen/pipe.cfg", None),
@@ -203,17 +203,17 @@ def test_what_cannot_be_read_is_a_problem_of_its_own(etc: Etc) -> None:
 def test_a_table_without_a_definition_is_a_warning(etc: Etc) -> None:
     etc.toml += '[domain.wbe]\nstop = "leave"\n[domain.xyzzy]\n'
     etc.define("web", 'name = "web"\n')
-    roster = etc.load()
-    assert [etc.short(problem) for problem in roster.problems] == [
+    inventory = etc.load()
+    assert [etc.short(problem) for problem in inventory.problems] == [
         ("no-definition", "lamplighter.toml:4:1", "wbe"),
         ("no-definition", "lamplighter.toml (domain.xyzzy)", "xyzzy"),
     ]
-    assert [problem.fatal for problem in roster.problems] == [False, False]
-    assert roster.problems[0].hint == "did you mean web?"
-    assert roster.barred == {}
-    assert roster.policy_of("wbe").stop.value is Stop.LEAVE
-    assert roster.policy_of("web") is roster.domains["web"].policy
-    assert roster.policy_of("other") is roster.defaults
+    assert [problem.fatal for problem in inventory.problems] == [False, False]
+    assert inventory.problems[0].hint == "did you mean web?"
+    assert inventory.barred == {}
+    assert inventory.policy_of("wbe").stop.value is Stop.LEAVE
+    assert inventory.policy_of("web") is inventory.domains["web"].policy
+    assert inventory.policy_of("other") is inventory.defaults
 
 
 def test_suspend_is_refused_once_for_each_place_it_is_said(etc: Etc) -> None:
@@ -221,13 +221,13 @@ def test_suspend_is_refused_once_for_each_place_it_is_said(etc: Etc) -> None:
     etc.define("mail", 'name = "mail"\non_xend_stop = "suspend"\n')
     etc.define("web", 'name = "web"\non_xend_stop = "suspend"\n')
     etc.define("plain", 'name = "plain"\n')
-    roster = etc.load()
-    assert [etc.short(problem) for problem in roster.problems] == [
+    inventory = etc.load()
+    assert [etc.short(problem) for problem in inventory.problems] == [
         ("suspend-refused", "lamplighter.toml:4:1", None),
         ("suspend-refused", "lamplighter.toml:6:1", "mail"),
         ("suspend-refused", "xen/web.cfg:2:1", "web"),
     ]
-    assert roster.barred == {}
-    for managed in roster.domains.values():
+    assert inventory.barred == {}
+    for managed in inventory.domains.values():
         assert managed.policy.stop.value is Stop.SHUTDOWN
         assert managed.policy.stop.note == SUSPEND_REFUSED
