@@ -67,7 +67,7 @@ def test_a_domain_is_created_seen_and_destroyed(on_host: OnHost) -> None:
         assert await kind_of(host.xenstore, domid) is None
         assert await newest_domid(host.xenstore, web) is None
         assert not await host.xenstore.is_domain_introduced(domid)
-        assert await host.toolstack.epitaph(seen) is None, "it was destroyed, not shut down"
+        assert await host.toolstack.shutdown_reason(seen) is None, "it was destroyed, not shut down"
         await host.toolstack.destroy(domid)  # gone already: no error
 
     on_host(story)

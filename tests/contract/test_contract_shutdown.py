@@ -39,7 +39,7 @@ async def reason_of_end(
         return seen is None
 
     await host.until(gone, 20)
-    return last[-1].shutdown or await host.toolstack.epitaph(last[-1])
+    return last[-1].shutdown or await host.toolstack.shutdown_reason(last[-1])
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
@@ -181,7 +181,7 @@ def test_a_reboot_gives_the_domain_another_domid(on_host: OnHost, kernel: str) -
         second = await host.until(named, 5)
         assert (second.uuid, second.name) == (first.uuid, first.name)
         assert second.domid > first.domid
-        assert await host.toolstack.epitaph(first) is ShutdownReason.REBOOT
+        assert await host.toolstack.shutdown_reason(first) is ShutdownReason.REBOOT
         assert await host.request(first.domid) is None
         await host.until_up(second.domid)
         await host.until_user_space(reboots, more_than=spaces)

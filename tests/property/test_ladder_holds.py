@@ -148,7 +148,7 @@ class World:
             case CheckReaper(sighting):
                 return [ReaperChecked(self.now, sighting.domid, self.data.draw(SURE))]
             case FindShutdownReason():
-                return [self.epitaph()]
+                return [self.shutdown_reason()]
             case AnswerAgent(domid, answer):
                 return self.note(domid, answer)
 
@@ -161,7 +161,7 @@ class World:
                 return [ListingFailed(self.now, "the toolstack fails")]
         return []
 
-    def epitaph(self) -> ShutdownReasonFound:
+    def shutdown_reason(self) -> ShutdownReasonFound:
         reason = self.data.draw(REASONS)
         if reason is not None:
             self.reasons.add(reason)

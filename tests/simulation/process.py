@@ -175,8 +175,8 @@ class MortalToolstack(EmbeddedToolstack):
     async def creating(self) -> frozenset[str]:
         return await self._fate.call(super().creating)
 
-    async def epitaph(self, sighting: DomainInfo) -> ShutdownReason | None:
-        return await self._fate.call(partial(super().epitaph, sighting))
+    async def shutdown_reason(self, sighting: DomainInfo) -> ShutdownReason | None:
+        return await self._fate.call(partial(super().shutdown_reason, sighting))
 
     async def reaper_lives(self, sighting: DomainInfo) -> bool:
         return await self._fate.call(partial(super().reaper_lives, sighting))

@@ -125,7 +125,7 @@ class Witness:
     async def _note_destroy(self, domid: int) -> None:
         self._tell(f"      destroy {domid}")
         for seen in self._xl.list():
-            if seen.domid == domid and seen.running and not seen.unborn:
+            if seen.domid == domid and seen.running and not seen.never_ran:
                 self.sights[Saw.DESTROYED] += 1
                 since = self._asked.get(domid)
                 allowed = STOP_TIMEOUT + self._granted.get(domid, 0.0) - TOLERANCE
@@ -215,7 +215,7 @@ class Witness:
         """Say whether the incarnation of a result, or any where it names none, executes."""
         return any(
             seen.running
-            and not seen.unborn
+            and not seen.never_ran
             and seen.uuid == result.uuid
             and result.domid in (None, seen.domid)
             for seen in self._xl.list()
@@ -310,8 +310,8 @@ class Ear:
         self._witness.answered(domid, transition.detail)
         self._tell(f"    {name} {transition.after.value} (domid {domid}) {transition.detail}")
         if self._direction is Direction.DOWN and domid is not None and transition.uuid is not None:
-            begun = self._begun.setdefault(transition.uuid, CLOCK.monotonic())
-            self._witness.asked(domid, begun)
+            has_run = self._begun.setdefault(transition.uuid, CLOCK.monotonic())
+            self._witness.asked(domid, has_run)
 
     def heard(self, name: str, words: GuestWords) -> None:
         self._tell(f"    {name} says {words}")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lamplighter.formats.passages import to_json
+from lamplighter.formats.domain_events import to_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from lamplighter.formats.guest_words import GuestWords
     from lamplighter.model.intent import Hold, PastHold
     from lamplighter.model.outcome import Result
-    from lamplighter.model.passage import DomainEvent, MonitorState
+    from lamplighter.model.domain_event import DomainEvent, MonitorState
     from lamplighter.model.plan import Plan, Step
     from lamplighter.model.policy import Problem
     from lamplighter.model.run import Run, Transition
@@ -53,13 +53,13 @@ def history_document(
     runs: Iterable[Run],
     moves: Mapping[int, Sequence[Transition]],
     holds: Iterable[PastHold] = (),
-    passages: Iterable[DomainEvent] = (),
+    domain_events: Iterable[DomainEvent] = (),
 ) -> Document:
     """``history``; ``moves`` has the transitions of the runs that are to tell them."""
     return {
         "runs": [_past_run_document(run, moves.get(run.id)) for run in runs],
         "holds": [_past_hold_document(past) for past in holds],
-        "passages": [to_json(passage) for passage in passages],
+        "passages": [to_json(domain_event) for domain_event in domain_events],
     }
 
 

@@ -57,11 +57,11 @@ class Explanation:
     @property
     def follows(self) -> tuple[str, ...]:
         """What the host's start and stop do with it, in plain words."""
-        barred = next((problem for problem in self.problems if problem.fatal), None)
+        blocked = next((problem for problem in self.problems if problem.fatal), None)
         if self.managed is None:
             start = "It is never started: there is no definition of it that can be used."
         else:
-            start = when_host_starts(self.name, self.policy, barred)
+            start = when_host_starts(self.name, self.policy, blocked)
         kind = self.managed.definition.kind if self.managed else None
         return start, when_host_stops(self.policy, kind, self.stop_budget)
 
@@ -103,7 +103,7 @@ def explain(given: str, configuration: Configuration, inventory: Inventory) -> E
 
 
 def _find(given: str, inventory: Inventory) -> str:
-    known = {*inventory.domains, *inventory.barred, *inventory.named}
+    known = {*inventory.domains, *inventory.blocked, *inventory.named}
     if given in known:
         return given
     for name, managed in inventory.domains.items():

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from lamplighter.cli.text import Style
     from lamplighter.model.intent import PastHold
     from lamplighter.model.outcome import Result
-    from lamplighter.model.passage import DomainEvent
+    from lamplighter.model.domain_event import DomainEvent
     from lamplighter.model.run import Run, Transition
 
 HELP = "show past runs and how each domain ended in them"
@@ -65,18 +65,18 @@ def run(args: argparse.Namespace, context: Context) -> int:
         moves = {one.id: reader.transitions(one.id, args.name) for one in runs if args.transitions}
     finally:
         reader.close()
-    passages = _passages(args.name, args.limit, Path(configuration.host.state.value))
+    domain_events = _passages(args.name, args.limit, Path(configuration.host.state.value))
     if context.as_json:
-        context.print_json(history_document(runs, moves, holds, passages))
+        context.print_json(history_document(runs, moves, holds, domain_events))
     else:
         style = style_of(context.out, context.environ)
         context.print(history_text(runs, moves, style) if runs else _nothing(args.name))
         for past in holds:
             context.print(f"\n{printable(past.hold.name)} {_hold(past)}")
-        if passages:
+        if domain_events:
             context.print("\nWhat the monitor saw, the newest first:")
-        for passage in passages:
-            context.print(_passage(passage))
+        for domain_event in domain_events:
+            context.print(_passage(domain_event))
     return 0
 
 
@@ -89,9 +89,9 @@ def _passages(name: str | None, limit: int, state: Path) -> list[DomainEvent]:
     return list(reversed(deque(dict.fromkeys(mine), maxlen=limit)))
 
 
-def _passage(passage: DomainEvent) -> str:
-    came = f"{passage.way.value} as domid {passage.domid}"
-    return f"  {moment(passage.at)}  {printable(passage.name)} {came}: {printable(passage.why)}"
+def _passage(domain_event: DomainEvent) -> str:
+    came = f"{domain_event.way.value} as domid {domain_event.domid}"
+    return f"  {moment(domain_event.at)}  {printable(domain_event.name)} {came}: {printable(domain_event.why)}"
 
 
 def history_text(

@@ -92,7 +92,7 @@ async def _carry_out(
         configuration, wrong = _configuration(context, host_stops=host_stops)
         errand = _errand(context, clock) if unit.active and not names else None
         if errand is not None and not after_stop and (why := await _asked(errand, direction)):
-            unit.spared(why)
+            unit.protected(why)
             return _spare(why, context)
         taken = take_host(
             configuration, direction, unit, clock, tell=context.warn, everything=not names

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from lamplighter.model.configuration import Configuration
     from lamplighter.model.domain import DomainInfo
     from lamplighter.model.intent import Intent, Intents
-    from lamplighter.model.passage import DomainEvent, MonitorState
+    from lamplighter.model.domain_event import DomainEvent, MonitorState
     from lamplighter.model.policy import Inventory
     from lamplighter.model.run import LastRecord
     from lamplighter.service.host import Host
@@ -121,8 +121,8 @@ async def _look_at_host(configuration: Configuration, watched: MonitorState | No
             try:
                 sightings = await host.toolstack.list()
                 silent, words = await _guests(host, sightings)
-                passages = _passages(watched, host.boot_id)
-                view = View(sightings, silent, await host.spared(), passages, words)
+                domain_events = _passages(watched, host.boot_id)
+                view = View(sightings, silent, await host.protected(), domain_events, words)
             except Unreachable as error:
                 return _Snapshot(host.inventory, View(None), host.boot_id, error)
             except CallFailed as error:
@@ -142,7 +142,7 @@ def _passages(watched: MonitorState | None, boot_id: str) -> Mapping[str, Domain
     """What the monitor saw last of each domain, by name; nothing if it is of another boot."""
     if watched is None or watched.boot_id != boot_id:
         return {}
-    return {passage.name: passage for passage in watched.passages}
+    return {domain_event.name: domain_event for domain_event in watched.domain_events}
 
 
 async def _guests(

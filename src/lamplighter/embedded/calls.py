@@ -85,10 +85,10 @@ class Calls:
             "list": self._list,
             "create": self._create,
             "creating": self._creating,
-            "abandoned": self._abandoned,
+            "abandoned": self._half_built,
             "destroy": self._destroy,
             "press-power": self._press_power,
-            "epitaph": self._epitaph,
+            "epitaph": self._shutdown_reason,
             "reaper": self._reaper,
             "status": self._status,
             "fault": self._fault,
@@ -168,10 +168,10 @@ class Calls:
         arguments.done()
         return {"paths": sorted(self._host.xl.creating())}
 
-    async def _abandoned(self, arguments: Arguments) -> object:
+    async def _half_built(self, arguments: Arguments) -> object:
         domid = arguments.number("domid", 0x7FFF)
         arguments.done()
-        return {"abandoned": self._host.xl.abandoned(domid)}
+        return {"abandoned": self._host.xl.half_built(domid)}
 
     async def _destroy(self, arguments: Arguments) -> object:
         domid = arguments.number("domid", 0x7FFF)
@@ -185,11 +185,11 @@ class Calls:
         self._host.xl.press_power(domid)
         return {}
 
-    async def _epitaph(self, arguments: Arguments) -> object:
+    async def _shutdown_reason(self, arguments: Arguments) -> object:
         domid, uuid = arguments.number("domid", 0x7FFF), arguments.text("uuid")
         arguments.done()
         try:
-            reason = self._host.xl.epitaph(domid, UUID(uuid))
+            reason = self._host.xl.shutdown_reason(domid, UUID(uuid))
         except ValueError:
             raise BadRequest("epitaph: uuid: expected a UUID") from None
         return {"reason": None if reason is None else reason.name}
@@ -289,5 +289,5 @@ def _listed(seen: DomainInfo) -> dict[str, object]:
         "shutdown": None if seen.shutdown is None else seen.shutdown.name,
         "dying": seen.dying,
         "paused": seen.paused,
-        "begun": seen.begun,
+        "begun": seen.has_run,
     }

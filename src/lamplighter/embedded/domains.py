@@ -42,7 +42,7 @@ class Domain:
     kind: Kind
     memory: int
     paused: bool = True
-    begun: bool = False
+    has_run: bool = False
     shutdown: ShutdownReason | None = None
     dying: bool = False
 
@@ -55,7 +55,7 @@ class Hypervisor:
         self._free = memory - DOM0_MEMORY
         self._withheld = 0
         self._last = 0
-        self._domains = {0: Domain(0, UUID(int=0), Kind.PV, DOM0_MEMORY, paused=False, begun=True)}
+        self._domains = {0: Domain(0, UUID(int=0), Kind.PV, DOM0_MEMORY, paused=False, has_run=True)}
 
     @property
     def free(self) -> int:

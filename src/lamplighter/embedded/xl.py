@@ -115,7 +115,7 @@ class Xl:
                 domain.shutdown,
                 domain.dying,
                 domain.paused,
-                domain.begun,
+                domain.has_run,
             )
             for domain in self._hypervisor.domains()
         ]
@@ -133,11 +133,11 @@ class Xl:
         async with self._creating:
             await self._begin(recipe, recipe.uuid or self._new_uuid())
 
-    def abandoned(self, domid: int) -> bool:
+    def half_built(self, domid: int) -> bool:
         """Return whether nothing will finish this domain; ``NoSuchDomain`` when there is none."""
         domain, resident = self._hypervisor.find(domid), self._residents.get(domid)
         creating = resident is not None and resident.recipe.path in self.creating()
-        return not domain.begun and not creating
+        return not domain.has_run and not creating
 
     def creating(self) -> frozenset[str]:
         """Return the paths of the definitions from which domains are being created."""
@@ -160,7 +160,7 @@ class Xl:
         if kernel is not None:
             kernel.press_power()
 
-    def epitaph(self, domid: int, uuid: UUID) -> ShutdownReason | None:
+    def shutdown_reason(self, domid: int, uuid: UUID) -> ShutdownReason | None:
         """Return why an incarnation shut down, if a reaper was there to write it down."""
         kept_uuid, reason = self._records.get(domid, (None, None))
         return reason if kept_uuid == uuid else None
@@ -209,7 +209,7 @@ class Xl:
                 self._chance,
                 rebooted=rebooted,
             )
-            domain.paused, domain.begun = False, True
+            domain.paused, domain.has_run = False, True
             resident.running = self._start(self._run(resident, resident.kernel))
         return resident
 

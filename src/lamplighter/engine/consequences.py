@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from lamplighter.model.policy import Policy, Problem
 
 
-def when_host_starts(name: str, policy: Policy, barred: Problem | None = None) -> str:
-    """Say what the host's start does with a domain; ``barred`` is why it must not be started."""
+def when_host_starts(name: str, policy: Policy, blocked: Problem | None = None) -> str:
+    """Say what the host's start does with a domain; ``blocked`` is why it must not be started."""
     if policy.start.value is Start.NEVER:
-        by_hand = "nothing starts it" if barred else f"lamplighter up {name} starts it"
+        by_hand = "nothing starts it" if blocked else f"lamplighter up {name} starts it"
         return f"It is not started with the host; {by_hand}."
-    if barred is not None and policy.start.value is Start.ALWAYS:
+    if blocked is not None and policy.start.value is Start.ALWAYS:
         return "It should be started with the host and is not, because of the problem below."
-    if barred is not None:
+    if blocked is not None:
         return "It is not started with the host, because of the problem below."
     wait = format_duration(policy.start_timeout.value)
     whether = "It is started with the host."

@@ -154,7 +154,7 @@ class HalfBuiltChecked(Event):
     """Whether an incarnation that has never run was left half made, so that it never will."""
 
     domid: int
-    abandoned: bool
+    half_built: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from lamplighter.formats.quantity import format_duration
 from lamplighter.model.domain import DOM0, Listing, ShutdownReason
 from lamplighter.model.intent import Intent, Meant
 from lamplighter.model.outcome import Outcome
-from lamplighter.model.passage import Change, Initiator
+from lamplighter.model.domain_event import Change, Initiator
 from lamplighter.model.plan import Direction
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from lamplighter.model.domain import Definition, DomainInfo
     from lamplighter.model.intent import Intents
-    from lamplighter.model.passage import DomainEvent
+    from lamplighter.model.domain_event import DomainEvent
     from lamplighter.model.policy import ManagedDomain, Policy, Inventory
     from lamplighter.model.run import LastRecord
 
@@ -95,14 +95,14 @@ def learn(
 
 
 def learn_from_passages(
-    inventory: Inventory, passages: Iterable[DomainEvent], intents: Intents, boot_id: str
+    inventory: Inventory, domain_events: Iterable[DomainEvent], intents: Intents, boot_id: str
 ) -> list[Intent]:
-    """Return the intents that change by who came and went; ``passages`` are in their order.
+    """Return the intents that change by who came and went; ``domain_events`` are in their order.
 
     Each passage that is newer than what was last said says something, or nothing; so what another
     tool started is meant to be up although it has rebooted or crashed since.
     """
-    history = tuple(passages)
+    history = tuple(domain_events)
     by_domain: dict[UUID | str, list[DomainEvent]] = {}
     for found in history:
         by_domain.setdefault(found.uuid, []).append(found)
@@ -153,18 +153,18 @@ def _is_newer(found: DomainEvent, before: Intent | None, boots: Mapping[str, int
     return found.at > before.at
 
 
-def _meant_by(passage: DomainEvent, before: Intent | None) -> Meant | None:
+def _meant_by(domain_event: DomainEvent, before: Intent | None) -> Meant | None:
     """What a passage says about intent; None: nothing.
 
     A guest that is back from its own reboot was not asked for by anybody.
     """
-    if passage.way is Change.CAME:
+    if domain_event.way is Change.CAME:
         told_down = before is not None and (before.boot_id, before.domid) == (
-            passage.boot_id,
-            passage.domid,
+            domain_event.boot_id,
+            domain_event.domid,
         )
-        return None if told_down or passage.by is Initiator.GUEST else Meant.UP
-    if passage.end is ShutdownReason.POWEROFF and passage.by in (Initiator.GUEST, Initiator.TOOL):
+        return None if told_down or domain_event.by is Initiator.GUEST else Meant.UP
+    if domain_event.end is ShutdownReason.POWEROFF and domain_event.by in (Initiator.GUEST, Initiator.TOOL):
         return Meant.DOWN
     return None
 

@@ -145,12 +145,12 @@ def _toolstack(
     """The toolstack was asked for something."""
     match event:
         case ShutdownReasonFound(now, reason):
-            return _epitaph(ladder, reason, now)
+            return _shutdown_reason(ladder, reason, now)
         case Destroyed(now, error):
             return _destroyed(ladder, error, now)
         case ReaperChecked(now, domid, lives) if domid == ladder.sighting.domid:
             return _reaper(ladder, lives=lives, now=now)
-        case HalfBuiltChecked(now, domid, abandoned=True):
+        case HalfBuiltChecked(now, domid, half_built=True):
             return _inspected(ladder, domid, now)
     return ladder, ()
 
@@ -192,7 +192,7 @@ def _ready(ladder: StopState, able: bool | None, now: float) -> Stepped:
 def _ask(ladder: StopState, now: float, detail: str) -> Stepped:
     moved, move = _move(ladder, Phase.ASKED, now, detail)
     asked = moved._replace(since=now, requests=ladder.requests + 1, retry_at=None)
-    look = (CheckHalfBuilt(ladder.sighting),) if ladder.sighting.unborn else ()
+    look = (CheckHalfBuilt(ladder.sighting),) if ladder.sighting.never_ran else ()
     return asked, (
         *look,
         *move,
@@ -285,7 +285,7 @@ def _came_back(ladder: StopState, sighting: DomainInfo, now: float) -> Stepped:
         reason=None,
         acknowledged=False,
         forced=False,
-        abandoned=False,
+        half_built=False,
         orphaned=False,
         begun_ended=False,
         seen_dying=False,
@@ -325,7 +325,7 @@ def _not_listed(ladder: StopState, now: float) -> Stepped:
     return _tick(ladder, now)
 
 
-def _epitaph(ladder: StopState, reason: ShutdownReason | None, now: float) -> Stepped:
+def _shutdown_reason(ladder: StopState, reason: ShutdownReason | None, now: float) -> Stepped:
     """It vanished between two listings; between two incarnations it looks the same."""
     if ladder.phase not in ALIVE:
         return ladder, ()
@@ -338,10 +338,10 @@ def _epitaph(ladder: StopState, reason: ShutdownReason | None, now: float) -> St
 
 
 def _inspected(ladder: StopState, domid: int, now: float) -> Stepped:
-    if ladder.phase not in ALIVE or domid != ladder.sighting.domid or not ladder.sighting.unborn:
+    if ladder.phase not in ALIVE or domid != ladder.sighting.domid or not ladder.sighting.never_ran:
         return ladder, ()
     why = "what created it has died over it: it is half made and will never run"
-    return _force(ladder._replace(abandoned=True), now, why)
+    return _force(ladder._replace(half_built=True), now, why)
 
 
 # --- time and force --------------------------------------------------------------------------

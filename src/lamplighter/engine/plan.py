@@ -55,14 +55,14 @@ def plan_up(
     past: Past = NO_PAST,
 ) -> Plan:
     """Plan the start of what is wanted, or of the named domains."""
-    barred = inventory.barred
-    candidates = {**dict.fromkeys(barred), **inventory.domains}
+    blocked = inventory.blocked
+    candidates = {**dict.fromkeys(blocked), **inventory.domains}
     if names:
         _all_known(names, candidates, ())
         candidates = {name: m for name, m in candidates.items() if _named(name, m, names)}
     listing = Listing(sightings)
     steps = [
-        _step_up(name, managed, barred.get(name), listing, past, by_hand=bool(names))
+        _step_up(name, managed, blocked.get(name), listing, past, by_hand=bool(names))
         for name, managed in sorted(candidates.items())
     ]
     return Plan(Direction.UP, tuple(steps))
@@ -73,15 +73,15 @@ def plan_down(
     sightings: Sequence[DomainInfo],
     names: Collection[str] = (),
     *,
-    spared: Collection[int] = (),
+    protected: Collection[int] = (),
     past: Past = NO_PAST,
 ) -> Plan:
     """Plan the stop of everything that runs, or of the named domains.
 
-    ``spared`` are domids of domains that the host itself needs, such as one that provides
+    ``protected`` are domids of domains that the host itself needs, such as one that provides
     XenStore; dom0 is always among them.
     """
-    guests = [seen for seen in sightings if seen.domid != DOM0 and seen.domid not in spared]
+    guests = [seen for seen in sightings if seen.domid != DOM0 and seen.domid not in protected]
     managed = {one.definition.known_by: one for one in reversed(inventory.domains.values())}
     steps = [
         _step_down(
@@ -92,7 +92,7 @@ def plan_down(
         for seen in guests
     ]
     if names:
-        known = {**dict.fromkeys(inventory.barred), **inventory.domains}
+        known = {**dict.fromkeys(inventory.blocked), **inventory.domains}
         _all_known(names, known, guests)
         steps = [step for step in steps if _step_named(step, names)]
         stopped = {step.name for step in steps}

@@ -37,7 +37,7 @@ class StopState(NamedTuple):
     domain, ``retry_at`` when a call that failed is tried again, ``reason`` why the current
     incarnation shut down, as far as it was seen. ``able`` stays True once the kernel has said so.
     ``kind`` is None while XenStore has not told it. ``restarts``: the definition has the domain
-    created anew when it powers off. ``abandoned``: whoever created the incarnation left it half
+    created anew when it powers off. ``half_built``: whoever created the incarnation left it half
     made. ``ended`` is when the incarnation was seen to execute no more, ``last_look`` when the
     listing was asked for that decides whether it is forced. ``orphaned``: the process that takes it
     apart is gone, and the next listing tells whether it has done so.
@@ -63,7 +63,7 @@ class StopState(NamedTuple):
     reason: ShutdownReason | None = None
     acknowledged: bool = False
     forced: bool = False
-    abandoned: bool = False
+    half_built: bool = False
     begun_ended: bool = False
     seen_dying: bool = False
     requests: int = 0

@@ -16,7 +16,7 @@ from lamplighter.model.domain import DOM0, EMPTY, ShutdownReason
 from lamplighter.model.intent import NO_INTENTS
 from lamplighter.model.lifecycle import Phase
 from lamplighter.model.outcome import Outcome
-from lamplighter.model.passage import Change, DomainEvent
+from lamplighter.model.domain_event import Change, DomainEvent
 from lamplighter.model.plan import Direction
 from lamplighter.model.policy import Policy, Start, Stop
 from lamplighter.model.run import LastRecord
@@ -74,15 +74,15 @@ class View(NamedTuple):
     """What is seen of the host now.
 
     ``sightings`` is None when the listing failed. ``silent`` are the domids whose kernel has not
-    advertised itself yet, ``spared`` those of domains the host itself needs. ``passages`` is what
+    advertised itself yet, ``protected`` those of domains the host itself needs. ``domain_events`` is what
     the monitor saw last of each domain in this boot, by name; empty where none runs. ``words`` is
     what agents say, by the domid of the guest.
     """
 
     sightings: Sequence[DomainInfo] | None
     silent: Collection[int] = ()
-    spared: Collection[int] = ()
-    passages: Mapping[str, DomainEvent] = EMPTY
+    protected: Collection[int] = ()
+    domain_events: Mapping[str, DomainEvent] = EMPTY
     words: Mapping[int, GuestWords] = EMPTY
 
 
@@ -93,15 +93,15 @@ def status_rows(
     intents: Intents = NO_INTENTS,
 ) -> list[Row]:
     """Return a row for every domain that files know or that is there, dom0 aside, by name."""
-    barred = inventory.barred
+    blocked = inventory.blocked
     rows: list[Row] = []
     told: set[int] = {DOM0}
     for managed in inventory.domains.values():
         seen = _find(managed, view)
         told |= {s.domid for s in view.sightings or () if managed.definition.matches(s)}
         trace = traces.get(managed.name, LastRecord(managed.name))
-        rows.append(_known(managed, seen, view, barred.get(managed.name), trace, intents))
-    for name, problem in barred.items():
+        rows.append(_known(managed, seen, view, blocked.get(managed.name), trace, intents))
+    for name, problem in blocked.items():
         if name not in inventory.domains:
             found = [s for s in view.sightings or () if s.name == name and s.domid not in told]
             told |= {s.domid for s in found}
@@ -149,7 +149,7 @@ def _unusable(name: str, seen: DomainInfo | None, view: View, problem: Problem) 
 
 def _stranger(seen: DomainInfo, view: View, policy: Policy, trace: LastRecord) -> Row:
     state = _state(seen, view, trace)
-    if seen.domid in view.spared:
+    if seen.domid in view.protected:
         why = "the host needs it: no stop touches it"
     elif seen.running:
         why = f"runs, but no file knows it; {_what_down_does(policy)}"
@@ -202,21 +202,21 @@ def _since(state: Seen, domid: int | None, trace: LastRecord, view: View) -> dat
     """When this began, as the monitor or else the journal has it; None where neither knows."""
     if state is Seen.UNKNOWN:
         return None
-    passage = view.passages.get(trace.name)
-    if passage is not None and _tells_since(passage, state, domid):
-        return passage.at
+    domain_event = view.domain_events.get(trace.name)
+    if domain_event is not None and _tells_since(domain_event, state, domid):
+        return domain_event.at
     moved = trace.moved
     if moved is not None and (state is Seen.ABSENT or moved.domid == domid):
         return moved.at
     return None
 
 
-def _tells_since(passage: DomainEvent, state: Seen, domid: int | None) -> bool:
+def _tells_since(domain_event: DomainEvent, state: Seen, domid: int | None) -> bool:
     """Say whether the state a domain is in began with this passage."""
     if state is Seen.ABSENT:
-        return passage.way is Change.WENT
+        return domain_event.way is Change.WENT
     ended = state in (Seen.SHUT_DOWN, Seen.DYING)
-    return passage.domid == domid and ended is (passage.way is Change.WENT)
+    return domain_event.domid == domid and ended is (domain_event.way is Change.WENT)
 
 
 # --- why -------------------------------------------------------------------------------------
@@ -274,7 +274,7 @@ def _why_absent(managed: ManagedDomain, view: View, problem: Problem | None, tra
     start_it = f"lamplighter up {managed.name} starts it"
     if trace.moved is not None and (trace.settled is None or trace.moved.at > trace.settled):
         return f"should be up and is not: a run has been moving it ({trace.moved.after.value})"
-    went = view.passages.get(managed.name)
+    went = view.domain_events.get(managed.name)
     if went is not None and went.way is Change.WENT and _is_newer(went, trace):
         return f"should be up and is not: {went.why}, at {_clock(went.at)}; {start_it}"
     if trace.result is None or trace.settled is None:

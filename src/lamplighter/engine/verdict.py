@@ -41,7 +41,7 @@ def shut_down_detail(ladder: StopState, reason: ShutdownReason) -> str:
 
 
 def _of_own_force(ladder: StopState) -> Finish:
-    if ladder.abandoned:
+    if ladder.half_built:
         return Finish(Outcome.ALREADY, "half made and never run: taken away")
     if ladder.destroy_wanted:
         return Finish(Outcome.FORCED, "destroyed, as its policy says")

@@ -92,7 +92,7 @@ def parse_epitaph(log: str, domid: int) -> ShutdownReason | None:
     """
     found = None
     for line in log.splitlines():
-        if (begun := _BEGUN.match(line)) and int(begun["domid"]) == domid:
+        if (has_run := _BEGUN.match(line)) and int(has_run["domid"]) == domid:
             found = None
         elif (ended := _SHUT_DOWN.match(line)) and int(ended["domid"]) == domid:
             found = _reason(int(ended["reason"]))
@@ -103,8 +103,8 @@ def parse_reaper(log: str, domid: int) -> int | None:
     """Return the number of the process that waited for a domain's end last; None: none is told."""
     found = None
     for line in log.splitlines():
-        if (begun := _BEGUN.match(line)) and int(begun["domid"]) == domid and begun["pid"]:
-            found = int(begun["pid"])
+        if (has_run := _BEGUN.match(line)) and int(has_run["domid"]) == domid and has_run["pid"]:
+            found = int(has_run["pid"])
     return found
 
 
@@ -183,7 +183,7 @@ def _sighting(line: str) -> DomainInfo:
         shutdown,
         dying=state[5] == "d",
         paused=state[2] == "p",
-        begun=match["seconds"].strip("0.") != "",
+        has_run=match["seconds"].strip("0.") != "",
     )
 
 

@@ -16,13 +16,13 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from lamplighter.errors import JournalError
-from lamplighter.formats.passages import from_line, to_line
+from lamplighter.formats.domain_events import from_line, to_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from lamplighter.model.passage import DomainEvent
+    from lamplighter.model.domain_event import DomainEvent
 
 #: The logbook inside the state directory, and where its older half is.
 FILE_NAME = "logbook.jsonl"
@@ -42,13 +42,13 @@ class EventLog:
         self._path = directory / FILE_NAME
         self._longest = longest
 
-    def write(self, passages: Sequence[DomainEvent], kept: Iterable[DomainEvent] = ()) -> None:
+    def write(self, domain_events: Sequence[DomainEvent], kept: Iterable[DomainEvent] = ()) -> None:
         """Append passages; they survive a power cut when this returns. ``JournalError``.
 
         ``kept`` is what a new file begins with, once this one is full.
         """
         try:
-            if self._append(passages) > self._longest:
+            if self._append(domain_events) > self._longest:
                 self._path.replace(self._path.with_name(OLDER))
                 self._append(tuple(kept))
         except OSError as error:
@@ -57,14 +57,14 @@ class EventLog:
                 hint="what comes and goes is still served; df and dmesg may tell more",
             ) from error
 
-    def _append(self, passages: Sequence[DomainEvent]) -> int:
+    def _append(self, domain_events: Sequence[DomainEvent]) -> int:
         """Append passages and sync them; return how long the file is."""
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
         with os.fdopen(os.open(self._path, flags, 0o600), "ab") as file:
             # Behind what a crash cut short a line of its own begins.
             torn = file.tell() and os.pread(file.fileno(), 1, file.tell() - 1) != b"\n"
-            file.write((b"\n" if torn else b"") + b"".join(map(to_line, passages)))
+            file.write((b"\n" if torn else b"") + b"".join(map(to_line, domain_events)))
             file.flush()
             os.fsync(file.fileno())
             return file.tell()

@@ -18,13 +18,13 @@ import struct
 from typing import TYPE_CHECKING, cast
 
 from lamplighter.embedded.sockets import listen
-from lamplighter.formats.passages import watched_from_json, watched_to_json
+from lamplighter.formats.domain_events import watched_from_json, watched_to_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from lamplighter.model.passage import MonitorState
+    from lamplighter.model.domain_event import MonitorState
 
 #: The socket inside the run directory.
 FILE_NAME = "monitor.sock"

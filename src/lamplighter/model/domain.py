@@ -52,7 +52,7 @@ class DomainInfo(NamedTuple):
 
     ``shutdown`` is None while the domain runs, blocks or is paused. ``dying`` says that the
     hypervisor is taking it apart. ``name`` is empty when XenStore does not have it: not yet,
-    while the domain is being created, or no longer (``(null)`` in xl's output). ``begun`` says that
+    while the domain is being created, or no longer (``(null)`` in xl's output). ``has_run`` says that
     it has used processor time.
     """
 
@@ -62,7 +62,7 @@ class DomainInfo(NamedTuple):
     shutdown: ShutdownReason | None = None
     dying: bool = False
     paused: bool = False
-    begun: bool = True
+    has_run: bool = True
 
     @property
     def running(self) -> bool:
@@ -70,9 +70,9 @@ class DomainInfo(NamedTuple):
         return self.shutdown is None and not self.dying
 
     @property
-    def unborn(self) -> bool:
+    def never_ran(self) -> bool:
         """True while it has never executed: being created, created paused, or left half made."""
-        return self.running and self.paused and not self.begun
+        return self.running and self.paused and not self.has_run
 
 
 class Definition(NamedTuple):

@@ -96,7 +96,7 @@ class Inventory:
     """All that files say: the domains by name, what applies to the unknown, what is wrong.
 
     ``defaults`` is the policy of a domain that runs and that no file knows; ``named`` that of one
-    of which only ``[domain.NAME]`` speaks. ``barred`` maps the name of a domain that must not be
+    of which only ``[domain.NAME]`` speaks. ``blocked`` maps the name of a domain that must not be
     started to the problem that bars it; such a domain may still be in ``domains`` when enough of
     it could be read to stop it as its policy says.
     """
@@ -113,10 +113,10 @@ class Inventory:
         return self.named.get(name, self.defaults)
 
     @property
-    def barred(self) -> dict[str, Problem]:
+    def blocked(self) -> dict[str, Problem]:
         """Domains that must not be started, each with the first problem that says why."""
-        barred: dict[str, Problem] = {}
+        blocked: dict[str, Problem] = {}
         for problem in self.problems:
             if problem.fatal and problem.domain is not None:
-                barred.setdefault(problem.domain, problem)
-        return barred
+                blocked.setdefault(problem.domain, problem)
+        return blocked

@@ -44,7 +44,7 @@ class Host:
     journal: Journal | None = None
     journal_trouble: str = ""
 
-    async def spared(self) -> frozenset[int]:
+    async def protected(self) -> frozenset[int]:
         """Return the domids that no stop may touch: dom0, and the domain with XenStore in it."""
         value = await self.xenstore.read_or_none(XENSTORE_DOMID)
         return frozenset({0, int(value)} if value and value.isdigit() else {0})

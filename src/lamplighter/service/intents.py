@@ -20,7 +20,7 @@ from lamplighter.host.logbook import read_event_log
 from lamplighter.model.intent import Hold, Intents, Meant
 from lamplighter.model.outcome import Outcome
 from lamplighter.model.plan import Direction
-from lamplighter.service.recovery import epitaph
+from lamplighter.service.recovery import shutdown_reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -91,16 +91,16 @@ async def find_intents(
         result = traces[managed.name].result
         uuid = managed.definition.uuid or (result.uuid if result is not None else None)
         if uuid is not None:
-            ends[managed.name] = await epitaph(host, domid, uuid, managed.name)
+            ends[managed.name] = await shutdown_reason(host, domid, uuid, managed.name)
     moment = intent.Moment(host.clock.wall(), host.boot_id)
     return learned + intent.learn(host.inventory, sightings, known, ends, moment)
 
 
 def _seen_by_the_monitor(host: Host, intents: Intents) -> list[Intent]:
     """Return what is learned from the monitor's logbook; a logbook is never needed."""
-    passages = read_event_log(Path(host.configuration.host.state.value))
+    domain_events = read_event_log(Path(host.configuration.host.state.value))
     try:
-        return intent.learn_from_passages(host.inventory, passages, intents, host.boot_id)
+        return intent.learn_from_passages(host.inventory, domain_events, intents, host.boot_id)
     except JournalError:
         return []
 

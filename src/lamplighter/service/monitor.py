@@ -15,7 +15,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lamplighter.engine.passages import REMEMBERED, Evidence, IncarnationTracker, Moment
+from lamplighter.engine.domain_events import REMEMBERED, Evidence, IncarnationTracker, Moment
 from lamplighter.errors import CallFailed, JournalError, ToolstackUnreachable, Unreachable
 from lamplighter.host.journal_reader import JournalReader
 from lamplighter.host.lock import read_holder
@@ -23,7 +23,7 @@ from lamplighter.host.logbook import EventLog, read_event_log
 from lamplighter.host.monitor_socket import MonitorSocket
 from lamplighter.host.notifier import Notifier
 from lamplighter.model.domain import DomainInfo
-from lamplighter.model.passage import MonitorState
+from lamplighter.model.domain_event import MonitorState
 from lamplighter.model.plan import Direction
 from lamplighter.service.host import reach_host
 from lamplighter.service.observer import Observer
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from lamplighter.model.clock import Clock
     from lamplighter.model.configuration import Configuration, HostSettings
     from lamplighter.model.domain import ShutdownReason
-    from lamplighter.model.passage import DomainEvent
+    from lamplighter.model.domain_event import DomainEvent
     from lamplighter.model.run import LastRecord, Transition
     from lamplighter.service.host import HostConnection
     from lamplighter.service.observer import Listing
@@ -171,7 +171,7 @@ class Monitor:
         gapless, self._gap_before_picture = not self._gap_before_picture, False
         missing = self._register.missing(sightings)
         if missing or self._register.news(sightings):
-            ends = {one.domid: await self._epitaph(one) for one in missing}
+            ends = {one.domid: await self._shutdown_reason(one) for one in missing}
             doubtful = self._register.present if self._we_stop() else self._requests.doubtful
             traces, moves = self._runs_did()
             asked = self._requests.asked
@@ -198,24 +198,24 @@ class Monitor:
                 hint="start the monitor again",
             )
 
-    def _keep(self, passages: Sequence[DomainEvent]) -> None:
+    def _keep(self, domain_events: Sequence[DomainEvent]) -> None:
         """Write first: what was told must not be forgotten by a monitor that is killed then.
 
         What cannot be written now is written with what comes next, or at the next look.
         """
-        self._unwritten = (*self._unwritten, *passages)[-REMEMBERED:]
+        self._unwritten = (*self._unwritten, *domain_events)[-REMEMBERED:]
         try:
             self._logbook.write(self._unwritten, self._register.last.values())
             self._unwritten = ()
         except JournalError as error:
             self._tell(str(error))
-        for one in passages:
+        for one in domain_events:
             self._tell(f"{one.name} (domid {one.domid}) {one.way.value}: {one.why}")
 
-    async def _epitaph(self, passage: DomainEvent) -> ShutdownReason | None:
+    async def _shutdown_reason(self, domain_event: DomainEvent) -> ShutdownReason | None:
         try:
-            seen = DomainInfo(passage.domid, passage.uuid, passage.name)
-            return await self._reach.toolstack.epitaph(seen)
+            seen = DomainInfo(domain_event.domid, domain_event.uuid, domain_event.name)
+            return await self._reach.toolstack.shutdown_reason(seen)
         except (CallFailed, Unreachable):
             return None
 

@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from lamplighter.model.policy import Inventory
 
 
-class Named(NamedTuple):
+class DomainRef(NamedTuple):
     """A domain's name, and the key that intent is kept under."""
 
     key: str
     name: str
 
 
-async def find_domain(given: str, configuration: Configuration) -> Named:
+async def find_domain(given: str, configuration: Configuration) -> DomainRef:
     """Return the domain of this name or UUID; raise ``UsageError`` when nobody knows it."""
     inventory = load_inventory(configuration, owner=definition_owner(configuration))
     named = _in_files(given, inventory)
@@ -36,24 +36,24 @@ async def find_domain(given: str, configuration: Configuration) -> Named:
     for one in running:
         if given == one.name or given.lower() == one.key:
             return one
-    known = {*inventory.domains, *inventory.barred, *(one.name for one in running)}
+    known = {*inventory.domains, *inventory.blocked, *(one.name for one in running)}
     near = closest(given, known)
     hint = f"did you mean {near}?" if near else "lamplighter status lists them all"
     raise UsageError(f"there is no domain {given!r}", hint=hint)
 
 
-def _in_files(given: str, inventory: Inventory) -> Named | None:
+def _in_files(given: str, inventory: Inventory) -> DomainRef | None:
     for name, managed in inventory.domains.items():
         if given == name or given.lower() == str(managed.definition.uuid):
-            return Named(managed.definition.key, name)
-    return Named(given, given) if given in inventory.barred else None
+            return DomainRef(managed.definition.key, name)
+    return DomainRef(given, given) if given in inventory.blocked else None
 
 
-async def _running(configuration: Configuration) -> list[Named]:
+async def _running(configuration: Configuration) -> list[DomainRef]:
     """What runs and has a name; nothing when that cannot be seen."""
     try:
         async with open_host(configuration) as host:
             listed = await host.toolstack.list()
     except (CallFailed, Unreachable):
         return []
-    return [Named(str(seen.uuid), seen.name) for seen in listed if seen.name and seen.domid != DOM0]
+    return [DomainRef(str(seen.uuid), seen.name) for seen in listed if seen.name and seen.domid != DOM0]

@@ -153,18 +153,18 @@ async def _plan(
 ) -> Plan:
     if direction is Direction.UP:
         return plan_up(host.inventory, sightings, names, past=past)
-    spared = await _spared(host)
-    return plan_down(host.inventory, sightings, names, spared=spared, past=past)
+    protected = await _spared(host)
+    return plan_down(host.inventory, sightings, names, protected=protected, past=past)
 
 
 async def _spared(host: Host) -> frozenset[int]:
     """Ask XenStore which domains no stop may touch; a connection that was lost may come back."""
     for _ in range(1, LOOKS):
         try:
-            return await host.spared()
+            return await host.protected()
         except XenStoreUnreachable:
             await host.clock.sleep(LOOK_PAUSE)
-    return await host.spared()
+    return await host.protected()
 
 
 async def _look(host: Host, direction: Direction) -> tuple[Sequence[DomainInfo], frozenset[str]]:

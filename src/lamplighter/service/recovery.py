@@ -76,13 +76,13 @@ class Recovery:
         for domid in domids:
             one = moved.get(domid)
             if one is not None and one.uuid is not None:
-                ends[domid] = await epitaph(self._host, domid, one.uuid, one.name)
+                ends[domid] = await shutdown_reason(self._host, domid, one.uuid, one.name)
         return ends
 
 
-async def epitaph(host: Host, domid: int, uuid: UUID, name: str) -> ShutdownReason | None:
+async def shutdown_reason(host: Host, domid: int, uuid: UUID, name: str) -> ShutdownReason | None:
     """Return why an incarnation that has gone had shut down; None when nothing is on record."""
     try:
-        return await host.toolstack.epitaph(DomainInfo(domid, uuid, name))
+        return await host.toolstack.shutdown_reason(DomainInfo(domid, uuid, name))
     except (CallFailed, Unreachable):
         return None

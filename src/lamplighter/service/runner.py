@@ -191,7 +191,7 @@ class Runner:
             except asyncio.CancelledError:
                 if not self._interrupted:
                     raise
-                result = worker.abandoned(f"dropped: {self._interrupted}")
+                result = worker.dropped(f"dropped: {self._interrupted}")
         await self._settle(result)
         return result
 

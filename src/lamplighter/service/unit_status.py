@@ -96,7 +96,7 @@ class UnitStatus:
         """The run cannot begin yet."""
         self._text = f"{_DOING[self._direction]}: waiting: {why}"
 
-    def spared(self, why: str) -> None:
+    def protected(self, why: str) -> None:
         """Tell why there was no run to be made."""
         self._final = True
         self._text = why

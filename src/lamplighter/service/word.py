@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from lamplighter.model.configuration import Configuration
-    from lamplighter.service.naming import Named
+    from lamplighter.service.naming import DomainRef
 
 
 async def hold_domain(
-    named: Named, reason: str, configuration: Configuration, tell: Callable[[str], None]
+    named: DomainRef, reason: str, configuration: Configuration, tell: Callable[[str], None]
 ) -> Hold:
     """Write that a domain is held from now on; raise ``JournalError`` when that cannot be kept."""
     hold = Hold(named.key, named.name, reason, who(), LoopClock().wall())

@@ -148,7 +148,7 @@ class Worker:
         await self._leave()
         return self._result(finish)
 
-    def abandoned(self, why: str) -> Result:
+    def dropped(self, why: str) -> Result:
         """Return the result of a part that was dropped where it stood."""
         return self._result(Finish(Outcome.UNKNOWN, why, good=False))
 
@@ -289,7 +289,7 @@ class Worker:
         toolstack, definition = self._means.toolstack, self._step.definition
         if isinstance(question, FindShutdownReason):
             try:
-                return ShutdownReasonFound(self._now, await toolstack.epitaph(question.sighting))
+                return ShutdownReasonFound(self._now, await toolstack.shutdown_reason(question.sighting))
             except (CallFailed, Unreachable):
                 return ShutdownReasonFound(self._now, None)
         if isinstance(question, CheckReaper):
@@ -310,11 +310,11 @@ class Worker:
     async def _inspect(self, sighting: DomainInfo) -> HalfBuiltChecked:
         """A domain that no file defines is nothing that could be told of here."""
         toolstack, definition = self._means.toolstack, self._step.definition
-        abandoned = False
+        half_built = False
         if definition is not None:
             with suppress(CallFailed, Unreachable):
-                abandoned = await toolstack.abandoned(sighting, definition)
-        return HalfBuiltChecked(self._now, sighting.domid, abandoned)
+                half_built = await toolstack.half_built(sighting, definition)
+        return HalfBuiltChecked(self._now, sighting.domid, half_built)
 
     async def _speak(
         self, action: RequestShutdown | TellDeadline | ClearRequest | AnswerAgent

@@ -44,8 +44,8 @@ class Toolstack(Protocol):
         which no run of ours waits for still creates it, or creates it anew after a reboot.
         """
 
-    async def abandoned(self, sighting: DomainInfo, definition: Definition) -> bool:
-        """Whether nothing creates this ``unborn`` domain any more and nobody has finished it.
+    async def half_built(self, sighting: DomainInfo, definition: Definition) -> bool:
+        """Whether nothing creates this ``never_ran`` domain any more and nobody has finished it.
 
         What was created and is left paused on purpose was finished. Where it cannot be told, no.
         """
@@ -56,7 +56,7 @@ class Toolstack(Protocol):
     async def press_power(self, domid: int) -> None:
         """Press the ACPI power button of an HVM domain."""
 
-    async def epitaph(self, sighting: DomainInfo) -> ShutdownReason | None:
+    async def shutdown_reason(self, sighting: DomainInfo) -> ShutdownReason | None:
         """Why an incarnation that vanished had shut down, if the toolstack kept a record."""
 
     async def reaper_lives(self, sighting: DomainInfo) -> bool:

@@ -56,7 +56,7 @@ class EmbeddedToolstack:
             raise CallFailed("the embedded host does not tell what it is creating")
         return frozenset(map(str, paths))
 
-    async def abandoned(self, sighting: DomainInfo, definition: Definition) -> bool:
+    async def half_built(self, sighting: DomainInfo, definition: Definition) -> bool:
         """Whether what created this domain has died over it; ``definition`` is known there."""
         answer = await self._control.call("abandoned", domid=sighting.domid)
         return answer.get("abandoned") is True
@@ -73,7 +73,7 @@ class EmbeddedToolstack:
         """Press the ACPI power button of an HVM domain."""
         await self._control.call("press-power", domid=domid)
 
-    async def epitaph(self, sighting: DomainInfo) -> ShutdownReason | None:
+    async def shutdown_reason(self, sighting: DomainInfo) -> ShutdownReason | None:
         """Why an incarnation that vanished had shut down, if its reaper wrote it down."""
         answer = await self._control.call("epitaph", domid=sighting.domid, uuid=str(sighting.uuid))
         reason = answer.get("reason")

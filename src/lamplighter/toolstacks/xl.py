@@ -153,7 +153,7 @@ class XlToolstack:
         """
         return frozenset(path for words in processes.commands() for path in xl.created_from(words))
 
-    async def abandoned(self, sighting: DomainInfo, definition: Definition) -> bool:
+    async def half_built(self, sighting: DomainInfo, definition: Definition) -> bool:
         """Whether nothing creates this domain any more and nobody has finished it.
 
         The processes come first: one that ends meanwhile has then written its record before. The
@@ -165,7 +165,7 @@ class XlToolstack:
         if not self._recorded(0, CONTROL_DOMAIN) or self._recorded(sighting.domid, sighting.uuid):
             return False
         return any(
-            seen.unborn and (seen.domid, seen.uuid) == (sighting.domid, sighting.uuid)
+            seen.never_ran and (seen.domid, seen.uuid) == (sighting.domid, sighting.uuid)
             for seen in await self.list()
         )
 
@@ -184,7 +184,7 @@ class XlToolstack:
         if "error" in ended.stderr:  # and yet it exits with 0
             raise CallFailed(f"xl trigger: {xl.complaint(ended.stderr)}")
 
-    async def epitaph(self, sighting: DomainInfo) -> ShutdownReason | None:
+    async def shutdown_reason(self, sighting: DomainInfo) -> ShutdownReason | None:
         """Why an incarnation that vanished had shut down, if its xl process wrote it down."""
         for log in self._logs_of(sighting):
             reason = xl.parse_epitaph(log, sighting.domid)

@@ -97,12 +97,12 @@ def test_it_serves_status_and_history_what_it_saw(shell: Shell) -> None:
         assert "The monitor has been watching since" in shell.type("status").stdout
     assert "No monitor runs" in shell.type("status").stdout
 
-    passages = shell.ask("history", "web")["passages"]
-    assert [(one["way"], one["by"]) for one in passages] == [
+    domain_events = shell.ask("history", "web")["passages"]
+    assert [(one["way"], one["by"]) for one in domain_events] == [
         ("went", "lamplighter"),
         ("came", "lamplighter"),
     ]
-    assert passages[0]["at"] == web["since"]
+    assert domain_events[0]["at"] == web["since"]
     text = shell.type("history", "web").stdout
     assert "What the monitor saw, the newest first:" in text
     assert "web went as domid 1: it powered off: lamplighter down asked it to" in text

@@ -257,9 +257,9 @@ def test_watches_and_transactions_are_limited(store: Store) -> None:
             names.append(error.name)
     assert set(names) == {"E2BIG"}
     assert store.watches.count(guest) < 9
-    begun = []
+    has_run = []
     with pytest.raises(XenStoreError, match="too many transactions"):
-        begun += [guest.start() for _ in range(9)]
+        has_run += [guest.start() for _ in range(9)]
     guest.reset()
     assert store.watches.count(guest) == 0
     guest.start()

@@ -93,8 +93,8 @@ def test_a_reboot_keeps_the_uuid_even_where_the_file_states_none() -> None:
         await CLOCK.sleep(3)
         (second,) = bench.guests()
         assert (second.uuid, second.domid > first.domid) == (first.uuid, True)
-        assert bench.xl.epitaph(first.domid, first.uuid) is ShutdownReason.REBOOT
-        assert bench.xl.epitaph(first.domid, UUID(int=7)) is None
+        assert bench.xl.shutdown_reason(first.domid, first.uuid) is ShutdownReason.REBOOT
+        assert bench.xl.shutdown_reason(first.domid, UUID(int=7)) is None
         bench.ask(second.domid)
         await CLOCK.sleep(5)
         assert bench.guests() == []
@@ -135,7 +135,7 @@ def test_what_happens_to_a_crashed_domain(reaction: str, left: list[ShutdownReas
         await CLOCK.sleep(26)
         seen = bench.guests()
         assert [each.shutdown for each in seen] == left
-        assert bench.xl.epitaph(domid, uuid) is ShutdownReason.CRASH
+        assert bench.xl.shutdown_reason(domid, uuid) is ShutdownReason.CRASH
         if reaction == "rename-restart":
             assert seen[0].name.startswith("web-2")
             assert seen[0].uuid != uuid
@@ -154,7 +154,7 @@ def test_without_its_reaper_a_domain_stays_and_nothing_is_on_record() -> None:
         await CLOCK.sleep(60)
         (seen,) = bench.guests()
         assert seen.shutdown is ShutdownReason.POWEROFF
-        assert bench.xl.epitaph(domid, uuid) is None
+        assert bench.xl.shutdown_reason(domid, uuid) is None
         with pytest.raises(CallFailed, match="has no process"):
             bench.xl.kill_reaper(domid)
         await bench.xl.destroy(domid)
@@ -172,9 +172,9 @@ def test_at_a_busy_host_listings_are_late_and_domains_are_reaped_one_after_anoth
             bench.ask(domid)
         listing = bench.host.xl.list_slowly()
         await CLOCK.sleep(2)
-        begun = CLOCK.monotonic()
+        has_run = CLOCK.monotonic()
         assert all(seen.running for seen in (await listing)[1:]) is False
-        assert CLOCK.monotonic() == begun + 4.0
+        assert CLOCK.monotonic() == has_run + 4.0
         await CLOCK.sleep(3)
         assert [seen.domid for seen in bench.guests()] == domids
         assert all(bench.xl.reaper_lives(domid) for domid in domids)

@@ -21,9 +21,9 @@ BARRED = Problem("definition", "is broken")
         (Start.ALWAYS, BARRED, "should be started with the host and is not"),
     ],
 )
-def test_the_hosts_start(start: Start, barred: Problem | None, says: str) -> None:
+def test_the_hosts_start(start: Start, blocked: Problem | None, says: str) -> None:
     policy = Policy(start=Setting(start), start_timeout=Setting(90.0))
-    assert says in when_host_starts("web", policy, barred)
+    assert says in when_host_starts("web", policy, blocked)
 
 
 @pytest.mark.parametrize(

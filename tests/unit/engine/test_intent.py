@@ -18,7 +18,7 @@ from lamplighter.engine.intent import (
 from lamplighter.model.domain import Definition, DomainInfo, Kind, ShutdownReason
 from lamplighter.model.intent import Hold, Intent, Intents, Meant
 from lamplighter.model.outcome import Outcome, Result
-from lamplighter.model.passage import Change, DomainEvent, Initiator
+from lamplighter.model.domain_event import Change, DomainEvent, Initiator
 from lamplighter.model.plan import Direction
 from lamplighter.model.policy import ManagedDomain, Policy, Inventory, Setting
 from lamplighter.model.run import LastRecord
@@ -138,14 +138,14 @@ LATER = AT + timedelta(minutes=5)
 POWEROFF = ShutdownReason.POWEROFF
 
 
-def passage(
+def domain_event(
     way: Change, by: Initiator, end: ShutdownReason | None = None, domid: int = 5
 ) -> DomainEvent:
     return DomainEvent(way, "web", WEB, domid, by, "so it was seen", LATER, "boot-2", end)
 
 
-def learned_of(before: Intents, *passages: DomainEvent) -> list[Meant]:
-    return [one.meant for one in learn_from_passages(ROSTER, passages, before, "boot-2")]
+def learned_of(before: Intents, *domain_events: DomainEvent) -> list[Meant]:
+    return [one.meant for one in learn_from_passages(ROSTER, domain_events, before, "boot-2")]
 
 
 @pytest.mark.parametrize(
@@ -164,7 +164,7 @@ def learned_of(before: Intents, *passages: DomainEvent) -> list[Meant]:
 def test_what_is_meant_by_a_going(
     by: Initiator, end: ShutdownReason | None, meant: list[Meant]
 ) -> None:
-    assert learned_of(intents(Meant.UP), passage(Change.WENT, by, end)) == meant
+    assert learned_of(intents(Meant.UP), domain_event(Change.WENT, by, end)) == meant
 
 
 @pytest.mark.parametrize(
@@ -177,19 +177,19 @@ def test_what_is_meant_by_a_going(
     ],
 )
 def test_what_is_meant_by_a_coming(by: Initiator, meant: list[Meant]) -> None:
-    assert learned_of(intents(Meant.DOWN), passage(Change.CAME, by)) == meant
+    assert learned_of(intents(Meant.DOWN), domain_event(Change.CAME, by)) == meant
 
 
 def test_the_incarnation_that_was_told_to_go_down_is_not_meant_up_for_being_seen_late() -> None:
-    assert learned_of(intents(Meant.DOWN), passage(Change.CAME, Initiator.TOOL, domid=4)) == []
+    assert learned_of(intents(Meant.DOWN), domain_event(Change.CAME, Initiator.TOOL, domid=4)) == []
 
 
 def test_the_passages_are_taken_in_their_order() -> None:
     came, gone = (
-        passage(Change.CAME, Initiator.TOOL),
-        passage(Change.WENT, Initiator.GUEST, POWEROFF),
+        domain_event(Change.CAME, Initiator.TOOL),
+        domain_event(Change.WENT, Initiator.GUEST, POWEROFF),
     )
-    back = passage(Change.CAME, Initiator.TOOL, domid=6)
+    back = domain_event(Change.CAME, Initiator.TOOL, domid=6)
     assert learned_of(Intents(), came, gone) == [Meant.DOWN]
     assert learned_of(Intents(), came, gone, back) == [Meant.UP]
     assert learned_of(intents(Meant.UP), came, gone, back) == [Meant.UP]
@@ -202,9 +202,9 @@ def test_what_happens_to_a_guest_afterwards_does_not_unsay_that_it_is_meant_up(
 ) -> None:
     by = Initiator.GUEST if end is ShutdownReason.REBOOT else Initiator.CRASH
     story = (
-        passage(Change.CAME, Initiator.TOOL),
-        passage(Change.WENT, by, end),
-        passage(Change.CAME, Initiator.GUEST, domid=6),
+        domain_event(Change.CAME, Initiator.TOOL),
+        domain_event(Change.WENT, by, end),
+        domain_event(Change.CAME, Initiator.GUEST, domid=6),
     )
     assert learned_of(intents(Meant.DOWN), *story) == [Meant.UP]
 
@@ -212,33 +212,33 @@ def test_what_happens_to_a_guest_afterwards_does_not_unsay_that_it_is_meant_up(
 @pytest.mark.parametrize("years", [-20, 20])
 def test_within_a_boot_the_incarnation_tells_what_is_newer_and_no_clock(years: int) -> None:
     then = AT + timedelta(days=365 * years)
-    older = passage(Change.CAME, Initiator.TOOL, domid=3)._replace(at=then)
+    older = domain_event(Change.CAME, Initiator.TOOL, domid=3)._replace(at=then)
     assert learned_of(intents(Meant.DOWN), older) == []
-    newer = passage(Change.CAME, Initiator.TOOL, domid=5)._replace(at=then)
+    newer = domain_event(Change.CAME, Initiator.TOOL, domid=5)._replace(at=then)
     assert learned_of(intents(Meant.DOWN), newer) == [Meant.UP]
-    own = passage(Change.WENT, Initiator.GUEST, POWEROFF, domid=4)._replace(at=then)
+    own = domain_event(Change.WENT, Initiator.GUEST, POWEROFF, domid=4)._replace(at=then)
     assert learned_of(intents(Meant.UP), own) == [Meant.DOWN]
 
 
 def test_of_two_earlier_boots_the_logbook_s_order_tells_and_no_clock() -> None:
-    first = passage(Change.CAME, Initiator.TOOL)._replace(
+    first = domain_event(Change.CAME, Initiator.TOOL)._replace(
         boot_id="boot-0", at=AT + timedelta(days=9)
     )
-    second = passage(Change.WENT, Initiator.GUEST, POWEROFF)._replace(boot_id="boot-1")
+    second = domain_event(Change.WENT, Initiator.GUEST, POWEROFF)._replace(boot_id="boot-1")
     assert learned_of(intents(Meant.UP, "boot-0"), first, second) == [Meant.DOWN]
     other = second._replace(name="db", uuid=UUID(int=9))
     assert learned_of(intents(Meant.DOWN, "boot-1", 9), first, other) == []
 
 
 def test_what_was_said_later_than_the_passage_stands() -> None:
-    earlier = passage(Change.WENT, Initiator.GUEST, POWEROFF)._replace(at=AT)
+    earlier = domain_event(Change.WENT, Initiator.GUEST, POWEROFF)._replace(at=AT)
     assert learned_of(intents(Meant.UP, domid=None), earlier) == []
     assert learned_of(intents(Meant.UP, domid=6), earlier) == []
 
 
 @pytest.mark.parametrize("hours", [-48, 48])
 def test_what_was_said_in_this_boot_is_later_than_any_passage_of_another(hours: int) -> None:
-    gone = passage(Change.WENT, Initiator.GUEST, POWEROFF)
+    gone = domain_event(Change.WENT, Initiator.GUEST, POWEROFF)
     other = gone._replace(boot_id="boot-1", at=AT + timedelta(hours=hours))
     assert learned_of(intents(Meant.UP, "boot-2"), other) == []
     this = gone._replace(at=AT + timedelta(hours=hours))
@@ -246,20 +246,20 @@ def test_what_was_said_in_this_boot_is_later_than_any_passage_of_another(hours: 
 
 
 def test_what_is_learned_from_a_passage_bears_its_time_and_boot() -> None:
-    gone = passage(Change.WENT, Initiator.GUEST, POWEROFF)._replace(boot_id="boot-1")
+    gone = domain_event(Change.WENT, Initiator.GUEST, POWEROFF)._replace(boot_id="boot-1")
     (one,) = learn_from_passages(ROSTER, [gone], intents(Meant.UP, "boot-1"), "boot-2")
     assert (one.at, one.boot_id, one.domid) == (LATER, "boot-1", 5)
     assert one.reason == "as domid 5 it went: so it was seen"
 
 
 def test_another_domain_of_the_same_name_says_nothing() -> None:
-    other = passage(Change.WENT, Initiator.GUEST, POWEROFF)._replace(uuid=UUID(int=9))
+    other = domain_event(Change.WENT, Initiator.GUEST, POWEROFF)._replace(uuid=UUID(int=9))
     assert learned_of(intents(Meant.UP), other) == []
 
 
 def test_a_domain_without_a_uuid_of_its_own_is_known_by_its_name() -> None:
     nameonly = Inventory({"web": MANAGED._replace(definition=MANAGED.definition._replace(uuid=None))})
-    gone = passage(Change.WENT, Initiator.GUEST, POWEROFF)._replace(uuid=UUID(int=9))
+    gone = domain_event(Change.WENT, Initiator.GUEST, POWEROFF)._replace(uuid=UUID(int=9))
     (one,) = learn_from_passages(nameonly, [gone], Intents(), "boot-2")
     assert (one.domain, one.meant) == ("web", Meant.DOWN)
     # One that was known by the UUID of its definition was another domain, whatever its name.

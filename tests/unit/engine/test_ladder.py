@@ -133,27 +133,27 @@ def test_a_prompt_guest_is_asked_acknowledges_and_ends_clean() -> None:
     assert climb.finish == Finish(Outcome.CLEAN)
 
 
-HALF = WEB._replace(paused=True, begun=False)
+HALF = WEB._replace(paused=True, has_run=False)
 
 
 def test_what_was_left_half_made_is_taken_away_at_once() -> None:
     climb = Climb(HALF)
     assert climb.feed(PoweroffFeature(0.0, 7, None)) == [CheckHalfBuilt(HALF), RequestShutdown(7)]
-    assert climb.feed(HalfBuiltChecked(0.1, 7, abandoned=True)) == [Destroy(7)]
+    assert climb.feed(HalfBuiltChecked(0.1, 7, half_built=True)) == [Destroy(7)]
     climb.feed(RequestWritten(0.2), Destroyed(0.3), NotListed(0.4))
     assert climb.finish == Finish(Outcome.ALREADY, "half made and never run: taken away")
 
 
 def test_what_is_being_created_or_paused_is_asked_and_looked_into_with_each_asking() -> None:
     climb = Climb(HALF).asked(able=None)
-    assert climb.feed(HalfBuiltChecked(0.1, 7, abandoned=False)) == []
+    assert climb.feed(HalfBuiltChecked(0.1, 7, half_built=False)) == []
     climb.feed(Tick(60.0))
     assert climb.feed(RequestCleared(60.1, taken=False)) == [
         CheckHalfBuilt(HALF),
         RequestShutdown(7),
     ]
     climb.feed(
-        HalfBuiltChecked(60.2, 7, abandoned=False), Tick(120.1), RequestCleared(120.2, taken=False)
+        HalfBuiltChecked(60.2, 7, half_built=False), Tick(120.1), RequestCleared(120.2, taken=False)
     )
     assert climb.time_is_up(180.0) == [Destroy(7)]
     climb.feed(Destroyed(181.0), NotListed(181.5))
@@ -163,9 +163,9 @@ def test_what_is_being_created_or_paused_is_asked_and_looked_into_with_each_aski
 def test_what_has_begun_meanwhile_is_not_taken_away() -> None:
     climb = Climb(HALF).asked(able=None)
     climb.feed(Listed(0.1, HALF._replace(paused=False)))
-    assert climb.feed(HalfBuiltChecked(0.2, 7, abandoned=True)) == []
+    assert climb.feed(HalfBuiltChecked(0.2, 7, half_built=True)) == []
     climb.feed(Listed(0.3, WEB._replace(domid=8)))
-    assert climb.feed(HalfBuiltChecked(0.4, 7, abandoned=True)) == []
+    assert climb.feed(HalfBuiltChecked(0.4, 7, half_built=True)) == []
 
 
 def test_what_ran_once_and_is_paused_is_not_looked_into() -> None:

@@ -7,12 +7,12 @@ from uuid import UUID
 
 import pytest
 
-from lamplighter.engine import passages
-from lamplighter.engine.passages import Evidence, IncarnationTracker, Moment
+from lamplighter.engine import domain_events
+from lamplighter.engine.domain_events import Evidence, IncarnationTracker, Moment
 from lamplighter.model.domain import DomainInfo, ShutdownReason
 from lamplighter.model.lifecycle import Phase
 from lamplighter.model.outcome import Outcome, Result
-from lamplighter.model.passage import Change, DomainEvent, Initiator
+from lamplighter.model.domain_event import Change, DomainEvent, Initiator
 from lamplighter.model.plan import Direction
 from lamplighter.model.run import LastRecord, Transition
 
@@ -42,16 +42,16 @@ def moves(past: LastRecord | None) -> dict[int, Transition]:
 
 
 def came(evidence: Evidence, seen: DomainInfo = RUNNING) -> DomainEvent:
-    (passage,) = IncarnationTracker().compare([DOM0, seen], evidence, NOW)
-    assert passage.way is Change.CAME
-    return passage
+    (domain_event,) = IncarnationTracker().compare([DOM0, seen], evidence, NOW)
+    assert domain_event.way is Change.CAME
+    return domain_event
 
 
 def went(evidence: Evidence, *sightings: DomainInfo) -> DomainEvent:
-    (passage,) = register().compare([DOM0, *sightings], evidence, NOW)
-    assert passage.way is Change.WENT
-    assert (passage.name, passage.uuid, passage.domid) == ("web", WEB, 4)
-    return passage
+    (domain_event,) = register().compare([DOM0, *sightings], evidence, NOW)
+    assert domain_event.way is Change.WENT
+    assert (domain_event.name, domain_event.uuid, domain_event.domid) == ("web", WEB, 4)
+    return domain_event
 
 
 @pytest.mark.parametrize(
@@ -79,9 +79,9 @@ def went(evidence: Evidence, *sightings: DomainInfo) -> DomainEvent:
 )
 def test_on_whose_account_a_domain_came(past: LastRecord | None, gapless: bool, by: Initiator) -> None:
     traces = {"web": past} if past is not None else {}
-    passage = came(Evidence(traces, gapless=gapless))
-    assert passage.by is by
-    assert (passage.at, passage.boot_id, passage.end) == (AT, "boot-1", None)
+    domain_event = came(Evidence(traces, gapless=gapless))
+    assert domain_event.by is by
+    assert (domain_event.at, domain_event.boot_id, domain_event.end) == (AT, "boot-1", None)
 
 
 REASONS = ShutdownReason
@@ -152,9 +152,9 @@ def test_on_whose_account_a_domain_went(
         moves=moves(past), asked={4: word} if word is not None else {}, ends={4: end}
     )
     still = [RUNNING._replace(shutdown=end, dying=end is None)] if listed else []
-    passage = went(evidence, *still)
-    assert (passage.by, passage.end) == (by, end)
-    assert why in passage.why
+    domain_event = went(evidence, *still)
+    assert (domain_event.by, domain_event.end) == (by, end)
+    assert why in domain_event.why
 
 
 def test_what_went_while_nobody_looked_is_unknown() -> None:
@@ -167,8 +167,8 @@ def test_what_went_while_nobody_looked_is_unknown() -> None:
 
 @pytest.mark.parametrize("end", [REASONS.POWEROFF, None])
 def test_what_our_own_run_may_have_done_is_not_taken_for_a_wish(end: ShutdownReason | None) -> None:
-    passage = went(Evidence(asked={4: "power off"}, ends={4: end}, doubtful={4}))
-    assert passage.by is Initiator.UNKNOWN
+    domain_event = went(Evidence(asked={4: "power off"}, ends={4: end}, doubtful={4}))
+    assert domain_event.by is Initiator.UNKNOWN
     told = Evidence(moves=moves(trace(Phase.ASKED)), ends={4: end}, doubtful={4})
     assert went(told).by is Initiator.US
     assert went(Evidence(ends={4: REASONS.CRASH}, doubtful={4})).by is Initiator.CRASH
@@ -247,7 +247,7 @@ def test_a_register_goes_on_from_its_record() -> None:
 
 
 def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(passages, "REMEMBERED", 3)
+    monkeypatch.setattr(domain_events, "REMEMBERED", 3)
     book = IncarnationTracker()
     for number in range(1, 6):
         book.compare([DOM0, DomainInfo(number, UUID(int=number), "web")], Evidence(), NOW)

@@ -111,7 +111,7 @@ def test_down_stops_everything_but_dom0_and_what_the_host_needs() -> None:
     xenstore = DomainInfo(1, UUID(int=9), "Xenstore")
     stranger = DomainInfo(3, DB, "by-hand")
     seen = [DOM0, xenstore, DomainInfo(2, WEB, "web"), stranger]
-    plan = plan_down(inventory(managed("web", WEB)), seen, spared={1})
+    plan = plan_down(inventory(managed("web", WEB)), seen, protected={1})
     assert [(step.name, step.verb) for step in plan.steps] == [
         ("by-hand", Verb.STOP),
         ("web", Verb.STOP),

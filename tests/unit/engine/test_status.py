@@ -12,7 +12,7 @@ from lamplighter.model.domain import Definition, DomainInfo, Kind, ShutdownReaso
 from lamplighter.model.lifecycle import Phase
 from lamplighter.model.location import Location
 from lamplighter.model.outcome import Outcome, Result
-from lamplighter.model.passage import Change, DomainEvent, Initiator
+from lamplighter.model.domain_event import Change, DomainEvent, Initiator
 from lamplighter.model.plan import Direction
 from lamplighter.model.policy import ManagedDomain, Policy, Problem, Inventory, Setting, Start, Stop
 from lamplighter.model.run import LastRecord, Transition
@@ -204,7 +204,7 @@ def test_strangers_have_rows_and_dom0_has_none() -> None:
 
 
 def test_a_stranger_under_a_leaving_default_and_a_spared_one() -> None:
-    view = View((seen(4, name="a"), seen(5, name="b")), spared={5})
+    view = View((seen(4, name="a"), seen(5, name="b")), protected={5})
     first, second = status_rows(inventory(stop=Stop.LEAVE), view, {})
     assert first.why == "runs, but no file knows it; down will leave it"
     assert second.why == "the host needs it: no stop touches it"
@@ -234,10 +234,10 @@ SEEN_AT = LATER + timedelta(minutes=1)
 
 
 def watched(way: Change, *sightings: DomainInfo, past: LastRecord | None = None, domid: int = 3) -> Row:
-    passage = DomainEvent(
+    domain_event = DomainEvent(
         way, "db", DB, domid, Initiator.GUEST, "it powered off by itself", SEEN_AT, "boot"
     )
-    view = View((DOM0, *sightings), passages={"db": passage})
+    view = View((DOM0, *sightings), domain_events={"db": domain_event})
     return only(status_rows(inventory(managed()), view, {"db": past} if past else {}))
 
 

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lamplighter.formats.passages import from_line, to_line, watched_from_json, watched_to_json
+from lamplighter.formats.domain_events import from_line, to_line, watched_from_json, watched_to_json
 from lamplighter.model.domain import ShutdownReason
-from lamplighter.model.passage import Change, DomainEvent, Initiator, MonitorState
+from lamplighter.model.domain_event import Change, DomainEvent, Initiator, MonitorState
 
 AT = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 
@@ -31,11 +31,11 @@ PASSAGES = st.builds(
 
 
 @given(PASSAGES)
-def test_a_line_tells_the_passage(passage: DomainEvent) -> None:
-    line = to_line(passage)
+def test_a_line_tells_the_passage(domain_event: DomainEvent) -> None:
+    line = to_line(domain_event)
     assert line.count(b"\n") == 1
     assert line.endswith(b"\n")
-    assert from_line(line) == passage
+    assert from_line(line) == domain_event
 
 
 @given(st.binary() | st.text().map(lambda text: json.dumps(text).encode()))
@@ -46,8 +46,8 @@ def test_anything_else_is_no_passage(line: bytes) -> None:
 
 @given(st.data())
 def test_a_passage_with_something_missing_or_wrong_is_none(data: st.DataObject) -> None:
-    passage = DomainEvent(Change.CAME, "web", UUID(int=1), 4, Initiator.TOOL, "why", AT, "boot")
-    entry = json.loads(to_line(passage))
+    domain_event = DomainEvent(Change.CAME, "web", UUID(int=1), 4, Initiator.TOOL, "why", AT, "boot")
+    entry = json.loads(to_line(domain_event))
     key = data.draw(st.sampled_from(sorted(set(entry) - {"name", "why", "boot_id", "end"})))
     entry[key] = data.draw(st.sampled_from(["nonsense", None, [], {}]))
     with pytest.raises(ValueError, match="no passage"):
@@ -61,9 +61,9 @@ def test_a_line_that_is_nested_without_end_is_no_passage() -> None:
 
 @given(st.lists(PASSAGES, max_size=3), st.none() | st.just(AT), st.text())
 def test_what_a_monitor_serves(
-    passages: list[DomainEvent], looked: datetime | None, why: str
+    domain_events: list[DomainEvent], looked: datetime | None, why: str
 ) -> None:
-    watched = MonitorState("boot", AT, looked, why, tuple(passages))
+    watched = MonitorState("boot", AT, looked, why, tuple(domain_events))
     assert watched_from_json(json.loads(json.dumps(watched_to_json(watched)))) == watched
 
 

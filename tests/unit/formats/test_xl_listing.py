@@ -81,9 +81,9 @@ def test_states(
         ("0.0", "--p--d", False),
     ],
 )
-def test_what_never_ran(seconds: str, state: str, unborn: bool) -> None:
+def test_what_never_ran(seconds: str, state: str, never_ran: bool) -> None:
     row = line(state=state).replace("       9.2 ", f" {seconds:>9} ")
-    assert xl.parse_listing(listing(row))[1].unborn is unborn
+    assert xl.parse_listing(listing(row))[1].never_ran is never_ran
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,9 @@ from uuid import UUID
 import pytest
 
 from lamplighter.errors import JournalError
-from lamplighter.formats.passages import to_line
+from lamplighter.formats.domain_events import to_line
 from lamplighter.host.logbook import FILE_NAME, LINE_MAX, OLDER, EventLog, read_event_log
-from lamplighter.model.passage import Change, DomainEvent, Initiator
+from lamplighter.model.domain_event import Change, DomainEvent, Initiator
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 AT = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 
 
-def passage(domid: int) -> DomainEvent:
+def domain_event(domid: int) -> DomainEvent:
     return DomainEvent(
         Change.CAME, "web", UUID(int=1), domid, Initiator.TOOL, "another tool", AT, "boot"
     )
@@ -33,9 +33,9 @@ def test_what_was_written_is_read_in_order(tmp_path: Path) -> None:
     state = tmp_path / "state"
     assert read(state) == []
     logbook = EventLog(state)
-    logbook.write([passage(1), passage(2)])
+    logbook.write([domain_event(1), domain_event(2)])
     logbook.write([])
-    logbook.write([passage(3)])
+    logbook.write([domain_event(3)])
     assert read(state) == [1, 2, 3]
     assert (state / FILE_NAME).stat().st_mode & 0o777 == 0o600
     assert state.stat().st_mode & 0o777 == 0o700
@@ -44,11 +44,11 @@ def test_what_was_written_is_read_in_order(tmp_path: Path) -> None:
 def test_every_prefix_that_a_crash_may_leave_costs_no_more_than_its_last_line(
     tmp_path: Path,
 ) -> None:
-    whole = to_line(passage(1)) + to_line(passage(2))
-    first = len(to_line(passage(1)))
+    whole = to_line(domain_event(1)) + to_line(domain_event(2))
+    first = len(to_line(domain_event(1)))
     for cut in range(len(whole) + 1):
         (tmp_path / FILE_NAME).write_bytes(whole[:cut])
-        EventLog(tmp_path).write([passage(3)])
+        EventLog(tmp_path).write([domain_event(3)])
         kept = read(tmp_path)
         assert kept[-1] == 3
         # A line is whole without its end, too.
@@ -57,16 +57,16 @@ def test_every_prefix_that_a_crash_may_leave_costs_no_more_than_its_last_line(
 
 def test_what_is_no_line_of_ours_is_passed_over(tmp_path: Path) -> None:
     noise = b"\0" * 5000 + b"\n" + b"{}\n" + b"x" * 3 * LINE_MAX + b"\n"
-    lines = to_line(passage(1)) + noise + to_line(passage(2))
+    lines = to_line(domain_event(1)) + noise + to_line(domain_event(2))
     (tmp_path / FILE_NAME).write_bytes(lines)
     assert read(tmp_path) == [1, 2]
 
 
 def test_it_is_kept_to_two_files_of_a_length(tmp_path: Path) -> None:
-    line = len(to_line(passage(1)))
+    line = len(to_line(domain_event(1)))
     logbook = EventLog(tmp_path, longest=3 * line)
     for domid in range(1, 10):
-        logbook.write([passage(domid)])
+        logbook.write([domain_event(domid)])
     assert read(tmp_path) == [5, 6, 7, 8, 9]
     assert {one.name for one in tmp_path.iterdir()} == {FILE_NAME, OLDER}
 
@@ -74,7 +74,7 @@ def test_it_is_kept_to_two_files_of_a_length(tmp_path: Path) -> None:
 def test_one_that_cannot_be_written_or_read_is_told(tmp_path: Path) -> None:
     (tmp_path / FILE_NAME).mkdir()
     with pytest.raises(JournalError, match=r"logbook\.jsonl cannot be written"):
-        EventLog(tmp_path).write([passage(1)])
+        EventLog(tmp_path).write([domain_event(1)])
     with pytest.raises(JournalError, match=r"logbook\.jsonl cannot be read"):
         list(read_event_log(tmp_path))
 
@@ -84,14 +84,14 @@ def test_a_link_in_its_place_is_not_followed(tmp_path: Path) -> None:
     elsewhere.touch()
     (tmp_path / FILE_NAME).symlink_to(elsewhere)
     with pytest.raises(JournalError):
-        EventLog(tmp_path).write([passage(1)])
+        EventLog(tmp_path).write([domain_event(1)])
     assert elsewhere.read_bytes() == b""
 
 
 def test_a_new_file_begins_with_what_is_to_be_kept(tmp_path: Path) -> None:
-    line = len(to_line(passage(1)))
+    line = len(to_line(domain_event(1)))
     logbook = EventLog(tmp_path, longest=3 * line)
-    kept = [passage(100), passage(101)]
+    kept = [domain_event(100), domain_event(101)]
     for domid in range(1, 20):
-        logbook.write([passage(domid)], kept)
+        logbook.write([domain_event(domid)], kept)
     assert {19, 100, 101} <= set(read(tmp_path))

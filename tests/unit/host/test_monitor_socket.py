@@ -13,7 +13,7 @@ from uuid import UUID
 
 from lamplighter.host import monitor_socket
 from lamplighter.host.monitor_socket import CLIENTS, FILE_NAME, MonitorSocket, ask_monitor
-from lamplighter.model.passage import Change, DomainEvent, Initiator, MonitorState
+from lamplighter.model.domain_event import Change, DomainEvent, Initiator, MonitorState
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -83,7 +83,7 @@ def test_a_malformed_definition_bars_only_itself(etc: Etc, name: str) -> None:
     broken.write_bytes(malformed_path(name).read_bytes())
     inventory = etc.load()
     assert "good" in inventory.domains
-    assert "good" not in inventory.barred
+    assert "good" not in inventory.blocked
     assert inventory.problems
     for problem in inventory.problems:
         assert problem.code == "definition"
@@ -92,7 +92,7 @@ def test_a_malformed_definition_bars_only_itself(etc: Etc, name: str) -> None:
         assert problem.where.file == str(broken)
         assert problem.domain in (None, "broken")
     named = {problem.domain for problem in inventory.problems} - {None}
-    assert set(inventory.barred) == named
+    assert set(inventory.blocked) == named
 
 
 def test_the_name_of_a_broken_definition_is_saved(etc: Etc) -> None:
@@ -103,14 +103,14 @@ def test_the_name_of_a_broken_definition_is_saved(etc: Etc) -> None:
         ("definition", "xen/web.cfg:1:10", "web")
     ]
     assert inventory.domains == {}
-    assert list(inventory.barred) == ["web"]
+    assert list(inventory.blocked) == ["web"]
     assert inventory.policy_of("web").stop.value is Stop.LEAVE
 
 
 def test_a_bad_uuid_bars_the_domain_and_keeps_its_policy(etc: Etc) -> None:
     etc.define("web", 'name = "web"\nuuid = "x"\non_xend_stop = "ignore"\n')
     inventory = etc.load()
-    assert list(inventory.barred) == ["web"]
+    assert list(inventory.blocked) == ["web"]
     assert inventory.domains["web"].policy.stop.value is Stop.LEAVE
 
 
@@ -121,7 +121,7 @@ def test_one_name_twice_starts_neither(etc: Etc) -> None:
     etc.define("good", 'name = "good"\n')
     inventory = etc.load()
     assert list(inventory.domains) == ["good"]
-    assert list(inventory.barred) == ["web"]
+    assert list(inventory.blocked) == ["web"]
     assert [etc.short(p) for p in inventory.problems if p.code == "duplicate-name"] == [
         ("duplicate-name", "xen/a.cfg:1:1", "web"),
         ("duplicate-name", "xen/b.cfg:2:1", "web"),
@@ -135,7 +135,7 @@ def test_one_uuid_twice_starts_neither_and_both_go_by_name(etc: Etc) -> None:
     etc.define("a", f'name = "web"\nuuid = "{UUID_A}"\non_xend_stop = "ignore"\n')
     etc.define("b", f'name = "mail"\nuuid = "{UUID_A.upper()}"\n')
     inventory = etc.load()
-    assert sorted(inventory.barred) == ["mail", "web"]
+    assert sorted(inventory.blocked) == ["mail", "web"]
     assert {problem.code for problem in inventory.problems} == {"duplicate-uuid"}
     running = DomainInfo(3, UUID(UUID_A), "web")
     matching = [name for name, m in inventory.domains.items() if m.definition.matches(running)]
@@ -162,7 +162,7 @@ def test_a_definition_that_others_can_write_is_not_started(etc: Etc) -> None:
     assert etc.short(problem) == ("permissions", "xen/web.cfg", "web")
     assert problem.message == "refused: can be written by everybody (mode 0666)"
     assert problem.hint == f"chmod o-w {etc.folder}/xen/web.cfg"
-    assert list(inventory.barred) == ["web"]
+    assert list(inventory.blocked) == ["web"]
 
 
 def test_it_cannot_bar_a_domain_that_a_trusted_file_defines(etc: Etc) -> None:
@@ -170,7 +170,7 @@ def test_it_cannot_bar_a_domain_that_a_trusted_file_defines(etc: Etc) -> None:
     etc.define("b", f'name = "web"\nuuid = "{UUID_A}"\n')
     inventory = etc.load()
     assert list(inventory.domains) == ["web"]
-    assert inventory.barred == {}
+    assert inventory.blocked == {}
     assert [etc.short(problem) for problem in inventory.problems] == [
         ("permissions", "xen/a.cfg", None)
     ]
@@ -210,7 +210,7 @@ def test_a_table_without_a_definition_is_a_warning(etc: Etc) -> None:
     ]
     assert [problem.fatal for problem in inventory.problems] == [False, False]
     assert inventory.problems[0].hint == "did you mean web?"
-    assert inventory.barred == {}
+    assert inventory.blocked == {}
     assert inventory.policy_of("wbe").stop.value is Stop.LEAVE
     assert inventory.policy_of("web") is inventory.domains["web"].policy
     assert inventory.policy_of("other") is inventory.defaults
@@ -227,7 +227,7 @@ def test_suspend_is_refused_once_for_each_place_it_is_said(etc: Etc) -> None:
         ("suspend-refused", "lamplighter.toml:6:1", "mail"),
         ("suspend-refused", "xen/web.cfg:2:1", "web"),
     ]
-    assert inventory.barred == {}
+    assert inventory.blocked == {}
     for managed in inventory.domains.values():
         assert managed.policy.stop.value is Stop.SHUTDOWN
         assert managed.policy.stop.note == SUSPEND_REFUSED

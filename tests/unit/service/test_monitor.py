@@ -73,8 +73,8 @@ class Watch:
 
     def record(self) -> list[tuple[str, str, str]]:
         """Return name, way and account of all passages."""
-        passages = read_event_log(self.state)
-        return [(one.name, one.way.value, one.by.value) for one in passages]
+        domain_events = read_event_log(self.state)
+        return [(one.name, one.way.value, one.by.value) for one in domain_events]
 
     def whys(self) -> list[str]:
         return [one.why for one in read_event_log(self.state)]
@@ -183,7 +183,7 @@ def test_a_reboot_is_followed() -> None:
             await CLOCK.sleep(5)
             ask(simulation, domid, b"reboot")
             await CLOCK.sleep(10)
-            (last,) = monitor.watched().passages
+            (last,) = monitor.watched().domain_events
         assert [one[1:] for one in watch.record()] == [
             ("came", "tool"),
             ("went", "tool"),
@@ -325,7 +325,7 @@ def test_a_logbook_that_cannot_be_written_stops_nothing() -> None:
             (watch.state / "logbook.jsonl").mkdir()
             await create(simulation, "web")
             await CLOCK.sleep(5)
-            assert [one.name for one in monitor.watched().passages] == ["web"]
+            assert [one.name for one in monitor.watched().domain_events] == ["web"]
             assert any("cannot be written" in told for told in watch.told)
             (watch.state / "logbook.jsonl").rmdir()
             monitor.observer.look_again()

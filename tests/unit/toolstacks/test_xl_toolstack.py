@@ -217,21 +217,21 @@ def list_half(lab: Lab, state: str, seconds: str, *, first: str = "") -> None:
     lab.program(f"{first}\ncat {SAMPLES}/list-v.txt; echo '{line}'")
 
 
-def abandoned(lab: Lab) -> bool:
-    half = DomainInfo(5, PROMPT, "prompt", paused=True, begun=False)
-    return do(lab.toolstack.abandoned(half, HALF))
+def half_built(lab: Lab) -> bool:
+    half = DomainInfo(5, PROMPT, "prompt", paused=True, has_run=False)
+    return do(lab.toolstack.half_built(half, HALF))
 
 
 def test_what_was_never_finished_is_told_from_what_was_left_paused(lab: Lab) -> None:
     list_half(lab, "--p---", "0.0")
-    assert not abandoned(lab), "libxl's records are not where they are looked for"
+    assert not half_built(lab), "libxl's records are not where they are looked for"
     lab.record(0, UUID(int=0))
-    assert abandoned(lab)
+    assert half_built(lab)
     lab.record(5, UUID(int=9))
     lab.record(4, PROMPT)
-    assert abandoned(lab), "these are of other incarnations"
+    assert half_built(lab), "these are of other incarnations"
     lab.record(5, PROMPT)
-    assert not abandoned(lab)
+    assert not half_built(lab)
 
 
 @pytest.mark.parametrize(
@@ -247,7 +247,7 @@ def test_what_was_finished_meanwhile_is_not_abandoned(lab: Lab, listed: str) -> 
     else:
         list_half(lab, *listed.split())
     try:
-        assert not abandoned(lab)
+        assert not half_built(lab)
     except CallFailed:
         assert listed == "fails"
 
@@ -260,9 +260,9 @@ def test_what_is_being_created_is_not_abandoned(lab: Lab) -> None:
         # For a moment after execve(2) a process has no command line.
         assert process.stdout is not None
         assert process.stdout.readline() == b"begun\n"
-        assert not abandoned(lab)
+        assert not half_built(lab)
         process.communicate()
-    assert abandoned(lab)
+    assert half_built(lab)
 
 
 # --- ending ---
@@ -317,19 +317,19 @@ SHUT_DOWN = "Domain 1 has shut down, reason code 0 0x0\n"
 
 def test_an_epitaph_is_in_the_log_of_the_domain_s_process(lab: Lab) -> None:
     lab.log("xl-web.log", SHUT_DOWN)
-    assert do(lab.toolstack.epitaph(DEAD)) is ShutdownReason.POWEROFF
+    assert do(lab.toolstack.shutdown_reason(DEAD)) is ShutdownReason.POWEROFF
 
 
 def test_it_is_found_behind_much_else_and_in_the_log_before(lab: Lab) -> None:
     lab.log("xl-web.log", "Waiting for domain web (domid 2) to die\n")
     lab.log("xl-web.log.1", "x" * 200_000 + "\n" + SHUT_DOWN)
-    assert do(lab.toolstack.epitaph(DEAD)) is ShutdownReason.POWEROFF
+    assert do(lab.toolstack.shutdown_reason(DEAD)) is ShutdownReason.POWEROFF
 
 
 @pytest.mark.parametrize("name", ["", "../web", "nobody"])
 def test_there_may_be_none(lab: Lab, name: str) -> None:
     lab.log("xl-web.log", SHUT_DOWN)
-    assert do(lab.toolstack.epitaph(DomainInfo(1, PROMPT, name))) is None
+    assert do(lab.toolstack.shutdown_reason(DomainInfo(1, PROMPT, name))) is None
 
 
 def test_a_log_from_before_the_boot_speaks_of_another_domain(
@@ -338,13 +338,13 @@ def test_a_log_from_before_the_boot_speaks_of_another_domain(
     lab.log("xl-web.log", SHUT_DOWN, age=3600)
     booted = (lab.folder / "logs" / "xl-web.log").stat().st_mtime + 60
     monkeypatch.setattr(module, "booted_at", lambda: booted)
-    assert do(lab.toolstack.epitaph(DEAD)) is None
+    assert do(lab.toolstack.shutdown_reason(DEAD)) is None
 
 
 def test_a_log_that_is_no_file_is_not_read(lab: Lab) -> None:
     (lab.folder / "logs").mkdir()
     os.mkfifo(lab.folder / "logs" / "xl-web.log")
-    assert do(lab.toolstack.epitaph(DEAD)) is None
+    assert do(lab.toolstack.shutdown_reason(DEAD)) is None
 
 
 # --- reapers ---

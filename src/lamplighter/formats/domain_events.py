@@ -8,21 +8,21 @@ from typing import Any
 from uuid import UUID
 
 from lamplighter.model.domain import ShutdownReason
-from lamplighter.model.passage import Change, DomainEvent, Initiator, MonitorState
+from lamplighter.model.domain_event import Change, DomainEvent, Initiator, MonitorState
 
 
-def to_json(passage: DomainEvent) -> dict[str, object]:
+def to_json(domain_event: DomainEvent) -> dict[str, object]:
     """Return a passage as what ``json`` can write."""
     return {
-        "at": passage.at.isoformat(),
-        "way": passage.way.value,
-        "name": passage.name,
-        "uuid": str(passage.uuid),
-        "domid": passage.domid,
-        "by": passage.by.value,
-        "why": passage.why,
-        "end": passage.end.name.lower() if passage.end is not None else None,
-        "boot_id": passage.boot_id,
+        "at": domain_event.at.isoformat(),
+        "way": domain_event.way.value,
+        "name": domain_event.name,
+        "uuid": str(domain_event.uuid),
+        "domid": domain_event.domid,
+        "by": domain_event.by.value,
+        "why": domain_event.why,
+        "end": domain_event.end.name.lower() if domain_event.end is not None else None,
+        "boot_id": domain_event.boot_id,
     }
 
 
@@ -45,9 +45,9 @@ def from_json(value: Any) -> DomainEvent:
         raise ValueError(f"no passage: {error!r}") from error
 
 
-def to_line(passage: DomainEvent) -> bytes:
+def to_line(domain_event: DomainEvent) -> bytes:
     """Return a passage as one line, its end included."""
-    return json.dumps(to_json(passage), separators=(",", ":")).encode() + b"\n"
+    return json.dumps(to_json(domain_event), separators=(",", ":")).encode() + b"\n"
 
 
 def from_line(line: bytes) -> DomainEvent:
@@ -66,7 +66,7 @@ def watched_to_json(watched: MonitorState) -> dict[str, object]:
         "since": watched.since.isoformat(),
         "looked": watched.looked.isoformat() if watched.looked is not None else None,
         "trouble": watched.trouble,
-        "passages": [to_json(passage) for passage in watched.passages],
+        "passages": [to_json(domain_event) for domain_event in watched.domain_events],
     }
 
 

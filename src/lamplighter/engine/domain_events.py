@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from lamplighter.model.domain import DOM0, EMPTY, ShutdownReason
 from lamplighter.model.lifecycle import Phase
 from lamplighter.model.outcome import Outcome
-from lamplighter.model.passage import Change, DomainEvent, Initiator
+from lamplighter.model.domain_event import Change, DomainEvent, Initiator
 from lamplighter.model.plan import Direction
 
 if TYPE_CHECKING:
@@ -99,8 +99,8 @@ class IncarnationTracker:
         """``past``: what the record says of this boot, in its order."""
         self.present: dict[int, DomainEvent] = {}
         self.last: dict[UUID, DomainEvent] = {}
-        for passage in past:
-            self._enter(passage)
+        for domain_event in past:
+            self._enter(domain_event)
 
     def missing(self, sightings: Sequence[DomainInfo]) -> list[DomainEvent]:
         """Return those that came and are in this listing no longer."""
@@ -115,13 +115,13 @@ class IncarnationTracker:
         self, sightings: Sequence[DomainInfo], evidence: Evidence, moment: Moment
     ) -> list[DomainEvent]:
         """Return who came and went since the listing before, and remember it."""
-        passages = [
+        domain_events = [
             self._enter(_went(one, evidence.ends.get(one.domid), evidence, moment))
             for one in self.missing(sightings)
         ]
         # Who ended before who runs: a domain that came back has gone first.
         news = sorted(self.news(sightings), key=lambda seen: seen.running)
-        return passages + [self._enter(self._passage(one, evidence, moment)) for one in news]
+        return domain_events + [self._enter(self._passage(one, evidence, moment)) for one in news]
 
     def _is_news(self, seen: DomainInfo) -> bool:
         if seen.domid == DOM0:
@@ -155,16 +155,16 @@ class IncarnationTracker:
             return Initiator.UNKNOWN, "it came while nobody looked"
         return Initiator.TOOL, "another tool created it"
 
-    def _enter(self, passage: DomainEvent) -> DomainEvent:
-        self.last.pop(passage.uuid, None)
-        self.last[passage.uuid] = passage
+    def _enter(self, domain_event: DomainEvent) -> DomainEvent:
+        self.last.pop(domain_event.uuid, None)
+        self.last[domain_event.uuid] = domain_event
         if len(self.last) > REMEMBERED:
             del self.last[next(iter(self.last))]
-        if passage.way is Change.CAME:
-            self.present[passage.domid] = passage
+        if domain_event.way is Change.CAME:
+            self.present[domain_event.domid] = domain_event
         else:
-            self.present.pop(passage.domid, None)
-        return passage
+            self.present.pop(domain_event.domid, None)
+        return domain_event
 
 
 def _known(present: Mapping[int, DomainEvent], seen: DomainInfo) -> bool:

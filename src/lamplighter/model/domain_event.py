@@ -55,11 +55,11 @@ class MonitorState(NamedTuple):
     """What a monitor knows of one boot of the host.
 
     ``since`` it watches; ``looked`` is when it last made a listing, None before the first;
-    ``trouble`` is why it can see nothing now. ``passages`` has the last one of each domain.
+    ``trouble`` is why it can see nothing now. ``domain_events`` has the last one of each domain.
     """
 
     boot_id: str
     since: datetime
     looked: datetime | None
     trouble: str
-    passages: tuple[DomainEvent, ...]
+    domain_events: tuple[DomainEvent, ...]
