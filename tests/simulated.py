@@ -190,12 +190,12 @@ class Simulation:
         return await self.carry_out(host, await look(), None if names else look)
 
     async def carry_out(
-        self, host: Host, plan: Plan, look_again: Callable[[], Awaitable[Plan]] | None = None
+        self, host: Host, plan: Plan, latecomers: Callable[[], Awaitable[Plan]] | None = None
     ) -> dict[str, Outcome]:
         self.heard = Heard()
         self.toolstack.listed_at.clear()
         self.runner = Runner(host, self.heard)
-        self.run = await self.runner.run(plan, look_again)
+        self.run = await self.runner.run(plan, latecomers)
         self._check(plan, self.run)
         return {result.name: result.outcome for result in self.run.results}
 

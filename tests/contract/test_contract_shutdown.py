@@ -81,8 +81,8 @@ def test_a_deaf_guest_leaves_the_request_and_it_can_be_taken_back(on_host: OnHos
             return await guest.request() == b"poweroff"
 
         await host.holds(stands, 4)
-        assert await guest.able() is None, "it has not said that it takes requests"
-        assert not await guest.take_back()
+        assert await guest.poweroff_supported() is None, "it has not said that it takes requests"
+        assert not await guest.clear_request()
         assert await guest.request() == b""
         seen = await host.find(deaf)
         assert seen is not None
@@ -107,11 +107,11 @@ def test_the_note_for_an_agent_comes_and_goes_with_the_request(on_host: OnHost) 
         assert await host.xenstore.read(asked) == b"poweroff 30 1"
         await guest.ask(30.9)
         assert await host.xenstore.read(asked) == b"poweroff 30 2", "which is another request"
-        assert not await guest.take_back()
+        assert not await guest.clear_request()
         assert await host.xenstore.read_or_none(asked) is None
         await guest.ask(20)
         await host.xenstore.rm(paths.words(domid))
-        assert not await guest.take_back(), "a note that is gone is no acknowledgement"
+        assert not await guest.clear_request(), "a note that is gone is no acknowledgement"
         assert await guest.request() == b""
 
     on_host(story)
@@ -154,7 +154,7 @@ def test_a_hanging_guest_takes_the_request_and_stays(on_host: OnHost) -> None:
             return now is not None and now.running and now.domid == seen.domid
 
         await host.holds(runs, 4)
-        assert await guest.take_back(), "there is nothing left to take back"
+        assert await guest.clear_request(), "there is nothing left to take back"
 
     on_host(story)
 

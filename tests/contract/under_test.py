@@ -251,7 +251,9 @@ class UnderTest:
         configuration = toml.parse(text, str(self.folder / "lamplighter.toml"))
         inventory = load_inventory(configuration, owner=owner)
         assert not inventory.problems
-        return Host(configuration, self.clock, self.toolstack, self.xenstore, inventory, "this-boot")
+        return Host(
+            configuration, self.clock, self.toolstack, self.xenstore, inventory, "this-boot"
+        )
 
 
 class Heard:

@@ -16,7 +16,7 @@ from lamplighter.formats.guest_words import (
     SECONDS_MAX,
     VALUE_MAX,
     Answer,
-    Asked,
+    DeadlineNote,
     Forced,
     More,
 )
@@ -59,7 +59,7 @@ PARSERS: tuple[Callable[[bytes | None], object], ...] = (
     guest_words.parse_progress,
     guest_words.parse_more,
     guest_words.parse_forced,
-    guest_words.parse_asked,
+    guest_words.parse_deadline_note,
     guest_words.parse_answer,
 )
 
@@ -90,8 +90,8 @@ def test_forced(request: str, why: str) -> None:
 
 @given(st.sampled_from(REQUESTS), st.integers(0, SECONDS_MAX), st.integers(0, NUMBERS - 1))
 def test_asked(request: str, seconds: int, number: int) -> None:
-    asked = Asked(request, seconds, number)
-    assert guest_words.parse_asked(guest_words.encode_asked(asked)) == asked
+    asked = DeadlineNote(request, seconds, number)
+    assert guest_words.parse_deadline_note(guest_words.encode_deadline_note(asked)) == asked
 
 
 @given(st.binary(max_size=30), st.binary(max_size=8) | st.from_regex(rb"[0-9]{1,6}"))

@@ -113,17 +113,17 @@ class World:
         """After this moment nothing lives, whatever a last look shows or does not."""
         return max(self.last, 0.0) + patience.LAST_LOOK
 
-    def do(self, action: Action, state: ladder.Ladder) -> list[Event]:
+    def do(self, action: Action, state: ladder.StopState) -> list[Event]:
         now = self.now
         match action:
             case EnterPhase(phase):
                 self.phase = check_transition(self.phase, phase)
             case WatchNodes(domid):
                 told = self.data.draw(SURE)
-                able = self.data.draw(SURE_OR_NOT)
+                supported = self.data.draw(SURE_OR_NOT)
                 return [
                     *([KindFound(now, domid, self.kind)] * told),
-                    PoweroffFeature(now, domid, able),
+                    PoweroffFeature(now, domid, supported),
                 ]
             case RequestShutdown():
                 return [RequestWritten(now, self.data.draw(ERRORS))]
@@ -226,7 +226,7 @@ def test_every_stop_ends_and_keeps_its_invariants(
     assert not (world.finish.good and world.finish.outcome in {Outcome.FORCED, Outcome.UNKNOWN})
 
 
-def sleeps(state: ladder.Ladder, now: float) -> None:
+def sleeps(state: ladder.StopState, now: float) -> None:
     """Whoever wants to be woken at once has something to do then."""
     if state.wake <= now:
         assert ladder.step(state, Tick(now)) != (state, ()), "woken for nothing, for ever"

@@ -140,7 +140,7 @@ SABOTAGES = {
     ),
     "a listing that failed counts as an empty one": Sabotage(
         "lamplighter.service.observer",
-        "            self._each(lambda viewer: viewer.look_in_vain(number, told))\n",
+        "            self._each(lambda viewer: viewer.listing_failed(number, told))\n",
         "            self._each(lambda viewer: viewer.look(Picture(number, ())))\n",
         needs=(Saw.LIST_FAILED, Saw.CREATED),
     ),

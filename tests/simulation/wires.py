@@ -139,7 +139,7 @@ class ClientEnd:
         if self._open:
             self.loop.call_soon(self._server.receive, b"".join(packets))
 
-    def look(self) -> None:
+    def poll_reply(self) -> None:
         """No answer is there before the loop has had its turn."""
 
     def abort(self) -> None:

@@ -21,8 +21,8 @@ from lamplighter.model.plan import Direction
 from lamplighter.service import taking
 from lamplighter.service.host import Host
 from lamplighter.service.intents import hold_crash_loops
-from lamplighter.service.planning import plan_latecomers, prepare
 from lamplighter.service.inventory import load_inventory
+from lamplighter.service.planning import plan_latecomers, prepare
 from lamplighter.service.runner import Runner
 from tests.simulation.process import (
     CALL_TIMEOUT,
@@ -158,7 +158,9 @@ class Boot:
         journal = MortalJournal.of(fate, world.state)
         try:
             inventory, boot_id = world.inventory, self.embedded.boot_id
-            host = Host(world.configuration, CLOCK, toolstack, xenstore, inventory, boot_id, journal)
+            host = Host(
+                world.configuration, CLOCK, toolstack, xenstore, inventory, boot_id, journal
+            )
             ear = Ear(self.witness, world.tell)
             plan = await prepare(host, direction, names, ear.said)
             late = (

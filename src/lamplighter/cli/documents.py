@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from lamplighter.engine.status import Row
     from lamplighter.errors import LamplighterError
     from lamplighter.formats.guest_words import GuestWords
+    from lamplighter.model.domain_event import DomainEvent, MonitorState
     from lamplighter.model.intent import Hold, PastHold
     from lamplighter.model.outcome import Result
-    from lamplighter.model.domain_event import DomainEvent, MonitorState
     from lamplighter.model.plan import Plan, Step
     from lamplighter.model.policy import Problem
     from lamplighter.model.run import Run, Transition

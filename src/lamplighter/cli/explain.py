@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from lamplighter.cli.text import Style
     from lamplighter.model.configuration import Configuration
     from lamplighter.model.location import Location
-    from lamplighter.model.policy import ManagedDomain, Policy, Problem, Inventory, Setting
+    from lamplighter.model.policy import Inventory, ManagedDomain, Policy, Problem, Setting
 
 HELP = "show where each setting of a domain comes from and what follows from it"
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from lamplighter.cli.documents import history_document
 from lamplighter.cli.text import duration, moment, outcome_colour, printable, style_of, wrap
 from lamplighter.errors import UsageError
+from lamplighter.host.event_log import read_event_log
 from lamplighter.host.journal_reader import JournalReader
-from lamplighter.host.logbook import read_event_log
 
 if TYPE_CHECKING:
     import argparse
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
     from lamplighter.cli.context import Context
     from lamplighter.cli.text import Style
+    from lamplighter.model.domain_event import DomainEvent
     from lamplighter.model.intent import PastHold
     from lamplighter.model.outcome import Result
-    from lamplighter.model.domain_event import DomainEvent
     from lamplighter.model.run import Run, Transition
 
 HELP = "show past runs and how each domain ended in them"
@@ -65,7 +65,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
         moves = {one.id: reader.transitions(one.id, args.name) for one in runs if args.transitions}
     finally:
         reader.close()
-    domain_events = _passages(args.name, args.limit, Path(configuration.host.state.value))
+    domain_events = _event_lines(args.name, args.limit, Path(configuration.host.state.value))
     if context.as_json:
         context.print_json(history_document(runs, moves, holds, domain_events))
     else:
@@ -76,11 +76,11 @@ def run(args: argparse.Namespace, context: Context) -> int:
         if domain_events:
             context.print("\nWhat the monitor saw, the newest first:")
         for domain_event in domain_events:
-            context.print(_passage(domain_event))
+            context.print(_event_line(domain_event))
     return 0
 
 
-def _passages(name: str | None, limit: int, state: Path) -> list[DomainEvent]:
+def _event_lines(name: str | None, limit: int, state: Path) -> list[DomainEvent]:
     """Return the newest passages of a domain, known by name or UUID, the newest first."""
     if name is None:
         return []
@@ -89,9 +89,9 @@ def _passages(name: str | None, limit: int, state: Path) -> list[DomainEvent]:
     return list(reversed(deque(dict.fromkeys(mine), maxlen=limit)))
 
 
-def _passage(domain_event: DomainEvent) -> str:
-    came = f"{domain_event.way.value} as domid {domain_event.domid}"
-    return f"  {moment(domain_event.at)}  {printable(domain_event.name)} {came}: {printable(domain_event.why)}"
+def _event_line(one: DomainEvent) -> str:
+    change = f"{one.way.value} as domid {one.domid}"
+    return f"  {moment(one.at)}  {printable(one.name)} {change}: {printable(one.why)}"
 
 
 def history_text(

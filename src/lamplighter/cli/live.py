@@ -174,37 +174,37 @@ def _cells(row: _Row, now: float) -> tuple[RenderableType, ...]:
 @asynccontextmanager
 async def watch(stream: TextIO, clock: Clock) -> AsyncIterator[LiveTable]:
     """Draw a run on this terminal while the block lasts; the picture is gone afterwards."""
-    picture = LiveTable(clock)
+    table = LiveTable(clock)
     # highlight and markup would read meaning into names and notes.
     console = Console(file=stream, highlight=False, markup=False, emoji=False)
     live = Live(console=console, auto_refresh=False, transient=True, redirect_stderr=False,
                 redirect_stdout=False, vertical_overflow="crop")  # fmt: skip
-    drawing = asyncio.create_task(_draw_again_and_again(live, picture))
+    drawing = asyncio.create_task(_draw_again_and_again(live, table))
     try:
-        yield picture
+        yield table
     finally:
         drawing.cancel()
         with suppress(asyncio.CancelledError):
             await drawing
 
 
-async def _draw_again_and_again(live: Live, picture: LiveTable) -> None:
+async def _draw_again_and_again(live: Live, table: LiveTable) -> None:
     """Draw until cancelled; a terminal that went away ends the drawing, not the run."""
     real_time = LoopClock()
     try:
         with live:
             try:
                 while True:
-                    _draw(live, picture)
+                    _draw(live, table)
                     await real_time.sleep(FRAME)
             finally:
-                _draw(live, picture)
+                _draw(live, table)
     except (OSError, ValueError):
         return
 
 
-def _draw(live: Live, picture: LiveTable) -> None:
-    for message in picture.take_said():
+def _draw(live: Live, table: LiveTable) -> None:
+    for message in table.take_said():
         for line in message.splitlines():
             live.console.print(Text(f"lamplighter: {printable(line)}"))
-    live.update(picture.draw(live.console.height), refresh=True)
+    live.update(table.draw(live.console.height), refresh=True)

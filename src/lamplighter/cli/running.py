@@ -27,13 +27,13 @@ from lamplighter.errors import JournalError
 from lamplighter.host.clock import LoopClock
 from lamplighter.host.notifier import Notifier
 from lamplighter.model.plan import Direction
-from lamplighter.service.errand import UnitJob
 from lamplighter.service.host import open_host
 from lamplighter.service.intents import hold_crash_loops
 from lamplighter.service.planning import plan_latecomers, prepare
 from lamplighter.service.progress import ListenerGroup
 from lamplighter.service.runner import Runner
 from lamplighter.service.taking import take_host
+from lamplighter.service.unit_job import UnitJob
 from lamplighter.service.unit_status import unit_status
 
 if TYPE_CHECKING:
@@ -84,14 +84,14 @@ async def _carry_out(
 ) -> int:
     notifier, clock = Notifier.from_environment(context.environ), LoopClock()
     host_stops = notifier.active and not names and direction is Direction.DOWN
-    if after_stop and (why := await _errand(context, clock).after_stop()):
+    if after_stop and (why := await _unit_job(context, clock).after_stop()):
         return _spare(why, context)  # and the status text stays that of the stop itself
     async with AsyncExitStack() as stack:
         signals = stack.enter_context(Signals())
         unit = await stack.enter_async_context(unit_status(direction, notifier, clock))
         configuration, wrong = _configuration(context, host_stops=host_stops)
-        errand = _errand(context, clock) if unit.active and not names else None
-        if errand is not None and not after_stop and (why := await _asked(errand, direction)):
+        unit_job = _unit_job(context, clock) if unit.active and not names else None
+        if unit_job is not None and not after_stop and (why := await _asked(unit_job, direction)):
             unit.protected(why)
             return _spare(why, context)
         taken = take_host(
@@ -115,8 +115,8 @@ async def _carry_out(
         broken = _broken(run, problems, everything=not names)
         name = interruption.name if interruption is not None else ""
         unit.ended(run, name, broken)
-        if errand is not None and direction is Direction.DOWN and not name:
-            errand.stopped()
+        if unit_job is not None and direction is Direction.DOWN and not name:
+            unit_job.stopped()
     status = _exit_status(run, problems, everything=not names, wrong=wrong)
     if interruption is not None:
         status = SIGNALLED + interruption
@@ -149,14 +149,14 @@ def _configuration(
     return configuration, wrong
 
 
-def _errand(context: Context, clock: Clock) -> UnitJob:
+def _unit_job(context: Context, clock: Clock) -> UnitJob:
     directory = Path(context.sound_configuration()[0].host.run.value)
     return UnitJob(directory, context.environ, clock, context.warn)
 
 
-async def _asked(errand: UnitJob, direction: Direction) -> str:
+async def _asked(unit_job: UnitJob, direction: Direction) -> str:
     """Why systemd wants no domain to be moved; nothing when it does."""
-    return await (errand.start() if direction is Direction.UP else errand.stop())
+    return await (unit_job.start() if direction is Direction.UP else unit_job.stop())
 
 
 def _spare(why: str, context: Context) -> int:

@@ -42,8 +42,8 @@ if TYPE_CHECKING:
     from lamplighter.formats.guest_words import GuestWords
     from lamplighter.model.configuration import Configuration
     from lamplighter.model.domain import DomainInfo
-    from lamplighter.model.intent import Intent, Intents
     from lamplighter.model.domain_event import DomainEvent, MonitorState
+    from lamplighter.model.intent import Intent, Intents
     from lamplighter.model.policy import Inventory
     from lamplighter.model.run import LastRecord
     from lamplighter.service.host import Host
@@ -151,11 +151,11 @@ async def _guests(
     """Return the domids whose kernel has not advertised itself, and what agents say, by domid."""
     domids = [seen.domid for seen in sightings if seen.domid != DOM0 and seen.running]
     guests = [GuestChannel(host.xenstore, domid) for domid in domids]
-    able, said = await asyncio.gather(
-        asyncio.gather(*(guest.able() for guest in guests)),
+    poweroff_supported, said = await asyncio.gather(
+        asyncio.gather(*(guest.poweroff_supported() for guest in guests)),
         asyncio.gather(*(guest.words() for guest in guests)),
     )
-    silent = {domid for domid, word in zip(domids, able, strict=True) if word is None}
+    silent = {domid for domid, word in zip(domids, poweroff_supported, strict=True) if word is None}
     return silent, {domid: words for domid, words in zip(domids, said, strict=True) if words}
 
 

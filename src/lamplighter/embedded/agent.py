@@ -82,7 +82,7 @@ class GuestAgent:
         """Init says that the system shuts down; True: ``System.release`` will be called."""
         if not self._runs:
             return False
-        self._events.append(events.Told(self._clock.monotonic(), request))
+        self._events.append(events.SystemStopping(self._clock.monotonic(), request))
         self._come.set()
         return True
 
@@ -118,8 +118,8 @@ class GuestAgent:
         now, stirred = self._clock.monotonic(), tuple(self._stirred)
         self._stirred.clear()
         if b"request" in stirred:
-            asked = guest_words.parse_asked(self._read(f"{WORDS}/asked"))
-            self._events.append(events.Heard(now, self._read(REQUEST), asked))
+            asked = guest_words.parse_deadline_note(self._read(f"{WORDS}/asked"))
+            self._events.append(events.RequestSeen(now, self._read(REQUEST), asked))
         if b"answer" in stirred:
             answer = guest_words.parse_answer(self._read(f"{WORDS}/answer"))
             if answer is not None:
@@ -151,8 +151,8 @@ class GuestAgent:
         if isinstance(action, events.Acknowledge):
             ours = await self._acknowledge(action.request.encode())
             self._events.append(events.Acknowledged(self._clock.monotonic(), ours))
-        elif isinstance(action, events.Look):
-            self._events.append(events.Looked(now, self._system.shutting_down))
+        elif isinstance(action, events.CheckKernel):
+            self._events.append(events.KernelChecked(now, self._system.shutting_down))
         elif isinstance(action, events.FindScripts):
             found = (events.Script("10-script", 60.0),) if self._character.script else ()
             self._events.append(events.Found(now, found))
@@ -168,7 +168,7 @@ class GuestAgent:
             self._act_on_the_system(action)
 
     def _act_on_the_system(self, action: events.Action) -> None:
-        if isinstance(action, events.Say):
+        if isinstance(action, events.ReportProgress):
             self._say("progress", guest_words.encode_progress(action.text, action.percent))
         elif isinstance(action, events.Release):
             self._system.release()

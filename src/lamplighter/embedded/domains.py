@@ -55,7 +55,9 @@ class Hypervisor:
         self._free = memory - DOM0_MEMORY
         self._withheld = 0
         self._last = 0
-        self._domains = {0: Domain(0, UUID(int=0), Kind.PV, DOM0_MEMORY, paused=False, has_run=True)}
+        self._domains = {
+            0: Domain(0, UUID(int=0), Kind.PV, DOM0_MEMORY, paused=False, has_run=True)
+        }
 
     @property
     def free(self) -> int:

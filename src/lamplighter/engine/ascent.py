@@ -110,7 +110,9 @@ def step(ascent: StartState, event: Event) -> Stepped:
     match event:
         case Created(now, domid, error):
             return _created(ascent, domid, error, now)
-        case PoweroffFeature(_, domid, able) if domid == ascent.domid and able is not None:
+        case PoweroffFeature(_, domid, supported) if (
+            domid == ascent.domid and supported is not None
+        ):
             moved, move = _move(ascent, Phase.UP, "its kernel is up")
             return moved, (*move, Finish(Outcome.STARTED))
         case Listed(now, sighting):

@@ -1,9 +1,9 @@
 """Who came and went between two pictures of the host, and on whose account.
 
-``IncarnationTracker`` is what the monitor knows: the incarnations that came and have not gone. Each new
-listing is compared with it, with the *evidence* of that moment: what runs wrote into the journal,
-whether a request was seen in ``control/shutdown``, and why the toolstack says that an incarnation
-that is no longer listed had shut down. The rules, the first that fits:
+``IncarnationTracker`` is what the monitor knows: the incarnations that came and have not gone. Each
+new listing is compared with it, with the *evidence* of that moment: what runs wrote into the
+journal, whether a request was seen in ``control/shutdown``, and why the toolstack says that an
+incarnation that is no longer listed had shut down. The rules, the first that fits:
 
 - A crash is a crash, whoever had asked for what.
 - What a run of ours was stopping, or creating, went or came on our account.
@@ -21,17 +21,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from lamplighter.model.domain import DOM0, EMPTY, ShutdownReason
+from lamplighter.model.domain_event import Change, DomainEvent, Initiator
 from lamplighter.model.lifecycle import Phase
 from lamplighter.model.outcome import Outcome
-from lamplighter.model.domain_event import Change, DomainEvent, Initiator
 from lamplighter.model.plan import Direction
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Mapping, Sequence
-    from datetime import datetime
     from uuid import UUID
 
     from lamplighter.model.domain import DomainInfo
+    from lamplighter.model.domain_event import Moment
     from lamplighter.model.run import LastRecord, Transition
 
 #: So many domains that have gone are remembered, the newest: one without a UUID of its own gets
@@ -83,13 +83,6 @@ class Evidence(NamedTuple):
     ends: Mapping[int, ShutdownReason | None] = EMPTY
     doubtful: Container[int] = ()
     gapless: bool = True
-
-
-class Moment(NamedTuple):
-    """When a listing was made, and in which boot of the host."""
-
-    at: datetime
-    boot_id: str
 
 
 class IncarnationTracker:

@@ -78,7 +78,7 @@ class PoweroffFeature(Event):
     """
 
     domid: int
-    able: bool | None
+    supported: bool | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,13 +15,13 @@ rules, in whichever boot of the host they were.
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from lamplighter.formats.quantity import format_duration
 from lamplighter.model.domain import DOM0, Listing, ShutdownReason
+from lamplighter.model.domain_event import Change, Initiator, Moment
 from lamplighter.model.intent import Intent, Meant
 from lamplighter.model.outcome import Outcome
-from lamplighter.model.domain_event import Change, Initiator
 from lamplighter.model.plan import Direction
 
 if TYPE_CHECKING:
@@ -30,20 +30,13 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from lamplighter.model.domain import Definition, DomainInfo
-    from lamplighter.model.intent import Intents
     from lamplighter.model.domain_event import DomainEvent
-    from lamplighter.model.policy import ManagedDomain, Policy, Inventory
+    from lamplighter.model.intent import Intents
+    from lamplighter.model.policy import Inventory, ManagedDomain, Policy
     from lamplighter.model.run import LastRecord
 
 #: Who says what was only seen.
 SEEN = "what was seen"
-
-
-class Moment(NamedTuple):
-    """When and in which boot of the host something is seen or said."""
-
-    at: datetime
-    boot_id: str
 
 
 def ended_unasked(
@@ -109,7 +102,9 @@ def learn_from_passages(
         by_domain.setdefault(found.name, []).append(found)
     earlier = dict.fromkeys(one.boot_id for one in history if one.boot_id != boot_id)
     boots = {one: number for number, one in enumerate((*earlier, boot_id))}
-    stated = {managed.definition.key for managed in inventory.domains.values()} | intents.meant.keys()
+    stated = {
+        managed.definition.key for managed in inventory.domains.values()
+    } | intents.meant.keys()
     learned = []
     for managed in inventory.domains.values():
         said = last = intents.meant.get(managed.definition.key)
@@ -164,7 +159,10 @@ def _meant_by(domain_event: DomainEvent, before: Intent | None) -> Meant | None:
             domain_event.domid,
         )
         return None if told_down or domain_event.by is Initiator.GUEST else Meant.UP
-    if domain_event.end is ShutdownReason.POWEROFF and domain_event.by in (Initiator.GUEST, Initiator.TOOL):
+    if domain_event.end is ShutdownReason.POWEROFF and domain_event.by in (
+        Initiator.GUEST,
+        Initiator.TOOL,
+    ):
         return Meant.DOWN
     return None
 

@@ -162,8 +162,8 @@ def _conversation(ladder: StopState, event: Event) -> Stepped:
     match event:
         case KindFound(_, domid, kind) if domid == ladder.sighting.domid:
             return ladder._replace(kind=kind), ()
-        case PoweroffFeature(now, domid, able) if domid == ladder.sighting.domid:
-            return _ready(ladder, able, now)
+        case PoweroffFeature(now, domid, supported) if domid == ladder.sighting.domid:
+            return _ready(ladder, supported, now)
         case ShutdownNode(now, domid, value) if domid == ladder.sighting.domid:
             return _request(ladder, value, now)
         case AgentReport(now, domid, words, given) if domid == ladder.sighting.domid:
@@ -179,12 +179,12 @@ def _conversation(ladder: StopState, event: Event) -> Stepped:
     return ladder, ()
 
 
-def _ready(ladder: StopState, able: bool | None, now: float) -> Stepped:
+def _ready(ladder: StopState, supported: bool | None, now: float) -> Stepped:
     """The first one answers ``WatchNodes``; a later True means that the guest has just booted."""
-    before, ladder = ladder.able, ladder._replace(able=ladder.able or able)
+    before, ladder = ladder.supported, ladder._replace(supported=ladder.supported or supported)
     if ladder.phase is Phase.UP:
         return _ask(ladder, now, "asked to power off")
-    if ladder.phase is Phase.ASKED and able and before is not True:
+    if ladder.phase is Phase.ASKED and supported and before is not True:
         return _ask(ladder, now, "asked again: its kernel is up now")
     return ladder, ()
 
@@ -222,7 +222,7 @@ def _cleared(ladder: StopState, *, taken: bool, error: str, now: float) -> Stepp
             ladder._replace(acknowledged=True), Phase.ACKNOWLEDGED, now, "the guest took it"
         )
     button: tuple[Action, ...] = ()
-    if ladder.kind is Kind.HVM and ladder.able is not True:
+    if ladder.kind is Kind.HVM and ladder.supported is not True:
         button = (PressPower(ladder.sighting.domid),)
     asked, actions = _ask(
         ladder, now, "power button pressed, asked again" if button else "asked again"
@@ -281,7 +281,7 @@ def _came_back(ladder: StopState, sighting: DomainInfo, now: float) -> Stepped:
     last, came = ladder, f"it came back as domid {sighting.domid}"
     ladder = ladder._replace(
         sighting=sighting,
-        able=None,
+        supported=None,
         reason=None,
         acknowledged=False,
         forced=False,

@@ -34,12 +34,12 @@ if TYPE_CHECKING:
 class Past(NamedTuple):
     """What was said and done before: intents and holds, and where dead runs of this boot stood.
 
-    ``standing`` is by name; ``creating`` are the paths of definitions from which something creates
-    a domain at this moment, though no run of ours does.
+    ``resume_points`` is by name; ``creating`` are the paths of definitions from which something
+    creates a domain at this moment, though no run of ours does.
     """
 
     intents: Intents = NO_INTENTS
-    standing: Mapping[str, Transition] = EMPTY
+    resume_points: Mapping[str, Transition] = EMPTY
     creating: Collection[str] = ()
 
 
@@ -181,7 +181,7 @@ def _resumed_start(managed: ManagedDomain, seen: DomainInfo | None, past: Past) 
         kept = seen is not None and seen.shutdown is ShutdownReason.SUSPEND
         creating = managed.definition.path in past.creating and not kept
         return Phase.CREATING if creating else None
-    left = past.standing.get(managed.name)
+    left = past.resume_points.get(managed.name)
     if left is None or left.after not in (Phase.CREATING, Phase.BOOTING):
         return None
     return Phase.BOOTING
@@ -232,7 +232,12 @@ def _why_barred(problem: Problem | None) -> str:
 
 
 def _step_down(
-    managed: ManagedDomain | None, inventory: Inventory, seen: DomainInfo, past: Past, *, by_hand: bool
+    managed: ManagedDomain | None,
+    inventory: Inventory,
+    seen: DomainInfo,
+    past: Past,
+    *,
+    by_hand: bool,
 ) -> Step:
     policy = managed.policy if managed else inventory.named.get(seen.name, inventory.defaults)
     name = seen.name or (managed.name if managed else f"domid {seen.domid}")
@@ -250,7 +255,7 @@ def _step_down(
 
 def _resumed_stop(name: str, seen: DomainInfo, past: Past) -> Phase | None:
     """Where the stop of this very incarnation goes on that a dead run had begun; else None."""
-    left = past.standing.get(name)
+    left = past.resume_points.get(name)
     if left is None or left.domid != seen.domid or not seen.running:
         return None
     return left.after if left.after in (Phase.ACKNOWLEDGED, Phase.FORCING) else None

@@ -9,8 +9,9 @@ the world shows as done*. Two things follow from the record and the world, and n
 
 - ``steps`` completes the record. Each step takes one loose end away, so that being interrupted
   after any of them and beginning anew leads to the same record as not being interrupted.
-- ``standing`` says where this run goes on: a domain whose request stands is not asked as if for the
-  first time, one that acknowledged is waited for, one whose time was up is not given it again.
+- ``resume_points`` says where this run goes on: a domain whose request stands is not asked as if
+  for the first time, one that acknowledged is waited for, one whose time was up is not given it
+  again.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from lamplighter.model.domain import DomainInfo
-    from lamplighter.model.run import UnfinishedRun, Run, Transition
+    from lamplighter.model.run import Run, Transition, UnfinishedRun
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +69,16 @@ def steps(unfinished_runs: Sequence[UnfinishedRun], world: World) -> Iterator[Se
         yield Close(end.run.id)
 
 
-def standing(unfinished_runs: Sequence[UnfinishedRun], boot_id: str) -> dict[str, Transition]:
+def resume_points(unfinished_runs: Sequence[UnfinishedRun], boot_id: str) -> dict[str, Transition]:
     """Return by name where dead runs of this boot left the domains that they were moving.
 
     The newest word on a domain counts. What another boot left behind went with it.
     """
     return {
-        moved.name: moved for end in unfinished_runs if end.run.boot_id == boot_id for moved in end.moved
+        moved.name: moved
+        for end in unfinished_runs
+        if end.run.boot_id == boot_id
+        for moved in end.moved
     }
 
 

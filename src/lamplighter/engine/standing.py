@@ -35,8 +35,8 @@ class StopState(NamedTuple):
 
     ``since`` is when the phase began, ``listed`` whether the last listing that worked held the
     domain, ``retry_at`` when a call that failed is tried again, ``reason`` why the current
-    incarnation shut down, as far as it was seen. ``able`` stays True once the kernel has said so.
-    ``kind`` is None while XenStore has not told it. ``restarts``: the definition has the domain
+    incarnation shut down, as far as it was seen. ``supported`` stays True once the kernel has said
+    so. ``kind`` is None while XenStore has not told it. ``restarts``: the definition has the domain
     created anew when it powers off. ``half_built``: whoever created the incarnation left it half
     made. ``ended`` is when the incarnation was seen to execute no more, ``last_look`` when the
     listing was asked for that decides whether it is forced. ``orphaned``: the process that takes it
@@ -57,7 +57,7 @@ class StopState(NamedTuple):
     destroy_wanted: bool = False
     restarts: bool = False
     phase: Phase = Phase.UP
-    able: bool | None = None
+    supported: bool | None = None
     kind: Kind | None = None
     listed: bool = True
     reason: ShutdownReason | None = None
@@ -136,7 +136,7 @@ class StopState(NamedTuple):
     def patience(self) -> float:
         """How long the present phase may last; infinite when only the deadline ends it."""
         match self.phase:
-            case Phase.ASKED if self.kind is Kind.HVM and self.able is not True:
+            case Phase.ASKED if self.kind is Kind.HVM and self.supported is not True:
                 return min(self.rung_timeout, patience.HVM_SILENCE)
             case Phase.ASKED:
                 return self.rung_timeout

@@ -13,10 +13,10 @@ from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
 from lamplighter.model.domain import DOM0, EMPTY, ShutdownReason
+from lamplighter.model.domain_event import Change, DomainEvent
 from lamplighter.model.intent import NO_INTENTS
 from lamplighter.model.lifecycle import Phase
 from lamplighter.model.outcome import Outcome
-from lamplighter.model.domain_event import Change, DomainEvent
 from lamplighter.model.plan import Direction
 from lamplighter.model.policy import Policy, Start, Stop
 from lamplighter.model.run import LastRecord
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from lamplighter.formats.guest_words import GuestWords
     from lamplighter.model.domain import DomainInfo
     from lamplighter.model.intent import Hold, Intents
-    from lamplighter.model.policy import ManagedDomain, Problem, Inventory
+    from lamplighter.model.policy import Inventory, ManagedDomain, Problem
 
 
 class Wanted(Enum):
@@ -74,9 +74,9 @@ class View(NamedTuple):
     """What is seen of the host now.
 
     ``sightings`` is None when the listing failed. ``silent`` are the domids whose kernel has not
-    advertised itself yet, ``protected`` those of domains the host itself needs. ``domain_events`` is what
-    the monitor saw last of each domain in this boot, by name; empty where none runs. ``words`` is
-    what agents say, by the domid of the guest.
+    advertised itself yet, ``protected`` those of domains the host itself needs. ``domain_events``
+    is what the monitor saw last of each domain in this boot, by name; empty where none runs.
+    ``words`` is what agents say, by the domid of the guest.
     """
 
     sightings: Sequence[DomainInfo] | None
@@ -262,7 +262,9 @@ def _why_it_runs(managed: ManagedDomain) -> str:
     return f"runs, although nothing starts it with the host; {_what_down_does(managed.policy)}"
 
 
-def _why_absent(managed: ManagedDomain, view: View, problem: Problem | None, trace: LastRecord) -> str:
+def _why_absent(
+    managed: ManagedDomain, view: View, problem: Problem | None, trace: LastRecord
+) -> str:
     if problem is not None:
         return f"should be up and must not be started: {_told(problem)}"
     for other in view.sightings or ():

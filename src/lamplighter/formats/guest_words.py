@@ -83,7 +83,7 @@ class Forced(NamedTuple):
     why: str = ""
 
 
-class Asked(NamedTuple):
+class DeadlineNote(NamedTuple):
     """What the host has asked, and in how many seconds it will destroy the guest.
 
     Another ``number`` is another request: its seconds count from when it was written.
@@ -206,10 +206,10 @@ def quoted(text: str) -> str:
 # --- what the guest reads ----------------------------------------------------------------------
 
 
-def parse_asked(value: bytes | None) -> Asked | None:
+def parse_deadline_note(value: bytes | None) -> DeadlineNote | None:
     """Return what the host has asked, or None."""
     match = _match(_ASKED, value)
-    return Asked(match[1], int(match[2]), int(match[3] or 1)) if match is not None else None
+    return DeadlineNote(match[1], int(match[2]), int(match[3] or 1)) if match is not None else None
 
 
 def parse_answer(value: bytes | None) -> Answer | None:
@@ -249,7 +249,7 @@ def encode_forced(forced: Forced) -> bytes:
     return _line(forced.request, forced.why)
 
 
-def encode_asked(asked: Asked) -> bytes:
+def encode_deadline_note(asked: DeadlineNote) -> bytes:
     """Write ``asked``."""
     number = asked.number % NUMBERS
     return f"{asked.request} {_seconds(asked.seconds)} {number}".encode("ascii")

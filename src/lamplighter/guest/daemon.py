@@ -26,7 +26,7 @@ from lamplighter.formats.guest_words import (
     encode_progress,
     encode_ready,
     encode_version,
-    parse_asked,
+    parse_deadline_note,
 )
 from lamplighter.guest.answers import ANSWER, Answers
 from lamplighter.guest.boot import Boot
@@ -38,22 +38,22 @@ from lamplighter.guest.events import (
     Action,
     Answered,
     Arm,
+    CheckKernel,
     Ended,
     Event,
     FindScripts,
     Found,
-    Heard,
+    KernelChecked,
     Kill,
-    Look,
-    Looked,
     NotBegun,
     Record,
     Release,
+    ReportProgress,
+    RequestSeen,
     Run,
-    Say,
     ShutDown,
+    SystemStopping,
     Tick,
-    Told,
 )
 from lamplighter.guest.evidence import find_request
 from lamplighter.guest.guard import Guard, Order
@@ -62,7 +62,7 @@ from lamplighter.guest.notebook import Notebook
 from lamplighter.guest.running import Scripts
 from lamplighter.guest.systemd import notify
 from lamplighter.guest.taking import Taking
-from lamplighter.guest.words import Words, node
+from lamplighter.guest.words import AgentNodes, node
 from lamplighter.guest.xenbus import Bus, remembered
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ if TYPE_CHECKING:
     from lamplighter.guest.log import Log
     from lamplighter.guest.places import Paths
     from lamplighter.guest.power import Power
-    from lamplighter.guest.settings import Choices
+    from lamplighter.guest.settings import Config
 
 #: The request's node, and the host's note beside it.
 SHUTDOWN = "control/shutdown"
@@ -87,7 +87,7 @@ class Daemon:
     """The agent while it runs."""
 
     def __init__(
-        self, places: Paths, choices: Choices, power: Power, hotline: ControlSocket, log: Log
+        self, places: Paths, choices: Config, power: Power, hotline: ControlSocket, log: Log
     ) -> None:
         self._places = places
         self._power = power
@@ -100,7 +100,7 @@ class Daemon:
         self._events: deque[Event] = deque()
         self._children = Children()
         self._scripts = Scripts(places, choices.script_deadline, self._children, log)
-        self._words = Words(encode_version(__version__), log)
+        self._words = AgentNodes(encode_version(__version__), log)
         self._boot = Boot(places, choices.check_deadline, self._children, log, self._tell_ready)
         self._answers = Answers(Notebook(places.answered, places.proc, log))
         self._bus: Bus | None = None
@@ -162,7 +162,7 @@ class Daemon:
         self._guard.tick(moment)
         for descriptor in set(self._hotline.descriptors()) & stirred:
             if (request := self._hotline.hear(descriptor)) is not None:
-                self._events.append(Told(moment, request))
+                self._events.append(SystemStopping(moment, request))
         if self._bus is not None and self._bus.fileno() in stirred:
             self._listen()
         if self._bus is None and moment >= self._reopen:
@@ -264,10 +264,10 @@ class Daemon:
             self._log.note(action.text)
         elif isinstance(action, Arm):
             self._guard.arm(Order(action.request, action.at, action.said))
-        elif isinstance(action, Say):
+        elif isinstance(action, ReportProgress):
             self._say("progress", encode_progress(action.text, action.percent))
-        elif isinstance(action, Look):
-            self._events.append(Looked(now(), find_request(self._places.proc)))
+        elif isinstance(action, CheckKernel):
+            self._events.append(KernelChecked(now(), find_request(self._places.proc)))
         elif isinstance(action, Acknowledge):
             self._events.append(self._acknowledge(action.request))
         else:
@@ -304,7 +304,7 @@ class Daemon:
             return Acknowledged(now(), None, str(error))
 
 
-def _hear_request(bus: Bus) -> Heard:
+def _hear_request(bus: Bus) -> RequestSeen:
     """Read what the host asks.
 
     It writes request and note together, and takes them back together. So a note that is there
@@ -314,7 +314,7 @@ def _hear_request(bus: Bus) -> Heard:
     value = remembered(bus, SHUTDOWN) or b""
     if asked and not value:
         asked = remembered(bus, ASKED)
-    return Heard(now(), value, parse_asked(asked))
+    return RequestSeen(now(), value, parse_deadline_note(asked))
 
 
 def _ignore(_number: int, _frame: object) -> None:

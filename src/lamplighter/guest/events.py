@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple, Union
 
 if TYPE_CHECKING:
-    from lamplighter.formats.guest_words import Answer, Asked
+    from lamplighter.formats.guest_words import Answer, DeadlineNote
 
 
 class Settings(NamedTuple):
@@ -37,7 +37,7 @@ class Script(NamedTuple):
 # --- what is heard -----------------------------------------------------------------------------
 
 
-class Heard(NamedTuple):
+class RequestSeen(NamedTuple):
     """What stands in ``control/shutdown`` and in the host's ``asked``, after one of them stirred.
 
     ``value`` is empty where the node is, and where there is none.
@@ -45,17 +45,17 @@ class Heard(NamedTuple):
 
     now: float
     value: bytes
-    asked: Asked | None = None
+    asked: DeadlineNote | None = None
 
 
-class Looked(NamedTuple):
+class KernelChecked(NamedTuple):
     """Whether the kernel has begun the system's shutdown, as far as that can be seen: which one."""
 
     now: float
     request: str | None
 
 
-class Told(NamedTuple):
+class SystemStopping(NamedTuple):
     """The system itself is shutting down, for whatever reason: its init says so."""
 
     now: float
@@ -109,7 +109,9 @@ class Tick(NamedTuple):
     now: float
 
 
-Event = Union[Heard, Looked, Told, Acknowledged, Found, Ended, NotBegun, Answered, Tick]
+Event = Union[
+    RequestSeen, KernelChecked, SystemStopping, Acknowledged, Found, Ended, NotBegun, Answered, Tick
+]
 
 
 # --- what is done ------------------------------------------------------------------------------
@@ -121,8 +123,8 @@ class Record(NamedTuple):
     text: str
 
 
-class Look(NamedTuple):
-    """Look whether the kernel has begun the system's shutdown; answered by ``Looked``."""
+class CheckKernel(NamedTuple):
+    """Look whether the kernel has begun the system's shutdown; answered by ``KernelChecked``."""
 
 
 class Acknowledge(NamedTuple):
@@ -148,7 +150,7 @@ class Kill(NamedTuple):
     script: Script
 
 
-class Say(NamedTuple):
+class ReportProgress(NamedTuple):
     """Tell the host how far the shutdown has come."""
 
     text: str
@@ -177,4 +179,6 @@ class Arm(NamedTuple):
     said: str = ""
 
 
-Action = Union[Record, Look, Acknowledge, FindScripts, Run, Kill, Say, Release, ShutDown, Arm]
+Action = Union[
+    Record, CheckKernel, Acknowledge, FindScripts, Run, Kill, ReportProgress, Release, ShutDown, Arm
+]

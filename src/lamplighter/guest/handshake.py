@@ -37,38 +37,38 @@ from __future__ import annotations
 from math import inf
 from typing import TYPE_CHECKING, NamedTuple
 
-from lamplighter.formats.guest_words import REQUESTS, encode_asked
+from lamplighter.formats.guest_words import REQUESTS, encode_deadline_note
 from lamplighter.guest.events import (
     Acknowledge,
     Acknowledged,
     Action,
     Answered,
     Arm,
+    CheckKernel,
     Ended,
     Event,
     FindScripts,
     Found,
-    Heard,
+    KernelChecked,
     Kill,
-    Look,
-    Looked,
     NotBegun,
     Record,
     Release,
+    ReportProgress,
+    RequestSeen,
     Run,
-    Say,
     Script,
     Settings,
     ShutDown,
-    Told,
+    SystemStopping,
 )
 
 if TYPE_CHECKING:
-    from lamplighter.formats.guest_words import Asked
+    from lamplighter.formats.guest_words import DeadlineNote
 
 #: When, in seconds after a word was taken, it is looked whether the system shuts down. Where PID 1
 #: has crashed, the kernel's poweroff fails within milliseconds, and is the only sign there is.
-LOOKS = (0.0, 0.003, 0.006, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.4, 0.7, 1.0, 3.0, 10.0)
+CHECK_TIMES = (0.0, 0.003, 0.006, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.4, 0.7, 1.0, 3.0, 10.0)
 
 #: A shutdown that begins so soon after a word was cleared is what the word asked for.
 FOLLOWS = 10.0
@@ -89,8 +89,8 @@ MARGIN_PART = 0.25
 class State(NamedTuple):
     """Where the guest's shutdown stands.
 
-    ``standing`` is the request seen in ``control/shutdown`` since ``since``. ``taken`` is when it
-    was cleared. ``looks`` counts the looks since ``looked_from``; None where none is wanted.
+    ``request`` is the request seen in ``control/shutdown`` since ``since``. ``taken`` is when it
+    was cleared. ``checks`` counts the looks since ``checks_since``; None where none is wanted.
     ``taking`` is a request that is being acknowledged here, or may have been, by this agent or one
     before it; ``took`` when it is known that it was.
     ``going`` is the shutdown under way; ``ours`` when it is still to be begun here. ``asked`` is
@@ -105,10 +105,10 @@ class State(NamedTuple):
     """
 
     settings: Settings
-    standing: str = ""
+    request: str = ""
     since: float = 0.0
-    looks: int | None = None
-    looked_from: float = 0.0
+    checks: int | None = None
+    checks_since: float = 0.0
     taken: float = -inf
     taking: str = ""
     took: bool = False
@@ -117,7 +117,7 @@ class State(NamedTuple):
     ours: bool = False
     limit: float = inf
     granted: str = ""
-    noted: Asked | None = None
+    noted: DeadlineNote | None = None
     armed: Arm | None = None
     waiting: tuple[Script, ...] = ()
     running: Script | None = None
@@ -133,8 +133,8 @@ class State(NamedTuple):
     @property
     def wake(self) -> float:
         """When a ``Tick`` is wanted at the latest; infinite while nothing is going on."""
-        stands = self.since + self.settings.grace if self.standing else inf
-        look = self.looked_from + LOOKS[self.looks] if self.looks is not None else inf
+        stands = self.since + self.settings.grace if self.request else inf
+        look = self.checks_since + CHECK_TIMES[self.checks] if self.checks is not None else inf
         return min(stands, look, self.overdue, self.again)
 
     @property
@@ -145,7 +145,7 @@ class State(NamedTuple):
     @property
     def said(self) -> str:
         """The host's words that the deadline follows from, as far as it has said any."""
-        note = encode_asked(self.noted).decode() if self.noted is not None else ""
+        note = encode_deadline_note(self.noted).decode() if self.noted is not None else ""
         return f"{note}/{self.granted}" if self.granted else note
 
     @property
@@ -164,12 +164,12 @@ Stepped = tuple[State, tuple[Action, ...]]
 
 def step(state: State, event: Event) -> Stepped:
     """Take one event into account."""
-    if isinstance(event, Heard):
-        return _heard(state, event)
-    if isinstance(event, Looked):
-        return _looked(state, event)
-    if isinstance(event, Told):
-        return _told(state, event)
+    if isinstance(event, RequestSeen):
+        return _request_seen(state, event)
+    if isinstance(event, KernelChecked):
+        return _kernel_checked(state, event)
+    if isinstance(event, SystemStopping):
+        return _system_stopping(state, event)
     if isinstance(event, Acknowledged):
         return _acknowledged(state, event)
     if isinstance(event, Found):
@@ -188,7 +188,7 @@ def step(state: State, event: Event) -> Stepped:
 # --- the request -------------------------------------------------------------------------------
 
 
-def _heard(state: State, event: Heard) -> Stepped:
+def _request_seen(state: State, event: RequestSeen) -> Stepped:
     state, spoken = _word(state, event.value, event.now)
     state, noted = _note(state, event.asked, event.now)
     state, resumed = _resume(state, event)
@@ -200,7 +200,7 @@ def _heard(state: State, event: Heard) -> Stepped:
     return state, spoken + noted + resumed + gone
 
 
-def _resume(state: State, event: Heard) -> Stepped:
+def _resume(state: State, event: RequestSeen) -> Stepped:
     """What was acknowledged here, and has not been begun, is begun here.
 
     Where it is not known whether it was: a request that is taken back goes with its note. So one
@@ -214,7 +214,7 @@ def _resume(state: State, event: Heard) -> Stepped:
     return _own(state, word, event.now, why)
 
 
-def _note(state: State, asked: Asked | None, now: float) -> Stepped:
+def _note(state: State, asked: DeadlineNote | None, now: float) -> Stepped:
     """The host's note tells how much time there is, however the shutdown begins.
 
     One that was heard before tells nothing new, and nothing of a grant since then. Another one is
@@ -232,13 +232,13 @@ def _note(state: State, asked: Asked | None, now: float) -> Stepped:
 def _word(state: State, value: bytes, now: float) -> Stepped:
     word = value.decode("ascii", "replace")
     if word in REQUESTS:
-        if state.standing == word:
+        if state.request == word:
             return state, ()
-        standing = state._replace(standing=word, since=now, looks=None, suspend=False, refused="")
-        return standing, (Record(f"the host asks for a {word}"),)
+        request = state._replace(request=word, since=now, checks=None, suspend=False, refused="")
+        return request, (Record(f"the host asks for a {word}"),)
     if not value:
         return _emptied(state, now)
-    state = state._replace(standing="", looks=None)
+    state = state._replace(request="", checks=None)
     if word == "suspend":
         told = Record("the host asks for a suspend: the kernel's own")
         return state._replace(suspend=True), () if state.suspend else (told,)
@@ -254,7 +254,7 @@ def _emptied(state: State, now: float) -> Stepped:
     Otherwise it may be the kernel that was faster, or a migration, or a rewrite of nothing: the
     looks will tell.
     """
-    stood, state = state.standing, state._replace(standing="", looks=0, looked_from=now)
+    stood, state = state.request, state._replace(request="", checks=0, checks_since=now)
     state = state._replace(suspend=False)
     if not stood:
         return state, ()
@@ -264,18 +264,18 @@ def _emptied(state: State, now: float) -> Stepped:
     return state, (told, *armed)
 
 
-def _looked(state: State, event: Looked) -> Stepped:
-    if state.looks is None:
+def _kernel_checked(state: State, event: KernelChecked) -> Stepped:
+    if state.checks is None:
         return state, ()
     if event.request is not None:
         why = f"the kernel has begun a {event.request}"
         taken = state._replace(taking="", took=False, begun=True, again=inf)
         return _go(taken, event.request, event.now, why, asked=True)
-    more = state.looks + 1 < len(LOOKS)
-    return state._replace(looks=state.looks + 1 if more else None), ()
+    more = state.checks + 1 < len(CHECK_TIMES)
+    return state._replace(checks=state.checks + 1 if more else None), ()
 
 
-def _told(state: State, event: Told) -> Stepped:
+def _system_stopping(state: State, event: SystemStopping) -> Stepped:
     asked = event.now < state.taken + FOLLOWS
     why = f"the system is on its way to {event.request}"
     state = state._replace(taking="", took=False, begun=True, again=inf)
@@ -289,12 +289,12 @@ def _told(state: State, event: Told) -> Stepped:
 def _acknowledged(state: State, event: Acknowledged) -> Stepped:
     if event.problem:
         # It still stands, so it is tried again; that is told once.
-        told = f"the {state.standing} cannot be acknowledged: {event.problem}"
+        told = f"the {state.request} cannot be acknowledged: {event.problem}"
         since = event.now + AGAIN
         again = state._replace(taking="", since=since, refused=event.problem)
         return again, () if event.problem == state.refused else (Record(told),)
-    word, taking = state.standing, state.taking if event.ours is None else ""
-    state = state._replace(standing="", taking=taking)
+    word, taking = state.request, state.taking if event.ours is None else ""
+    state = state._replace(request="", taking=taking)
     if not event.ours:
         return _emptied(state, event.now)
     return _own(state, word, event.now, f"acknowledged the {word}: the kernel did not")
@@ -315,7 +315,7 @@ def _go(state: State, request: str, now: float, why: str, *, asked: bool) -> Ste
     if not state.going:
         state = state._replace(going=request)
         told = (Record(f"{request}: {why}"),) if why else ()
-        begin: tuple[Action, ...] = (*told, Say(f"{request} has begun"), FindScripts())
+        begin: tuple[Action, ...] = (*told, ReportProgress(f"{request} has begun"), FindScripts())
     else:
         begin = ()
         if state.going == "reboot" and request != "reboot":
@@ -326,7 +326,7 @@ def _go(state: State, request: str, now: float, why: str, *, asked: bool) -> Ste
 
 def _ask(state: State, now: float) -> Stepped:
     """The host wants this shutdown: from now on its time is counted."""
-    return _rearm(state._replace(asked=min(state.asked, now), looks=None))
+    return _rearm(state._replace(asked=min(state.asked, now), checks=None))
 
 
 def _rearm(state: State) -> Stepped:
@@ -344,7 +344,7 @@ def _next_script(state: State, now: float) -> Stepped:
     script, *rest = state.waiting
     state = state._replace(waiting=tuple(rest), running=script, overdue=now + script.deadline)
     state = state._replace(killed=False)
-    return state, (Say(f"running {script.name}"), Run(script, state.going))
+    return state, (ReportProgress(f"running {script.name}"), Run(script, state.going))
 
 
 def _overdue(state: State, script: Script, now: float) -> Stepped:
@@ -369,7 +369,7 @@ def _ended(state: State, event: Ended) -> Stepped:
 def _scripts_done(state: State) -> Stepped:
     begin = (ShutDown(state.begins),) if state.ours else ()
     state = state._replace(released=True, ours=False)
-    return state, (Say("the system is stopping its services"), Release(), *begin)
+    return state, (ReportProgress("the system is stopping its services"), Release(), *begin)
 
 
 def _answered(state: State, event: Answered) -> Stepped:
@@ -385,11 +385,11 @@ def _answered(state: State, event: Answered) -> Stepped:
 def _tick(state: State, now: float) -> Stepped:
     if state.running is not None and now >= state.overdue:
         return _overdue(state, state.running, now)
-    if state.standing and now >= state.since + state.settings.grace:
-        acknowledging = state._replace(since=inf, taking=state.standing)
-        return acknowledging, (Acknowledge(state.standing),)
-    if state.looks is not None and now >= state.looked_from + LOOKS[state.looks]:
-        return state, (Look(),)
+    if state.request and now >= state.since + state.settings.grace:
+        acknowledging = state._replace(since=inf, taking=state.request)
+        return acknowledging, (Acknowledge(state.request),)
+    if state.checks is not None and now >= state.checks_since + CHECK_TIMES[state.checks]:
+        return state, (CheckKernel(),)
     if now >= state.again:
         return state._replace(again=inf), (ShutDown(state.going),)
     return state, ()

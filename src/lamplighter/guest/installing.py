@@ -24,7 +24,7 @@ from lamplighter.guest.children import Children, run_to_end
 from lamplighter.guest.hotline import HELLO, call
 from lamplighter.guest.places import Paths
 from lamplighter.guest.systemd import systemd_runs
-from lamplighter.guest.words import Words
+from lamplighter.guest.words import AgentNodes
 from lamplighter.guest.xenbus import Bus
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def uninstall(root: str | None, log: Log, places: Paths = PLACES) -> int:
         _systemctl(log, "daemon-reload")
     if root is None:
         with suppress(LamplighterError):
-            Words.leave(Bus(places.xenstore))
+            AgentNodes.leave(Bus(places.xenstore))
         if _still_runs(places):
             log.warn("the agent still runs: have your init stop it, and start it no more")
     log.note(f"{places.etc} is yours and stays")

@@ -23,7 +23,7 @@ LONGEST = 65536
 WORDS = {"host": None, "never": inf}
 
 
-class Choices(NamedTuple):
+class Config(NamedTuple):
     """All of it; durations in seconds.
 
     A script has ``script_deadline`` and a readiness check ``check_deadline`` unless it says
@@ -36,24 +36,24 @@ class Choices(NamedTuple):
 
 
 #: Every key that there may be.
-KEYS = (*Settings._fields, *Choices._fields[1:])
+KEYS = (*Settings._fields, *Config._fields[1:])
 
 
-def read_choices(path: str) -> tuple[Choices, list[str]]:
+def read_choices(path: str) -> tuple[Config, list[str]]:
     """Return what a file says and what is wrong with it."""
     try:
         with open(path, "rb") as file:
             text = file.read(LONGEST + 1)
     except FileNotFoundError:
-        return Choices(), []
+        return Config(), []
     except OSError as error:
-        return Choices(), [f"{path}: it cannot be read, the defaults stand: {error.strerror}"]
+        return Config(), [f"{path}: it cannot be read, the defaults stand: {error.strerror}"]
     if len(text) > LONGEST:
-        return Choices(), [f"{path}: it is longer than {LONGEST} bytes, the defaults stand"]
+        return Config(), [f"{path}: it is longer than {LONGEST} bytes, the defaults stand"]
     return parse_choices(text.decode("utf-8", "replace"), path)
 
 
-def parse_choices(text: str, where: str) -> tuple[Choices, list[str]]:
+def parse_choices(text: str, where: str) -> tuple[Config, list[str]]:
     """Return what a text says and, line by line, what is wrong with it."""
     found: dict[str, Any] = {}
     problems: list[str] = []
@@ -69,7 +69,7 @@ def parse_choices(text: str, where: str) -> tuple[Choices, list[str]]:
         except ValueError as error:
             problems.append(f"{where}:{number}: {error}")
     settings = {key: found.pop(key) for key in Settings._fields if key in found}
-    return Choices(Settings(**settings), **found), problems
+    return Config(Settings(**settings), **found), problems
 
 
 def _read(told: str) -> tuple[str, float | None]:

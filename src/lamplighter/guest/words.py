@@ -27,7 +27,7 @@ def node(name: str) -> str:
     return f"{WORDS}/{name}"
 
 
-class Words:
+class AgentNodes:
     """What the agent says."""
 
     def __init__(self, version: bytes, log: Log) -> None:

@@ -25,7 +25,7 @@ SUFFIXES = ("-shm", "-wal", "")
 
 
 @contextmanager
-def alone_in(directory: Path) -> Iterator[int]:
+def exclusive(directory: Path) -> Iterator[int]:
     """Be the only one who moves files in this directory; yield a descriptor of it.
 
     Raises ``JournalError``.
@@ -44,7 +44,7 @@ def alone_in(directory: Path) -> Iterator[int]:
 def quarantine(folder: int, path: Path, at: datetime) -> Path:
     """Rename a database and what belongs to it; return its new name. Raise ``JournalError``.
 
-    ``folder`` is a descriptor of the directory that holds ``path``, from ``alone_in``. A link is
+    ``folder`` is a descriptor of the directory that holds ``path``, from ``exclusive``. A link is
     left alone: an administrator made it, and the file that it names is somewhere else.
     """
     try:

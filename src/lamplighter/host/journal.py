@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from lamplighter.model.intent import Hold, Intent, Intents
     from lamplighter.model.outcome import Result
     from lamplighter.model.plan import Direction
-    from lamplighter.model.run import UnfinishedRun, Run, LastRecord, Transition
+    from lamplighter.model.run import LastRecord, Run, Transition, UnfinishedRun
 
 
 class _Write(NamedTuple):

@@ -28,7 +28,7 @@ from urllib.parse import quote
 
 from lamplighter.errors import JournalDamaged, JournalError, JournalForeign
 from lamplighter.host import intent_copy
-from lamplighter.host.aside import alone_in, quarantine
+from lamplighter.host.aside import exclusive, quarantine
 from lamplighter.host.clock import LoopClock
 from lamplighter.host.journal_schema import APPLICATION_ID, FILE_NAME, MIGRATIONS
 from lamplighter.host.journal_words import said, say
@@ -77,7 +77,7 @@ def open_writer(directory: Path) -> Opened:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         return _open(path)
     except JournalDamaged:
-        with alone_in(directory) as folder:
+        with exclusive(directory) as folder:
             return _open_anew(path, folder)
     except OSError as error:
         raise JournalError(

@@ -20,7 +20,7 @@ from lamplighter.model.intent import Intents, PastHold
 from lamplighter.model.lifecycle import Phase
 from lamplighter.model.outcome import Outcome, Result
 from lamplighter.model.plan import Direction
-from lamplighter.model.run import UnfinishedRun, Run, LastRecord, Transition
+from lamplighter.model.run import LastRecord, Run, Transition, UnfinishedRun
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

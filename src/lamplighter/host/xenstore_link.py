@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 #: How often in one turn of the loop a reply is looked for: a millisecond at the most.
-LOOKS_A_TURN = 16
+POLLS_A_TURN = 16
 
 #: A request's future: its reply, or None when the connection ended before one came.
 Waiter = asyncio.Future[Reply | None]
@@ -77,7 +77,7 @@ class Link:
         self._backlog: deque[tuple[int, bytes, int, Waiter]] = deque()
         self._backlog_limit = PENDING_MAX
         self._watches: dict[bytes, Watch] = {}
-        self._looks = 0
+        self._polls = 0
         self._failure: Unreachable | None = None
         self._gone: asyncio.Future[None] = self._loop.create_future()
 
@@ -237,21 +237,21 @@ class Link:
         packet = self._client.request(op, payload, tx_id, waiter)
         if not others:
             self._transport.write([packet])
-            self._look()
+            self._poll_reply()
             return
         if not self._outgoing:
             self._loop.call_soon(self._flush)
         self._outgoing.append(packet)
 
-    def _look(self) -> None:
-        if not self._looks:
+    def _poll_reply(self) -> None:
+        if not self._polls:
             self._loop.call_soon(self._next_turn)
-        if self._looks < LOOKS_A_TURN and self._transport is not None:
-            self._looks += 1
-            self._transport.look()
+        if self._polls < POLLS_A_TURN and self._transport is not None:
+            self._polls += 1
+            self._transport.poll_reply()
 
     def _next_turn(self) -> None:
-        self._looks = 0
+        self._polls = 0
 
     def _flush(self) -> None:
         if self._outgoing and self._transport is not None:

@@ -10,11 +10,11 @@ socket, with differences that matter (Linux, drivers/xen/xenbus/xenbus_dev_front
 
 Reads give any part of what is there, from the middle of one packet to the middle of another.
 
-This is not asyncio's transport because of ``look``: XenStore answers most requests in less time
-than it takes to fall asleep and be woken up again, so whoever has sent a single request does
+This is not asyncio's transport because of ``poll_reply``: XenStore answers most requests in less
+time than it takes to fall asleep and be woken up again, so whoever has sent a single request does
 better to look for the answer a few times before the loop gets its turn, giving the processor away
 between two looks. Measured, a request made alone takes less than half the time. What comes out of
-``look`` is given to the receiver before it returns.
+``poll_reply`` is given to the receiver before it returns.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 #: The most bytes read at once.
 READ_SIZE = 65536
 #: How often to look for an answer: about 50 microseconds.
-LOOKS = 40
+POLLS = 40
 
 # The device's EIO is no answer of XenStore's: the device has gone.
 _ANSWERS = {number: name for name, number in ERRORS.items() if name != "EIO"}
@@ -45,7 +45,7 @@ class Receiver(Protocol):
     """Whom the transport calls, in the loop."""
 
     def data_received(self, data: bytes) -> None:
-        """Bytes came; this may be within a call of ``look``."""
+        """Bytes came; this may be within a call of ``poll_reply``."""
 
     def packet_refused(self, packet: bytes, error: str) -> None:
         """The kernel refused this packet with an error that XenStore has a name for."""
@@ -75,11 +75,11 @@ class Transport:
             if not waiting:
                 self._write()
 
-    def look(self) -> None:
+    def poll_reply(self) -> None:
         """Look a few times whether an answer is there already, and hand it over."""
         if self._unsent:
             return
-        for _ in range(LOOKS):
+        for _ in range(POLLS):
             if not self._open:
                 return
             if data := self._take():

@@ -51,9 +51,9 @@ class DomainInfo(NamedTuple):
     """One domain in one listing of the toolstack.
 
     ``shutdown`` is None while the domain runs, blocks or is paused. ``dying`` says that the
-    hypervisor is taking it apart. ``name`` is empty when XenStore does not have it: not yet,
-    while the domain is being created, or no longer (``(null)`` in xl's output). ``has_run`` says that
-    it has used processor time.
+    hypervisor is taking it apart. ``name`` is empty when XenStore does not have it: not yet, while
+    the domain is being created, or no longer (``(null)`` in xl's output). ``has_run`` says that it
+    has used processor time.
     """
 
     domid: int

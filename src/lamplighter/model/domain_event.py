@@ -16,6 +16,13 @@ if TYPE_CHECKING:
     from lamplighter.model.domain import ShutdownReason
 
 
+class Moment(NamedTuple):
+    """When something was seen or said, and in which boot of the host."""
+
+    at: datetime
+    boot_id: str
+
+
 class Change(Enum):
     """Which way a domain passed."""
 

@@ -49,20 +49,18 @@ TELLING_INTERVAL = 1.0
 class GuestReader:
     """Listens to one incarnation and reads its nodes when it is ``due``."""
 
-    def __init__(
-        self, conversation: GuestChannel, clock: Clock, stirred: Callable[[], None]
-    ) -> None:
+    def __init__(self, channel: GuestChannel, clock: Clock, stirred: Callable[[], None]) -> None:
         """``stirred`` is called when a reading has become due for the first time since the last."""
         self.flooded = False
         self._speaks = False  # an agent has said something
-        self._conversation = conversation
+        self._channel = channel
         self._clock = clock
         self._tell = stirred
         self._fresh = False
         self._after = -inf
         self._second = -inf
         self._stirs = 0
-        self._last_word = paths.word(conversation.domid, "forced")
+        self._last_word = paths.word(channel.domid, "forced")
         self._hurried = False
         self._ended = False
         self._over = False  # what it wrote before it ended has been read
@@ -81,12 +79,12 @@ class GuestReader:
 
     async def read(self, seconds: float) -> list[Event]:
         """Read the nodes; a reading that fails, or has no end for so long, is tried again."""
-        guest, self._fresh = self._conversation, False
+        guest, self._fresh = self._channel, False
         try:
             async with self._clock.timeout(seconds):
                 await self._listen()
-                able, request, words = await asyncio.gather(
-                    guest.able(), guest.request(), guest.words()
+                poweroff_supported, request, words = await asyncio.gather(
+                    guest.poweroff_supported(), guest.request(), guest.words()
                 )
                 given = await guest.given_before() if words is not None else NOTHING_GIVEN
         except (TimeoutError, Unreachable, XenStoreError):
@@ -99,22 +97,22 @@ class GuestReader:
         heard = [AgentReport(now, guest.domid, words, given)] if words is not None else []
         return [
             *heard,
-            PoweroffFeature(now, guest.domid, able),
+            PoweroffFeature(now, guest.domid, poweroff_supported),
             ShutdownNode(now, guest.domid, request),
         ]
 
     async def leave(self) -> None:
         """Listen no more; does not mind a lost connection."""
         try:
-            await self._conversation.leave()
+            await self._channel.leave()
         except (Unreachable, XenStoreError):
             return  # no connection, so no watch either
 
     async def _listen(self) -> None:
         if self.flooded:
-            await self._conversation.leave()
-        elif not self._conversation.listening:
-            await self._conversation.listen(self._stir)
+            await self._channel.leave()
+        elif not self._channel.listening:
+            await self._channel.listen(self._stir)
 
     def _stir(self, path: str) -> None:
         now = self._clock.monotonic()

@@ -75,7 +75,7 @@ class GuestChannel:
 
     # --- what the guest says ---
 
-    async def able(self) -> bool | None:
+    async def poweroff_supported(self) -> bool | None:
         """Say whether the kernel takes requests to power off; None: it has not said."""
         value = await self._xenstore.read_or_none(self._feature)
         return {b"1": True, b"0": False}.get(value or b"")
@@ -152,15 +152,15 @@ class GuestChannel:
     async def _write_note(self, seconds: float, granted: int, tx: int) -> None:
         """Another note than the one that stands there, even where it leaves as much time."""
         path = paths.word(self.domid, "asked")
-        before = guest_words.parse_asked(await self._xenstore.read_or_none(path, tx))
+        before = guest_words.parse_deadline_note(await self._xenstore.read_or_none(path, tx))
         number = self._number if before is None else before.number + 1
-        note = guest_words.Asked(POWEROFF.decode(), int(seconds), number)
-        await self._xenstore.write(path, guest_words.encode_asked(note), tx)
+        note = guest_words.DeadlineNote(POWEROFF.decode(), int(seconds), number)
+        await self._xenstore.write(path, guest_words.encode_deadline_note(note), tx)
         if granted:
             value = guest_words.encode_granted(granted)
             await self._xenstore.write(paths.word(self.domid, "granted"), value, tx)
 
-    async def take_back(self) -> bool:
+    async def clear_request(self) -> bool:
         """Take the request back; say whether the guest had acknowledged it before that."""
 
         async def clear(tx: int) -> bool:

@@ -71,7 +71,7 @@ class HostConnection:
 
 
 @asynccontextmanager
-async def reach_host(configuration: Configuration) -> AsyncIterator[HostConnection]:
+async def connect_host(configuration: Configuration) -> AsyncIterator[HostConnection]:
     """Reach the toolstack and XenStore; ``Unreachable`` when nothing can be seen."""
     async with AsyncExitStack() as stack:
         clock = LoopClock()
@@ -95,10 +95,15 @@ async def open_host(configuration: Configuration, *, writing: bool = False) -> A
     """
     settings = configuration.host
     async with AsyncExitStack() as stack:
-        reach = await stack.enter_async_context(reach_host(configuration))
+        connection = await stack.enter_async_context(connect_host(configuration))
         inventory = load_inventory(configuration, owner=definition_owner(configuration))
         host = Host(
-            configuration, reach.clock, reach.toolstack, reach.xenstore, inventory, reach.boot_id
+            configuration,
+            connection.clock,
+            connection.toolstack,
+            connection.xenstore,
+            inventory,
+            connection.boot_id,
         )
         if writing:
             try:

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 
 from lamplighter.engine import intent
 from lamplighter.errors import JournalError, JournalForeign
+from lamplighter.host.event_log import read_event_log
 from lamplighter.host.intent_copy import read_copy
 from lamplighter.host.journal_reader import JournalReader
-from lamplighter.host.logbook import read_event_log
+from lamplighter.model.domain_event import Moment
 from lamplighter.model.intent import Hold, Intents, Meant
 from lamplighter.model.outcome import Outcome
 from lamplighter.model.plan import Direction
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from lamplighter.model.intent import Intent
     from lamplighter.model.outcome import Result
     from lamplighter.model.plan import Plan
-    from lamplighter.model.run import Run, LastRecord
+    from lamplighter.model.run import LastRecord, Run
     from lamplighter.service.host import Host
 
 #: Who holds a domain whose start fails again and again.
@@ -92,7 +93,7 @@ async def find_intents(
         uuid = managed.definition.uuid or (result.uuid if result is not None else None)
         if uuid is not None:
             ends[managed.name] = await shutdown_reason(host, domid, uuid, managed.name)
-    moment = intent.Moment(host.clock.wall(), host.boot_id)
+    moment = Moment(host.clock.wall(), host.boot_id)
     return learned + intent.learn(host.inventory, sightings, known, ends, moment)
 
 
@@ -131,7 +132,7 @@ async def write_word(host: Host, plan: Plan, said_by: str) -> None:
         for step in plan.steps
         if step.name in host.inventory.domains and step.outcome not in refused
     ]
-    moment = intent.Moment(host.clock.wall(), host.boot_id)
+    moment = Moment(host.clock.wall(), host.boot_id)
     await host.journal.intend(*intent.said(named, meant, said_by, moment))
 
 

@@ -15,17 +15,17 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lamplighter.engine.domain_events import REMEMBERED, Evidence, IncarnationTracker, Moment
+from lamplighter.engine.domain_events import REMEMBERED, Evidence, IncarnationTracker
 from lamplighter.errors import CallFailed, JournalError, ToolstackUnreachable, Unreachable
+from lamplighter.host.event_log import EventLog, read_event_log
 from lamplighter.host.journal_reader import JournalReader
 from lamplighter.host.lock import read_holder
-from lamplighter.host.logbook import EventLog, read_event_log
 from lamplighter.host.monitor_socket import MonitorSocket
 from lamplighter.host.notifier import Notifier
 from lamplighter.model.domain import DomainInfo
-from lamplighter.model.domain_event import MonitorState
+from lamplighter.model.domain_event import Moment, MonitorState
 from lamplighter.model.plan import Direction
-from lamplighter.service.host import reach_host
+from lamplighter.service.host import connect_host
 from lamplighter.service.observer import Observer
 from lamplighter.service.requests import ShutdownRequests
 
@@ -46,42 +46,44 @@ class Monitor:
     """Looks at one host. It is a ``Viewer`` of its own observer."""
 
     def __init__(
-        self, reach: HostConnection, settings: HostSettings, tell: Callable[[str], None]
+        self, connection: HostConnection, settings: HostSettings, tell: Callable[[str], None]
     ) -> None:
         """``tell`` is told each passage and each trouble."""
-        self._reach = reach
+        self._host = connection
         self._state = Path(settings.state.value)
         self._run = Path(settings.run.value)
         self._tell = tell
-        self._since = reach.clock.wall()
+        self._since = connection.clock.wall()
         self._looked: datetime | None = None
         self._trouble = ""
         self._gap = True  # since the last listing something may have happened unseen
-        self._picture: Listing | None = None
+        self._listing: Listing | None = None
         self._gap_before_picture = True
         self._news = asyncio.Event()
-        self._logbook = EventLog(self._state)
+        self._event_log = EventLog(self._state)
         self._register = IncarnationTracker(self._past())
         self._unwritten: tuple[DomainEvent, ...] = ()
-        self._requests = ShutdownRequests(reach.xenstore, self._we_stop)
+        self._requests = ShutdownRequests(connection.xenstore, self._we_stop)
         self._reconnected = False
         self._notifier = Notifier()
         self._shown = ""
-        self.observer = Observer(reach.toolstack, reach.xenstore, reach.clock, safety=None)
+        self.observer = Observer(
+            connection.toolstack, connection.xenstore, connection.clock, safety=None
+        )
         self.looks = 0
         self.looked_once = asyncio.Event()
 
     # --- what the observer shows ---
 
-    def look(self, picture: Listing) -> None:
+    def listed(self, listing: Listing) -> None:
         """There is a new listing."""
         self._seen()
-        self._picture, self._trouble = picture, ""
+        self._listing, self._trouble = listing, ""
         self._gap_before_picture |= self._gap
         self._gap = False
         self._news.set()
 
-    def look_in_vain(self, number: int, error: str) -> None:
+    def listing_failed(self, number: int, error: str) -> None:
         """There was none: what happens until the next one may have gone unseen."""
         self._seen()
         self._gap = True
@@ -90,7 +92,7 @@ class Monitor:
             self._tell(self.summary)
             self._show()
 
-    def forget(self, believes_from: int) -> None:
+    def reset(self, believes_from: int) -> None:
         """Nothing is ever done to a domain here, so no listing is too old."""
 
     # --- what it does ---
@@ -101,7 +103,7 @@ class Monitor:
         ``watchdog``: within so many seconds the notifier's owner wants to hear that all is well.
         """
         self._notifier = notifier
-        self._reach.xenstore.on_connection(self._connection)
+        self._host.xenstore.on_connection(self._connection)
         self.observer.subscribe(self)
         works = [
             asyncio.ensure_future(work)
@@ -123,12 +125,12 @@ class Monitor:
     def watched(self) -> MonitorState:
         """Return what is served: the last passage of each domain that came or went in this boot."""
         last = tuple(self._register.last.values())
-        return MonitorState(self._reach.boot_id, self._since, self._looked, self._trouble, last)
+        return MonitorState(self._host.boot_id, self._since, self._looked, self._trouble, last)
 
     @property
     def clock(self) -> Clock:
         """The host's clock."""
-        return self._reach.clock
+        return self._host.clock
 
     @property
     def summary(self) -> str:
@@ -160,9 +162,9 @@ class Monitor:
         while True:
             await self._news.wait()
             self._news.clear()
-            picture = self._picture
-            if picture is not None:
-                await self._enter(picture.sightings)
+            listing = self._listing
+            if listing is not None:
+                await self._enter(listing.sightings)
 
     async def _enter(self, sightings: Sequence[DomainInfo]) -> None:
         """Write down what a listing tells."""
@@ -176,13 +178,13 @@ class Monitor:
             traces, moves = self._runs_did()
             asked = self._requests.asked
             evidence = Evidence(traces, moves, asked, ends, frozenset(doubtful), gapless)
-            moment = Moment(self._reach.clock.wall(), self._reach.boot_id)
+            moment = Moment(self._host.clock.wall(), self._host.boot_id)
             self._keep(self._register.compare(sightings, evidence, moment))
         elif self._unwritten:
             self._keep(())
         self._show()
         self._requests.attend(self._register.present.keys())
-        self._looked = self._reach.clock.wall()
+        self._looked = self._host.clock.wall()
 
     def _we_stop(self) -> bool:
         """Say whether a run of ours is stopping domains now."""
@@ -192,7 +194,7 @@ class Monitor:
     async def _check_boot(self) -> None:
         """Domids begin anew with each boot: another monitor has to begin with them."""
         self._reconnected = False
-        if await self._reach.booted_anew():
+        if await self._host.booted_anew():
             raise ToolstackUnreachable(
                 "the host that was watched has gone, and another boot of it is there",
                 hint="start the monitor again",
@@ -205,7 +207,7 @@ class Monitor:
         """
         self._unwritten = (*self._unwritten, *domain_events)[-REMEMBERED:]
         try:
-            self._logbook.write(self._unwritten, self._register.last.values())
+            self._event_log.write(self._unwritten, self._register.last.values())
             self._unwritten = ()
         except JournalError as error:
             self._tell(str(error))
@@ -215,13 +217,13 @@ class Monitor:
     async def _shutdown_reason(self, domain_event: DomainEvent) -> ShutdownReason | None:
         try:
             seen = DomainInfo(domain_event.domid, domain_event.uuid, domain_event.name)
-            return await self._reach.toolstack.shutdown_reason(seen)
+            return await self._host.toolstack.shutdown_reason(seen)
         except (CallFailed, Unreachable):
             return None
 
     def _runs_did(self) -> tuple[Mapping[str, LastRecord], Mapping[int, Transition]]:
         """Return what runs wrote in this boot: last of each domain, and of each incarnation."""
-        boot_id = self._reach.boot_id
+        boot_id = self._host.boot_id
         try:
             reader = JournalReader(self._state)
             try:
@@ -234,9 +236,7 @@ class Monitor:
 
     def _past(self) -> Sequence[DomainEvent]:
         try:
-            return [
-                one for one in read_event_log(self._state) if one.boot_id == self._reach.boot_id
-            ]
+            return [one for one in read_event_log(self._state) if one.boot_id == self._host.boot_id]
         except JournalError as error:
             self._tell(str(error))
             return ()
@@ -251,8 +251,8 @@ async def open_monitor(
     Raises ``Unreachable`` when nothing can be seen, ``ConfigurationError`` for a wrong folder.
     """
     settings = configuration.host
-    async with reach_host(configuration) as reach:
-        monitor = Monitor(reach, settings, tell)
+    async with connect_host(configuration) as connection:
+        monitor = Monitor(connection, settings, tell)
         socket = MonitorSocket(Path(settings.run.value), monitor.watched)
         await socket.open()
         try:
@@ -274,5 +274,5 @@ async def _tell_systemd(monitor: Monitor, notifier: Notifier, seconds: float | N
         if monitor.looks > looks:
             notifier.send(watchdog=True, status=monitor.summary)
         looks = monitor.looks
-        monitor.observer.look_again()
+        monitor.observer.relist()
         await monitor.clock.sleep(seconds / 2)

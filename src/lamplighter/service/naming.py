@@ -56,4 +56,6 @@ async def _running(configuration: Configuration) -> list[DomainRef]:
             listed = await host.toolstack.list()
     except (CallFailed, Unreachable):
         return []
-    return [DomainRef(str(seen.uuid), seen.name) for seen in listed if seen.name and seen.domid != DOM0]
+    return [
+        DomainRef(str(seen.uuid), seen.name) for seen in listed if seen.name and seen.domid != DOM0
+    ]

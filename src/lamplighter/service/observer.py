@@ -67,20 +67,20 @@ class Listing:
 class Viewer(Protocol):
     """Who is shown the pictures. Every method returns at once and raises nothing."""
 
-    def look(self, picture: Listing) -> None:
+    def listed(self, listing: Listing) -> None:
         """There is a new picture."""
 
-    def look_in_vain(self, number: int, error: str) -> None:
+    def listing_failed(self, number: int, error: str) -> None:
         """The listing with this number failed."""
 
-    def forget(self, believes_from: int) -> None:
+    def reset(self, believes_from: int) -> None:
         """What was shown so far is of no value; only pictures from this number on are."""
 
 
 class Subscriber:
     """One worker's window on the pictures of one domain, known by its UUID or else its name.
 
-    ``tell`` is called with a sighting, or None where a picture has none; ``tell_blind`` with an
+    ``tell`` is called with a sighting, or None where a picture has none; ``tell_failure`` with an
     error's text where there is no picture; both only with something new, and from the event loop.
     """
 
@@ -88,30 +88,30 @@ class Subscriber:
         self,
         domain: UUID | str,
         tell: Callable[[DomainInfo | None], None],
-        tell_blind: Callable[[str], None],
+        tell_failure: Callable[[str], None],
     ) -> None:
         self._domain = domain
         self._tell = tell
-        self._tell_blind = tell_blind
+        self._tell_failure = tell_failure
         self._told: DomainInfo | str | None = NOTHING_YET
         self._believes_from = 0
 
-    def look(self, picture: Listing) -> None:
+    def listed(self, listing: Listing) -> None:
         """Take in a picture, if it is not too old to be believed."""
-        if picture.number < self._believes_from:
+        if listing.number < self._believes_from:
             return
-        found = picture.find(self._domain)
+        found = listing.find(self._domain)
         if self._told != found:
             self._told = found
             self._tell(found)
 
-    def look_in_vain(self, number: int, error: str) -> None:
+    def listing_failed(self, number: int, error: str) -> None:
         """Take in that a listing failed; one that began too early tells nothing either way."""
         if number >= self._believes_from and self._told != error:
             self._told = error
-            self._tell_blind(error)
+            self._tell_failure(error)
 
-    def forget(self, believes_from: int) -> None:
+    def reset(self, believes_from: int) -> None:
         """Believe no listing older than this number, and be told of the next one in any case."""
         self._believes_from = believes_from
         self._told = NOTHING_YET
@@ -141,21 +141,21 @@ class Observer:
 
     def subscribe(self, viewer: Viewer) -> None:
         """Show this viewer the pictures from the next listing on."""
-        viewer.forget(self._number + 1)
+        viewer.reset(self._number + 1)
         self._viewers[viewer] = None
-        self.look_again()
+        self.relist()
 
     def unsubscribe(self, viewer: Viewer) -> None:
         """Show this viewer no more."""
         self._viewers.pop(viewer, None)
 
-    def look_again(self) -> None:
+    def relist(self) -> None:
         """Mark the picture as old."""
         self._old.set()
 
     def disbelieve(self, viewer: Viewer) -> None:
         """Show this viewer nothing from listings that have begun before this moment."""
-        viewer.forget(self._number + 1)
+        viewer.reset(self._number + 1)
 
     async def watch(self) -> None:
         """Make listings for as long as the task lives."""
@@ -182,14 +182,14 @@ class Observer:
         try:
             async with self._clock.timeout(patience.XENSTORE_TIME):
                 for path in HINTS[len(self._hints) :]:
-                    watch = await self._xenstore.watch(path, lambda _: self.look_again())
+                    watch = await self._xenstore.watch(path, lambda _: self.relist())
                     self._hints.append(watch)
         except (TimeoutError, Unreachable, XenStoreError):
             pass  # the safety listings go on without hints, and each time they are tried again
 
     def _connection(self, connected: bool) -> None:
         if connected:
-            self.look_again()
+            self.relist()
 
     async def _wait_for_a_reason(self) -> None:
         sound = self._sound and len(self._hints) == len(HINTS)
@@ -207,11 +207,11 @@ class Observer:
             sightings = await self._toolstack.list()
         except (CallFailed, Unreachable) as error:
             told = error.message
-            self._each(lambda viewer: viewer.look_in_vain(number, told))
+            self._each(lambda viewer: viewer.listing_failed(number, told))
             return
         self._sound = True
-        picture = Listing(number, sightings)
-        self._each(lambda viewer: viewer.look(picture))
+        listing = Listing(number, sightings)
+        self._each(lambda viewer: viewer.listed(listing))
 
     def _each(self, visit: Callable[[Viewer], None]) -> None:
         for viewer in tuple(self._viewers):

@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 
 #: How often the first look is tried, and how many host seconds lie between: without one there
 #: can be no run, and a toolstack that failed once may be about to answer.
-LOOKS = 3
-LOOK_PAUSE = 3.0
+LIST_ATTEMPTS = 3
+LIST_PAUSE = 3.0
 
 #: The process that waited for a domain lives on for a moment when the domain has gone.
 LINGER = 0.5
@@ -44,18 +44,18 @@ LINGER = 0.5
 FRESH = 1.0
 
 
-async def look(host: Host) -> Sequence[DomainInfo]:
+async def list_domains(host: Host) -> Sequence[DomainInfo]:
     """List the domains; a toolstack that fails again and again is ``ToolstackUnreachable``."""
-    for attempt in range(1, LOOKS + 1):
+    for attempt in range(1, LIST_ATTEMPTS + 1):
         try:
             return await host.toolstack.list()
         except CallFailed as error:
-            if attempt == LOOKS or isinstance(error, CallTimedOut):
+            if attempt == LIST_ATTEMPTS or isinstance(error, CallTimedOut):
                 raise ToolstackUnreachable(
                     f"the domains cannot be listed: {error.message}",
                     hint=error.hint or "nothing was changed; try again when the toolstack answers",
                 ) from error
-        await host.clock.sleep(LOOK_PAUSE)
+        await host.clock.sleep(LIST_PAUSE)
     raise AssertionError("the last attempt returns or raises")
 
 
@@ -69,7 +69,7 @@ async def make_plan(
 
     ``tell`` is told why the journal could not be read, if it could not.
     """
-    sightings, creating = await _look(host, direction)
+    sightings, creating = await _list(host, direction)
     intents = read_intents(host.configuration, tell)
     if direction is Direction.UP:
         intents = intents.with_these(await find_intents(host, sightings, intents))
@@ -86,11 +86,11 @@ async def prepare(
     if direction is Direction.DOWN and names:
         await _until_nothing_comes(host, names)
     began = host.clock.monotonic()
-    sightings, creating = await _look(host, direction)
+    sightings, creating = await _list(host, direction)
     if host.journal is not None and host.journal.told:
         tell(host.journal.told)
     recovery = Recovery(host)
-    for message in await recovery.look(sightings):
+    for message in await recovery.recover(sightings):
         tell(message)
     intents = read_intents(host.configuration)
     try:
@@ -98,8 +98,8 @@ async def prepare(
     except JournalError as error:
         tell(f"what was learned from what is seen cannot be kept: {error}")
     if host.clock.monotonic() - began > FRESH:
-        sightings, creating = await _look(host, direction)
-    past = Past(intents, recovery.standing, creating)
+        sightings, creating = await _list(host, direction)
+    past = Past(intents, recovery.resume_points, creating)
     plan = await _plan(host, direction, names, sightings, past)
     if names:
         try:
@@ -153,40 +153,40 @@ async def _plan(
 ) -> Plan:
     if direction is Direction.UP:
         return plan_up(host.inventory, sightings, names, past=past)
-    protected = await _spared(host)
+    protected = await _protected(host)
     return plan_down(host.inventory, sightings, names, protected=protected, past=past)
 
 
-async def _spared(host: Host) -> frozenset[int]:
+async def _protected(host: Host) -> frozenset[int]:
     """Ask XenStore which domains no stop may touch; a connection that was lost may come back."""
-    for _ in range(1, LOOKS):
+    for _ in range(1, LIST_ATTEMPTS):
         try:
             return await host.protected()
         except XenStoreUnreachable:
-            await host.clock.sleep(LOOK_PAUSE)
+            await host.clock.sleep(LIST_PAUSE)
     return await host.protected()
 
 
-async def _look(host: Host, direction: Direction) -> tuple[Sequence[DomainInfo], frozenset[str]]:
+async def _list(host: Host, direction: Direction) -> tuple[Sequence[DomainInfo], frozenset[str]]:
     """List the domains; for a start, also say from which definitions some are being created.
 
     That is asked before the listing and after it, so that nothing falls between: what was created
     meanwhile is known from before, and what went away to be created anew from after.
     """
     if direction is Direction.DOWN:
-        return await look(host), frozenset()
-    before = await _creating(host)
-    sightings = await look(host)
-    return sightings, before | await _creating(host)
+        return await list_domains(host), frozenset()
+    before = await _being_created(host)
+    sightings = await list_domains(host)
+    return sightings, before | await _being_created(host)
 
 
-async def _creating(host: Host) -> frozenset[str]:
+async def _being_created(host: Host) -> frozenset[str]:
     """Ask what is being created, more than once: who does not know that creates it once more."""
-    for attempt in range(1, LOOKS + 1):
+    for attempt in range(1, LIST_ATTEMPTS + 1):
         try:
             return await host.toolstack.creating()
         except CallFailed as error:
-            if attempt == LOOKS or isinstance(error, CallTimedOut):
+            if attempt == LIST_ATTEMPTS or isinstance(error, CallTimedOut):
                 break
-        await host.clock.sleep(LOOK_PAUSE)
+        await host.clock.sleep(LIST_PAUSE)
     return frozenset()  # then a create may fail because the domain is there, and is told so

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from lamplighter.host.journal import Journal
     from lamplighter.model.domain import ShutdownReason
     from lamplighter.model.outcome import Result
-    from lamplighter.model.run import UnfinishedRun, Transition
+    from lamplighter.model.run import Transition, UnfinishedRun
     from lamplighter.service.host import Host
 
 
@@ -29,10 +29,10 @@ class Recovery:
     def __init__(self, host: Host) -> None:
         self._host = host
         self._loose_ends: Sequence[UnfinishedRun] = ()
-        self.standing: Mapping[str, Transition] = {}
+        self.resume_points: Mapping[str, Transition] = {}
         self.trouble = ""
 
-    async def look(self, sightings: Sequence[DomainInfo]) -> list[str]:
+    async def recover(self, sightings: Sequence[DomainInfo]) -> list[str]:
         """Find what dead runs left, complete their record, and return what a person is to know.
 
         A record that cannot be read or completed is told, too, and costs no domain anything.
@@ -42,7 +42,7 @@ class Recovery:
             return []
         try:
             self._loose_ends = journal.unfinished()
-            self.standing = recover.standing(self._loose_ends, self._host.boot_id)
+            self.resume_points = recover.resume_points(self._loose_ends, self._host.boot_id)
             return await self._complete(journal, sightings)
         except JournalError as error:
             return [f"what an earlier run left unfinished is not known: {error}"]

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from lamplighter.service.host import Host
     from lamplighter.service.progress import Listener
 
-    Look = Callable[[], Awaitable[Plan]]
+    Latecomers = Callable[[], Awaitable[Plan]]
 
 #: So often the host is looked at again at the end, as long as there is something new.
 LATE_LOOKS = 3
@@ -40,7 +40,7 @@ class Runner:
         self._listener = listener
         self._workers: list[Worker] = []
         self._tasks: list[asyncio.Task[Result]] = []
-        self._looking: asyncio.Future[Plan] | None = None
+        self._planning: asyncio.Future[Plan] | None = None
         self._interrupted = ""
         self._ending = asyncio.Event()
         self._dropped = False
@@ -48,10 +48,10 @@ class Runner:
         self._lost = ""
         self._latest = inf
 
-    async def run(self, plan: Plan, look_again: Look | None = None) -> Run:
+    async def run(self, plan: Plan, latecomers: Latecomers | None = None) -> Run:
         """Return when every domain's part of the plan has ended.
 
-        ``look_again`` makes the plan anew: a domain that was between two incarnations at the
+        ``latecomers`` makes the plan anew: a domain that was between two incarnations at the
         first look, or that was created since, is carried along with the others.
         """
         clock = self._host.clock
@@ -62,8 +62,8 @@ class Runner:
         self._listener.began(plan)
         await self._begin(plan)
         results = await self._all(plan)
-        if look_again is not None:
-            results += await self._late(look_again, results)
+        if latecomers is not None:
+            results += await self._late(latecomers, results)
         ended, status = clock.wall(), int(not all(result.good for result in results))
         if self._host.journal is not None and self._id:
             await self._keep(self._host.journal.finish(self._id, ended, status))
@@ -94,12 +94,12 @@ class Runner:
         self._listener.said(f"{why}: nothing new is begun; once more to drop what is under way")
         for worker in self._workers:
             worker.inbox.interrupt(why)
-        if self._looking is not None:
-            self._looking.cancel()
+        if self._planning is not None:
+            self._planning.cancel()
 
     async def _all(self, plan: Plan) -> list[Result]:
         observer = Observer(self._host.toolstack, self._host.xenstore, self._host.clock)
-        means = RunContext(
+        context = RunContext(
             self._host.clock,
             self._host.toolstack,
             self._host.xenstore,
@@ -113,7 +113,7 @@ class Runner:
         )
         watching = asyncio.create_task(self._look(observer))
         try:
-            self._tasks = [asyncio.create_task(self._one(step, means)) for step in plan.steps]
+            self._tasks = [asyncio.create_task(self._one(step, context)) for step in plan.steps]
             ends = await asyncio.gather(*self._tasks, return_exceptions=True)
         finally:
             watching.cancel()
@@ -121,23 +121,23 @@ class Runner:
             await observer.close()
         return [await self._end(step, end) for step, end in zip(plan.steps, ends, strict=True)]
 
-    async def _late(self, look_again: Look, results: list[Result]) -> list[Result]:
+    async def _late(self, latecomers: Latecomers, results: list[Result]) -> list[Result]:
         """Carry out what came meanwhile, and what came while that was done."""
         late: list[Result] = []
         for _ in range(LATE_LOOKS):
-            seen = await self._look_late(look_again)
+            seen = await self._plan_latecomers(latecomers)
             if seen is None or not (plan := plan_late(seen, [*results, *late])).steps:
                 break
             late += await self._all(plan)
         return late
 
-    async def _look_late(self, look_again: Look) -> Plan | None:
+    async def _plan_latecomers(self, latecomers: Latecomers) -> Plan | None:
         """Plan anew; None when that cannot be done, or when nobody waits for it any more."""
         why = self._interrupted
         if not why:
-            self._looking = asyncio.ensure_future(look_again())
+            self._planning = asyncio.ensure_future(latecomers())
             try:
-                return await self._looking
+                return await self._planning
             except asyncio.CancelledError:
                 if not self._interrupted:
                     raise
@@ -145,7 +145,7 @@ class Runner:
             except (Unreachable, XenStoreError) as error:
                 why = str(error)
             finally:
-                self._looking = None
+                self._planning = None
         self._listener.said(f"whether another domain came meanwhile is not known: {why}")
         return None
 
@@ -177,12 +177,12 @@ class Runner:
         await self._settle(result)
         return result
 
-    async def _one(self, step: Step, means: RunContext) -> Result:
+    async def _one(self, step: Step, context: RunContext) -> Result:
         """One domain's part; whatever happens in it ends in a result of its own."""
         if step.verb is Verb.NOTHING:
             result = _settled_already(step)
         else:
-            worker = Worker(step, means)
+            worker = Worker(step, context)
             self._workers.append(worker)
             if self._interrupted:  # while the run was being written into the journal
                 worker.inbox.interrupt(self._interrupted)

@@ -121,14 +121,14 @@ T = TypeVar("T")
 class Worker:
     """Carries one step of a plan to its end."""
 
-    def __init__(self, step: Step, means: RunContext) -> None:
+    def __init__(self, step: Step, context: RunContext) -> None:
         self._step = step
-        self._means = means
-        self.inbox = Inbox(means.clock)
+        self._context = context
+        self.inbox = Inbox(context.clock)
         self._subscriber = Subscriber(_known_by(step), self.inbox.listed, self.inbox.blind)
-        self._conversation: GuestChannel | None = None
-        self._attention: GuestReader | None = None
-        self._telling = Throttle(means.clock, partial(means.heard, step.name), doing)
+        self._channel: GuestChannel | None = None
+        self._reader: GuestReader | None = None
+        self._telling = Throttle(context.clock, partial(context.heard, step.name), doing)
         self._phase, self._domid = _where_it_stands(step)
         self._uuid = _uuid(step)
         self._begun = 0.0
@@ -136,15 +136,15 @@ class Worker:
 
     async def run(self) -> Result:
         """Return how the domain's part ended, once it has."""
-        self._begun = self._means.clock.monotonic()
-        self._means.observer.subscribe(self._subscriber)
+        self._begun = self._context.clock.monotonic()
+        self._context.observer.subscribe(self._subscriber)
         try:
             if self._step.verb is Verb.START:
                 finish = await self._climb(self._ascend(), ascent.step)
             else:
                 finish = await self._climb(self._descend(), ladder.step)
         finally:
-            self._means.observer.unsubscribe(self._subscriber)
+            self._context.observer.unsubscribe(self._subscriber)
         await self._leave()
         return self._result(finish)
 
@@ -168,7 +168,7 @@ class Worker:
             destroy=destroy,
             restarts=restarts,
             resume=step.resume,
-            latest=self._means.latest,
+            latest=self._context.latest,
         )
 
     async def _climb(
@@ -189,20 +189,20 @@ class Worker:
             state, actions = step(state, events.popleft())
 
     async def _next_events(self, wake: float) -> list[Event]:
-        attention = self._attention
-        read_at = attention.due if attention is not None else inf
+        reader = self._reader
+        read_at = reader.due if reader is not None else inf
         events = await self.inbox.wait(min(wake, read_at, self._telling.due))
         for event in events:
             if isinstance(event, Listed):
                 self._domid, self._uuid = event.sighting.domid, event.sighting.uuid
         self._telling.tell()
         ends = any(isinstance(event, Listed) and not event.sighting.running for event in events)
-        if attention is not None and attention.is_due(ends=ends):
-            events[:0] = await self._read(attention)
+        if reader is not None and reader.is_due(ends=ends):
+            events[:0] = await self._read(reader)
         return events
 
-    async def _read(self, attention: GuestReader) -> list[Event]:
-        events = await attention.read(self._xenstore_time)
+    async def _read(self, reader: GuestReader) -> list[Event]:
+        events = await reader.read(self._xenstore_time)
         for event in events:
             if isinstance(event, AgentReport):
                 self._telling.hear(event.words)
@@ -221,12 +221,12 @@ class Worker:
             case Create():
                 return await self._create()
             case Destroy(domid):
-                error = await self._call(self._means.toolstack.destroy(domid))
+                error = await self._call(self._context.toolstack.destroy(domid))
                 self._look_again()
                 return [Destroyed(self._now, error)]
             case PressPower(domid):
                 return [
-                    Pressed(self._now, await self._call(self._means.toolstack.press_power(domid)))
+                    Pressed(self._now, await self._call(self._context.toolstack.press_power(domid)))
                 ]
             case RequestShutdown() | TellDeadline() | ClearRequest() | AnswerAgent():
                 return await self._speak(action)
@@ -236,18 +236,18 @@ class Worker:
 
     async def _move(self, phase: Phase, detail: str) -> None:
         before, self._phase = self._phase, phase
-        at = self._means.clock.wall()
+        at = self._context.clock.wall()
         name = self._step.name
         transition = Transition(name, self._uuid, self._domid, before, phase, detail, at)
-        await self._means.record(transition)
+        await self._context.record(transition)
 
     async def _attend(self, domid: int) -> list[Event]:
         await self._leave()
         self._domid = domid
-        number = int(self._means.clock.wall().timestamp()) % NUMBERS
-        self._conversation = GuestChannel(self._means.xenstore, domid, number)
-        self._attention = GuestReader(self._conversation, self._means.clock, self.inbox.stir)
-        events = await self._read(self._attention)
+        number = int(self._context.clock.wall().timestamp()) % NUMBERS
+        self._channel = GuestChannel(self._context.xenstore, domid, number)
+        self._reader = GuestReader(self._channel, self._context.clock, self.inbox.stir)
+        events = await self._read(self._reader)
         first: list[Event] = [
             event for event in events if isinstance(event, AgentReport | PoweroffFeature)
         ]
@@ -259,25 +259,27 @@ class Worker:
             return []
         kind = self._step.definition.kind if self._step.definition is not None else None
         with suppress(Unreachable, XenStoreError):
-            kind = await self._in_time(kind_of(self._means.xenstore, domid)) or kind
+            kind = await self._in_time(kind_of(self._context.xenstore, domid)) or kind
         return [KindFound(self._now, domid, kind)] if kind is not None else []
 
     async def _create(self) -> list[Event]:
         assert self._step.definition is not None, "a plan starts only what a file defines"
-        async with self._means.creating:
+        async with self._context.creating:
             if self.inbox.interrupted:
                 return [Interrupted(self._now, self.inbox.interrupted)]
-            if why := self._means.held(self._step.definition):
+            if why := self._context.held(self._step.definition):
                 return [HeldMeanwhile(self._now, why)]
             try:
-                await self._means.toolstack.create(self._step.definition, ending=self._means.ending)
+                await self._context.toolstack.create(
+                    self._step.definition, ending=self._context.ending
+                )
             except CallNotBegun:
                 return [Interrupted(self._now, self.inbox.interrupted)]
             except (CallFailed, Unreachable) as error:
                 return [Created(self._now, None, error.message)]
         domid = None
         with suppress(Unreachable, XenStoreError):
-            newest = newest_domid(self._means.xenstore, self._step.definition)
+            newest = newest_domid(self._context.xenstore, self._step.definition)
             domid = await self._in_time(newest)
         self._look_again()
         return [Created(self._now, domid)]
@@ -286,10 +288,12 @@ class Worker:
         self, question: FindShutdownReason | CheckCreator | CheckReaper | CheckHalfBuilt
     ) -> Event:
         """Ask the toolstack for what no listing tells."""
-        toolstack, definition = self._means.toolstack, self._step.definition
+        toolstack, definition = self._context.toolstack, self._step.definition
         if isinstance(question, FindShutdownReason):
             try:
-                return ShutdownReasonFound(self._now, await toolstack.shutdown_reason(question.sighting))
+                return ShutdownReasonFound(
+                    self._now, await toolstack.shutdown_reason(question.sighting)
+                )
             except (CallFailed, Unreachable):
                 return ShutdownReasonFound(self._now, None)
         if isinstance(question, CheckReaper):
@@ -309,7 +313,7 @@ class Worker:
 
     async def _inspect(self, sighting: DomainInfo) -> HalfBuiltChecked:
         """A domain that no file defines is nothing that could be told of here."""
-        toolstack, definition = self._means.toolstack, self._step.definition
+        toolstack, definition = self._context.toolstack, self._step.definition
         half_built = False
         if definition is not None:
             with suppress(CallFailed, Unreachable):
@@ -336,7 +340,7 @@ class Worker:
 
     async def _clear(self) -> list[Event]:
         try:
-            taken = await self._in_time(self._partner.take_back())
+            taken = await self._in_time(self._partner.clear_request())
         except (Unreachable, XenStoreError) as error:
             return [RequestCleared(self._now, taken=False, error=error.message)]
         return [RequestCleared(self._now, taken)]
@@ -349,12 +353,12 @@ class Worker:
             return error.message
         return ""
 
-    async def _in_time(self, conversation: Awaitable[T]) -> T:
+    async def _in_time(self, channel: Awaitable[T]) -> T:
         """Await XenStore; ``XenStoreUnreachable`` when it takes longer than the domain has."""
         seconds = self._xenstore_time
         try:
-            async with self._means.clock.timeout(seconds):
-                return await conversation
+            async with self._context.clock.timeout(seconds):
+                return await channel
         except TimeoutError:
             raise XenStoreUnreachable(f"XenStore has not answered for {seconds:.0f} s") from None
 
@@ -373,24 +377,24 @@ class Worker:
 
     @property
     def _now(self) -> float:
-        return self._means.clock.monotonic()
+        return self._context.clock.monotonic()
 
     @property
     def _partner(self) -> GuestChannel:
-        assert self._conversation is not None, "the machine attends before it speaks"
-        return self._conversation
+        assert self._channel is not None, "the machine attends before it speaks"
+        return self._channel
 
     def _look_again(self) -> None:
         """What was listed before this moment does not count any more."""
-        self._means.observer.disbelieve(self._subscriber)
+        self._context.observer.disbelieve(self._subscriber)
         self.inbox.drop_listing()
-        self._means.observer.look_again()
+        self._context.observer.relist()
 
     async def _leave(self) -> None:
-        if self._attention is not None:
+        if self._reader is not None:
             with suppress(TimeoutError):
-                async with self._means.clock.timeout(patience.XENSTORE_TIME):
-                    await self._attention.leave()
+                async with self._context.clock.timeout(patience.XENSTORE_TIME):
+                    await self._reader.leave()
 
     def _result(self, finish: Finish) -> Result:
         # What the guest said last is at the end of a note, and of a report.

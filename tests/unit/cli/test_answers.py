@@ -18,7 +18,7 @@ from lamplighter.formats.guest_words import Forced, GuestWords, Progress
 from lamplighter.model.domain import Definition, DomainInfo, Kind
 from lamplighter.model.outcome import Outcome, Result
 from lamplighter.model.plan import Direction, Plan, Step, Verb
-from lamplighter.model.policy import Policy, Problem, Inventory
+from lamplighter.model.policy import Inventory, Policy, Problem
 from lamplighter.model.run import Run
 from lamplighter.service import planning
 from tests import virtual
@@ -209,7 +209,7 @@ class Clumsy:
 
 def test_a_first_look_that_fails_is_tried_again() -> None:
     host = Clumsy(CallFailed("xl died"), CallFailed("xl died"))
-    assert virtual.run(planning.look(host)) == []
+    assert virtual.run(planning.list_domains(host)) == []
     assert host.slept == 6.0
 
 
@@ -220,7 +220,7 @@ def test_a_first_look_that_fails_is_tried_again() -> None:
 def test_without_a_first_look_there_is_no_run(failures: tuple[LamplighterError, ...]) -> None:
     host = Clumsy(*failures)
     with pytest.raises(ToolstackUnreachable, match="cannot be listed: xl") as caught:
-        virtual.run(planning.look(host))
+        virtual.run(planning.list_domains(host))
     assert caught.value.exit_status == 69
     assert host.failures == []
 

@@ -22,7 +22,7 @@ from lamplighter.guest.commands import parser_of
 from lamplighter.guest.main import COMMANDS as AGENT_COMMANDS
 from lamplighter.guest.main import PLACES as AGENT_PLACES
 from lamplighter.guest.settings import KEYS as AGENT_KEYS
-from lamplighter.guest.settings import Choices, parse_choices
+from lamplighter.guest.settings import Config, parse_choices
 from lamplighter.model.configuration import HostSettings
 from lamplighter.model.outcome import Outcome
 from lamplighter.model.policy import Policy
@@ -154,7 +154,7 @@ def test_the_agents_page_tells_its_commands_options_and_keys() -> None:
     keys = tags(text.split(".Sh CONFIGURATION\n")[1].split(".Sh ")[0])
     lines = [item.splitlines()[0].replace(" No = ", " = ") for item in keys.values()]
     assert set(keys) == set(AGENT_KEYS)
-    assert parse_choices("\n".join(lines), AGENT) == (Choices(), [])
+    assert parse_choices("\n".join(lines), AGENT) == (Config(), [])
 
 
 @pytest.mark.parametrize("name", PAGES)

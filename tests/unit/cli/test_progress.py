@@ -134,22 +134,22 @@ def test_a_stream_that_is_gone_stops_nothing() -> None:
 # --- the live picture ------------------------------------------------------------------------
 
 
-def drawn(picture: LiveTable, *, height: int = 24, width: int = 72) -> list[str]:
+def drawn(table: LiveTable, *, height: int = 24, width: int = 72) -> list[str]:
     stream = io.StringIO()
     console = Console(file=stream, width=width, height=height, legacy_windows=False)
-    console.print(picture.draw(height))
+    console.print(table.draw(height))
     return [line.rstrip() for line in stream.getvalue().splitlines()]
 
 
 def test_the_picture_has_a_row_a_domain_and_the_counts() -> None:
     clock = Hands()
-    picture = LiveTable(clock)
-    picture.began(plan("db", "mail", "web"))
-    picture.moved(moved("db", Phase.UP, Phase.ASKED))
+    table = LiveTable(clock)
+    table.began(plan("db", "mail", "web"))
+    table.moved(moved("db", Phase.UP, Phase.ASKED))
     clock.now += 90
-    picture.moved(moved("db", Phase.ASKED, Phase.ACKNOWLEDGED))
-    picture.settled(Result("mail", None, 2, Outcome.FORCED, 80.0, "it hung", good=False))
-    assert drawn(picture) == [
+    table.moved(moved("db", Phase.ASKED, Phase.ACKNOWLEDGED))
+    table.settled(Result("mail", None, 2, Outcome.FORCED, 80.0, "it hung", good=False))
+    assert drawn(table) == [
         "db    acknowledged  90.0 s       ━━━━━━━━━━━━             of 3 min 00 s",
         "mail  forced        80.0 s       it hung",
         "web   waiting",
@@ -158,45 +158,45 @@ def test_the_picture_has_a_row_a_domain_and_the_counts() -> None:
 
 
 def test_what_a_guest_says_stands_beside_its_phase() -> None:
-    picture = LiveTable(Hands())
-    picture.began(plan("db"))
-    picture.moved(moved("db", Phase.UP, Phase.ASKED))
-    picture.moved(moved("db", Phase.ASKED, Phase.ACKNOWLEDGED))
-    picture.heard("db", WORDS)
-    picture.heard("other", WORDS)
-    assert drawn(picture)[0] == (
+    table = LiveTable(Hands())
+    table.began(plan("db"))
+    table.moved(moved("db", Phase.UP, Phase.ASKED))
+    table.moved(moved("db", Phase.ASKED, Phase.ACKNOWLEDGED))
+    table.heard("db", WORDS)
+    table.heard("other", WORDS)
+    assert drawn(table)[0] == (
         'db  acknowledged  0.0 s        of 3 min 00 s "stopping \\x1b[2J, 40 %"'
     )
-    picture.moved(moved("db", Phase.ACKNOWLEDGED, Phase.ACKNOWLEDGED, "30s more granted"))
-    assert drawn(picture)[0].endswith("of 3 min 00 s 30s more granted")
+    table.moved(moved("db", Phase.ACKNOWLEDGED, Phase.ACKNOWLEDGED, "30s more granted"))
+    assert drawn(table)[0].endswith("of 3 min 00 s 30s more granted")
 
 
 def test_with_too_many_domains_the_longest_under_way_are_shown() -> None:
     clock = Hands()
-    picture = LiveTable(clock)
+    table = LiveTable(clock)
     names = [f"d{i}" for i in range(50)]
-    picture.began(plan(*names))
+    table.began(plan(*names))
     for name in reversed(names[10:]):
         clock.now += 1
-        picture.moved(moved(name, Phase.UP, Phase.ASKED))
-    picture.settled(Result("d49", None, 2, Outcome.CLEAN, 1.0))
-    lines = drawn(picture, height=8)
+        table.moved(moved(name, Phase.UP, Phase.ASKED))
+    table.settled(Result("d49", None, 2, Outcome.CLEAN, 1.0))
+    lines = drawn(table, height=8)
     assert [line.split()[0] for line in lines] == ["d48", "d47", "d46", "d45", "down"]
     assert lines[-1] == "down  40.0 s  1 clean, 39 under way, 10 waiting, 46 not shown"
 
 
 def test_markup_and_control_characters_in_names_are_only_text() -> None:
-    picture = LiveTable(Hands())
-    picture.began(plan("[red]a[/red]", "b\x1b[2J"))
-    assert [line.split("  ")[0] for line in drawn(picture)[:2]] == ["[red]a[/red]", "b\\x1b[2J"]
+    table = LiveTable(Hands())
+    table.began(plan("[red]a[/red]", "b\x1b[2J"))
+    assert [line.split("  ")[0] for line in drawn(table)[:2]] == ["[red]a[/red]", "b\\x1b[2J"]
 
 
 def test_an_event_of_a_domain_outside_the_plan_is_passed_over() -> None:
-    picture = LiveTable(Hands())
-    picture.began(plan("db"))
-    picture.moved(moved("other", Phase.UP, Phase.ASKED))
-    picture.settled(Result("other", None, 2, Outcome.CLEAN, 1.0))
-    assert len(drawn(picture)) == 2
+    table = LiveTable(Hands())
+    table.began(plan("db"))
+    table.moved(moved("other", Phase.UP, Phase.ASKED))
+    table.settled(Result("other", None, 2, Outcome.CLEAN, 1.0))
+    assert len(drawn(table)) == 2
 
 
 def watch_on(stream: TextIO, body: Callable[[Listener], None], term: str = "xterm") -> None:
@@ -286,10 +286,10 @@ def test_lines_do_not_import_rich() -> None:
 @pytest.mark.parametrize("width", [30, 40, 50])
 def test_a_row_stays_one_line_on_a_narrow_terminal(width: int) -> None:
     clock = Hands()
-    picture = LiveTable(clock)
-    picture.began(plan("db", "mail"))
-    picture.moved(moved("db", Phase.UP, Phase.ASKED))
-    picture.moved(moved("mail", Phase.UP, Phase.ASKED))
+    table = LiveTable(clock)
+    table.began(plan("db", "mail"))
+    table.moved(moved("db", Phase.UP, Phase.ASKED))
+    table.moved(moved("mail", Phase.UP, Phase.ASKED))
     clock.now += 12.3
-    lines = drawn(picture, width=width)
+    lines = drawn(table, width=width)
     assert [line.split()[0][:2] for line in lines] == ["db", "ma", "do"]

@@ -59,7 +59,7 @@ def test_a_start_ends_when_the_kernel_advertises_itself() -> None:
     assert climb.actions[-1] == WatchNodes(7)
     climb.feed(PoweroffFeature(1.1, 7, None), Listed(2.0, WEB))
     assert climb.finish is None
-    climb.feed(PoweroffFeature(4.0, 7, able=True))
+    climb.feed(PoweroffFeature(4.0, 7, supported=True))
     assert climb.finish == Finish(Outcome.STARTED)
 
 
@@ -83,7 +83,7 @@ def test_a_call_that_failed_and_left_nothing_is_a_failure() -> None:
 def test_a_call_that_failed_may_have_worked() -> None:
     climb = Climb().feed(Created(1.0, None, "timed out"), Listed(1.5, WEB))
     assert climb.actions[-1] == WatchNodes(7)
-    climb.feed(PoweroffFeature(3.0, 7, able=False))
+    climb.feed(PoweroffFeature(3.0, 7, supported=False))
     assert climb.finish == Finish(Outcome.STARTED)
 
 
@@ -107,7 +107,7 @@ def test_a_reboot_while_booting_is_followed() -> None:
     rebooting = WEB._replace(shutdown=ShutdownReason.REBOOT)
     climb = Climb().feed(Created(1.0, 7), Listed(2.0, rebooting), NotListed(2.5))
     assert climb.finish is None
-    climb.feed(Listed(5.0, WEB._replace(domid=8)), PoweroffFeature(7.0, 8, able=True))
+    climb.feed(Listed(5.0, WEB._replace(domid=8)), PoweroffFeature(7.0, 8, supported=True))
     assert climb.finish == Finish(Outcome.STARTED)
 
 
@@ -175,7 +175,9 @@ def creates(climb: Climb) -> int:
 def test_what_a_dead_run_left_booting_is_waited_for_and_not_created() -> None:
     climb = Climb(Phase.BOOTING, 7)
     assert climb.actions[-1] == WatchNodes(7)
-    climb.feed(PoweroffFeature(0.1, 7, None), Listed(1.0, WEB), PoweroffFeature(2.0, 7, able=True))
+    climb.feed(
+        PoweroffFeature(0.1, 7, None), Listed(1.0, WEB), PoweroffFeature(2.0, 7, supported=True)
+    )
     assert climb.finish == Finish(Outcome.STARTED)
     assert not creates(climb)
 
@@ -191,7 +193,7 @@ def test_what_something_else_is_creating_is_waited_for() -> None:
     assert climb.actions[-1] == Relist()
     climb.feed(Listed(7.0, WEB))
     assert climb.actions[-1] == WatchNodes(7)
-    climb.feed(PoweroffFeature(9.0, 7, able=True))
+    climb.feed(PoweroffFeature(9.0, 7, supported=True))
     assert climb.finish == Finish(Outcome.STARTED)
     assert not creates(climb)
 
@@ -201,14 +203,14 @@ def test_what_nobody_creates_any_more_is_created_once() -> None:
     assert climb.actions[-1] == Relist()
     climb.feed(NotListed(1.2))
     assert climb.actions[-1] == Create()
-    climb.feed(Created(2.0, 7), PoweroffFeature(3.0, 7, able=True))
+    climb.feed(Created(2.0, 7), PoweroffFeature(3.0, 7, supported=True))
     assert climb.finish == Finish(Outcome.STARTED)
     assert creates(climb) == 1
 
 
 def test_what_was_created_after_the_listing_and_before_the_question_is_not_created_again() -> None:
     climb = Climb(Phase.CREATING).feed(NotListed(1.0), CreatorChecked(3.0, creating=False))
-    climb.feed(Listed(3.1, WEB), PoweroffFeature(4.0, 7, able=True))
+    climb.feed(Listed(3.1, WEB), PoweroffFeature(4.0, 7, supported=True))
     assert climb.finish == Finish(Outcome.STARTED)
     assert not creates(climb)
 

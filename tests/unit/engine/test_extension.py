@@ -182,7 +182,7 @@ def test_what_a_run_before_has_granted_is_there_before_the_guest_is_asked() -> N
     assert climb.feed(replace(first, given=Given("k2", 30))) == []
     told = "30s that a run before granted, 3min 30s are left"
     assert climb.actions[-1] == EnterPhase(Phase.UP, told)
-    climb.feed(PoweroffFeature(0.1, 7, able=True))
+    climb.feed(PoweroffFeature(0.1, 7, supported=True))
     assert climb.actions[-1] == RequestShutdown(7, 210.0, 30)
     assert climb.feed(RequestWritten(0.2), Tick(5.0)) == []
     assert Stop(climb).ask_for(6.0, 31, "k3") == guest_words.Answer(
@@ -194,7 +194,7 @@ def test_what_runs_before_have_granted_is_no_more_than_policy_and_budget_allow()
     climb = Climb(policy=POLICY, latest=200.0)
     climb.feed(replace(says(0.0), given=Given("k9", 86400)))
     assert (climb.state.granted, climb.state.deadline) == (60.0, 200.0)
-    climb.feed(PoweroffFeature(0.1, 7, able=True))
+    climb.feed(PoweroffFeature(0.1, 7, supported=True))
     assert climb.actions[-1] == RequestShutdown(7, 200.0, 60)
     none = Climb(policy=POLICY._replace(extend_max=Setting(0.0)))
     none.feed(replace(says(0.0), given=Given("k9", 60)))
@@ -222,7 +222,7 @@ def test_a_guest_that_took_the_request_of_another_run_is_told_its_time() -> None
     late = Climb(policy=POLICY).asked()
     assert late.feed(replace(says(2.0), given=Given("k1", 20))) == [TellDeadline(7, 200.0, 20)]
     unasked = Climb(policy=POLICY)
-    unasked.feed(PoweroffFeature(0.1, 7, able=True), RequestWritten(0.2, "it failed"))
+    unasked.feed(PoweroffFeature(0.1, 7, supported=True), RequestWritten(0.2, "it failed"))
     assert unasked.feed(says(0.3)) == [], "a note alone says that the request was taken"
 
 
@@ -238,7 +238,7 @@ def test_a_flood_of_requests_gets_one_answer_a_second_and_few_lines_on_record() 
 def test_what_is_asked_before_the_guest_was_asked_is_answered_afterwards() -> None:
     climb = Climb(policy=POLICY)
     assert climb.feed(says(0.0, more=More("k1", 30))) == []
-    assert climb.feed(PoweroffFeature(0.1, 7, able=True)) == [RequestShutdown(7)]
+    assert climb.feed(PoweroffFeature(0.1, 7, supported=True)) == [RequestShutdown(7)]
     assert climb.feed(RequestWritten(0.2)) == []
     assert climb.state.wake <= 0.2
     assert climb.feed(Tick(0.2)) == [AnswerAgent(7, guest_words.Answer("k1", 209))]
@@ -278,7 +278,7 @@ def test_what_comes_back_has_said_nothing_yet_and_keeps_what_was_granted() -> No
     one.ask_for(10.0, 40, "k1")
     one.climb.feed(Listed(20.0, ended(ShutdownReason.REBOOT)), Listed(23.0, WEB._replace(domid=8)))
     assert one.climb.state.words is None
-    one.climb.feed(PoweroffFeature(23.1, 8, able=True), RequestWritten(23.2))
+    one.climb.feed(PoweroffFeature(23.1, 8, supported=True), RequestWritten(23.2))
     note, answer = one.climb.feed(says(24.0, domid=8, more=More("k1", 20)))
     assert (note, answer) == (
         TellDeadline(8, 220.0, 40),
@@ -308,7 +308,7 @@ def test_what_is_left_of_the_budget_cuts_the_time_of_a_domain() -> None:
 
 def test_a_budget_that_is_used_up_leaves_no_time() -> None:
     climb = Climb(latest=-5.0)
-    assert climb.feed(PoweroffFeature(0.0, 7, able=True)) == [RequestShutdown(7)]
+    assert climb.feed(PoweroffFeature(0.0, 7, supported=True)) == [RequestShutdown(7)]
     assert climb.feed(RequestWritten(0.1)) == []
     assert climb.time_is_up(0.1) == [Destroy(7)]
 

@@ -16,11 +16,11 @@ from lamplighter.engine.intent import (
     said,
 )
 from lamplighter.model.domain import Definition, DomainInfo, Kind, ShutdownReason
+from lamplighter.model.domain_event import Change, DomainEvent, Initiator
 from lamplighter.model.intent import Hold, Intent, Intents, Meant
 from lamplighter.model.outcome import Outcome, Result
-from lamplighter.model.domain_event import Change, DomainEvent, Initiator
 from lamplighter.model.plan import Direction
-from lamplighter.model.policy import ManagedDomain, Policy, Inventory, Setting
+from lamplighter.model.policy import Inventory, ManagedDomain, Policy, Setting
 from lamplighter.model.run import LastRecord
 
 AT = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -258,7 +258,9 @@ def test_another_domain_of_the_same_name_says_nothing() -> None:
 
 
 def test_a_domain_without_a_uuid_of_its_own_is_known_by_its_name() -> None:
-    nameonly = Inventory({"web": MANAGED._replace(definition=MANAGED.definition._replace(uuid=None))})
+    nameonly = Inventory(
+        {"web": MANAGED._replace(definition=MANAGED.definition._replace(uuid=None))}
+    )
     gone = domain_event(Change.WENT, Initiator.GUEST, POWEROFF)._replace(uuid=UUID(int=9))
     (one,) = learn_from_passages(nameonly, [gone], Intents(), "boot-2")
     assert (one.domain, one.meant) == ("web", Meant.DOWN)

@@ -94,8 +94,8 @@ class Climb:
             self.actions.extend(actions)
         return [_bare(action) for action in actions if not isinstance(action, EnterPhase)]
 
-    def asked(self, *, able: bool | None = True) -> Climb:
-        self.feed(PoweroffFeature(0.0, self.state.sighting.domid, able), RequestWritten(0.0))
+    def asked(self, *, supported: bool | None = True) -> Climb:
+        self.feed(PoweroffFeature(0.0, self.state.sighting.domid, supported), RequestWritten(0.0))
         return self
 
     def time_is_up(self, now: float) -> list[Action]:
@@ -124,7 +124,7 @@ def ended(reason: ShutdownReason, domid: int = 7, *, dying: bool = False) -> Dom
 def test_a_prompt_guest_is_asked_acknowledges_and_ends_clean() -> None:
     climb = Climb()
     assert climb.actions == [WatchNodes(7)]
-    assert climb.feed(PoweroffFeature(0.1, 7, able=True)) == [RequestShutdown(7)]
+    assert climb.feed(PoweroffFeature(0.1, 7, supported=True)) == [RequestShutdown(7)]
     climb.feed(RequestWritten(0.1), ShutdownNode(0.2, 7, b"poweroff"))
     assert climb.state.phase is Phase.ASKED
     climb.feed(ShutdownNode(0.3, 7, b""))
@@ -145,7 +145,7 @@ def test_what_was_left_half_made_is_taken_away_at_once() -> None:
 
 
 def test_what_is_being_created_or_paused_is_asked_and_looked_into_with_each_asking() -> None:
-    climb = Climb(HALF).asked(able=None)
+    climb = Climb(HALF).asked(supported=None)
     assert climb.feed(HalfBuiltChecked(0.1, 7, half_built=False)) == []
     climb.feed(Tick(60.0))
     assert climb.feed(RequestCleared(60.1, taken=False)) == [
@@ -161,7 +161,7 @@ def test_what_is_being_created_or_paused_is_asked_and_looked_into_with_each_aski
 
 
 def test_what_has_begun_meanwhile_is_not_taken_away() -> None:
-    climb = Climb(HALF).asked(able=None)
+    climb = Climb(HALF).asked(supported=None)
     climb.feed(Listed(0.1, HALF._replace(paused=False)))
     assert climb.feed(HalfBuiltChecked(0.2, 7, half_built=True)) == []
     climb.feed(Listed(0.3, WEB._replace(domid=8)))
@@ -212,15 +212,15 @@ def test_what_a_guest_scribbles_is_no_answer() -> None:
 
 
 def test_a_guest_that_comes_up_after_the_request_is_asked_again_at_once() -> None:
-    climb = Climb().asked(able=None)
-    assert climb.feed(PoweroffFeature(20.0, 7, able=True)) == [RequestShutdown(7)]
-    assert climb.feed(PoweroffFeature(20.1, 7, able=True)) == []
+    climb = Climb().asked(supported=None)
+    assert climb.feed(PoweroffFeature(20.0, 7, supported=True)) == [RequestShutdown(7)]
+    assert climb.feed(PoweroffFeature(20.1, 7, supported=True)) == []
 
 
 def test_an_hvm_guest_without_drivers_gets_the_button_early_and_is_asked_again() -> None:
     climb = Climb()
     climb.feed(KindFound(0.0, 7, Kind.HVM))
-    climb.asked(able=None)
+    climb.asked(supported=None)
     assert climb.state.wake == patience.HVM_SILENCE
     climb.feed(Tick(patience.HVM_SILENCE))
     assert climb.feed(RequestCleared(10.1, taken=False)) == [PressPower(7), RequestShutdown(7)]
@@ -246,7 +246,7 @@ def test_a_reboot_is_followed_to_the_next_incarnation_which_is_asked_again() -> 
     climb.feed(ShutdownNode(1.0, 7, b""), Listed(2.0, ended(ShutdownReason.REBOOT)), NotListed(2.5))
     assert climb.state.phase is Phase.REBOOTING
     assert climb.feed(Listed(5.0, WEB._replace(domid=8))) == [WatchNodes(8)]
-    assert climb.feed(PoweroffFeature(5.1, 8, able=True)) == [RequestShutdown(8)]
+    assert climb.feed(PoweroffFeature(5.1, 8, supported=True)) == [RequestShutdown(8)]
     climb.feed(
         ShutdownNode(5.2, 8, b""), Listed(6.0, ended(ShutdownReason.POWEROFF, 8)), NotListed(6.5)
     )
@@ -284,7 +284,7 @@ def test_a_domain_that_one_listing_left_out_is_asked_again_and_not_destroyed() -
     climb = Climb().asked()
     climb.feed(NotListed(2.0), ShutdownReasonFound(2.1, None))
     assert climb.feed(Listed(20.0, WEB)) == [WatchNodes(7)]
-    assert climb.feed(PoweroffFeature(20.1, 7, able=True)) == [RequestShutdown(7)]
+    assert climb.feed(PoweroffFeature(20.1, 7, supported=True)) == [RequestShutdown(7)]
 
 
 def test_a_saved_domain_that_is_resumed_in_place_is_asked_again() -> None:
@@ -367,7 +367,7 @@ def test_policy_destroy_does_not_ask() -> None:
 
 def test_a_request_that_cannot_be_written_is_tried_again() -> None:
     climb = Climb()
-    climb.feed(PoweroffFeature(0.0, 7, able=None), RequestWritten(0.1, "XenStore is away"))
+    climb.feed(PoweroffFeature(0.0, 7, supported=None), RequestWritten(0.1, "XenStore is away"))
     assert climb.feed(ShutdownNode(0.2, 7, b"")) == []
     assert climb.feed(Tick(0.1 + patience.RETRY_PAUSE)) == [RequestShutdown(7)]
 
@@ -381,7 +381,7 @@ def test_an_interrupted_stop_says_that_the_request_stands() -> None:
 
 def test_what_waits_for_a_retry_does_not_wake_before_it() -> None:
     climb = Climb(policy=POLICY._replace(ack_timeout=Setting(2.0)))
-    climb.feed(PoweroffFeature(0.0, 7, able=True), RequestWritten(1.0, "no connection"))
+    climb.feed(PoweroffFeature(0.0, 7, supported=True), RequestWritten(1.0, "no connection"))
     for now in (2.5, 5.9):
         assert climb.feed(Tick(now)) == []
         assert climb.state.wake == 6.0, "a wake that has passed would spin"
@@ -431,17 +431,17 @@ def test_reaping_is_told_before_it_is_done() -> None:
 
 
 def test_a_guest_that_plays_with_its_feature_node_is_asked_again_only_once() -> None:
-    climb = Climb().asked(able=None)
-    assert climb.feed(PoweroffFeature(1.0, 7, able=True)) == [RequestShutdown(7)]
+    climb = Climb().asked(supported=None)
+    assert climb.feed(PoweroffFeature(1.0, 7, supported=True)) == [RequestShutdown(7)]
     for now in range(2, 60):
-        assert climb.feed(PoweroffFeature(now, 7, able=now % 2 == 0)) == []
+        assert climb.feed(PoweroffFeature(now, 7, supported=now % 2 == 0)) == []
     assert climb.feed(Tick(61.0)) == [ClearRequest(7)]
 
 
 def test_what_had_acknowledged_a_dead_run_is_waited_for_and_not_asked_again() -> None:
     climb = Climb(resume=Phase.ACKNOWLEDGED)
     assert climb.actions[-1] == WatchNodes(7)
-    climb.feed(PoweroffFeature(0.1, 7, able=True), ShutdownNode(0.1, 7, b""), Tick(100.0))
+    climb.feed(PoweroffFeature(0.1, 7, supported=True), ShutdownNode(0.1, 7, b""), Tick(100.0))
     assert not any(isinstance(action, RequestShutdown) for action in climb.actions)
     actions = climb.time_is_up(180.0)
     assert actions == [Destroy(7)], "its time-out begins anew"

@@ -15,7 +15,7 @@ from lamplighter.model.lifecycle import Phase
 from lamplighter.model.location import Location
 from lamplighter.model.outcome import Outcome
 from lamplighter.model.plan import Step, Verb
-from lamplighter.model.policy import ManagedDomain, Policy, Problem, Inventory, Setting, Start, Stop
+from lamplighter.model.policy import Inventory, ManagedDomain, Policy, Problem, Setting, Start, Stop
 from lamplighter.model.run import Transition
 
 WEB = UUID(int=1)
@@ -31,7 +31,9 @@ def managed(
 ) -> ManagedDomain:
     definition = Definition(name, uuid, Kind.PV, f"/etc/xen/{name}.cfg")
     origin = Location(f"/etc/xen/{name}.cfg", 3)
-    return ManagedDomain(definition, Policy(start=Setting(start, origin), stop=Setting(stop, origin)))
+    return ManagedDomain(
+        definition, Policy(start=Setting(start, origin), stop=Setting(stop, origin))
+    )
 
 
 def inventory(*domains: ManagedDomain, problems: tuple[Problem, ...] = ()) -> Inventory:
@@ -228,11 +230,11 @@ def test_without_knowing_what_is_held_nothing_is_started_but_by_name(start: Star
 
 def test_a_start_goes_on_where_a_dead_run_or_another_creator_has_brought_it() -> None:
     running = DomainInfo(4, WEB, "web")
-    booting = up_with(Past(standing=left(Phase.BOOTING)), running)
+    booting = up_with(Past(resume_points=left(Phase.BOOTING)), running)
     assert (booting.verb, booting.resume, booting.sighting) == (Verb.START, Phase.BOOTING, running)
-    assert up_with(Past(standing=left(Phase.CREATING, None)), running).resume is Phase.BOOTING
-    assert up_with(Past(standing=left(Phase.ASKED)), running).outcome is Outcome.ALREADY
-    assert up_with(Past(standing=left(Phase.CREATING, None))).resume is None
+    assert up_with(Past(resume_points=left(Phase.CREATING, None)), running).resume is Phase.BOOTING
+    assert up_with(Past(resume_points=left(Phase.ASKED)), running).outcome is Outcome.ALREADY
+    assert up_with(Past(resume_points=left(Phase.CREATING, None))).resume is None
     assert up_with(Past(creating={"/etc/xen/web.cfg"})).resume is Phase.CREATING
     assert up_with(Past(creating={"/etc/xen/db.cfg"})).resume is None
 
@@ -262,6 +264,6 @@ def test_what_has_ended_and_is_about_to_be_created_anew_is_waited_for() -> None:
 def test_a_stop_goes_on_only_with_the_very_incarnation(
     after: Phase, domid: int, resume: Phase | None
 ) -> None:
-    past = Past(standing=left(after, domid))
+    past = Past(resume_points=left(after, domid))
     (step,) = plan_down(inventory(), [DOM0, DomainInfo(4, WEB, "web")], past=past).steps
     assert (step.verb, step.resume) == (Verb.STOP, resume)

@@ -13,7 +13,7 @@ from lamplighter.model.domain import DomainInfo, ShutdownReason
 from lamplighter.model.lifecycle import Phase
 from lamplighter.model.outcome import Outcome, Result
 from lamplighter.model.plan import Direction
-from lamplighter.model.run import UnfinishedRun, Run, Transition
+from lamplighter.model.run import Run, Transition, UnfinishedRun
 
 AT = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 NOW, BEFORE = "boot-2", "boot-1"
@@ -24,7 +24,9 @@ def left(after: Phase, name: str = "web", domid: int | None = 4, detail: str = "
     return Transition(name, UUIDS[name], domid, Phase.UP, after, detail, AT)
 
 
-def dead(direction: Direction, *moved: Transition, boot_id: str = NOW, number: int = 1) -> UnfinishedRun:
+def dead(
+    direction: Direction, *moved: Transition, boot_id: str = NOW, number: int = 1
+) -> UnfinishedRun:
     return UnfinishedRun(Run(number, direction, boot_id, AT, None, None), moved)
 
 
@@ -99,15 +101,15 @@ def test_what_another_boot_left_behind_went_with_it() -> None:
     result = concluded(end, seen())
     assert result.outcome is Outcome.UNKNOWN
     assert "the host went down" in result.note
-    assert recover.standing([end], NOW) == {}
+    assert recover.resume_points([end], NOW) == {}
     assert recover.gone([end], NOW, []) == []
 
 
 def test_the_newest_word_on_a_domain_says_where_it_stands() -> None:
     older = dead(Direction.UP, left(Phase.BOOTING), left(Phase.BOOTING, "db"), number=1)
     newer = dead(Direction.DOWN, left(Phase.ACKNOWLEDGED), number=2)
-    standing = recover.standing([older, newer], NOW)
-    assert {name: one.after for name, one in standing.items()} == {
+    resume_points = recover.resume_points([older, newer], NOW)
+    assert {name: one.after for name, one in resume_points.items()} == {
         "web": Phase.ACKNOWLEDGED,
         "db": Phase.BOOTING,
     }

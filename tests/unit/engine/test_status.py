@@ -9,12 +9,12 @@ import pytest
 
 from lamplighter.engine.status import Row, Seen, View, Wanted, status_rows
 from lamplighter.model.domain import Definition, DomainInfo, Kind, ShutdownReason
+from lamplighter.model.domain_event import Change, DomainEvent, Initiator
 from lamplighter.model.lifecycle import Phase
 from lamplighter.model.location import Location
 from lamplighter.model.outcome import Outcome, Result
-from lamplighter.model.domain_event import Change, DomainEvent, Initiator
 from lamplighter.model.plan import Direction
-from lamplighter.model.policy import ManagedDomain, Policy, Problem, Inventory, Setting, Start, Stop
+from lamplighter.model.policy import Inventory, ManagedDomain, Policy, Problem, Setting, Start, Stop
 from lamplighter.model.run import LastRecord, Transition
 
 AT = datetime(2025, 3, 1, 12, 0, tzinfo=UTC)
@@ -233,7 +233,9 @@ def test_a_stranger_with_a_table_of_its_own_is_told_by_that() -> None:
 SEEN_AT = LATER + timedelta(minutes=1)
 
 
-def watched(way: Change, *sightings: DomainInfo, past: LastRecord | None = None, domid: int = 3) -> Row:
+def watched(
+    way: Change, *sightings: DomainInfo, past: LastRecord | None = None, domid: int = 3
+) -> Row:
     domain_event = DomainEvent(
         way, "db", DB, domid, Initiator.GUEST, "it powered off by itself", SEEN_AT, "boot"
     )

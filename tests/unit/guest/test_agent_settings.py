@@ -10,22 +10,22 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lamplighter.guest.events import Settings
-from lamplighter.guest.settings import KEYS, LONGEST, Choices, parse_choices, read_choices
+from lamplighter.guest.settings import KEYS, LONGEST, Config, parse_choices, read_choices
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
 def test_no_file_is_a_valid_one(tmp_path: Path) -> None:
-    assert read_choices(str(tmp_path / "none")) == (Choices(), [])
-    assert Choices().settings == Settings()
+    assert read_choices(str(tmp_path / "none")) == (Config(), [])
+    assert Config().settings == Settings()
 
 
 def test_what_a_file_says() -> None:
     text = "# a comment\n\ndeadline = never  # and why\ngrace=0\n script_deadline = 1h 30min\n"
     choices, problems = parse_choices(text, "f")
     assert problems == []
-    assert choices == Choices(Settings(deadline=inf, grace=0.0), script_deadline=5400.0)
+    assert choices == Config(Settings(deadline=inf, grace=0.0), script_deadline=5400.0)
 
 
 @pytest.mark.parametrize(
@@ -44,14 +44,14 @@ def test_what_a_file_says() -> None:
 )
 def test_a_wrong_line_costs_itself_alone(line: str, problem: str) -> None:
     choices, problems = parse_choices(f"margin = 3s\n{line}\ncheck_deadline = 5s\n", "f")
-    assert choices == Choices(Settings(margin=3.0), check_deadline=5.0)
+    assert choices == Config(Settings(margin=3.0), check_deadline=5.0)
     assert len(problems) == 1
     assert problems[0].startswith(problem)
 
 
 def test_what_cannot_be_read_leaves_the_defaults(tmp_path: Path) -> None:
     choices, (problem,) = read_choices(str(tmp_path))
-    assert choices == Choices()
+    assert choices == Config()
     assert "Is a directory" in problem
     (tmp_path / "long").write_bytes(b"#" * (LONGEST + 1))
     assert "longer than" in read_choices(str(tmp_path / "long"))[1][0]
@@ -63,8 +63,8 @@ def test_what_cannot_be_read_leaves_the_defaults(tmp_path: Path) -> None:
 
 def test_the_file_that_is_installed_tells_each_key_with_its_default() -> None:
     text = (files("lamplighter.guest") / "etc" / "agent.conf").read_text(encoding="utf-8")
-    assert parse_choices(text, "f") == (Choices(), [])
+    assert parse_choices(text, "f") == (Config(), [])
     told = "\n".join(re.findall(r"^#(\w+ = .*)$", text, re.MULTILINE))
     assert [line.split(" = ")[0] for line in told.splitlines()] != []
     assert {line.split(" = ")[0] for line in told.splitlines()} == set(KEYS)
-    assert parse_choices(told, "f") == (Choices(), [])
+    assert parse_choices(told, "f") == (Config(), [])

@@ -27,9 +27,9 @@ from lamplighter.errors import XenStoreError
 from lamplighter.formats.guest_words import (
     GUEST_NODES,
     Answer,
-    Asked,
+    DeadlineNote,
     encode_answer,
-    encode_asked,
+    encode_deadline_note,
     read_words,
 )
 from lamplighter.guest.handshake import State
@@ -155,11 +155,11 @@ class Domain:
         tx = self.host.start()
         self.host.write(f"{self.home}/control/shutdown", request.encode(), tx)
         if seconds is not None:
-            note = encode_asked(Asked(request, seconds))
+            note = encode_deadline_note(DeadlineNote(request, seconds))
             self.host.write(f"{self.home}/{paths.WORDS}/asked", note, tx)
         self.host.end(tx, commit=True)
 
-    def take_back(self) -> bool:
+    def clear_request(self) -> bool:
         """The host gives up; True when somebody had taken the request before that."""
         tx = self.host.start()
         taken = not self.host.read(f"{self.home}/control/shutdown", tx)
@@ -301,7 +301,7 @@ def test_what_is_taken_back_is_either_taken_or_forgotten_never_both(
         async def story(domain: Domain, taken: list[bool] = taken) -> None:
             domain.ask("poweroff", note)
             await CLOCK.sleep(moment)
-            taken.append(domain.take_back())
+            taken.append(domain.clear_request())
 
         character = Character(agent=True, react=INF)
         domain, reason, _ = play(character, story, seed=seed)

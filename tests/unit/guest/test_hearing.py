@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lamplighter.formats.guest_words import Answer, Asked
+from lamplighter.formats.guest_words import Answer, DeadlineNote
 from lamplighter.guest.answers import ANSWER, Answers
 from lamplighter.guest.daemon import ASKED, SHUTDOWN, _hear_request
 from lamplighter.guest.notebook import Notebook
-from lamplighter.guest.words import Words, node
+from lamplighter.guest.words import AgentNodes, node
 from lamplighter.guest.xenbus import Bus
 from tests.agent import Notes
 
@@ -38,13 +38,18 @@ class Moving(Bus):
     ("before", "request_value", "after", "asked"),
     [
         (None, b"", None, None),
-        (b"poweroff 180", b"", b"poweroff 180", Asked("poweroff", 180)),  # the kernel took it
+        (
+            b"poweroff 180",
+            b"",
+            b"poweroff 180",
+            DeadlineNote("poweroff", 180),
+        ),  # the kernel took it
         (b"poweroff 180", b"", None, None),  # it was taken back meanwhile
         (b"nonsense", b"", b"nonsense", None),
     ],
 )
 def test_a_note_counts_only_if_it_stands_before_and_after(
-    before: bytes | None, request_value: bytes, after: bytes | None, asked: Asked | None
+    before: bytes | None, request_value: bytes, after: bytes | None, asked: DeadlineNote | None
 ) -> None:
     reads = [(ASKED, before), (SHUTDOWN, request_value), *([(ASKED, after)] if before else [])]
     heard = _hear_request(Moving(*reads))
@@ -53,7 +58,7 @@ def test_a_note_counts_only_if_it_stands_before_and_after(
 
 def test_a_request_that_stands_is_heard_with_its_note() -> None:
     heard = _hear_request(Moving((ASKED, b"reboot 9"), (SHUTDOWN, b"reboot")))
-    assert (heard.value, heard.asked) == (b"reboot", Asked("reboot", 9))
+    assert (heard.value, heard.asked) == (b"reboot", DeadlineNote("reboot", 9))
 
 
 @pytest.mark.parametrize("going", [True, False])
@@ -100,7 +105,7 @@ def test_nothing_is_noted_of_answers_before_xenstore_was_there(tmp_path: Path) -
 
 
 def test_words_are_said_again_only_where_they_have_gone() -> None:
-    words = Words(b"1 0.1.0", Notes())
+    words = AgentNodes(b"1 0.1.0", Notes())
     words.say(None, "ready", b"1")
     there = Moving((node("version"), b"1 0.1.0"))
     assert not words.renew(there)

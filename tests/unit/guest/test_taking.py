@@ -9,12 +9,12 @@ from unittest.mock import Mock
 import pytest
 
 from lamplighter.errors import XenStoreUnreachable
-from lamplighter.formats.guest_words import Asked
+from lamplighter.formats.guest_words import DeadlineNote
 from lamplighter.guest.daemon import SHUTDOWN, Daemon
-from lamplighter.guest.events import Event, Heard, Settings, Tick
+from lamplighter.guest.events import Event, RequestSeen, Settings, Tick
 from lamplighter.guest.notebook import BOOT_ID, Notebook
 from lamplighter.guest.places import Paths
-from lamplighter.guest.settings import Choices
+from lamplighter.guest.settings import Config
 from lamplighter.guest.taking import Taking
 from tests.agent import Notes
 
@@ -50,7 +50,7 @@ class Small:
 
     def __init__(self, folder: Path) -> None:
         places = Paths(etc=str(folder), run=str(folder), xenstore=str(folder / "none"))
-        choices = Choices(Settings(deadline=inf))
+        choices = Config(Settings(deadline=inf))
         self.power = Mock()
         self.daemon = Daemon(places, choices, self.power, Mock(), Notes())
         self.bus = Mock()
@@ -77,7 +77,7 @@ def small(tmp_path: Path) -> Small:
 def test_a_request_is_noted_before_it_is_taken_and_until_it_is_begun(small: Small) -> None:
     small.bus.clear_if.side_effect = small.clears
     small.power.shut_down.side_effect = lambda *_: small.seen.append(small.taken.read_text())
-    small.hears(Heard(0.0, b"poweroff"), Tick(2.0))
+    small.hears(RequestSeen(0.0, b"poweroff"), Tick(2.0))
     assert small.seen[0] == "poweroff"
     assert small.seen[1].endswith("\npoweroff taken\n"), "and while it is begun"
     assert not small.taken.exists()
@@ -85,7 +85,7 @@ def test_a_request_is_noted_before_it_is_taken_and_until_it_is_begun(small: Smal
 
 def test_a_request_that_somebody_else_took_is_not_kept(small: Small) -> None:
     small.bus.clear_if.return_value = False
-    small.hears(Heard(0.0, b"poweroff"), Tick(2.0))
+    small.hears(RequestSeen(0.0, b"poweroff"), Tick(2.0))
     assert not small.taken.exists()
     assert not small.power.shut_down.called
 
@@ -93,7 +93,7 @@ def test_a_request_that_somebody_else_took_is_not_kept(small: Small) -> None:
 def test_a_shutdown_that_could_not_be_begun_is_kept_and_begun_again(small: Small) -> None:
     small.bus.clear_if.return_value = True
     small.power.shut_down.side_effect = [77, OSError(2, "there is none"), 78]
-    small.hears(Heard(0.0, b"poweroff"), Tick(2.0))
+    small.hears(RequestSeen(0.0, b"poweroff"), Tick(2.0))
     assert not small.taken.exists()
     small.daemon._child_ended(77, 1, 3.0)
     small.hears()
@@ -113,9 +113,9 @@ def test_a_reply_that_was_lost_is_made_up_for_by_the_note(
     tmp_path: Path, small: Small, *, killed: bool
 ) -> None:
     small.bus.clear_if.side_effect = XenStoreUnreachable("it went")
-    small.hears(Heard(0.0, b"poweroff", Asked("poweroff", 60)), Tick(2.0))
+    small.hears(RequestSeen(0.0, b"poweroff", DeadlineNote("poweroff", 60)), Tick(2.0))
     assert small.taken.read_text().endswith("\npoweroff\n")
     follower = Small(tmp_path) if killed else small
-    follower.hears(Heard(3.0, b"", Asked("poweroff", 60)))
+    follower.hears(RequestSeen(3.0, b"", DeadlineNote("poweroff", 60)))
     follower.power.shut_down.assert_called_once_with("poweroff", follower.daemon._children)
     assert not small.taken.exists()

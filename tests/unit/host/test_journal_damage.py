@@ -167,7 +167,7 @@ def test_a_name_is_free_only_when_all_that_belongs_to_it_is(tmp_path: Path) -> N
     path = tmp_path / FILE_NAME
     path.write_bytes(GARBAGE)
     (tmp_path / f"{FILE_NAME}.damaged-20260301T120000-wal").write_bytes(b"older")
-    with aside.alone_in(tmp_path) as folder:
+    with aside.exclusive(tmp_path) as folder:
         kept = aside.quarantine(folder, path, AT)
     assert kept.name == f"{FILE_NAME}.damaged-20260301T120000-2"
 
@@ -177,7 +177,7 @@ def test_log_and_index_go_with_it(tmp_path: Path) -> None:
     path = tmp_path / FILE_NAME
     for suffix in aside.SUFFIXES:
         path.with_name(FILE_NAME + suffix).write_text(suffix)
-    with aside.alone_in(tmp_path) as folder:
+    with aside.exclusive(tmp_path) as folder:
         kept = aside.quarantine(folder, path, AT)
     assert {found.name: found.read_text() for found in tmp_path.iterdir()} == {
         kept.name + suffix: suffix for suffix in aside.SUFFIXES

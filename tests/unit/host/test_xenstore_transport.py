@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from lamplighter.host import xenstore_link
 from lamplighter.host.clock import LoopClock
 from lamplighter.host.xenstore import XenStore
-from lamplighter.host.xenstore_link import LOOKS_A_TURN
+from lamplighter.host.xenstore_link import POLLS_A_TURN
 from lamplighter.host.xenstore_transport import Transport
 from lamplighter.xenstore.server import ServerConnection
 from tests import virtual
@@ -67,7 +67,7 @@ def on_a_pair(
 def test_an_answer_found_is_handed_over_at_once_and_in_order() -> None:
     async def body(transport: Transport, told: Told, theirs: socket.socket) -> None:
         theirs.send(b"first")
-        transport.look()
+        transport.poll_reply()
         assert told.data == [b"first"]
         theirs.send(b"second")
         await turns(3)
@@ -78,7 +78,7 @@ def test_an_answer_found_is_handed_over_at_once_and_in_order() -> None:
 
 def test_looking_in_vain_changes_nothing() -> None:
     async def body(transport: Transport, told: Told, theirs: socket.socket) -> None:
-        transport.look()
+        transport.poll_reply()
         await turns(3)
         assert told.data == []
         theirs.send(b"later")
@@ -91,11 +91,11 @@ def test_looking_in_vain_changes_nothing() -> None:
 def test_an_end_found_while_looking_is_told_in_a_turn_of_its_own() -> None:
     async def body(transport: Transport, told: Told, theirs: socket.socket) -> None:
         theirs.shutdown(socket.SHUT_WR)
-        transport.look()
+        transport.poll_reply()
         assert told.lost == []
         await turns(4)
         assert isinstance(told.lost[0], EOFError)
-        transport.look()
+        transport.poll_reply()
         transport.write([b"too late"])
 
     on_a_pair(body)
@@ -105,7 +105,7 @@ def test_a_reset_found_while_looking_is_told_as_such() -> None:
     async def body(transport: Transport, told: Told, theirs: socket.socket) -> None:
         transport.write([b"unread"])
         theirs.close()
-        transport.look()
+        transport.poll_reply()
         assert told.lost == []
         await turns(2)
         assert isinstance(told.lost[0], ConnectionResetError)
@@ -118,7 +118,7 @@ def test_nothing_is_looked_for_before_all_is_sent() -> None:
         everything = bytes(4 * 1024 * 1024)
         transport.write([everything])
         theirs.send(b"answer")
-        transport.look()
+        transport.poll_reply()
         await turns(1)
         assert told.data == [b"answer"]  # by the loop
         theirs.settimeout(0)
@@ -141,9 +141,9 @@ class Immediate:
     def write(self, packets: Sequence[bytes]) -> None:
         for request in self.server.receive(b"".join(packets)):
             self.answers += self.server.reply(request, b"value")
-        asyncio.get_running_loop().call_soon(self.look)
+        asyncio.get_running_loop().call_soon(self.poll_reply)
 
-    def look(self) -> None:
+    def poll_reply(self) -> None:
         answers, self.answers = self.answers, b""
         self.receiver.data_received(answers)
 
@@ -175,7 +175,7 @@ def test_one_request_after_another_leaves_the_others_their_turns(
         await asyncio.wait([counting])
         await client.close()
         assert sum(reads_in_a_turn) == 1000
-        assert LOOKS_A_TURN / 2 <= max(reads_in_a_turn) <= LOOKS_A_TURN + 1
+        assert POLLS_A_TURN / 2 <= max(reads_in_a_turn) <= POLLS_A_TURN + 1
 
     monkeypatch.setattr(xenstore_link, "open_transport", immediate)
     virtual.run(main())

@@ -49,49 +49,49 @@ class Guest:
 async def attending() -> tuple[Guest, GuestReader]:
     """Return a guest that has been read once, and whose nodes have stirred since."""
     guest = Guest()
-    attention = GuestReader(guest, CLOCK, lambda: None)  # type: ignore[arg-type]
-    assert await attention.read(WHILE)
-    assert attention.due == inf
+    reader = GuestReader(guest, CLOCK, lambda: None)  # type: ignore[arg-type]
+    assert await reader.read(WHILE)
+    assert reader.due == inf
     guest.stir("control/shutdown")
-    assert attention.due < inf
-    return guest, attention
+    assert reader.due < inf
+    return guest, reader
 
 
 def test_the_nodes_of_a_guest_that_has_ended_are_read_once_more_and_not_again() -> None:
     async def story() -> None:
-        guest, attention = await attending()
-        assert attention.is_due(ends=True)
-        assert await attention.read(WHILE)
+        guest, reader = await attending()
+        assert reader.is_due(ends=True)
+        assert await reader.read(WHILE)
         guest.stir("control/shutdown")
-        assert attention.due == inf
-        assert not attention.is_due(ends=False)
+        assert reader.due == inf
+        assert not reader.is_due(ends=False)
 
     virtual.run(story())
 
 
 def test_what_an_agent_said_last_is_read_once_although_nothing_stirred() -> None:
     async def story() -> None:
-        guest, attention = await attending()
+        guest, reader = await attending()
         guest.said = read_words({"version": b"1 0.1"})
-        assert await attention.read(WHILE)
-        assert attention.due == inf
-        assert attention.is_due(ends=True)
-        assert await attention.read(WHILE)
+        assert await reader.read(WHILE)
+        assert reader.due == inf
+        assert reader.is_due(ends=True)
+        assert await reader.read(WHILE)
         guest.stir("data/lamplighter/progress")
-        assert not attention.is_due(ends=True)
+        assert not reader.is_due(ends=True)
 
     virtual.run(story())
 
 
 def test_a_reading_that_fails_at_the_end_is_tried_again() -> None:
     async def story() -> None:
-        guest, attention = await attending()
-        assert attention.is_due(ends=True)
+        guest, reader = await attending()
+        assert reader.is_due(ends=True)
         guest.fails = True
-        assert await attention.read(WHILE) == []
-        assert attention.due < inf
+        assert await reader.read(WHILE) == []
+        assert reader.due < inf
         guest.fails = False
-        assert await attention.read(WHILE)
-        assert attention.due == inf
+        assert await reader.read(WHILE)
+        assert reader.due == inf
 
     virtual.run(story())

@@ -95,7 +95,7 @@ def test_a_guest_is_told_its_time_and_heard_to_its_end(seed: int) -> None:
         guest.say("ready", guest_words.encode_ready(ready=True))
         stop = begin(host.down())
         await CLOCK.sleep(2.0)
-        asked = guest_words.parse_asked(guest.hear("asked"))
+        asked = guest_words.parse_deadline_note(guest.hear("asked"))
         assert asked is not None
         assert (asked.request, asked.seconds) in {("poweroff", 29), ("poweroff", 30)}
         guest.say("progress", guest_words.encode_progress("stopping postgresql", 40))
@@ -177,7 +177,7 @@ def test_the_note_goes_with_the_request_that_is_taken_back() -> None:
         assert guest.hear("asked") == b"poweroff 30 1"
         await conversation.answer(Answer("k1", 40), 10)
         assert guest.hear("granted") == b"10"
-        assert not await conversation.take_back()
+        assert not await conversation.clear_request()
         assert guest.hear("asked") is None
         assert guest.hear("granted") is None
         await conversation.ask()
@@ -196,7 +196,7 @@ def test_a_guest_that_takes_its_nodes_away_is_asked_all_the_same() -> None:
         await conversation.ask(30)
         assert await conversation.request() == b"poweroff"
         guest.remove(paths.WORDS)
-        assert not await conversation.take_back(), "that is no acknowledgement"
+        assert not await conversation.clear_request(), "that is no acknowledgement"
         assert await conversation.request() == b""
 
     simulate(story, policy=POLICY)
@@ -229,7 +229,7 @@ def test_a_note_that_cannot_be_written_does_not_cost_the_request(refused: str) -
         host.xenstore.rm = spoilt_rm  # type: ignore[method-assign]
         await conversation.ask(30)
         assert await conversation.request() == b"poweroff"
-        assert not await conversation.take_back()
+        assert not await conversation.clear_request()
         assert await conversation.request() == b""
         # The last time it is taken away without a transaction: it must not outlive the request.
         assert noted == (2 if refused == "write" else 8) + 1

@@ -14,9 +14,9 @@ import pytest
 from lamplighter.embedded.access import DOM0
 from lamplighter.embedded.faults import Fault, How
 from lamplighter.errors import ToolstackUnreachable
+from lamplighter.host.event_log import read_event_log
 from lamplighter.host.journal import Journal
 from lamplighter.host.lock import hold_host
-from lamplighter.host.logbook import read_event_log
 from lamplighter.host.notifier import Notifier
 from lamplighter.model.configuration import HostSettings
 from lamplighter.model.policy import Setting
@@ -328,7 +328,7 @@ def test_a_logbook_that_cannot_be_written_stops_nothing() -> None:
             assert [one.name for one in monitor.watched().domain_events] == ["web"]
             assert any("cannot be written" in told for told in watch.told)
             (watch.state / "logbook.jsonl").rmdir()
-            monitor.observer.look_again()
+            monitor.observer.relist()
             await CLOCK.sleep(5)
         assert watch.record() == [("web", "came", "tool")], "written as soon as it can be"
 

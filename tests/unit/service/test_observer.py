@@ -126,7 +126,7 @@ def test_a_listing_that_failed_is_not_told_where_it_would_not_be_believed() -> N
         await LoopClock().sleep(0.5)
         toolstack.there = [WEB]
         observer.disbelieve(told.subscriber)
-        observer.look_again()
+        observer.relist()
         await LoopClock().sleep(6.0)
         assert told.heard == [(6.0, WEB)]
 
@@ -141,7 +141,7 @@ def test_a_listing_that_began_before_an_action_ended_is_not_believed() -> None:
         await LoopClock().sleep(0.5)
         toolstack.there = [WEB]
         observer.disbelieve(told.subscriber)
-        observer.look_again()
+        observer.relist()
         await LoopClock().sleep(6.0)
         assert told.heard == [(6.0, WEB)], "after a pause of four seconds"
 

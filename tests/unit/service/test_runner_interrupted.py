@@ -136,7 +136,7 @@ def test_an_interrupted_stop_looks_for_nothing_more(when: str) -> None:
 
         product = host.product()
 
-        async def look_again() -> Plan:
+        async def relist() -> Plan:
             host.runner.interrupt("enough")
             if when == "waiting":
                 await CLOCK.sleep(1000)
@@ -145,7 +145,7 @@ def test_an_interrupted_stop_looks_for_nothing_more(when: str) -> None:
         plan = plan_down(product.inventory, host.embedded.xl.list(), ["web"])
         await host.toolstack.create(host.definition(late))
         began = CLOCK.monotonic()
-        assert await host.carry_out(product, plan, look_again) == {"web": Outcome.CLEAN}
+        assert await host.carry_out(product, plan, relist) == {"web": Outcome.CLEAN}
         assert CLOCK.monotonic() - began < 100
         assert host.heard.messages[-1].endswith("came meanwhile is not known: enough")
         assert late in host.running()

@@ -54,7 +54,7 @@ def test_a_run_that_goes_on_for_another_keeps_what_was_granted(*, killed: bool) 
         if killed:
             stop.cancel()
             await asyncio.wait([stop])
-            left = Past(standing={"db": host.heard.transitions[-1]})
+            left = Past(resume_points={"db": host.heard.transitions[-1]})
             product = host.product()
             plan = plan_down(product.inventory, host.embedded.xl.list(), (), past=left)
             stop = begin(host.carry_out(product, plan))

@@ -8,11 +8,11 @@ from uuid import UUID
 import pytest
 
 from lamplighter.engine import domain_events
-from lamplighter.engine.domain_events import Evidence, IncarnationTracker, Moment
+from lamplighter.engine.domain_events import Evidence, IncarnationTracker
 from lamplighter.model.domain import DomainInfo, ShutdownReason
+from lamplighter.model.domain_event import Change, DomainEvent, Initiator, Moment
 from lamplighter.model.lifecycle import Phase
 from lamplighter.model.outcome import Outcome, Result
-from lamplighter.model.domain_event import Change, DomainEvent, Initiator
 from lamplighter.model.plan import Direction
 from lamplighter.model.run import LastRecord, Transition
 
@@ -31,7 +31,9 @@ def register() -> IncarnationTracker:
 
 
 def trace(after: Phase, domid: int | None = 4, settled: datetime | None = None) -> LastRecord:
-    return LastRecord("web", Transition("web", WEB, domid, Phase.UP, after, "", AT), settled=settled)
+    return LastRecord(
+        "web", Transition("web", WEB, domid, Phase.UP, after, "", AT), settled=settled
+    )
 
 
 def moves(past: LastRecord | None) -> dict[int, Transition]:
@@ -77,7 +79,9 @@ def went(evidence: Evidence, *sightings: DomainInfo) -> DomainEvent:
         ),
     ],
 )
-def test_on_whose_account_a_domain_came(past: LastRecord | None, gapless: bool, by: Initiator) -> None:
+def test_on_whose_account_a_domain_came(
+    past: LastRecord | None, gapless: bool, by: Initiator
+) -> None:
     traces = {"web": past} if past is not None else {}
     domain_event = came(Evidence(traces, gapless=gapless))
     assert domain_event.by is by

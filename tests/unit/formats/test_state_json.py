@@ -46,7 +46,9 @@ def test_anything_else_is_no_passage(line: bytes) -> None:
 
 @given(st.data())
 def test_a_passage_with_something_missing_or_wrong_is_none(data: st.DataObject) -> None:
-    domain_event = DomainEvent(Change.CAME, "web", UUID(int=1), 4, Initiator.TOOL, "why", AT, "boot")
+    domain_event = DomainEvent(
+        Change.CAME, "web", UUID(int=1), 4, Initiator.TOOL, "why", AT, "boot"
+    )
     entry = json.loads(to_line(domain_event))
     key = data.draw(st.sampled_from(sorted(set(entry) - {"name", "why", "boot_id", "end"})))
     entry[key] = data.draw(st.sampled_from(["nonsense", None, [], {}]))

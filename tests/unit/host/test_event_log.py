@@ -10,7 +10,7 @@ import pytest
 
 from lamplighter.errors import JournalError
 from lamplighter.formats.domain_events import to_line
-from lamplighter.host.logbook import FILE_NAME, LINE_MAX, OLDER, EventLog, read_event_log
+from lamplighter.host.event_log import FILE_NAME, LINE_MAX, OLDER, EventLog, read_event_log
 from lamplighter.model.domain_event import Change, DomainEvent, Initiator
 
 if TYPE_CHECKING:
@@ -32,10 +32,10 @@ def read(folder: Path) -> list[int]:
 def test_what_was_written_is_read_in_order(tmp_path: Path) -> None:
     state = tmp_path / "state"
     assert read(state) == []
-    logbook = EventLog(state)
-    logbook.write([domain_event(1), domain_event(2)])
-    logbook.write([])
-    logbook.write([domain_event(3)])
+    event_log = EventLog(state)
+    event_log.write([domain_event(1), domain_event(2)])
+    event_log.write([])
+    event_log.write([domain_event(3)])
     assert read(state) == [1, 2, 3]
     assert (state / FILE_NAME).stat().st_mode & 0o777 == 0o600
     assert state.stat().st_mode & 0o777 == 0o700
@@ -64,9 +64,9 @@ def test_what_is_no_line_of_ours_is_passed_over(tmp_path: Path) -> None:
 
 def test_it_is_kept_to_two_files_of_a_length(tmp_path: Path) -> None:
     line = len(to_line(domain_event(1)))
-    logbook = EventLog(tmp_path, longest=3 * line)
+    event_log = EventLog(tmp_path, longest=3 * line)
     for domid in range(1, 10):
-        logbook.write([domain_event(domid)])
+        event_log.write([domain_event(domid)])
     assert read(tmp_path) == [5, 6, 7, 8, 9]
     assert {one.name for one in tmp_path.iterdir()} == {FILE_NAME, OLDER}
 
@@ -90,8 +90,8 @@ def test_a_link_in_its_place_is_not_followed(tmp_path: Path) -> None:
 
 def test_a_new_file_begins_with_what_is_to_be_kept(tmp_path: Path) -> None:
     line = len(to_line(domain_event(1)))
-    logbook = EventLog(tmp_path, longest=3 * line)
+    event_log = EventLog(tmp_path, longest=3 * line)
     kept = [domain_event(100), domain_event(101)]
     for domid in range(1, 20):
-        logbook.write([domain_event(domid)], kept)
+        event_log.write([domain_event(domid)], kept)
     assert {19, 100, 101} <= set(read(tmp_path))
