@@ -65,7 +65,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
         moves = {one.id: reader.transitions(one.id, args.name) for one in runs if args.transitions}
     finally:
         reader.close()
-    domain_events = _event_lines(args.name, args.limit, Path(configuration.host.state.value))
+    domain_events = _events(args.name, args.limit, Path(configuration.host.state.value))
     if context.as_json:
         context.print_json(history_document(runs, moves, holds, domain_events))
     else:
@@ -80,7 +80,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     return 0
 
 
-def _event_lines(name: str | None, limit: int, state: Path) -> list[DomainEvent]:
+def _events(name: str | None, limit: int, state: Path) -> list[DomainEvent]:
     """Return the newest passages of a domain, known by name or UUID, the newest first."""
     if name is None:
         return []

@@ -215,14 +215,14 @@ class Worker:
             case EnterPhase(phase, detail):
                 await self._move(phase, detail)
             case Relist():
-                self._look_again()
+                self._relist()
             case WatchNodes(domid):
                 return await self._attend(domid)
             case Create():
                 return await self._create()
             case Destroy(domid):
                 error = await self._call(self._context.toolstack.destroy(domid))
-                self._look_again()
+                self._relist()
                 return [Destroyed(self._now, error)]
             case PressPower(domid):
                 return [
@@ -281,7 +281,7 @@ class Worker:
         with suppress(Unreachable, XenStoreError):
             newest = newest_domid(self._context.xenstore, self._step.definition)
             domid = await self._in_time(newest)
-        self._look_again()
+        self._relist()
         return [Created(self._now, domid)]
 
     async def _enquire(
@@ -384,7 +384,7 @@ class Worker:
         assert self._channel is not None, "the machine attends before it speaks"
         return self._channel
 
-    def _look_again(self) -> None:
+    def _relist(self) -> None:
         """What was listed before this moment does not count any more."""
         self._context.observer.disbelieve(self._subscriber)
         self.inbox.drop_listing()

@@ -12,7 +12,7 @@ BARRED = Problem("definition", "is broken")
 
 
 @pytest.mark.parametrize(
-    ("start", "barred", "says"),
+    ("start", "blocked", "says"),
     [
         (Start.NEVER, None, "not started with the host; lamplighter up web starts it."),
         (Start.NEVER, BARRED, "not started with the host; nothing starts it."),

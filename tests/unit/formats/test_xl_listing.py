@@ -72,7 +72,7 @@ def test_states(
 
 
 @pytest.mark.parametrize(
-    ("seconds", "state", "unborn"),
+    ("seconds", "state", "never_ran"),
     [
         ("0.0", "--p---", True),
         ("0.1", "--p---", False),

@@ -9,9 +9,9 @@ import sys
 #: Says that it lives, again and again, and then waits for ever, in the middle of a call.
 HANGS = """
 import os
-from lamplighter.host.hang import end_if_hung, end_no_more
+from lamplighter.host.hang import arm_alarm, disarm_alarm
 for _ in range(1000):
-    end_if_hung({seconds})
+    arm_alarm({seconds})
 {then}
 os.read(0, 1)
 """
@@ -32,4 +32,4 @@ def test_what_hangs_is_ended() -> None:
 
 
 def test_what_is_done_is_not() -> None:
-    assert end_of("end_no_more()", let_go=True) == 0
+    assert end_of("disarm_alarm()", let_go=True) == 0

@@ -31,7 +31,7 @@ class Guest:
     async def listen(self, stirred: Callable[[str], None]) -> None:
         self.listening, self.stir = True, stirred
 
-    async def able(self) -> bool:
+    async def poweroff_supported(self) -> bool:
         if self.fails:
             raise XenStoreError("EIO", "read")
         return True

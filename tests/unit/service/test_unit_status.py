@@ -129,8 +129,8 @@ def test_a_run_that_hangs_is_ended_and_one_that_is_slow_or_by_hand_is_not(
 ) -> None:
     armed: list[tuple[float, float]] = []
     clock = LoopClock()
-    monkeypatch.setattr(module, "end_if_hung", lambda s: armed.append((clock.monotonic(), s)))
-    monkeypatch.setattr(module, "end_no_more", lambda: armed.append((clock.monotonic(), 0)))
+    monkeypatch.setattr(module, "arm_alarm", lambda s: armed.append((clock.monotonic(), s)))
+    monkeypatch.setattr(module, "disarm_alarm", lambda: armed.append((clock.monotonic(), 0)))
 
     async def story(*, active: bool) -> None:
         async with unit_status(Direction.UP, Manager(active=active), clock):
