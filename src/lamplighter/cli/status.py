@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from lamplighter.cli.documents import error_document, status_document
 from lamplighter.cli.problems import tell_stray_problems
 from lamplighter.cli.text import counted, moment, printable, style_of, table
+from lamplighter.engine import patience
 from lamplighter.engine.shown import condition
 from lamplighter.engine.status import Seen, View, Wanted, status_rows
 from lamplighter.errors import (
@@ -120,9 +121,11 @@ async def _look_at_host(configuration: Configuration, watched: Watched | None) -
         async with open_host(configuration) as host:
             try:
                 sightings = await host.toolstack.list()
-                silent, words = await _guests(host, sightings)
+                async with host.xenstore.within(patience.XENSTORE_TIME):
+                    spared = await host.spared()
+                    silent, words = await _guests(host, sightings)
                 passages = _passages(watched, host.boot_id)
-                view = View(sightings, silent, await host.spared(), passages, words)
+                view = View(sightings, silent, spared, passages, words)
             except Unreachable as error:
                 return _Look(host.roster, View(None), host.boot_id, error)
             except CallFailed as error:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from lamplighter.engine import patience
 from lamplighter.engine.plan import Past, plan_down, plan_up
 from lamplighter.errors import (
     CallFailed,
@@ -153,18 +154,19 @@ async def _plan(
 ) -> Plan:
     if direction is Direction.UP:
         return plan_up(host.roster, sightings, names, past=past)
-    spared = await _spared(host)
+    spared = await find_spared(host)
     return plan_down(host.roster, sightings, names, spared=spared, past=past)
 
 
-async def _spared(host: Host) -> frozenset[int]:
+async def find_spared(host: Host) -> frozenset[int]:
     """Ask XenStore which domains no stop may touch; a connection that was lost may come back."""
-    for _ in range(1, LOOKS):
-        try:
-            return await host.spared()
-        except XenStoreUnreachable:
-            await host.clock.sleep(LOOK_PAUSE)
-    return await host.spared()
+    async with host.xenstore.within(patience.XENSTORE_TIME):
+        for _ in range(1, LOOKS):
+            try:
+                return await host.spared()
+            except XenStoreUnreachable:
+                await host.clock.sleep(LOOK_PAUSE)
+        return await host.spared()
 
 
 async def _look(host: Host, direction: Direction) -> tuple[Sequence[Sighting], frozenset[str]]:
