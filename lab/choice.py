@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import fnmatch
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from itertools import chain, groupby
+from typing import TYPE_CHECKING, TypeVar
 
 from lab.variants import VARIANTS
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from lab.landing import Landing
     from lab.scenario import Scenario
     from lab.variants import Variant
+
+T = TypeVar("T")
 
 SHARES = 3
 
@@ -52,7 +55,8 @@ def choose(scenarios: Iterable[Scenario], landing: Landing) -> list[Choice]:
     """Return each scenario on each host where it usually runs, in the order to run them in.
 
     What a time limit may cut off, the rotation, comes last, and the hosts on which something runs
-    always come first.
+    always come first. Each time that a third comes round it begins with its next host, and that
+    with its next scenario, so that no limit cuts off the same ones again and again.
     """
     choices = [
         _choice(scenario, variant, landing)
@@ -62,16 +66,22 @@ def choose(scenarios: Iterable[Scenario], landing: Landing) -> list[Choice]:
     ]
     first = {choice.variant for choice in choices if choice.scenario.always}
     hosts = [*sorted(VARIANTS.values(), key=lambda variant: variant not in first)]
-    return sorted(
-        choices,
-        key=lambda choice: (
-            not choice.chosen,
-            choice.rotates,
-            hosts.index(choice.variant),
-            not choice.scenario.always,
-            choice.scenario.name,
-        ),
-    )
+    choices.sort(key=lambda one: (not one.scenario.always, one.scenario.name))
+    choices.sort(key=lambda one: hosts.index(one.variant))
+    turning = groupby((one for one in choices if one.rotates), key=lambda one: one.variant)
+    shift = landing.turn // SHARES
+    groups = [_shifted(list(group), shift) for _, group in turning]
+    return [
+        *(one for one in choices if one.chosen and not one.rotates),
+        *chain(*_shifted(groups, shift)),
+        *(one for one in choices if not one.chosen),
+    ]
+
+
+def _shifted(items: list[T], places: int) -> list[T]:
+    """Begin a list so many places later, and go on with its beginning."""
+    places %= max(1, len(items))
+    return items[places:] + items[:places]
 
 
 def share_of(scenario: Scenario, variant: Variant) -> int:

@@ -28,14 +28,15 @@ LASTS = 4 * 3600
 class Landing:
     """``changed`` are paths from the checkout's root; None: it is not known what has changed.
 
-    ``forgotten``: so many turns before this one are made up for in it. ``note`` says for people
-    where all this comes from.
+    ``forgotten``: so many turns before this one are made up for in it. ``begun``: its number is
+    committed, as far as is known. ``note`` says for people where all this comes from.
     """
 
     turn: int
     changed: tuple[str, ...] | None
     note: str
     forgotten: int = 0
+    begun: bool = True
 
 
 class NoHistoryError(Exception):
@@ -43,8 +44,12 @@ class NoHistoryError(Exception):
 
 
 def advance(root: Path = ROOT) -> int:
-    """Write the number of the next turn and return it; those that were forgotten count."""
-    turn = read_landing(root).turn + 1
+    """Write the number of the next turn and return it; those that were forgotten count.
+
+    One that is written and in no commit yet is the next, and stays.
+    """
+    landing = read_landing(root)
+    turn = landing.turn + landing.begun
     (root / TURN).write_text(f"{turn}\n")
     return turn
 
@@ -70,11 +75,12 @@ def _from_history(root: Path, written: int) -> Landing:
     turns = [line.split() for line in _git(root, "log", "--format=%H %ct", "--", TURN).splitlines()]
     if not turns:
         raise NoHistoryError(f"{TURN} is in no commit")
-    if _git(root, "show", f"HEAD:{TURN}").strip() == str(written):
+    begun = _git(root, "show", f"HEAD:{TURN}").strip() == str(written)
+    if begun:
         before = turns[min(1, len(turns) - 1)][0]
-        began, now = int(turns[0][1]), int(_git(root, "log", "-1", "--format=%ct"))
-        forgotten = turns_forgotten(now - began)
-    else:  # It has just been advanced, and is not committed yet.
+        since, now = int(turns[0][1]), int(_git(root, "log", "-1", "--format=%ct"))
+        forgotten = turns_forgotten(now - since)
+    else:
         before, forgotten = turns[0][0], 0
     # What is not committed yet counts as well; in a fresh clone there is nothing like that.
     differ = _git(root, "diff", "--name-only", "--no-renames", "-z", before, "--")
@@ -85,7 +91,7 @@ def _from_history(root: Path, written: int) -> Landing:
         note += f": {written}, and {forgotten} more because it began hours ago; `make turn`?"
     first = _git(root, "show", f"{before}:{TURN}").strip()
     note += f"); {len(changed)} files differ from {before[:12]}, where turn {first} began"
-    return Landing(written + forgotten, tuple(changed), note, forgotten)
+    return Landing(written + forgotten, tuple(changed), note, forgotten, begun)
 
 
 def _written(root: Path) -> int:

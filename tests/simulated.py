@@ -12,7 +12,9 @@ afterwards checks what must hold whatever happened:
 
 from __future__ import annotations
 
+import asyncio
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +27,7 @@ from lamplighter.host.xenstore import XenStore
 from lamplighter.model.outcome import Outcome
 from lamplighter.service.host import Host
 from lamplighter.service.inventory import load_inventory
+from lamplighter.service.planning import find_protected
 from lamplighter.service.runner import Runner
 from lamplighter.toolstacks.embedded import EmbeddedToolstack
 from tests import virtual
@@ -86,6 +89,11 @@ class Heard:
 
     def said(self, message: str) -> None:
         self.messages.append(message)
+
+
+async def never(*_: object) -> None:
+    """Stands in for a request that is not answered."""
+    await asyncio.Event().wait()
 
 
 class Truth:
@@ -183,11 +191,13 @@ class Simulation:
     async def down(self, names: Collection[str] = ()) -> dict[str, Outcome]:
         """Plan and carry out a stop; return the outcomes by name."""
         host = self.product()
-
-        async def look() -> Plan:
-            return plan_down(host.inventory, self.embedded.xl.list(), names)
-
+        look = partial(self.look, host, names)
         return await self.carry_out(host, await look(), None if names else look)
+
+    async def look(self, host: Host, names: Collection[str] = ()) -> Plan:
+        """Plan a stop."""
+        protected = await find_protected(host)
+        return plan_down(host.inventory, self.embedded.xl.list(), names, protected=protected)
 
     async def carry_out(
         self, host: Host, plan: Plan, latecomers: Callable[[], Awaitable[Plan]] | None = None

@@ -100,7 +100,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             for herd in HERDS:
                 if options.herd in (None, herd.name):
                     measure(host, herd, options.rounds, options.rival, options.guests, interpreter)
-    except LabError as error:
+    except (LabError, AssertionError) as error:
         print(f"the lab: {error}", file=sys.stderr)
         return 1
     return 0
@@ -111,7 +111,7 @@ def measure(
 ) -> None:
     """Let the rivals take turns with a herd, and tell."""
     if guests is not None:
-        herd = Herd(herd.name, herd.prompt, guests, herd.deaf, herd.aims)
+        herd = Herd(f"{herd.name}-{guests}", herd.prompt, guests, herd.deaf, herd.aims)
     rivals = [
         rival
         for name, rival in RIVALS.items()
@@ -131,10 +131,16 @@ def measure(
                 for what, time in times.items()
             )
             print(f"  {herd.name}, round {number}, {rival.name}: {told}", flush=True)
+            _keep(herd, rival, taken[rival.name])
     print(table(herd, taken, interpreter), flush=True)
+
+
+def _keep(herd: Herd, rival: Rival, taken: list[dict[str, Times]]) -> None:
+    """Write what a rival's rounds took; what others took, in this run or before, stays."""
     KEPT.parent.mkdir(exist_ok=True)
     kept = json.loads(KEPT.read_text()) if KEPT.exists() else {}
-    KEPT.write_text(json.dumps({**kept, herd.name: taken}, indent=1) + "\n")
+    kept.setdefault(herd.name, {})[rival.name] = taken
+    KEPT.write_text(json.dumps(kept, indent=1) + "\n")
 
 
 def table(herd: Herd, taken: dict[str, list[dict[str, Times]]], interpreter: float) -> str:

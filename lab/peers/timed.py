@@ -2,7 +2,7 @@
 
     python3 timed.py up COUNT COMMAND      until so many kernels are up
     python3 timed.py gone COUNT COMMAND    until no guest is listed; or until the command has ended,
-                                           where some are still there LATE seconds after it
+                                           where some still execute LATE seconds after it
 
 ``reached`` is when that was, ``returned`` when the command ended, both in seconds from its start;
 ``processor`` the processor time of the command and of all that it started and waited for; ``left``
@@ -19,6 +19,7 @@ import struct
 import subprocess
 import sys
 import time
+from math import inf
 
 SOCKET = "/run/xenstored/socket"
 #: XenStore's operations (xen/io/xs_wire.h), and a message's head: operation, request, transaction,
@@ -59,36 +60,36 @@ class Store:
         return sum(self.ask(READ, node) == b"1" for node in nodes)
 
 
-def listed() -> int:
-    """How many guests the hypervisor lists."""
+def listed(but: str = "") -> int:
+    """How many guests the hypervisor lists, ``but`` those with one of these letters (-b-scd)."""
     table = subprocess.run(["xl", "list"], capture_output=True, text=True, check=True).stdout
-    return len(table.splitlines()) - 2
+    states = [line.split()[-2] for line in table.splitlines()[2:]]
+    return sum(not set(but) & set(state) for state in states)
 
 
 def main(until: str, count: int, command: str) -> dict[str, float]:
     store = Store()
     began = time.monotonic()
     process = subprocess.Popen(["sh", "-c", command])
-    status, processor = 0, 0.0
+    status, processor, late = 0, 0.0, inf
     reached = returned = None
     while reached is None or returned is None:
         now = time.monotonic() - began
-        late = returned is not None and now > returned + LATE
-        if late and until == "gone":  # it leaves some running: then its own end is what counts
-            reached = returned
-        elif late or now > LIMIT:
+        if now > LIMIT or (now > late and until == "up"):
             process.kill()
             raise SystemExit(f"not {until} after {now:.0f} s: {command}")
         if returned is None:
             ended, waited, used = os.wait4(process.pid, os.WNOHANG)
             if ended:
-                returned, status = now, os.waitstatus_to_exitcode(waited)
+                returned, status, late = now, os.waitstatus_to_exitcode(waited), now + LATE
                 processor = used.ru_utime + used.ru_stime
         if reached is None:
             if until == "up":
                 reached = now if store.up() >= count else None
             elif not store.guests():
                 reached = time.monotonic() - began if not listed() else None
+            elif now > late:  # What has shut down is still taken apart, and waited for.
+                reached, late = returned if listed(but="sd") else None, now + LATE
         time.sleep(PAUSE)
     return {
         "reached": reached,

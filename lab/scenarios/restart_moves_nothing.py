@@ -15,6 +15,7 @@ SUBJECT = (
     "src/lamplighter/service/errand.py",
     "src/lamplighter/service/installation.py",
     "src/lamplighter/units/*",
+    "src/lamplighter/host/scopes.py",
 )
 SHARE = 0
 SECONDS = 290

@@ -106,9 +106,13 @@ class ServerEnd(asyncio.Transport):
     abort = close
 
     def receive(self, data: bytes) -> None:
-        """Take what the client has written."""
+        """Take what the client has written; a defect in that ends the connection, as ever."""
         if not self._closing:
-            self._protocol.data_received(data)
+            try:
+                self._protocol.data_received(data)
+            except BaseException:
+                self.close()
+                raise
 
     def lose(self) -> None:
         """The client has hung up."""

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from lamplighter.cli.documents import error_document, status_document
 from lamplighter.cli.problems import tell_stray_problems
 from lamplighter.cli.text import counted, moment, printable, style_of, table
+from lamplighter.engine import patience
 from lamplighter.engine.shown import condition
 from lamplighter.engine.status import Seen, View, Wanted, status_rows
 from lamplighter.errors import (
@@ -120,9 +121,11 @@ async def _look_at_host(configuration: Configuration, watched: MonitorState | No
         async with open_host(configuration) as host:
             try:
                 sightings = await host.toolstack.list()
-                silent, words = await _guests(host, sightings)
+                async with host.xenstore.within(patience.XENSTORE_TIME):
+                    protected = await host.protected()
+                    silent, words = await _guests(host, sightings)
                 domain_events = _passages(watched, host.boot_id)
-                view = View(sightings, silent, await host.protected(), domain_events, words)
+                view = View(sightings, silent, protected, domain_events, words)
             except Unreachable as error:
                 return _Snapshot(host.inventory, View(None), host.boot_id, error)
             except CallFailed as error:

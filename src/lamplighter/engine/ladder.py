@@ -15,8 +15,9 @@ domain has already shut down or can never run; a listing that failed never count
 stop ends.
 
 Whether a domain ended in time is judged by its own shutdown, not by when we saw it: before it is
-forced, a listing that begins after its deadline has to show it running. And what comes after its
-shutdown is not its time: the process that takes it apart is left alone while it lives.
+forced, a listing that begins after its deadline has to show it running, unless none comes within
+``LAST_LOOK``. And what comes after its shutdown is not its time: the process that takes it apart is
+left alone while it lives.
 
 A request is only ever taken back in a transaction that looks whether the guest took it first, and
 the node is never read between that and the next asking: so an empty ``control/shutdown`` is always

@@ -7,8 +7,8 @@ then may be wrong by then. In the background it is opened again, with growing pa
 watches are registered again. XenStore fires a watch when it is registered, so whatever happened
 meanwhile is noticed; after that ``on_connection`` says True.
 
-There are no deadlines here but the reconnect's own: callers put ``clock.timeout`` around a
-request and may be cancelled at any moment.
+There are no deadlines here but the reconnect's own: callers put ``within`` or ``clock.timeout``
+around their requests and may be cancelled at any moment.
 
 Transactions belong to a connection. The numbers given to a transaction's body are this object's
 own and never used twice, so one from before a reconnect can't be taken for one after it.
@@ -21,7 +21,13 @@ import contextlib
 import itertools
 from typing import TYPE_CHECKING, TypeVar
 
-from lamplighter.errors import LamplighterError, StoreConflict, Unreachable, XenStoreError
+from lamplighter.errors import (
+    LamplighterError,
+    StoreConflict,
+    Unreachable,
+    XenStoreError,
+    XenStoreUnreachable,
+)
 from lamplighter.host.xenstore_link import Link, Watch
 from lamplighter.xenstore import permissions
 from lamplighter.xenstore.client import (
@@ -35,7 +41,7 @@ from lamplighter.xenstore.client import (
 from lamplighter.xenstore.wire import Op
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
     from lamplighter.model.clock import Clock
     from lamplighter.xenstore.permissions import Permission
@@ -79,8 +85,24 @@ class XenStore:
     async def connect(cls, path: str, clock: Clock) -> XenStore:
         """Connect to the socket or device at ``path``; ``XenStoreUnreachable``."""
         store = cls(path, clock)
-        await store._link.open(path)
+        async with store.within(ATTEMPT_TIMEOUT):
+            await store._link.open(path)
         return store
+
+    @contextlib.asynccontextmanager
+    async def within(self, seconds: float) -> AsyncIterator[None]:
+        """Bound the block, in host seconds; ``XenStoreUnreachable`` when time is up before its end.
+
+        A XenStore that hangs keeps its connection, and nothing else would tell.
+        """
+        try:
+            async with self._clock.timeout(seconds):
+                yield
+        except TimeoutError:
+            raise XenStoreUnreachable(
+                f"XenStore has not answered for {seconds:g} s",
+                hint="does xenstored hang? xenstore-ls / would hang, too",
+            ) from None
 
     async def read(self, path: str, tx: int = 0) -> bytes:
         """Return a node's value."""

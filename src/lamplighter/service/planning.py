@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from lamplighter.engine import patience
 from lamplighter.engine.plan import Past, plan_down, plan_up
 from lamplighter.errors import (
     CallFailed,
@@ -153,18 +154,19 @@ async def _plan(
 ) -> Plan:
     if direction is Direction.UP:
         return plan_up(host.inventory, sightings, names, past=past)
-    protected = await _protected(host)
+    protected = await find_protected(host)
     return plan_down(host.inventory, sightings, names, protected=protected, past=past)
 
 
-async def _protected(host: Host) -> frozenset[int]:
+async def find_protected(host: Host) -> frozenset[int]:
     """Ask XenStore which domains no stop may touch; a connection that was lost may come back."""
-    for _ in range(1, LIST_ATTEMPTS):
-        try:
-            return await host.protected()
-        except XenStoreUnreachable:
-            await host.clock.sleep(LIST_PAUSE)
-    return await host.protected()
+    async with host.xenstore.within(patience.XENSTORE_TIME):
+        for _ in range(1, LIST_ATTEMPTS):
+            try:
+                return await host.protected()
+            except XenStoreUnreachable:
+                await host.clock.sleep(LIST_PAUSE)
+        return await host.protected()
 
 
 async def _list(host: Host, direction: Direction) -> tuple[Sequence[DomainInfo], frozenset[str]]:

@@ -102,6 +102,17 @@ def test_what_a_limit_may_cut_off_comes_last_and_hosts_of_what_always_runs_come_
     assert hosts == ["trixie", "bookworm-cxenstored", "bookworm"]
 
 
+def test_no_limit_cuts_off_the_same_scenarios_each_time_that_their_third_comes_round() -> None:
+    last = []
+    for turn in range(1, 6 * SHARES, SHARES):
+        choices = choose(SCENARIOS, _landing(turn, "lab/scenarios/stuck_are_forced.py"))
+        chosen = [choice for choice in choices if choice.chosen]
+        assert [choice.rotates for choice in chosen] == [False] * 3 + [True] * (len(chosen) - 3)
+        last.append((chosen[-1].variant.name, chosen[-1].scenario.name))
+    assert len(set(last[:3])) == 3, "each time another host"
+    assert len(set(last)) > 3
+
+
 def test_the_share_of_a_forgotten_turn_is_made_up_for() -> None:
     late, this = (_chosen(choose(ROTATING, _landing(turn))) for turn in (3, 4))
 

@@ -83,6 +83,12 @@ def test_what_has_changed_is_what_differs_from_the_turn_before(checkout: Checkou
     assert landing.note == f"turn 2 (lab/turn); 3 files differ from {before}, where turn 1 began"
 
 
+def test_a_turn_that_is_not_committed_yet_is_advanced_once(checkout: Checkout) -> None:
+    for _ in range(2):
+        assert advance(checkout.root) == 3
+        assert read_landing(checkout.root).turn == 3
+
+
 def test_a_clone_tells_the_same_as_the_checkout(checkout: Checkout, tmp_path: Path) -> None:
     checkout.git("clone", "--quiet", str(checkout.root), str(tmp_path / "clone"))
 

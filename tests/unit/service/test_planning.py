@@ -5,13 +5,20 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+import pytest
+
+from lamplighter.engine import patience
+from lamplighter.errors import XenStoreUnreachable
 from lamplighter.model.outcome import Outcome
 from lamplighter.model.plan import Direction, Verb
 from lamplighter.service.planning import make_plan, prepare
 from lamplighter.xenstore import paths
-from tests.simulated import CLOCK, simulate
+from tests.simulated import CLOCK, never, simulate
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from lamplighter.model.plan import Plan
     from tests.simulated import Simulation
 
 POLICY = 'state = "no-such-state"\n'
@@ -26,6 +33,22 @@ def test_a_plan_to_stop_outlives_a_lost_connection_to_xenstore() -> None:
         (step,) = (await make_plan(host.product(), Direction.DOWN, ())).steps
         assert (step.name, step.verb) == ("web", Verb.STOP)
         await gone
+
+    simulate(story, policy=POLICY)
+
+
+@pytest.mark.parametrize("planned", [make_plan, prepare])
+def test_no_plan_waits_for_a_xenstore_that_hangs(
+    planned: Callable[..., Awaitable[Plan]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story(host: Simulation) -> None:
+        host.define("web")
+        await host.up()
+        monkeypatch.setattr(host.xenstore, "read_or_none", never)
+        began = CLOCK.monotonic()
+        with pytest.raises(XenStoreUnreachable, match="has not answered for 10 s"):
+            await planned(host.product(), Direction.DOWN, (), host.heard.said)
+        assert CLOCK.monotonic() - began <= 2 * patience.XENSTORE_TIME
 
     simulate(story, policy=POLICY)
 

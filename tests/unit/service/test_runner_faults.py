@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -15,7 +16,7 @@ from lamplighter.errors import CallFailed, JournalError, XenStoreError
 from lamplighter.model.domain import ShutdownReason
 from lamplighter.model.outcome import Outcome
 from lamplighter.xenstore import paths
-from tests.simulated import CLOCK, POLICY, begin, simulate
+from tests.simulated import CLOCK, POLICY, begin, never, simulate
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -175,10 +176,6 @@ def test_no_xenstore_for_a_whole_stop_ends_in_force_and_is_told() -> None:
     simulate(story, policy=POLICY)
 
 
-async def _never(*_: object) -> None:
-    await asyncio.Event().wait()
-
-
 @pytest.mark.parametrize(("guest", "hangs"), [("deaf", "transact"), ("hangs", "read_or_none")])
 def test_a_xenstore_that_answers_no_more_puts_nobody_s_end_off(
     guest: str, hangs: str, monkeypatch: pytest.MonkeyPatch
@@ -194,7 +191,7 @@ def test_a_xenstore_that_answers_no_more_puts_nobody_s_end_off(
             await transact(body)
             asked += 1
             if asked == 2:  # both were asked to power off
-                monkeypatch.setattr(host.xenstore, hangs, _never)
+                monkeypatch.setattr(host.xenstore, hangs, never)
 
         monkeypatch.setattr(host.xenstore, "transact", first)
         outcomes = await host.down()
@@ -211,15 +208,19 @@ def test_a_xenstore_that_hangs_for_a_whole_stop_puts_its_end_off_once(
     async def story(host: Simulation) -> None:
         host.define("web")
         await begin(host)
+        product = host.product()
+        plan = await host.look(product)
 
         for call in ("watch", "unwatch", "read", "read_or_none", "transact"):
-            monkeypatch.setattr(host.xenstore, call, _never)
+            monkeypatch.setattr(host.xenstore, call, never)
         began = CLOCK.monotonic()
-        assert await host.down() == {"web": Outcome.FORCED}
+        late_look = partial(host.look, product)
+        assert await host.carry_out(product, plan, late_look) == {"web": Outcome.FORCED}
         late = host.result("web").seconds - 40
         # What is said, what is read and the last look, each of which might have its own time.
         assert 0 <= late <= patience.XENSTORE_TIME + patience.LAST_LOOK
-        assert CLOCK.monotonic() - began <= 40 + late + 2 * patience.XENSTORE_TIME
+        assert CLOCK.monotonic() - began <= 40 + late + 3 * patience.XENSTORE_TIME
+        assert "XenStore has not answered" in "".join(host.heard.messages)
 
     simulate(story, policy=POLICY)
 
@@ -232,7 +233,7 @@ def test_a_run_ends_although_xenstore_takes_its_watches_for_ever(
         host.define("web")
         await begin(host)
 
-        monkeypatch.setattr(host.xenstore, call, _never)
+        monkeypatch.setattr(host.xenstore, call, never)
         assert await host.down() == {"web": Outcome.CLEAN if call == "unwatch" else Outcome.FORCED}
 
     simulate(story, policy=POLICY)

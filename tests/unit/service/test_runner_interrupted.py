@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -66,6 +67,8 @@ def test_an_interrupted_stop_says_what_is_not_known(when: float) -> None:
     async def story(host: Simulation) -> None:
         host.define("hangs", "hangs")
         await begin(host)
+        product = host.product()
+        plan = await host.look(product)
 
         async def trouble() -> None:
             await CLOCK.sleep(when)
@@ -73,7 +76,8 @@ def test_an_interrupted_stop_says_what_is_not_known(when: float) -> None:
 
         troubling = asyncio.create_task(trouble())
         began = CLOCK.monotonic()
-        assert await host.down() == {"hangs": Outcome.UNKNOWN}
+        outcomes = await host.carry_out(product, plan, partial(host.look, product))
+        assert outcomes == {"hangs": Outcome.UNKNOWN}
         await troubling
         assert CLOCK.monotonic() - began < when + 1
         assert "enough" in host.result("hangs").note
