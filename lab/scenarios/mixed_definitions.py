@@ -11,7 +11,7 @@ SUBJECT = (
     "src/lamplighter/formats/definition.py",
     "src/lamplighter/formats/xlcfg.py",
     "src/lamplighter/host/trust.py",
-    "src/lamplighter/service/roster.py",
+    "src/lamplighter/service/inventory.py",
 )
 SHARE = 2
 SECONDS = 60

@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from lab.dom0 import Dom0
 
 SUBJECT = (
-    "src/lamplighter/engine/passages.py",
-    "src/lamplighter/host/logbook.py",
+    "src/lamplighter/engine/domain_events.py",
+    "src/lamplighter/host/event_log.py",
     "src/lamplighter/host/monitor_socket.py",
     "src/lamplighter/service/monitor.py",
     "src/lamplighter/units/lamplighter-monitor.service",

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 SUBJECT = (
     "src/lamplighter/host/systemctl.py",
-    "src/lamplighter/service/errand.py",
+    "src/lamplighter/service/unit_job.py",
     "src/lamplighter/service/installation.py",
     "src/lamplighter/units/*",
     "src/lamplighter/host/scopes.py",

@@ -63,9 +63,9 @@ SABOTAGES = {
     ),
     "a listing that failed before the plan counts as an empty one": Sabotage(
         "lamplighter.service.planning",
-        "            if attempt == LOOKS or isinstance(error, CallTimedOut):\n"
+        "            if attempt == LIST_ATTEMPTS or isinstance(error, CallTimedOut):\n"
         "                raise",
-        "            return []\n            if attempt == LOOKS:\n                raise",
+        "            return []\n            if attempt == LIST_ATTEMPTS:\n                raise",
         needs=(Saw.LIST_FAILED,),
     ),
     "what an administrator asked for by name is not kept": Sabotage(
@@ -113,12 +113,12 @@ SABOTAGES = {
     ),
     "a run that is told to end does not tell its workers": Sabotage(
         "lamplighter.service.runner",
-        "            worker.inbox.interrupt(why)\n        if self._looking",
-        "            pass\n        if self._looking",
+        "            worker.inbox.interrupt(why)\n        if self._planning",
+        "            pass\n        if self._planning",
         needs=(Saw.INTERRUPTED, Saw.CREATED),
     ),
     "a run that is told to end waits for its last look": Sabotage(
-        "lamplighter.service.runner", "            self._looking.cancel()\n", "            pass\n"
+        "lamplighter.service.runner", "            self._planning.cancel()\n", "            pass\n"
     ),
     "what a run that is told to end had queued is created all the same": Sabotage(
         "lamplighter.service.worker",
@@ -128,8 +128,8 @@ SABOTAGES = {
     ),
     "a run that is told to end waits for a scope that systemd does not start": Sabotage(
         "lamplighter.service.worker",
-        "await self._means.toolstack.create(self._step.definition, ending=self._means.ending)",
-        "await self._means.toolstack.create(self._step.definition)",
+        "self._step.definition, ending=self._context.ending",
+        "self._step.definition",
         needs=(Saw.SCOPE_QUEUED,),
     ),
     "a run that is told to drop everything does not": Sabotage(
