@@ -163,10 +163,10 @@ def _write(folder: Path) -> Configuration:
     (folder / "domains").mkdir(mode=0o755)
     for number, name in enumerate([*NINE, FLOODED]):
         takes = 1 + (SLOWEST - 1) * number / (len(NINE) - 1)
-        temper = "deaf" if name == FLOODED else "prompt"
+        behaviour = "deaf" if name == FLOODED else "prompt"
         path = folder / "domains" / f"{name}.cfg"
         path.write_text(
-            f'name = "{name}"\nmemory = 64\nembedded_guest = "{temper}"\n'
+            f'name = "{name}"\nmemory = 64\nembedded_guest = "{behaviour}"\n'
             f'embedded_boot = "1s"\nembedded_advertises = "yes"\n'
             f'embedded_shutdown = "{takes * 1000:.0f}ms"\n'
         )

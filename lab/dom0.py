@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from lab.clock import wait_for
 from lab.failure import LabError
-from lab.guests import TEMPERS
+from lab.guests import BEHAVIOURS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -129,7 +129,7 @@ class Dom0:
     def define(
         self,
         name: str,
-        temper: str,
+        behaviour: str,
         *,
         seconds: int | None = None,
         folder: str = DEFINITIONS,
@@ -140,13 +140,13 @@ class Dom0:
         ``seconds`` is the temper's time; other keys are xl.cfg's (or ours, such as
         ``on_xend_start="start"``).
         """
-        return self.write_definition(name, _needs(temper, seconds) | keys, folder=folder)
+        return self.write_definition(name, _needs(behaviour, seconds) | keys, folder=folder)
 
-    def define_all(self, tempers: Mapping[str, str], **keys: Value) -> None:
+    def define_all(self, behaviours: Mapping[str, str], **keys: Value) -> None:
         """Write a definition for each guest of a temper by its name, all at one go."""
         with TemporaryDirectory() as local:
-            for name, temper in tempers.items():
-                Path(local, f"{name}.cfg").write_text(_definition(name, _needs(temper) | keys))
+            for name, behaviour in behaviours.items():
+                Path(local, f"{name}.cfg").write_text(_definition(name, _needs(behaviour) | keys))
             self.copy(Path(local).iterdir(), DEFINITIONS)
 
     def write_definition(
@@ -240,9 +240,9 @@ def identity_of(name: str) -> str:
     return str(uuid.uuid5(NAMESPACE, name))
 
 
-def _needs(temper: str, seconds: int | None = None) -> dict[str, Value]:
+def _needs(behaviour: str, seconds: int | None = None) -> dict[str, Value]:
     """Return the keys of xl.cfg that give a guest its temper."""
-    character = TEMPERS[temper]
+    character = BEHAVIOURS[behaviour]
     words = character.extra + (f" lamp.seconds={seconds}" if seconds is not None else "")
     values: dict[str, Value] = {"kernel": character.kernel, "memory": character.memory}
     if character.ramdisk:

@@ -36,7 +36,7 @@ XZ, ZSTD = b"\xfd7zXZ\x00", b"\x28\xb5\x2f\xfd"
 
 
 @dataclass(frozen=True)
-class Temper:
+class Behaviour:
     """What a definition needs to give its guest this temper; ``memory`` in MiB."""
 
     kernel: str
@@ -50,16 +50,16 @@ def _words(name: str, parameters: Mapping[str, int]) -> list[str]:
     return [f"lamp.temper={name}", *(f"lamp.{key}={value}" for key, value in parameters.items())]
 
 
-def _small(name: str, note: str, **parameters: int) -> Temper:
-    return Temper(str(HOME / "spark"), None, 4, " ".join(_words(name, parameters)), note)
+def _small(name: str, note: str, **parameters: int) -> Behaviour:
+    return Behaviour(str(HOME / "spark"), None, 4, " ".join(_words(name, parameters)), note)
 
 
-def _linux(name: str, note: str, **parameters: int) -> Temper:
+def _linux(name: str, note: str, **parameters: int) -> Behaviour:
     words = ["console=hvc0", "quiet", *UNGUARDED, *_words(name, parameters)]
-    return Temper(str(HOME / "vmlinux"), str(HOME / "initramfs"), 96, " ".join(words), note)
+    return Behaviour(str(HOME / "vmlinux"), str(HOME / "initramfs"), 96, " ".join(words), note)
 
 
-TEMPERS = {
+BEHAVIOURS = {
     "prompt": _small("prompt", "powers off at once"),
     "slow": _small("slow", "takes lamp.seconds to shut down, and says how far it is", seconds=20),
     "deaf": _small("deaf", "never speaks with XenStore"),
@@ -86,8 +86,8 @@ def make_guests(root: Path, spark: Path) -> None:
         _lay_out(Path(folder), root / "bin/busybox")
         packed = f"find . | sort | cpio --quiet -o -H newc -R 0:0 | gzip -9n >{home}/initramfs"
         run(["sh", "-c", packed], timeout=60, cwd=Path(folder))
-    tempers = {name: asdict(temper) for name, temper in TEMPERS.items()}
-    (home / "guests.json").write_text(json.dumps(tempers, indent=4) + "\n")
+    behaviours = {name: asdict(behaviour) for name, behaviour in BEHAVIOURS.items()}
+    (home / "guests.json").write_text(json.dumps(behaviours, indent=4) + "\n")
 
 
 def _lay_out(folder: Path, busybox: Path) -> None:

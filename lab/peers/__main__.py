@@ -54,7 +54,7 @@ class Herd:
     aims: dict[str, tuple[float | None, float]]
 
     @property
-    def tempers(self) -> dict[str, str]:
+    def behaviours(self) -> dict[str, str]:
         """The temper of each guest, by its name."""
         whole = {f"g{number:02}": self.prompt for number in range(1, self.count + 1)}
         return whole | {f"h{number:02}": "deaf" for number in range(1, self.deaf + 1)}
@@ -118,7 +118,7 @@ def measure(
         if rival is LAMPLIGHTER or (name in herd.aims and only in (None, name))
     ]
     host.run("rm -f /etc/xen/*.cfg /etc/xen/auto/*")
-    host.define_all(herd.tempers)
+    host.define_all(herd.behaviours)
     taken: dict[str, list[dict[str, Times]]] = {rival.name: [] for rival in rivals}
     for number in range(1, rounds + 1):
         for rival in rivals:
@@ -167,7 +167,7 @@ def table(herd: Herd, taken: dict[str, list[dict[str, Times]]], interpreter: flo
 
 def _turn(host: Dom0, herd: Herd, rival: Rival) -> dict[str, Times]:
     """One start and one stop by one rival, and nothing left behind by it."""
-    rival.prepare(host, list(herd.tempers))
+    rival.prepare(host, list(herd.behaviours))
     start = _timed(host, "up", herd.count, rival.start)
     stop = _timed(host, "gone", herd.count, rival.stop)
     host.run(

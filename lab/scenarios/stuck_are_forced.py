@@ -43,8 +43,8 @@ def run(host: Dom0) -> None:
         f"[Service]\nTimeoutStopSec={ALLOWED}s\n",
     )
     host.run("systemctl daemon-reload")
-    for name, temper in (("a", "prompt"), ("hangs", "hangs"), ("deaf", "deaf"), ("z", "prompt")):
-        host.define(name, temper, on_xend_start="start")
+    for name, behaviour in (("a", "prompt"), ("hangs", "hangs"), ("deaf", "deaf"), ("z", "prompt")):
+        host.define(name, behaviour, on_xend_start="start")
     host.define("db", "slow", seconds=TAKES, on_xend_start="start")
     host.configure(CONFIGURATION)
     host.run(f"systemctl start {UNIT}", timeout=150)

@@ -101,14 +101,14 @@ class UnderTest:
     def define(
         self,
         name: str,
-        temper: str,
+        behaviour: str,
         *,
         kernel: str = KERNELS[0],
         seconds: int | None = None,
         **keys: str,
     ) -> Definition:
         """Write the definition of a guest of this temper; ``seconds`` is the temper's time."""
-        values = _on_xen(temper, kernel, seconds) if ON_XEN else _embedded(temper, seconds)
+        values = _on_xen(behaviour, kernel, seconds) if ON_XEN else _embedded(behaviour, seconds)
         values = {
             "name": f"contract-{name}",
             "uuid": str(uuid5(NAMESPACE_DNS, f"{name}.contract.lamplighter")),
@@ -290,20 +290,20 @@ def user_spaces(definition: Definition) -> int:
     return console.read_bytes().count(b"lamplighter-guest: up") if console.exists() else 0
 
 
-def _on_xen(temper: str, kernel: str, seconds: int | None) -> dict[str, object]:
-    name = temper if kernel == "spark" else f"{kernel}-{temper}"
-    character = json.loads((LAB / "guests.json").read_text())[name]
-    extra = character["extra"] + (f" lamp.seconds={seconds}" if seconds is not None else "")
-    values = {"kernel": character["kernel"], "memory": character["memory"], "vcpus": 1}
-    if character["ramdisk"]:
-        values["ramdisk"] = character["ramdisk"]
+def _on_xen(behaviour: str, kernel: str, seconds: int | None) -> dict[str, object]:
+    name = behaviour if kernel == "spark" else f"{kernel}-{behaviour}"
+    profile = json.loads((LAB / "guests.json").read_text())[name]
+    extra = profile["extra"] + (f" lamp.seconds={seconds}" if seconds is not None else "")
+    values = {"kernel": profile["kernel"], "memory": profile["memory"], "vcpus": 1}
+    if profile["ramdisk"]:
+        values["ramdisk"] = profile["ramdisk"]
     return {**values, "extra": extra.strip()}
 
 
-def _embedded(temper: str, seconds: int | None) -> dict[str, object]:
-    values: dict[str, object] = {"memory": 96, "embedded_guest": _ALIASES.get(temper, temper)}
+def _embedded(behaviour: str, seconds: int | None) -> dict[str, object]:
+    values: dict[str, object] = {"memory": 96, "embedded_guest": _ALIASES.get(behaviour, behaviour)}
     if seconds is not None:
-        values[_TIME_KEYS[temper]] = f"{seconds}s"
+        values[_TIME_KEYS[behaviour]] = f"{seconds}s"
     return values
 
 

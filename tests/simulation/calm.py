@@ -44,7 +44,7 @@ class Domain:
     """
 
     start: str
-    temper: str
+    behaviour: str
     up: bool | None = False
 
 
@@ -74,11 +74,11 @@ class Calm:
         await boot.command(Direction.UP)
         again = boot.running()
         for name in set(running) & set(again):
-            if running[name] != again[name] and self._domains[name].temper in OBEDIENT:
+            if running[name] != again[name] and self._domains[name].behaviour in OBEDIENT:
                 raise Broken(f"{name} was moved by an up that had nothing to do")
         down = await self._stop(boot)
         for result in down.results:
-            obeys = self._domains[result.name].temper in OBEDIENT
+            obeys = self._domains[result.name].behaviour in OBEDIENT
             if obeys and result.outcome is not Outcome.CLEAN:
                 raise Broken(f"{result.name} obeys and is not clean: {result}")
         self._world.sights[Saw.RUN_DIED] += check_record(self._world.state)
@@ -91,7 +91,7 @@ class Calm:
         return down
 
     def _is_as_wanted(self, name: str, domain: Domain, runs: bool) -> None:
-        fleeting = domain.temper in FLEETING
+        fleeting = domain.behaviour in FLEETING
         if name in self._world.held or domain.start == "never":
             if runs:
                 raise Broken(f"{name} was started, although it is held or never to be started")

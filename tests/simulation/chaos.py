@@ -37,7 +37,7 @@ LONGEST = 7200.0
 #: The disk is not what is tried here.
 MEMORY = Path("/dev/shm")
 
-TEMPERS = (
+BEHAVIOURS = (
     "prompt",
     "slow",
     "deaf",
@@ -80,22 +80,22 @@ class Story:
             self._define(f"d{number}")
 
     def _define(self, name: str) -> None:
-        start, temper = self.chance.choice(STARTS), self.chance.choice(TEMPERS)
-        if start == "last-state" and temper == "quits":
-            temper = "prompt"  # what it does by itself is intent, too
-        self.domains[name] = Domain(start, temper)
+        start, behaviour = self.chance.choice(STARTS), self.chance.choice(BEHAVIOURS)
+        if start == "last-state" and behaviour == "quits":
+            behaviour = "prompt"  # what it does by itself is intent, too
+        self.domains[name] = Domain(start, behaviour)
         keys = {"embedded_boot": f"{self.chance.randint(1, 30) / 10}s"}
-        if temper == "quits":
+        if behaviour == "quits":
             keys["embedded_after"] = f"{self.chance.randint(1, 200) / 10}s"
-        if temper == "slow":
+        if behaviour == "slow":
             keys["embedded_shutdown"] = f"{self.chance.randint(140, 190) / 10}s"
-        if temper == "no-drivers":
+        if behaviour == "no-drivers":
             keys["type"] = "hvm"
-        if temper in WITH_AGENT and self._luck(0.4):
+        if behaviour in WITH_AGENT and self._luck(0.4):
             keys |= self._agent()
         if self._luck(0.1):
             keys["embedded_linger"] = f"{self.chance.randint(1, 20)}s"
-        self.world.define(name, temper, start, **keys)
+        self.world.define(name, behaviour, start, **keys)
 
     def _agent(self) -> dict[str, str]:
         """An agent in the guest: its deadline, what its script takes, and what it asks for."""

@@ -96,8 +96,8 @@ SABOTAGES = {
     ),
     "what came while the others were stopped is left running": Sabotage(
         "lamplighter.service.runner",
-        "LATE_LOOKS = 3",
-        "LATE_LOOKS = 0",
+        "LATE_LISTINGS = 3",
+        "LATE_LISTINGS = 0",
         needs=(Saw.GUEST_REBOOTED, Saw.STOPPED_ALL),
     ),
     "that a run has ended is not written": Sabotage(

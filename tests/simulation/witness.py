@@ -32,9 +32,9 @@ if TYPE_CHECKING:
     from pathlib import Path
     from uuid import UUID
 
+    from lamplighter.embedded.definition import EmbeddedDefinition
     from lamplighter.embedded.guest import GuestKernel
     from lamplighter.embedded.host import EmbeddedHost
-    from lamplighter.embedded.recipe import Recipe
     from lamplighter.embedded.xl import Resident
     from lamplighter.formats.guest_words import GuestWords
     from lamplighter.model.domain import DomainInfo
@@ -111,16 +111,16 @@ class Witness:
 
     # --- what is done ---
 
-    async def _note_create(self, recipe: Recipe) -> int:
+    async def _note_create(self, definition: EmbeddedDefinition) -> int:
         self.sights[Saw.CREATED] += 1
-        self._tell(f"      create {recipe.name}")
+        self._tell(f"      create {definition.name}")
         for seen in self._xl.list():
-            if seen.running and seen.uuid == recipe.uuid:
-                self.object(f"create of {recipe.name}, which runs as domid {seen.domid}")
-        if recipe.path in self._xl.creating():
-            self.object(f"create of {recipe.name}, which is being created")
-        self._on_record(recipe.name, Phase.CREATING, None)
-        return await self._create(recipe)
+            if seen.running and seen.uuid == definition.uuid:
+                self.object(f"create of {definition.name}, which runs as domid {seen.domid}")
+        if definition.path in self._xl.creating():
+            self.object(f"create of {definition.name}, which is being created")
+        self._on_record(definition.name, Phase.CREATING, None)
+        return await self._create(definition)
 
     async def _note_destroy(self, domid: int) -> None:
         self._tell(f"      destroy {domid}")
@@ -170,7 +170,7 @@ class Witness:
             if seen.running and seen.uuid == domain.uuid and seen.domid != domain.domid
         ]
         if twins:
-            self.object(f"{resident.recipe.name} runs as {domain.domid} beside {twins}")
+            self.object(f"{resident.definition.name} runs as {domain.domid} beside {twins}")
         if any(uuid == domain.uuid for uuid, _ in self._ends):
             self.sights[Saw.CAME_BACK] += 1
         await self._run(resident, kernel)

@@ -23,7 +23,7 @@ from lamplighter.xenstore.paths import WORDS
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from lamplighter.embedded.character import Character
+    from lamplighter.embedded.profile import GuestProfile
     from lamplighter.embedded.store import Session
     from lamplighter.model.clock import Clock
 
@@ -58,13 +58,13 @@ class GuestAgent:
 
     def __init__(
         self,
-        character: Character,
+        profile: GuestProfile,
         connect: Callable[[Callable[[str, bytes], None]], Session],
         clock: Clock,
         system: System,
     ) -> None:
         """``connect`` opens a session of the domain."""
-        self._character = character
+        self._profile = profile
         self._clock = clock
         self._system = system
         self._session = connect(self._stir)
@@ -72,7 +72,7 @@ class GuestAgent:
         self._events: deque[events.Event] = deque()
         self._come = asyncio.Event()
         self._runs = False
-        self._state = handshake.State(events.Settings(deadline=character.deadline))
+        self._state = handshake.State(events.Settings(deadline=profile.deadline))
         self._force: tuple[str, float] | None = None
         self._script: tuple[events.Script, float] | None = None  # what is running, and since when
         self._steps = 0
@@ -154,12 +154,12 @@ class GuestAgent:
         elif isinstance(action, events.CheckKernel):
             self._events.append(events.KernelChecked(now, self._system.shutting_down))
         elif isinstance(action, events.FindScripts):
-            found = (events.Script("10-script", 60.0),) if self._character.script else ()
+            found = (events.Script("10-script", 60.0),) if self._profile.script else ()
             self._events.append(events.Found(now, found))
         elif isinstance(action, events.Run):
             self._script, self._steps = (action.script, now), 0
-            if self._character.more:
-                more = guest_words.More("1", round(self._character.more), "it has much to write")
+            if self._profile.more:
+                more = guest_words.More("1", round(self._profile.more), "it has much to write")
                 self._say("more", guest_words.encode_more(more))
         elif isinstance(action, events.Kill):
             self._script = None
@@ -200,7 +200,7 @@ class GuestAgent:
     def _next_step(self) -> float:
         if self._script is None:
             return math.inf
-        return self._script[1] + self._character.script * (self._steps + 1) / STEPS
+        return self._script[1] + self._profile.script * (self._steps + 1) / STEPS
 
     def _script_goes_on(self, now: float) -> None:
         assert self._script is not None

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from lamplighter.embedded.control import BadRequest
+from lamplighter.embedded.definition import read_embedded_definition
 from lamplighter.embedded.faults import Fault, How
-from lamplighter.embedded.recipe import read_recipe
 from lamplighter.embedded.xl import Busy
 from lamplighter.errors import CallFailed, DefinitionError, LamplighterError
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from contextlib import AbstractContextManager
 
+    from lamplighter.embedded.definition import EmbeddedDefinition
     from lamplighter.embedded.host import EmbeddedHost
-    from lamplighter.embedded.recipe import Recipe
     from lamplighter.model.domain import DomainInfo
 
 #: The largest definition that is read, in bytes.
@@ -252,7 +252,7 @@ class Calls:
         return {}
 
 
-def read_file(path: str) -> Recipe:
+def read_file(path: str) -> EmbeddedDefinition:
     """Read a definition as ``xl create`` does; ``CallFailed`` says what is wrong with it."""
     try:
         content = _content(path)
@@ -261,7 +261,7 @@ def read_file(path: str) -> Recipe:
     except ValueError as error:  # a NUL in it, or half a surrogate pair
         raise CallFailed(f"{path!r} cannot be read: no file can have this name") from error
     try:
-        return read_recipe(content, path)
+        return read_embedded_definition(content, path)
     except DefinitionError as error:
         raise CallFailed(error.message, hint=error.hint) from error
 

@@ -21,7 +21,7 @@ import math
 from typing import TYPE_CHECKING
 
 from lamplighter.embedded.agent import GuestAgent
-from lamplighter.embedded.character import Temper
+from lamplighter.embedded.profile import Behaviour
 from lamplighter.errors import StoreConflict, XenStoreError
 from lamplighter.model.domain import ShutdownReason
 from lamplighter.xenstore.wire import PAYLOAD_MAX
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import random
     from collections.abc import Callable
 
-    from lamplighter.embedded.character import Character
+    from lamplighter.embedded.profile import GuestProfile
     from lamplighter.embedded.store import Session
     from lamplighter.model.clock import Clock
 
@@ -56,7 +56,7 @@ class GuestKernel:
 
     def __init__(
         self,
-        character: Character,
+        profile: GuestProfile,
         connect: Callable[[Callable[[str, bytes], None]], Session],
         clock: Clock,
         chance: random.Random,
@@ -64,7 +64,7 @@ class GuestKernel:
         rebooted: bool,
     ) -> None:
         """``connect`` opens a session of the domain; ``rebooted``: it did so once already."""
-        self._character = character
+        self._profile = profile
         self._clock = clock
         self._chance = chance
         self._rebooted = rebooted
@@ -79,11 +79,11 @@ class GuestKernel:
         self._request: str | None = None  # what /sbin/poweroff or /sbin/reboot was started for
         self._ends = math.inf
         self.cut_off = False  # its own guard has ended it
-        self._agent = GuestAgent(character, connect, clock, self) if character.agent else None
+        self._agent = GuestAgent(profile, connect, clock, self) if profile.agent else None
 
     async def run(self) -> ShutdownReason:
         """Live; return why the machine stopped. A guest that hangs never returns."""
-        await self._clock.sleep(self._character.boot)
+        await self._clock.sleep(self._profile.boot)
         self._come_up()
         if self._agent is None:
             return await self._live()
@@ -97,19 +97,19 @@ class GuestKernel:
 
     async def _live(self) -> ShutdownReason:
         started = self._clock.monotonic()
-        own = started + self._character.after
-        noise = started if self._character.temper is Temper.NOISY else math.inf
+        own = started + self._profile.after
+        noise = started if self._profile.behaviour is Behaviour.NOISY else math.inf
         while True:
             now = self._clock.monotonic()
             if self._reason is not None and now >= self._ends:
                 return self._reason
             if now >= own:
                 own = math.inf
-                if self._character.temper is Temper.CRASHES:
+                if self._profile.behaviour is Behaviour.CRASHES:
                     return ShutdownReason.CRASH
                 self._begin(ShutdownReason.POWEROFF)
             if now >= noise:
-                noise = now + self._character.every
+                noise = now + self._profile.every
                 self._make_noise()
             await self._listen()
             heard = self._deaf_until if self._asked and not self._deaf_now else math.inf
@@ -154,19 +154,19 @@ class GuestKernel:
 
     def _told(self, _path: str, _token: bytes) -> None:
         if not self._asked:
-            self._deaf_until = self._clock.monotonic() + self._character.react
+            self._deaf_until = self._clock.monotonic() + self._profile.react
         self._asked = True
         self._stirred.set()
 
     def _come_up(self) -> None:
         self._booted = True
-        temper = self._character.temper
-        if temper not in (Temper.DEAF, Temper.NO_DRIVERS):
+        behaviour = self._profile.behaviour
+        if behaviour not in (Behaviour.DEAF, Behaviour.NO_DRIVERS):
             self._session.watch(REQUEST, b"shutdown")
-        if temper is Temper.IGNORES:
+        if behaviour is Behaviour.IGNORES:
             self._asked = False
             self._stirred.clear()
-        if self._character.advertises:
+        if self._profile.advertises:
             for request in _ADVERTISED:
                 self._write(f"control/feature-{request}", b"1")
 
@@ -174,7 +174,7 @@ class GuestKernel:
         """Take in what was asked since the last time."""
         if self._pressed:
             self._pressed = False
-            if self._character.temper is not Temper.DEAF:
+            if self._profile.behaviour is not Behaviour.DEAF:
                 self._begin(ShutdownReason.POWEROFF)
         if self._clock.monotonic() < self._deaf_until:
             return
@@ -208,12 +208,12 @@ class GuestKernel:
         """User space begins to shut down, unless it does already."""
         if self._reason is not None:
             return
-        temper = self._character.temper
+        behaviour = self._profile.behaviour
         if reason is ShutdownReason.SUSPEND:
             pass
-        elif temper is Temper.CRASHES:
+        elif behaviour is Behaviour.CRASHES:
             reason = ShutdownReason.CRASH
-        elif temper is Temper.REBOOTS and not self._rebooted:
+        elif behaviour is Behaviour.REBOOTS and not self._rebooted:
             reason = ShutdownReason.REBOOT
         self._reason = reason
         self._deaf_now = reason in (ShutdownReason.REBOOT, ShutdownReason.SUSPEND)
@@ -221,14 +221,14 @@ class GuestKernel:
             self._ends = self._clock.monotonic() + self._takes(reason)
 
     def _takes(self, reason: ShutdownReason) -> float:
-        return FREEZING if reason is ShutdownReason.SUSPEND else self._character.shutdown
+        return FREEZING if reason is ShutdownReason.SUSPEND else self._profile.shutdown
 
     def _tells_agent(self, reason: ShutdownReason) -> bool:
         """Say whether init waits for the agent now."""
         if self._agent is None or reason in (ShutdownReason.SUSPEND, ShutdownReason.CRASH):
             return False
         self._request = "reboot" if reason is ShutdownReason.REBOOT else "poweroff"
-        if self._character.temper is Temper.HANGS:
+        if self._profile.behaviour is Behaviour.HANGS:
             return False
         return self._agent.tell(self._request)
 

@@ -22,9 +22,9 @@ from uuid import UUID
 
 from lamplighter.embedded import libxl
 from lamplighter.embedded.access import DOM0
+from lamplighter.embedded.definition import Reaction
 from lamplighter.embedded.guest import GuestKernel
 from lamplighter.embedded.names import Names
-from lamplighter.embedded.recipe import Reaction
 from lamplighter.errors import CallFailed
 from lamplighter.model.domain import DomainInfo, Kind, ShutdownReason
 from lamplighter.xenstore import paths
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     import random
     from collections.abc import Coroutine, Iterator
 
+    from lamplighter.embedded.definition import EmbeddedDefinition
     from lamplighter.embedded.domains import Domain, Hypervisor
-    from lamplighter.embedded.recipe import Recipe
     from lamplighter.embedded.store import Store
     from lamplighter.model.clock import Clock
 
@@ -67,7 +67,7 @@ class Resident:
     """A domain that xl created, and what runs for it. ``stopped`` is set at each of its ends."""
 
     domain: Domain
-    recipe: Recipe
+    definition: EmbeddedDefinition
     kernel: GuestKernel | None = None
     running: asyncio.Task[None] | None = None
     ending: asyncio.Task[None] | None = None
@@ -120,23 +120,25 @@ class Xl:
             for domain in self._hypervisor.domains()
         ]
 
-    async def create(self, recipe: Recipe) -> int:
+    async def create(self, definition: EmbeddedDefinition) -> int:
         """Create and start a domain and leave a reaper behind; return its domid."""
-        with self.under_way(recipe.path):
-            resident = await self._create(recipe, recipe.uuid or self._new_uuid(), rebooted=False)
+        with self.under_way(definition.path):
+            resident = await self._create(
+                definition, definition.uuid or self._new_uuid(), rebooted=False
+            )
         domid = resident.domain.domid
         self._reapers[domid] = self._start(self._reap(resident))
         return domid
 
-    async def create_half(self, recipe: Recipe) -> None:
+    async def create_half(self, definition: EmbeddedDefinition) -> None:
         """Begin to create a domain, and die over it."""
         async with self._creating:
-            await self._begin(recipe, recipe.uuid or self._new_uuid())
+            await self._begin(definition, definition.uuid or self._new_uuid())
 
     def half_built(self, domid: int) -> bool:
         """Return whether nothing will finish this domain; ``NoSuchDomain`` when there is none."""
         domain, resident = self._hypervisor.find(domid), self._residents.get(domid)
-        creating = resident is not None and resident.recipe.path in self.creating()
+        creating = resident is not None and resident.definition.path in self.creating()
         return not domain.has_run and not creating
 
     def creating(self) -> frozenset[str]:
@@ -195,15 +197,17 @@ class Xl:
         finally:
             self._underway[path] -= 1
 
-    async def _create(self, recipe: Recipe, uuid: UUID, *, rebooted: bool) -> Resident:
+    async def _create(
+        self, definition: EmbeddedDefinition, uuid: UUID, *, rebooted: bool
+    ) -> Resident:
         async with self._creating:
-            resident = await self._begin(recipe, uuid)
+            resident = await self._begin(definition, uuid)
             domain = resident.domain
             await self._lasts(BUILDING, resident)
             libxl.describe(self._session, domain, self._clock.wall())
             self._store.introduce(domain.domid)
             resident.kernel = GuestKernel(
-                recipe.character,
+                definition.profile,
                 partial(self._store.connect, domain.domid),
                 self._clock,
                 self._chance,
@@ -213,20 +217,20 @@ class Xl:
             resident.running = self._start(self._run(resident, resident.kernel))
         return resident
 
-    async def _begin(self, recipe: Recipe, uuid: UUID) -> Resident:
-        domain = self._make(recipe, uuid)
-        resident = self._residents[domain.domid] = Resident(domain, recipe)
+    async def _begin(self, definition: EmbeddedDefinition, uuid: UUID) -> Resident:
+        domain = self._make(definition, uuid)
+        resident = self._residents[domain.domid] = Resident(domain, definition)
         await self._lasts(NAMING, resident)
-        libxl.make(self._session, domain, recipe.name)
+        libxl.make(self._session, domain, definition.name)
         return resident
 
-    def _make(self, recipe: Recipe, uuid: UUID) -> Domain:
+    def _make(self, definition: EmbeddedDefinition, uuid: UUID) -> Domain:
         """Make the domain, nameless as yet, or nothing; even then a domid is used up."""
-        domain = self._hypervisor.create(uuid, recipe.kind)
+        domain = self._hypervisor.create(uuid, definition.kind)
         try:
-            if self._names.taken(recipe.name):
-                raise CallFailed(f"a domain with the name {recipe.name} exists already")
-            self._hypervisor.populate(domain, recipe.memory)
+            if self._names.taken(definition.name):
+                raise CallFailed(f"a domain with the name {definition.name} exists already")
+            self._hypervisor.populate(domain, definition.memory)
         except CallFailed:
             self._hypervisor.forget(domain)
             raise
@@ -263,7 +267,7 @@ class Xl:
         libxl.unmake(self._session, domain.domid)
         domain.dying = True
         await self._clock.sleep(TEARDOWN)
-        linger = resident.recipe.character.linger
+        linger = resident.definition.profile.linger
         if linger:
             # The event comes when the domain is dead, even if something still maps its memory.
             self._start(self._forget_later(resident, linger))
@@ -288,11 +292,11 @@ class Xl:
         try:
             while True:
                 await resident.stopped.wait()
-                with self.under_way(resident.recipe.path):
+                with self.under_way(resident.definition.path):
                     if not await self._handle_death(resident):
                         return
                     await self._clock.sleep(REBOOT_GAP)
-                    resident = await self._create(resident.recipe, uuid, rebooted=True)
+                    resident = await self._create(resident.definition, uuid, rebooted=True)
                 self._reapers[resident.domain.domid] = self._reapers.pop(domid)
                 domid = resident.domain.domid
         except CallFailed:
@@ -312,7 +316,7 @@ class Xl:
         if self.busy.reaping:
             async with self._reaping:
                 await self._clock.sleep(self.busy.reaping)
-        reaction = resident.recipe.reactions.get(reason, Reaction.DESTROY)
+        reaction = resident.definition.reactions.get(reason, Reaction.DESTROY)
         if reaction is Reaction.RENAME_RESTART:
             self._preserve(resident)
         elif reaction is not Reaction.PRESERVE:
@@ -322,7 +326,7 @@ class Xl:
     def _preserve(self, resident: Resident) -> None:
         """Keep what shut down, under another name and UUID, so that it can be started again."""
         domain, uuid = resident.domain, self._new_uuid()
-        name = f"{resident.recipe.name}-{self._clock.wall().astimezone(UTC):%Y%m%dT%H%MZ}"
+        name = f"{resident.definition.name}-{self._clock.wall().astimezone(UTC):%Y%m%dT%H%MZ}"
         libxl.rename(self._session, domain, name, uuid)
         domain.uuid = uuid
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     Latecomers = Callable[[], Awaitable[Plan]]
 
 #: So often the host is looked at again at the end, as long as there is something new.
-LATE_LOOKS = 3
+LATE_LISTINGS = 3
 
 
 class Runner:
@@ -124,7 +124,7 @@ class Runner:
     async def _late(self, latecomers: Latecomers, results: list[Result]) -> list[Result]:
         """Carry out what came meanwhile, and what came while that was done."""
         late: list[Result] = []
-        for _ in range(LATE_LOOKS):
+        for _ in range(LATE_LISTINGS):
             seen = await self._plan_latecomers(latecomers)
             if seen is None or not (plan := plan_late(seen, [*results, *late])).steps:
                 break

@@ -14,7 +14,7 @@ import pytest
 
 from lamplighter import errors
 from lamplighter.cli.main import COMMANDS, _global_options
-from lamplighter.embedded.character import _KNOWN, PREFIX, Temper
+from lamplighter.embedded.profile import _KNOWN, PREFIX, Behaviour
 from lamplighter.formats import settings
 from lamplighter.formats.configuration import TOOLSTACKS, parse
 from lamplighter.formats.definition import PARAMETERS
@@ -129,7 +129,7 @@ def test_each_key_of_a_definition_is_told() -> None:
     own, embedded = text.split(".Ss Definitions of an embedded host")
     assert set(tags(own)) == set(PARAMETERS)
     assert set(re.findall(rf"{PREFIX}[a-z]+", embedded)) == {PREFIX + key for key in _KNOWN}
-    assert not [temper for temper in Temper if temper.value not in embedded]
+    assert not [behaviour for behaviour in Behaviour if behaviour.value not in embedded]
 
 
 def test_the_example_of_a_configuration_is_valid() -> None:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lamplighter.embedded.character import Temper
+from lamplighter.embedded.definition import Reaction, read_embedded_definition
 from lamplighter.embedded.examples import CONFIGURATION, definitions, write_example_host
-from lamplighter.embedded.recipe import Reaction, read_recipe
+from lamplighter.embedded.profile import Behaviour
 from lamplighter.errors import ConfigurationError, DefinitionError
 from lamplighter.host.files import read_configuration
 from lamplighter.model.domain import ShutdownReason
@@ -20,23 +20,23 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def recipe(text: str) -> object:
-    return read_recipe(f'name = "web"\n{text}\n', "web.cfg")
+def definition(text: str) -> object:
+    return read_embedded_definition(f'name = "web"\n{text}\n', "web.cfg")
 
 
 def test_what_a_definition_says_of_its_guest() -> None:
     text = 'name = "web"\nembedded_guest = "slow"\nembedded_boot = 7\nembedded_after = "1min"\n'
-    character = read_recipe(text, "web.cfg").character
-    assert character.temper is Temper.SLOW
-    assert (character.boot, character.shutdown, character.after) == (7.0, 15.0, 60.0)
-    never = read_recipe('name = "x"\nembedded_shutdown = "never"', "x.cfg").character
+    profile = read_embedded_definition(text, "web.cfg").profile
+    assert profile.behaviour is Behaviour.SLOW
+    assert (profile.boot, profile.shutdown, profile.after) == (7.0, 15.0, 60.0)
+    never = read_embedded_definition('name = "x"\nembedded_shutdown = "never"', "x.cfg").profile
     assert math.isinf(never.shutdown)
 
 
-@pytest.mark.parametrize("temper", Temper)
-def test_every_temper_can_be_written(temper: Temper) -> None:
-    text = f'name = "x"\ntype = "hvm"\nembedded_guest = "{temper.value}"'
-    assert read_recipe(text, "x.cfg").character.temper is temper
+@pytest.mark.parametrize("behaviour", Behaviour)
+def test_every_temper_can_be_written(behaviour: Behaviour) -> None:
+    text = f'name = "x"\ntype = "hvm"\nembedded_guest = "{behaviour.value}"'
+    assert read_embedded_definition(text, "x.cfg").profile.behaviour is behaviour
 
 
 @pytest.mark.parametrize(
@@ -60,12 +60,14 @@ def test_every_temper_can_be_written(temper: Temper) -> None:
 )
 def test_what_is_wrong_is_told_with_its_place(line: str, says: str) -> None:
     with pytest.raises(DefinitionError, match=says) as caught:
-        recipe(line)
+        definition(line)
     assert caught.value.where.startswith("web.cfg:2")
 
 
 def test_what_xl_does_when_nothing_is_said() -> None:
-    reactions = read_recipe('name = "x"\non_crash = "coredump-restart"', "x.cfg").reactions
+    reactions = read_embedded_definition(
+        'name = "x"\non_crash = "coredump-restart"', "x.cfg"
+    ).reactions
     assert reactions == {
         ShutdownReason.POWEROFF: Reaction.DESTROY,
         ShutdownReason.REBOOT: Reaction.RESTART,
@@ -86,11 +88,11 @@ def test_the_example_host_is_sound_and_only_ours(tmp_path: Path) -> None:
     inventory = load_inventory(configuration, owner=folder.stat().st_uid)
     assert set(inventory.domains) == set(definitions())
     assert [problem.code for problem in inventory.problems] == ["suspend-refused"]
-    tempers = {
-        read_recipe(path.read_text(), str(path)).character.temper
+    behaviours = {
+        read_embedded_definition(path.read_text(), str(path)).profile.behaviour
         for path in (folder / "domains").iterdir()
     }
-    assert tempers == set(Temper)
+    assert behaviours == set(Behaviour)
 
 
 def test_an_example_host_leaves_what_is_there(tmp_path: Path) -> None:

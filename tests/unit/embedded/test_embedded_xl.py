@@ -22,7 +22,7 @@ from tests import virtual
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from lamplighter.embedded.recipe import Recipe
+    from lamplighter.embedded.definition import EmbeddedDefinition
     from lamplighter.model.domain import DomainInfo
 
     Body = Callable[["Bench"], Awaitable[None]]
@@ -37,7 +37,7 @@ class Bench:
         self.host, self.xl, self._folder = host, host.xl, folder
         self.session = host.store.connect(0, lambda path, token: None)
 
-    def recipe(self, name: str = "web", **keys: str | int) -> Recipe:
+    def definition(self, name: str = "web", **keys: str | int) -> EmbeddedDefinition:
         lines = [f'name = "{name}"', *(f'{key} = "{value}"' for key, value in keys.items())]
         path = self._folder / f"{name}.cfg"
         path.write_text("\n".join(lines))
@@ -64,12 +64,12 @@ def on_bench(body: Body, memory: int = 4096) -> None:
 def test_memory_and_names_come_back_when_a_domain_has_gone() -> None:
     async def body(bench: Bench) -> None:
         before, nodes = bench.host.hypervisor.free, len(bench.host.store.tree)
-        domid = await bench.xl.create(bench.recipe(memory=1000))
+        domid = await bench.xl.create(bench.definition(memory=1000))
         assert bench.host.hypervisor.free == before - 1000
         with pytest.raises(CallFailed, match="the name web exists already"):
-            await bench.xl.create(bench.recipe())
+            await bench.xl.create(bench.definition())
         with pytest.raises(CallFailed, match="2072 MiB are free"):
-            await bench.xl.create(bench.recipe("big", memory=3000))
+            await bench.xl.create(bench.definition("big", memory=3000))
         await bench.xl.destroy(domid)
         assert bench.host.hypervisor.free == before
         assert bench.guests() == []
@@ -77,14 +77,14 @@ def test_memory_and_names_come_back_when_a_domain_has_gone() -> None:
         assert len(bench.host.store.tree) <= nodes + len(parents)
         with pytest.raises(NoSuchDomain):
             await bench.xl.destroy(domid)
-        assert await bench.xl.create(bench.recipe()) > domid, "a domid is not given twice"
+        assert await bench.xl.create(bench.definition()) > domid, "a domid is not given twice"
 
     on_bench(body)
 
 
 def test_a_reboot_keeps_the_uuid_even_where_the_file_states_none() -> None:
     async def body(bench: Bench) -> None:
-        await bench.xl.create(bench.recipe(embedded_guest="reboots"))
+        await bench.xl.create(bench.definition(embedded_guest="reboots"))
         (first,) = bench.guests()
         await CLOCK.sleep(3)
         bench.ask(first.domid)
@@ -104,14 +104,14 @@ def test_a_reboot_keeps_the_uuid_even_where_the_file_states_none() -> None:
 
 def test_two_who_destroy_one_domain() -> None:
     async def body(bench: Bench) -> None:
-        domid = await bench.xl.create(bench.recipe(embedded_linger="5s"))
+        domid = await bench.xl.create(bench.definition(embedded_linger="5s"))
         await bench.xl.destroy(domid)
         await bench.xl.destroy(domid)
         (seen,) = bench.guests()
         assert seen.dying
         assert not seen.running
         assert seen.name == "", "its nodes have gone already"
-        assert await bench.xl.create(bench.recipe()) != domid, "its name is free again"
+        assert await bench.xl.create(bench.definition()) != domid, "its name is free again"
         await CLOCK.sleep(6)
         assert [seen.domid for seen in bench.guests()] == [domid + 1]
 
@@ -129,8 +129,10 @@ def test_two_who_destroy_one_domain() -> None:
 )
 def test_what_happens_to_a_crashed_domain(reaction: str, left: list[ShutdownReason | None]) -> None:
     async def body(bench: Bench) -> None:
-        recipe = bench.recipe(embedded_guest="crashes", embedded_after="20s", on_crash=reaction)
-        domid = await bench.xl.create(recipe)
+        definition = bench.definition(
+            embedded_guest="crashes", embedded_after="20s", on_crash=reaction
+        )
+        domid = await bench.xl.create(definition)
         uuid = bench.guests()[0].uuid
         await CLOCK.sleep(26)
         seen = bench.guests()
@@ -146,7 +148,7 @@ def test_what_happens_to_a_crashed_domain(reaction: str, left: list[ShutdownReas
 
 def test_without_its_reaper_a_domain_stays_and_nothing_is_on_record() -> None:
     async def body(bench: Bench) -> None:
-        domid = await bench.xl.create(bench.recipe())
+        domid = await bench.xl.create(bench.definition())
         uuid = bench.guests()[0].uuid
         bench.xl.kill_reaper(domid)
         await CLOCK.sleep(3)
@@ -166,7 +168,7 @@ def test_without_its_reaper_a_domain_stays_and_nothing_is_on_record() -> None:
 def test_at_a_busy_host_listings_are_late_and_domains_are_reaped_one_after_another() -> None:
     async def body(bench: Bench) -> None:
         bench.xl.busy = Busy(listing=4.0, reaping=10.0)
-        domids = [await bench.xl.create(bench.recipe(name)) for name in ("web", "db")]
+        domids = [await bench.xl.create(bench.definition(name)) for name in ("web", "db")]
         await CLOCK.sleep(3)
         for domid in domids:
             bench.ask(domid)
@@ -188,10 +190,10 @@ def test_at_a_busy_host_listings_are_late_and_domains_are_reaped_one_after_anoth
 
 def test_a_name_is_what_xenstore_says() -> None:
     async def body(bench: Bench) -> None:
-        domid = await bench.xl.create(bench.recipe())
+        domid = await bench.xl.create(bench.definition())
         bench.session.write(paths.name(domid), b"renamed\xff")
         assert bench.guests()[0].name == "renamed\ufffd"
-        await bench.xl.create(bench.recipe())
+        await bench.xl.create(bench.definition())
         bench.session.rm(paths.domain(domid))
         assert bench.guests()[0].name == ""
 
@@ -201,7 +203,7 @@ def test_a_name_is_what_xenstore_says() -> None:
 @pytest.mark.parametrize("word", [b"halt", b"poweroff"])
 def test_a_kernel_takes_the_words_it_knows_and_leaves_the_others(word: bytes) -> None:
     async def body(bench: Bench) -> None:
-        domid = await bench.xl.create(bench.recipe())
+        domid = await bench.xl.create(bench.definition())
         await CLOCK.sleep(3)
         for odd in (b"PowerOff", b"poweroff\0", b"\xff" * 4000, b""):
             bench.ask(domid, odd)
@@ -218,7 +220,7 @@ def test_a_kernel_takes_the_words_it_knows_and_leaves_the_others(word: bytes) ->
 def test_the_power_button() -> None:
     async def body(bench: Bench) -> None:
         keys = {"type": "hvm", "embedded_guest": "no-drivers", "embedded_boot": "5s"}
-        domid = await bench.xl.create(bench.recipe(**keys))
+        domid = await bench.xl.create(bench.definition(**keys))
         bench.xl.press_power(domid)  # lost: the firmware runs
         await CLOCK.sleep(8)
         assert bench.guests()[0].running
@@ -228,7 +230,7 @@ def test_the_power_button() -> None:
         bench.xl.press_power(domid)
         await CLOCK.sleep(3)
         assert bench.guests() == []
-        pv = await bench.xl.create(bench.recipe("pv"))
+        pv = await bench.xl.create(bench.definition("pv"))
         with pytest.raises(CallFailed, match="no HVM domain"):
             bench.xl.press_power(pv)
 
@@ -239,7 +241,7 @@ def test_domids_run_out_and_are_told_so() -> None:
     async def body(bench: Bench) -> None:
         bench.host.hypervisor._last = 0x7FEF
         with pytest.raises(CallFailed, match="no domid is left"):
-            await bench.xl.create(bench.recipe())
+            await bench.xl.create(bench.definition())
 
     on_bench(body)
 
@@ -248,7 +250,7 @@ def test_the_same_seed_is_the_same_host() -> None:
     boots: list[tuple[str, UUID]] = []
 
     async def body(bench: Bench) -> None:
-        await bench.xl.create(bench.recipe())
+        await bench.xl.create(bench.definition())
         boots.append((bench.host.boot_id, bench.guests()[0].uuid))
 
     on_bench(body)

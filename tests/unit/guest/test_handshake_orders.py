@@ -19,9 +19,9 @@ import pytest
 
 from lamplighter.embedded import libxl
 from lamplighter.embedded.agent import GuestAgent
-from lamplighter.embedded.character import Character, Temper
 from lamplighter.embedded.domains import Hypervisor
 from lamplighter.embedded.guest import GuestKernel
+from lamplighter.embedded.profile import Behaviour, GuestProfile
 from lamplighter.embedded.store import Store
 from lamplighter.errors import XenStoreError
 from lamplighter.formats.guest_words import (
@@ -61,7 +61,7 @@ class Mortal(GuestAgent):
 
     def __init__(
         self,
-        character: Character,
+        character: GuestProfile,
         connect: Callable[[Callable[[str, bytes], None]], Session],
         clock: Clock,
         system: System,
@@ -99,7 +99,7 @@ class Guest(GuestKernel):
 
     def __init__(
         self,
-        character: Character,
+        character: GuestProfile,
         connect: Callable[[Callable[[str, bytes], None]], Session],
         chance: random.Random,
     ) -> None:
@@ -120,7 +120,7 @@ class Guest(GuestKernel):
 class Domain:
     """One domain with a guest in it, and what the host saw of its nodes."""
 
-    character: Character
+    character: GuestProfile
     chance: random.Random
     cleared: list[float] = field(default_factory=list)
     said: list[GuestWords] = field(default_factory=list)
@@ -186,7 +186,7 @@ class Domain:
 
 
 def play(
-    character: Character,
+    character: GuestProfile,
     story: Callable[[Domain], Awaitable[None]],
     *,
     seed: int = 0,
@@ -229,7 +229,7 @@ def test_a_willing_guest_is_down_whoever_is_first(
     react: float, note: int | None, request_: str
 ) -> None:
     for seed in SEEDS:
-        character = Character(agent=True, react=react, script=3.0, shutdown=1.0)
+        character = GuestProfile(agent=True, react=react, script=3.0, shutdown=1.0)
         domain, reason, ended = play(character, asks(request_, note), seed=seed)
         wanted = ShutdownReason.REBOOT if request_ == "reboot" else ShutdownReason.POWEROFF
         assert reason is wanted, f"seed {seed}"
@@ -261,7 +261,7 @@ def test_a_willing_guest_is_down_when_the_agent_is_killed(
             await CLOCK.sleep(moment)
             domain.guest.agent.kill()
 
-        character = Character(agent=True, react=react, script=3.0, shutdown=1.0)
+        character = GuestProfile(agent=True, react=react, script=3.0, shutdown=1.0)
         domain, reason, ended = play(character, story, seed=seed)
         assert reason is ShutdownReason.POWEROFF, f"seed {seed}"
         assert domain.guest.begun == [ShutdownReason.POWEROFF], f"seed {seed}: begun once"
@@ -277,8 +277,8 @@ def test_a_guest_whose_user_space_hangs_forces_its_own_end_whoever_is_first(
     react: float, note: int | None, allowed: float
 ) -> None:
     for seed in SEEDS:
-        character = Character(
-            Temper.HANGS, agent=True, react=react, shutdown=INF, deadline=40.0, script=3.0
+        character = GuestProfile(
+            Behaviour.HANGS, agent=True, react=react, shutdown=INF, deadline=40.0, script=3.0
         )
         domain, reason, ended = play(character, asks("poweroff", note), seed=seed)
         assert reason is ShutdownReason.POWEROFF, f"seed {seed}"
@@ -303,7 +303,7 @@ def test_what_is_taken_back_is_either_taken_or_forgotten_never_both(
             await CLOCK.sleep(moment)
             taken.append(domain.clear_request())
 
-        character = Character(agent=True, react=INF)
+        character = GuestProfile(agent=True, react=INF)
         domain, reason, _ = play(character, story, seed=seed)
         assert taken == [reason is not None], f"seed {seed}"
         assert len(domain.cleared) == 1, f"seed {seed}"
@@ -313,7 +313,7 @@ def test_what_is_taken_back_is_either_taken_or_forgotten_never_both(
 
 @pytest.mark.parametrize("react", [0.0, INF])
 def test_a_suspend_is_the_kernels_own(react: float) -> None:
-    character = Character(agent=True, react=react)
+    character = GuestProfile(agent=True, react=react)
     domain, reason, ended = play(character, asks("suspend", None))
     if react == 0.0:
         assert (reason, ended) == (ShutdownReason.SUSPEND, pytest.approx(START + 0.1))
@@ -330,7 +330,7 @@ def test_nonsense_in_the_node_is_left_there_and_ends_nothing() -> None:
             domain.host.write(f"{domain.home}/control/shutdown", b"\xff\0" * number + b"!")
             await CLOCK.sleep(0.5)
 
-    domain, reason, _ = play(Character(agent=True), story)
+    domain, reason, _ = play(GuestProfile(agent=True), story)
     assert reason is None
     assert domain.guest.begun == []
     assert domain.cleared == []
@@ -345,7 +345,7 @@ def test_a_second_request_changes_nothing_of_a_poweroff(second: str) -> None:
             await CLOCK.sleep(3)
             domain.ask(second, None)
 
-        character = Character(agent=True, shutdown=30.0, deadline=200.0)
+        character = GuestProfile(agent=True, shutdown=30.0, deadline=200.0)
         domain, reason, ended = play(character, story, seed=seed)
         assert (reason, ended) == (ShutdownReason.POWEROFF, pytest.approx(START + 30.0, abs=0.01))
         assert domain.guest.begun == [ShutdownReason.POWEROFF]
@@ -358,7 +358,7 @@ def test_a_poweroff_during_a_reboot_that_hangs_ends_in_a_poweroff() -> None:
         await CLOCK.sleep(3)
         domain.ask("poweroff", None)
 
-    character = Character(Temper.HANGS, agent=True, shutdown=INF, deadline=20.0)
+    character = GuestProfile(Behaviour.HANGS, agent=True, shutdown=INF, deadline=20.0)
     domain, reason, _ = play(character, story)
     assert reason is ShutdownReason.POWEROFF
     assert domain.read("control/shutdown") == b"", "the kernel reads no more: the agent took it"
@@ -376,7 +376,7 @@ def test_time_that_the_host_grants_moves_the_end_and_time_that_it_refuses_does_n
         answer = Answer(domain.words.more.id, 55 if granted else None, "no more is granted")
         domain.host.write(f"{domain.home}/{paths.WORDS}/answer", encode_answer(answer))
 
-    character = Character(agent=True, script=45.0, shutdown=1.0, more=30.0)
+    character = GuestProfile(agent=True, script=45.0, shutdown=1.0, more=30.0)
     domain, reason, ended = play(character, story)
     assert reason is ShutdownReason.POWEROFF
     assert domain.words is not None
@@ -386,7 +386,7 @@ def test_time_that_the_host_grants_moves_the_end_and_time_that_it_refuses_does_n
 
 
 def test_a_guest_that_shuts_down_by_itself_runs_its_scripts_too() -> None:
-    character = Character(Temper.QUITS, agent=True, after=30.0, script=4.0, shutdown=1.0)
+    character = GuestProfile(Behaviour.QUITS, agent=True, after=30.0, script=4.0, shutdown=1.0)
 
     async def story(domain: Domain) -> None:
         """Nobody asks."""

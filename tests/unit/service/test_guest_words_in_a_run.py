@@ -71,9 +71,9 @@ def begin(story: Coroutine[Any, Any, object]) -> asyncio.Task[object]:
     return asyncio.create_task(story)
 
 
-async def with_agent(host: Simulation, name: str, *temper: str, **keys: str) -> Guest:
+async def with_agent(host: Simulation, name: str, *behaviour: str, **keys: str) -> Guest:
     """A guest that runs and has an agent."""
-    host.define(name, *temper, **keys)
+    host.define(name, *behaviour, **keys)
     await host.up()
     guest = Guest(host, name)
     guest.say("version", guest_words.encode_version("0.2.0"))

@@ -41,8 +41,8 @@ MIXED: dict[str, tuple[str, dict[str, str | int], Outcome, float]] = {
 @pytest.mark.parametrize("seed", range(20))
 def test_each_guest_ends_as_its_temper_says_in_its_own_time(seed: int) -> None:
     async def story(host: Simulation) -> None:
-        for name, (temper, keys, _, _) in MIXED.items():
-            host.define(name, temper, **keys)
+        for name, (behaviour, keys, _, _) in MIXED.items():
+            host.define(name, behaviour, **keys)
         assert set((await host.up()).values()) == {Outcome.STARTED}
         began = CLOCK.monotonic()
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from lamplighter.embedded.character import read_character
+from lamplighter.embedded.profile import read_profile
 from lamplighter.errors import DefinitionError
 from lamplighter.formats.definition import read_definition
 from lamplighter.formats.xlcfg import XlConfig, as_text, parse, to_number
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from uuid import UUID
 
-    from lamplighter.embedded.character import Character
+    from lamplighter.embedded.profile import GuestProfile
     from lamplighter.model.domain import Kind
 
 #: What a domain gets that asks for no memory, as libxl has it, and the most there can be; in MiB.
@@ -54,7 +54,7 @@ _ON = {
 
 
 @dataclass(frozen=True, slots=True)
-class Recipe:
+class EmbeddedDefinition:
     """One definition, as far as it matters here. ``memory`` is in MiB."""
 
     path: str
@@ -63,10 +63,10 @@ class Recipe:
     kind: Kind
     memory: int
     reactions: Mapping[ShutdownReason, Reaction]
-    character: Character
+    profile: GuestProfile
 
 
-def read_recipe(text: str, path: str) -> Recipe:
+def read_embedded_definition(text: str, path: str) -> EmbeddedDefinition:
     """Read a definition's text; raise ``DefinitionError`` at what is wrong in it."""
     config = parse(text, path)
     reading = read_definition(config)
@@ -74,14 +74,14 @@ def read_recipe(text: str, path: str) -> Recipe:
         raise reading.errors[0]
     definition = reading.definition
     assert definition is not None, "a definition without errors has been read"
-    return Recipe(
+    return EmbeddedDefinition(
         path,
         definition.name,
         definition.uuid,
         definition.kind,
         _memory(config),
         {reason: _reaction(config, *said) for reason, said in _ON.items()},
-        read_character(config, definition.kind),
+        read_profile(config, definition.kind),
     )
 
 

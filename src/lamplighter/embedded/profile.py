@@ -1,6 +1,6 @@
 """What a simulated guest is like: its temper and its times, from the keys of its definition.
 
-    embedded_guest = "slow"         the temper; see ``Temper``
+    embedded_guest = "slow"         the temper; see ``Behaviour``
     embedded_boot = "3s"            from its creation until its kernel is up
     embedded_shutdown = "2s"        from the request until it is off; "never" is possible
     embedded_after = "20s"          quits, crashes: does so by itself, so long after it came up
@@ -41,7 +41,7 @@ PREFIX = "embedded_"
 LONGEST = 86400.0
 
 
-class Temper(Enum):
+class Behaviour(Enum):
     """How a guest behaves when it is asked to power off, and otherwise."""
 
     PROMPT = "prompt"  # as it should be
@@ -57,13 +57,13 @@ class Temper(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Character:
+class GuestProfile:
     """One guest's temper and times, in host seconds. Infinite is never.
 
     ``script`` and ``more`` are 0 where there is no script, or it asks for nothing.
     """
 
-    temper: Temper = Temper.PROMPT
+    behaviour: Behaviour = Behaviour.PROMPT
     boot: float = 2.0
     shutdown: float = 1.0
     after: float = math.inf
@@ -79,12 +79,12 @@ class Character:
 
 #: What a temper is like when the definition says no more.
 _TYPICAL = {
-    Temper.SLOW: Character(boot=5.0, shutdown=15.0),
-    Temper.DEAF: Character(advertises=False),
-    Temper.HANGS: Character(shutdown=math.inf),
-    Temper.IGNORES: Character(boot=10.0),
-    Temper.QUITS: Character(after=10.0),
-    Temper.NO_DRIVERS: Character(advertises=False),
+    Behaviour.SLOW: GuestProfile(boot=5.0, shutdown=15.0),
+    Behaviour.DEAF: GuestProfile(advertises=False),
+    Behaviour.HANGS: GuestProfile(shutdown=math.inf),
+    Behaviour.IGNORES: GuestProfile(boot=10.0),
+    Behaviour.QUITS: GuestProfile(after=10.0),
+    Behaviour.NO_DRIVERS: GuestProfile(advertises=False),
 }
 
 _TIMES = (
@@ -95,32 +95,32 @@ _ENDLESS = ("embedded_shutdown", "embedded_after", "embedded_react", "embedded_d
 _KNOWN = ("guest", "advertises", "agent", *_TIMES)
 
 
-def read_character(config: XlConfig, kind: Kind) -> Character:
+def read_profile(config: XlConfig, kind: Kind) -> GuestProfile:
     """Read the keys that begin with ``embedded_``; raise ``DefinitionError``."""
     for key in config.values:
         if key.startswith(PREFIX) and key.removeprefix(PREFIX) not in _KNOWN:
             known = [PREFIX + word for word in _KNOWN]
             raise _wrong(config, key, "there is no such key", _nearest(key, known))
-    temper = _temper(config)
-    if temper is Temper.NO_DRIVERS and kind is not Kind.HVM:
+    behaviour = _behaviour(config)
+    if behaviour is Behaviour.NO_DRIVERS and kind is not Kind.HVM:
         hint = 'add type = "hvm", or choose another temper'
         raise _wrong(config, "embedded_guest", '"no-drivers" is for HVM domains', hint)
-    typical = _TYPICAL.get(temper, Character())
+    typical = _TYPICAL.get(behaviour, GuestProfile())
     times = {name: _time(config, PREFIX + name, getattr(typical, name)) for name in _TIMES}
-    return Character(
-        temper,
+    return GuestProfile(
+        behaviour,
         advertises=_flag(config, "embedded_advertises", typical.advertises),
         agent=_flag(config, "embedded_agent", typical.agent),
         **times,
     )
 
 
-def _temper(config: XlConfig) -> Temper:
-    text = _text(config, "embedded_guest", Temper.PROMPT.value)
+def _behaviour(config: XlConfig) -> Behaviour:
+    text = _text(config, "embedded_guest", Behaviour.PROMPT.value)
     try:
-        return Temper(text)
+        return Behaviour(text)
     except ValueError:
-        known = [temper.value for temper in Temper]
+        known = [behaviour.value for behaviour in Behaviour]
         message = f"there is no guest {text!r}: there are {', '.join(known)}"
         raise _wrong(config, "embedded_guest", message, _nearest(text, known)) from None
 
