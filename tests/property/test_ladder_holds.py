@@ -40,7 +40,7 @@ from lamplighter.engine.events import (
     Tick,
     WatchNodes,
 )
-from lamplighter.engine.standing import ALIVE, StopState
+from lamplighter.engine.standing import ALIVE
 from lamplighter.formats import guest_words
 from lamplighter.model.domain import DomainInfo, Kind, ShutdownReason
 from lamplighter.model.lifecycle import Phase, check_transition

@@ -22,8 +22,8 @@ from lamplighter.host.folders import folder_problem
 from lamplighter.host.journal_reader import JournalReader
 from lamplighter.host.journal_schema import FILE_NAME
 from lamplighter.host.systemd import conflicting_units
-from lamplighter.model.location import Location
 from lamplighter.model.policy import Inventory, Problem, Start
+from lamplighter.model.problem import Location
 from lamplighter.service.inventory import definition_owner, load_inventory, on_embedded_host
 
 if TYPE_CHECKING:

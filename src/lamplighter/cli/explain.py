@@ -18,8 +18,8 @@ from lamplighter.engine.policy import layers
 from lamplighter.errors import UsageError
 from lamplighter.formats.definition import PARAMETERS, policy_settings
 from lamplighter.formats.quantity import format_duration
-from lamplighter.model.location import BUILT_IN
 from lamplighter.model.nearest import closest
+from lamplighter.model.problem import BUILT_IN
 from lamplighter.service.inventory import definition_owner, load_inventory
 
 if TYPE_CHECKING:
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from lamplighter.cli.context import Context
     from lamplighter.cli.text import Style
     from lamplighter.model.configuration import Configuration
-    from lamplighter.model.location import Location
     from lamplighter.model.policy import Inventory, ManagedDomain, Policy, Problem, Setting
+    from lamplighter.model.problem import Location
 
 HELP = "show where each setting of a domain comes from and what follows from it"
 

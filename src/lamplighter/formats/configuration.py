@@ -18,8 +18,8 @@ from lamplighter.formats import settings
 from lamplighter.formats.settings import Unfit, described, listed, nearest
 from lamplighter.formats.toml_lines import Path, Place, locate
 from lamplighter.model.configuration import Configuration, HostSettings
-from lamplighter.model.location import Location
 from lamplighter.model.policy import Setting
+from lamplighter.model.problem import Location
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from lamplighter.model.domain import Value
-    from lamplighter.model.location import Location
     from lamplighter.model.policy import Setting
+    from lamplighter.model.problem import Location
 
 #: In xl's order: an abbreviation means the first kind that it begins.
 _TYPES = {"hvm": Kind.HVM, "pv": Kind.PV, "pvh": Kind.PVH}

@@ -17,7 +17,7 @@ from lamplighter.model.policy import Setting, Start, Stop
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from lamplighter.model.location import Location
+    from lamplighter.model.problem import Location
 
 T = TypeVar("T")
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from lamplighter.errors import DefinitionError
 from lamplighter.formats.xltokens import Scanner, Sort, Token
-from lamplighter.model.location import Location
+from lamplighter.model.problem import Location
 
 if TYPE_CHECKING:
     from lamplighter.model.domain import Value

@@ -18,8 +18,8 @@ from lamplighter.formats.quantity import format_size
 from lamplighter.host.patterns import AS_ROOT, matches
 from lamplighter.host.trust import Walk
 from lamplighter.model.configuration import Configuration
-from lamplighter.model.location import Location
 from lamplighter.model.policy import Problem
+from lamplighter.model.problem import Location
 
 if TYPE_CHECKING:
     from pathlib import Path

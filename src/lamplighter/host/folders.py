@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from lamplighter.host.patterns import AS_ROOT
 from lamplighter.host.trust import Walk
-from lamplighter.model.location import BUILT_IN, Location
 from lamplighter.model.policy import Problem
+from lamplighter.model.problem import BUILT_IN, Location
 
 if TYPE_CHECKING:
     from collections.abc import Collection

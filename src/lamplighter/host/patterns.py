@@ -11,8 +11,8 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lamplighter.model.location import BUILT_IN, Location
 from lamplighter.model.policy import Problem
+from lamplighter.model.problem import BUILT_IN, Location
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

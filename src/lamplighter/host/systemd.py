@@ -10,8 +10,8 @@ import os
 from pathlib import Path
 
 from lamplighter.errors import ConfigurationError
-from lamplighter.model.location import Location
 from lamplighter.model.policy import Problem
+from lamplighter.model.problem import Location
 
 #: The unit that lights the domains and puts them out.
 SERVICE = "lamplighter-domains.service"

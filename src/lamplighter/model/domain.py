@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from uuid import UUID
 
-    from lamplighter.model.location import Location
+    from lamplighter.model.problem import Location
 
 #: The control domain: never a guest.
 DOM0 = 0

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
-from lamplighter.model.location import BUILT_IN, Location
+from lamplighter.model.problem import BUILT_IN, Location
 
 if TYPE_CHECKING:
     from lamplighter.model.domain import Definition

@@ -12,10 +12,10 @@ from lamplighter.errors import UsageError
 from lamplighter.model.domain import Definition, DomainInfo, Kind, ShutdownReason
 from lamplighter.model.intent import Hold, Intent, Intents, Meant
 from lamplighter.model.lifecycle import Phase
-from lamplighter.model.location import Location
 from lamplighter.model.outcome import Outcome
 from lamplighter.model.plan import Step, Verb
 from lamplighter.model.policy import Inventory, ManagedDomain, Policy, Problem, Setting, Start, Stop
+from lamplighter.model.problem import Location
 from lamplighter.model.run import Transition
 
 WEB = UUID(int=1)

@@ -9,8 +9,8 @@ import pytest
 
 from lamplighter.engine.policy import KEYS, layers, settle
 from lamplighter.model.configuration import Configuration
-from lamplighter.model.location import Location
 from lamplighter.model.policy import Policy, Setting, Start, Stop
+from lamplighter.model.problem import Location
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

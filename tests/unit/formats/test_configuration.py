@@ -8,8 +8,8 @@ from lamplighter.errors import ConfigurationError
 from lamplighter.formats import configuration
 from lamplighter.formats.settings import SUSPEND_REFUSED
 from lamplighter.model.configuration import Configuration, HostSettings
-from lamplighter.model.location import BUILT_IN, Location
 from lamplighter.model.policy import Setting, Start, Stop
+from lamplighter.model.problem import BUILT_IN, Location
 
 FILE = "/etc/lamplighter/lamplighter.toml"
 

@@ -14,8 +14,8 @@ from lamplighter.host import files
 from lamplighter.host.files import read_configuration, read_definitions
 from lamplighter.host.folders import folder_problem
 from lamplighter.model.configuration import Configuration
-from lamplighter.model.location import BUILT_IN, Location
 from lamplighter.model.policy import Problem, Setting
+from lamplighter.model.problem import BUILT_IN, Location
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
