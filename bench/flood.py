@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from bench.ratio import Ratio, Skipped
-from lamplighter.formats import configuration as toml
+from lamplighter.formats import lamplighter_toml as toml
 from lamplighter.host.clock import LoopClock
 from lamplighter.model.plan import Direction
 from lamplighter.service import embedded_host

@@ -11,7 +11,7 @@ import random
 import sys
 import time
 
-from lamplighter.formats.guest_words import GUEST_NODES
+from lamplighter.formats.agent_protocol import GUEST_NODES
 from lamplighter.host.clock import LoopClock
 from lamplighter.host.xenstore import XenStore
 from lamplighter.xenstore import paths

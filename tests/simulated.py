@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from lamplighter.embedded.host import EmbeddedHost
 from lamplighter.engine.guest_force import BY_THE_GUEST
 from lamplighter.engine.plan import plan_down, plan_up
-from lamplighter.formats import configuration as toml
+from lamplighter.formats import lamplighter_toml as toml
 from lamplighter.host.clock import LoopClock
 from lamplighter.host.xenstore import XenStore
 from lamplighter.model.outcome import Outcome
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from lamplighter.embedded.xl import Xl
-    from lamplighter.formats.guest_words import GuestWords
+    from lamplighter.formats.agent_protocol import GuestWords
     from lamplighter.host.journal import Journal
     from lamplighter.model.domain import Definition, DomainInfo
     from lamplighter.model.outcome import Result

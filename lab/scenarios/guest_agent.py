@@ -25,7 +25,7 @@ SUBJECT = (
     "lab/debians.py",
     "lab/troubles.py",
     "src/lamplighter/engine/extension.py",
-    "src/lamplighter/formats/guest_words.py",
+    "src/lamplighter/formats/agent_protocol.py",
     "src/lamplighter/guest/*",
     "tools/make-agent",
 )

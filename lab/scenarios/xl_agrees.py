@@ -19,7 +19,7 @@ SUBJECT = (
     "lab/xl_reads.py",
     "src/lamplighter/formats/definition.py",
     "src/lamplighter/formats/xlcfg.py",
-    "src/lamplighter/formats/xltokens.py",
+    "src/lamplighter/formats/xlcfg_tokens.py",
     "tests/data/*",
     "tests/definitions.py",
 )

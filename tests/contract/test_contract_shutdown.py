@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lamplighter.errors import XenStoreError
-from lamplighter.formats.guest_words import Answer
+from lamplighter.formats.agent_protocol import Answer
 from lamplighter.model.domain import ShutdownReason
 from lamplighter.service.conversation import GuestChannel
 from lamplighter.xenstore import paths

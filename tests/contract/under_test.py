@@ -26,9 +26,9 @@ from uuid import NAMESPACE_DNS, uuid5
 
 from lamplighter.embedded.host import EmbeddedHost
 from lamplighter.errors import CallFailed
-from lamplighter.formats import configuration as toml
+from lamplighter.formats import lamplighter_toml as toml
 from lamplighter.formats.definition import read_definition
-from lamplighter.formats.xl import parse_reaper
+from lamplighter.formats.xl_output import parse_reaper
 from lamplighter.formats.xlcfg import parse
 from lamplighter.host.clock import LoopClock
 from lamplighter.host.xenstore import XenStore
@@ -43,7 +43,7 @@ from lamplighter.xenstore import paths
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-    from lamplighter.formats.guest_words import GuestWords
+    from lamplighter.formats.agent_protocol import GuestWords
     from lamplighter.model.configuration import Configuration
     from lamplighter.model.domain import Definition, DomainInfo
     from lamplighter.model.outcome import Result

@@ -8,8 +8,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from lamplighter.engine.shown import condition, doing
-from lamplighter.formats import guest_words
-from lamplighter.formats.guest_words import (
+from lamplighter.formats import agent_protocol
+from lamplighter.formats.agent_protocol import (
     GUEST_NODES,
     NUMBERS,
     REQUESTS,
@@ -54,69 +54,69 @@ BYTES = st.one_of(
 )
 
 PARSERS: tuple[Callable[[bytes | None], object], ...] = (
-    guest_words.parse_version,
-    guest_words.parse_ready,
-    guest_words.parse_progress,
-    guest_words.parse_more,
-    guest_words.parse_forced,
-    guest_words.parse_deadline_note,
-    guest_words.parse_answer,
+    agent_protocol.parse_version,
+    agent_protocol.parse_ready,
+    agent_protocol.parse_progress,
+    agent_protocol.parse_more,
+    agent_protocol.parse_forced,
+    agent_protocol.parse_deadline_note,
+    agent_protocol.parse_answer,
 )
 
 
 @given(st.booleans(), TEXTS)
 def test_ready(ready: bool, waits_for: str) -> None:
-    value = guest_words.encode_ready(ready=ready, waits_for=waits_for)
-    assert guest_words.parse_ready(value) == (ready, "" if ready else waits_for)
+    value = agent_protocol.encode_ready(ready=ready, waits_for=waits_for)
+    assert agent_protocol.parse_ready(value) == (ready, "" if ready else waits_for)
 
 
 @given(TEXTS.filter(bool), st.none() | st.integers(0, 100))
 def test_progress(text: str, percent: int | None) -> None:
-    value = guest_words.encode_progress(text, percent)
-    assert guest_words.parse_progress(value) == guest_words.Progress(text, percent)
+    value = agent_protocol.encode_progress(text, percent)
+    assert agent_protocol.parse_progress(value) == agent_protocol.Progress(text, percent)
 
 
 @given(IDS, SECONDS, TEXTS)
 def test_more(name: str, seconds: int, why: str) -> None:
     more = More(name, seconds, why)
-    assert guest_words.parse_more(guest_words.encode_more(more)) == more
+    assert agent_protocol.parse_more(agent_protocol.encode_more(more)) == more
 
 
 @given(st.sampled_from(REQUESTS), TEXTS)
 def test_forced(request: str, why: str) -> None:
     forced = Forced(request, why)
-    assert guest_words.parse_forced(guest_words.encode_forced(forced)) == forced
+    assert agent_protocol.parse_forced(agent_protocol.encode_forced(forced)) == forced
 
 
 @given(st.sampled_from(REQUESTS), st.integers(0, SECONDS_MAX), st.integers(0, NUMBERS - 1))
 def test_asked(request: str, seconds: int, number: int) -> None:
     asked = DeadlineNote(request, seconds, number)
-    assert guest_words.parse_deadline_note(guest_words.encode_deadline_note(asked)) == asked
+    assert agent_protocol.parse_deadline_note(agent_protocol.encode_deadline_note(asked)) == asked
 
 
 @given(st.binary(max_size=30), st.binary(max_size=8) | st.from_regex(rb"[0-9]{1,6}"))
 @example(b"k1 granted 30", b"30")
 def test_what_runs_before_have_given(answer: bytes, granted: bytes) -> None:
-    given = guest_words.read_given(answer, granted)
-    said = guest_words.parse_answer(answer)
+    given = agent_protocol.read_given(answer, granted)
+    said = agent_protocol.parse_answer(answer)
     assert given.answered == ("" if said is None else said.id)
     assert 0 <= given.granted <= SECONDS_MAX
     if given.granted:
         assert given.granted == min(SECONDS_MAX, int(granted))
-        assert guest_words.encode_granted(given.granted).isdigit()
-    assert guest_words.read_given(None, None) == guest_words.NOTHING_GIVEN
+        assert agent_protocol.encode_granted(given.granted).isdigit()
+    assert agent_protocol.read_given(None, None) == agent_protocol.NOTHING_GIVEN
 
 
 @given(IDS, st.integers(0, SECONDS_MAX))
 def test_granted(name: str, left: int) -> None:
     answer = Answer(name, left)
-    assert guest_words.parse_answer(guest_words.encode_answer(answer)) == answer
+    assert agent_protocol.parse_answer(agent_protocol.encode_answer(answer)) == answer
 
 
 @given(IDS, TEXTS.filter(bool))
 def test_refused(name: str, why: str) -> None:
     answer = Answer(name, None, why)
-    assert guest_words.parse_answer(guest_words.encode_answer(answer)) == answer
+    assert agent_protocol.parse_answer(agent_protocol.encode_answer(answer)) == answer
 
 
 @given(IDS, SECONDS, st.text(max_size=3 * VALUE_MAX))
@@ -124,11 +124,11 @@ def test_refused(name: str, why: str) -> None:
 def test_whatever_is_to_be_said_becomes_a_word(name: str, seconds: int, text: str) -> None:
     """Who writes need not look at what he writes: it is cut and cleaned, and can be read."""
     values = (
-        (guest_words.parse_ready, guest_words.encode_ready(ready=False, waits_for=text)),
-        (guest_words.parse_progress, guest_words.encode_progress(text, seconds)),
-        (guest_words.parse_more, guest_words.encode_more(More(name, seconds, text))),
-        (guest_words.parse_forced, guest_words.encode_forced(Forced("halt", text))),
-        (guest_words.parse_answer, guest_words.encode_answer(Answer(name, None, text))),
+        (agent_protocol.parse_ready, agent_protocol.encode_ready(ready=False, waits_for=text)),
+        (agent_protocol.parse_progress, agent_protocol.encode_progress(text, seconds)),
+        (agent_protocol.parse_more, agent_protocol.encode_more(More(name, seconds, text))),
+        (agent_protocol.parse_forced, agent_protocol.encode_forced(Forced("halt", text))),
+        (agent_protocol.parse_answer, agent_protocol.encode_answer(Answer(name, None, text))),
     )
     for parse, value in values:
         assert len(value) <= VALUE_MAX
@@ -152,8 +152,8 @@ def test_no_bytes_raise_and_what_is_read_of_them_is_bounded_and_prints(value: by
 def test_no_nodes_raise_and_what_is_shown_of_them_is_bounded_and_prints(
     values: dict[str, bytes | None],
 ) -> None:
-    words = guest_words.read_words(values)
-    assert (words is None) == (guest_words.parse_version(values["version"]) is None)
+    words = agent_protocol.read_words(values)
+    assert (words is None) == (agent_protocol.parse_version(values["version"]) is None)
     if words is not None:
         assert set(words.garbled) <= set(GUEST_NODES)
         for text in (doing(words), condition(words)):

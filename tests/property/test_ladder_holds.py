@@ -41,7 +41,7 @@ from lamplighter.engine.events import (
     WatchNodes,
 )
 from lamplighter.engine.standing import ALIVE
-from lamplighter.formats import guest_words
+from lamplighter.formats import agent_protocol
 from lamplighter.model.domain import DomainInfo, Kind, ShutdownReason
 from lamplighter.model.lifecycle import Phase, check_transition
 from lamplighter.model.outcome import Outcome
@@ -60,7 +60,7 @@ WORDS = {
     "forced": st.sampled_from([None, None, None, b"poweroff", b"reboot why", b"burn"]),
 }
 GIVEN = st.builds(
-    guest_words.Given, st.sampled_from(["", "k1"]), st.sampled_from([0, 0, 3, 40, 86400])
+    agent_protocol.Given, st.sampled_from(["", "k1"]), st.sampled_from([0, 0, 3, 40, 86400])
 )
 ERRORS = st.sampled_from(["", "", "it failed"])
 
@@ -167,7 +167,7 @@ class World:
             self.reasons.add(reason)
         return ShutdownReasonFound(self.now, reason)
 
-    def note(self, domid: int, answer: guest_words.Answer) -> list[Event]:
+    def note(self, domid: int, answer: agent_protocol.Answer) -> list[Event]:
         """Grants are bounded, and so is how often anything is answered."""
         assert not self.answers or self.now - self.answers[-1] >= patience.ANSWER_PAUSE
         self.answers.append(self.now)
@@ -254,7 +254,7 @@ def draw_event(data: st.DataObject, world: World, domid: int) -> Event:
             value = data.draw(REQUESTS)
             return ShutdownNode(world.now, domid, value)
         case "words":
-            words = guest_words.read_words(data.draw(WRITTEN))
+            words = agent_protocol.read_words(data.draw(WRITTEN))
             if words is not None:
                 if words.more is not None:
                     world.asked_for[words.more.id] = words.more.seconds

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lamplighter.errors import ConfigurationError
-from lamplighter.formats import configuration
-from lamplighter.formats.quantity import format_duration, parse_duration
-from lamplighter.formats.toml_lines import Path, locate
+from lamplighter.formats import lamplighter_toml
+from lamplighter.formats.durations import format_duration, parse_duration
+from lamplighter.formats.toml_positions import Path, locate
 
 
 @given(st.integers(0, 10**12))
@@ -137,4 +137,4 @@ soup = st.lists(st.sampled_from(PIECES)).map("".join)
 @given(st.text() | soup)
 def test_no_text_breaks_the_configuration(text: str) -> None:
     with contextlib.suppress(ConfigurationError):
-        assert configuration.parse(text, "/etc/l.toml").file == "/etc/l.toml"
+        assert lamplighter_toml.parse(text, "/etc/l.toml").file == "/etc/l.toml"

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from lamplighter.engine.guest_force import BY_THE_GUEST, SHUT_DOWN
 from lamplighter.engine.patience import REAPER_TIME
-from lamplighter.formats.quantity import parse_duration
+from lamplighter.formats.durations import parse_duration
 from lamplighter.host.journal_reader import JournalReader
 from lamplighter.model.domain import ShutdownReason
 from lamplighter.model.lifecycle import Phase
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from lamplighter.embedded.guest import GuestKernel
     from lamplighter.embedded.host import EmbeddedHost
     from lamplighter.embedded.xl import Resident
-    from lamplighter.formats.guest_words import GuestWords
+    from lamplighter.formats.agent_protocol import GuestWords
     from lamplighter.model.domain import DomainInfo
     from lamplighter.model.outcome import Result
     from lamplighter.model.plan import Plan

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from lamplighter.embedded.faults import How
 from lamplighter.embedded.host import EmbeddedHost
 from lamplighter.errors import CallFailed, JournalError, Unreachable, XenStoreError
-from lamplighter.formats import configuration as toml
+from lamplighter.formats import lamplighter_toml as toml
 from lamplighter.model.plan import Direction
 from lamplighter.service import taking
 from lamplighter.service.host import Host

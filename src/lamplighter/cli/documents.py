@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lamplighter.formats.domain_events import to_json
+from lamplighter.formats.state_json import to_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from lamplighter.engine.status import Row
     from lamplighter.errors import LamplighterError
-    from lamplighter.formats.guest_words import GuestWords
+    from lamplighter.formats.agent_protocol import GuestWords
     from lamplighter.model.domain_event import DomainEvent, MonitorState
     from lamplighter.model.intent import Hold, PastHold
     from lamplighter.model.outcome import Result

@@ -17,8 +17,8 @@ from lamplighter.engine.consequences import when_host_starts, when_host_stops
 from lamplighter.engine.policy import layers
 from lamplighter.errors import UsageError
 from lamplighter.formats.definition import PARAMETERS, policy_settings
-from lamplighter.formats.quantity import format_duration
-from lamplighter.model.nearest import closest
+from lamplighter.formats.durations import format_duration
+from lamplighter.formats.suggest import closest
 from lamplighter.model.problem import BUILT_IN
 from lamplighter.service.inventory import definition_owner, load_inventory
 

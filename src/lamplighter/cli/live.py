@@ -23,7 +23,7 @@ from rich.text import Text
 
 from lamplighter.cli.text import duration, outcome_colour, printable
 from lamplighter.engine.shown import doing
-from lamplighter.formats.guest_words import quoted
+from lamplighter.formats.agent_protocol import quoted
 from lamplighter.host.clock import LoopClock
 from lamplighter.model.lifecycle import Phase
 from lamplighter.model.plan import Direction, Verb
@@ -31,7 +31,7 @@ from lamplighter.model.plan import Direction, Verb
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from lamplighter.formats.guest_words import GuestWords
+    from lamplighter.formats.agent_protocol import GuestWords
     from lamplighter.model.clock import Clock
     from lamplighter.model.outcome import Result
     from lamplighter.model.plan import Plan, Step

@@ -26,7 +26,7 @@ from lamplighter import __version__
 from lamplighter.cli.context import CONFIG_VARIABLE, DEFAULT_CONFIG, SIGNALLED, Context
 from lamplighter.cli.documents import error_document
 from lamplighter.errors import LamplighterError, OutputError, UsageError
-from lamplighter.model.nearest import closest
+from lamplighter.formats.suggest import closest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lamplighter.formats.domain_events import watched_to_json
+from lamplighter.formats.state_json import watched_to_json
 from lamplighter.host import daemon
 from lamplighter.host.notifier import Notifier, watchdog_seconds
 from lamplighter.service.monitor import open_monitor

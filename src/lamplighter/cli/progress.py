@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from lamplighter.cli.context import Context
-    from lamplighter.formats.guest_words import GuestWords
+    from lamplighter.formats.agent_protocol import GuestWords
     from lamplighter.model.clock import Clock
     from lamplighter.model.outcome import Result
     from lamplighter.model.plan import Plan

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from lamplighter.cli.context import Context
     from lamplighter.cli.text import Style
     from lamplighter.engine.status import Row
-    from lamplighter.formats.guest_words import GuestWords
+    from lamplighter.formats.agent_protocol import GuestWords
     from lamplighter.model.configuration import Configuration
     from lamplighter.model.domain import DomainInfo
     from lamplighter.model.domain_event import DomainEvent, MonitorState

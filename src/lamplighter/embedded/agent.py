@@ -15,7 +15,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
 from lamplighter.errors import StoreConflict, XenStoreError
-from lamplighter.formats import guest_words
+from lamplighter.formats import agent_protocol
 from lamplighter.guest import events, handshake
 from lamplighter.guest.guard import LAST_WORDS
 from lamplighter.xenstore.paths import WORDS
@@ -97,8 +97,8 @@ class GuestAgent:
         for path, token in ((REQUEST, b"request"), (f"{WORDS}/asked", b"request")):
             self._session.watch(path, token)
         self._session.watch(f"{WORDS}/answer", b"answer")
-        self._say("version", guest_words.encode_version(VERSION))
-        self._say("ready", guest_words.encode_ready(ready=True))
+        self._say("version", agent_protocol.encode_version(VERSION))
+        self._say("ready", agent_protocol.encode_ready(ready=True))
         while True:
             await self._wait()
             self._take_stirred()
@@ -118,10 +118,10 @@ class GuestAgent:
         now, stirred = self._clock.monotonic(), tuple(self._stirred)
         self._stirred.clear()
         if b"request" in stirred:
-            asked = guest_words.parse_deadline_note(self._read(f"{WORDS}/asked"))
+            asked = agent_protocol.parse_deadline_note(self._read(f"{WORDS}/asked"))
             self._events.append(events.RequestSeen(now, self._read(REQUEST), asked))
         if b"answer" in stirred:
-            answer = guest_words.parse_answer(self._read(f"{WORDS}/answer"))
+            answer = agent_protocol.parse_answer(self._read(f"{WORDS}/answer"))
             if answer is not None:
                 self._events.append(events.Answered(now, answer))
 
@@ -159,8 +159,8 @@ class GuestAgent:
         elif isinstance(action, events.Run):
             self._script, self._steps = (action.script, now), 0
             if self._profile.more:
-                more = guest_words.More("1", round(self._profile.more), "it has much to write")
-                self._say("more", guest_words.encode_more(more))
+                more = agent_protocol.More("1", round(self._profile.more), "it has much to write")
+                self._say("more", agent_protocol.encode_more(more))
         elif isinstance(action, events.Kill):
             self._script = None
             self._events.append(events.Ended(now, action.script.name, "killed"))
@@ -169,7 +169,7 @@ class GuestAgent:
 
     def _act_on_the_system(self, action: events.Action) -> None:
         if isinstance(action, events.ReportProgress):
-            self._say("progress", guest_words.encode_progress(action.text, action.percent))
+            self._say("progress", agent_protocol.encode_progress(action.text, action.percent))
         elif isinstance(action, events.Release):
             self._system.release()
         elif isinstance(action, events.ShutDown):
@@ -207,7 +207,7 @@ class GuestAgent:
         script, _ = self._script
         self._steps += 1
         percent = 100 * self._steps // STEPS
-        self._say("progress", guest_words.encode_progress("stopping the database", percent))
+        self._say("progress", agent_protocol.encode_progress("stopping the database", percent))
         if self._steps == STEPS:
             self._script = None
             self._events.append(events.Ended(now, script.name))
@@ -217,8 +217,8 @@ class GuestAgent:
         return self._force[1] - LAST_WORDS if self._force is not None else math.inf
 
     def _last_word(self, now: float, request: str) -> None:
-        forced = guest_words.Forced(request, "its shutdown did not end in time")
-        self._say("forced", guest_words.encode_forced(forced))
+        forced = agent_protocol.Forced(request, "its shutdown did not end in time")
+        self._say("forced", agent_protocol.encode_forced(forced))
         self._force = None
         self._cuts_at = now + LAST_WORDS
 

@@ -26,7 +26,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from lamplighter.errors import DefinitionError
-from lamplighter.formats.quantity import DURATION_FORMS, parse_duration
+from lamplighter.formats.durations import DURATION_FORMS, parse_duration
 from lamplighter.formats.xlcfg import as_text
 from lamplighter.model.domain import Kind
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lamplighter.engine import patience
-from lamplighter.formats.quantity import format_duration
+from lamplighter.formats.durations import format_duration
 from lamplighter.model.domain import Kind
 from lamplighter.model.policy import Start, Stop
 

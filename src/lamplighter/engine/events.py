@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from math import inf
 from typing import TYPE_CHECKING
 
-from lamplighter.formats.guest_words import NOTHING_GIVEN
+from lamplighter.formats.agent_protocol import NOTHING_GIVEN
 
 if TYPE_CHECKING:
-    from lamplighter.formats import guest_words
+    from lamplighter.formats import agent_protocol
     from lamplighter.model.domain import DomainInfo, Kind, ShutdownReason
     from lamplighter.model.lifecycle import Phase
     from lamplighter.model.outcome import Outcome
@@ -90,8 +90,8 @@ class AgentReport(Event):
     """
 
     domid: int
-    words: guest_words.GuestWords
-    given: guest_words.Given = NOTHING_GIVEN
+    words: agent_protocol.GuestWords
+    given: agent_protocol.Given = NOTHING_GIVEN
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +106,7 @@ class AnswerFailed(Event):
     """An answer to this incarnation's request for more time could not be written."""
 
     domid: int
-    answer: guest_words.Answer
+    answer: agent_protocol.Answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,7 +239,7 @@ class AnswerAgent(Action):
     """
 
     domid: int
-    answer: guest_words.Answer
+    answer: agent_protocol.Answer
     granted: int = 0
 
 

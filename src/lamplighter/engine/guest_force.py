@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lamplighter.formats.guest_words import quoted
+from lamplighter.formats.agent_protocol import quoted
 
 if TYPE_CHECKING:
-    from lamplighter.formats.guest_words import Forced
+    from lamplighter.formats.agent_protocol import Forced
 
 #: How the note of a guest begins that forced its own end.
 BY_THE_GUEST = "forced by the guest"

@@ -17,7 +17,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from lamplighter.formats.quantity import format_duration
+from lamplighter.formats.durations import format_duration
 from lamplighter.model.domain import DOM0, Listing, ShutdownReason
 from lamplighter.model.domain_event import Change, Initiator, Moment
 from lamplighter.model.intent import Intent, Meant

@@ -12,10 +12,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from lamplighter.errors import UsageError
+from lamplighter.formats.suggest import closest
 from lamplighter.model.domain import DOM0, EMPTY, Listing, ShutdownReason
 from lamplighter.model.intent import NO_INTENTS
 from lamplighter.model.lifecycle import Phase
-from lamplighter.model.nearest import closest
 from lamplighter.model.outcome import Outcome
 from lamplighter.model.plan import Direction, Plan, Step, Verb
 from lamplighter.model.policy import ManagedDomain, Policy, Problem, Start, Stop

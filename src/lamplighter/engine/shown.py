@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from lamplighter.formats.guest_words import GuestWords
+    from lamplighter.formats.agent_protocol import GuestWords
 
 
 def doing(words: GuestWords) -> str:

@@ -10,7 +10,7 @@ from lamplighter.model.domain import Kind, ShutdownReason
 from lamplighter.model.lifecycle import Phase
 
 if TYPE_CHECKING:
-    from lamplighter.formats.guest_words import Answer, GuestWords, More
+    from lamplighter.formats.agent_protocol import Answer, GuestWords, More
     from lamplighter.model.domain import DomainInfo
 
 #: An incarnation that ended like this may be followed by another one.

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from uuid import UUID
 
-    from lamplighter.formats.guest_words import GuestWords
+    from lamplighter.formats.agent_protocol import GuestWords
     from lamplighter.model.domain import DomainInfo
     from lamplighter.model.intent import Hold, Intents
     from lamplighter.model.policy import Inventory, ManagedDomain, Problem

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from lamplighter.engine.events import Finish
 from lamplighter.engine.guest_force import BY_THE_GUEST, SHUT_DOWN, by_the_guest
-from lamplighter.formats.guest_words import quoted
+from lamplighter.formats.agent_protocol import quoted
 from lamplighter.model.domain import ShutdownReason
 from lamplighter.model.outcome import Outcome
 

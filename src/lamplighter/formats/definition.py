@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import UUID
 
 from lamplighter.errors import DefinitionError
-from lamplighter.formats import settings
-from lamplighter.formats.settings import Unfit
+from lamplighter.formats import policy_values
+from lamplighter.formats.policy_values import Unfit
 from lamplighter.formats.xlcfg import XlConfig, as_text
 from lamplighter.model.domain import EMPTY, Definition, Kind
 
@@ -90,9 +90,9 @@ def policy_settings(
         given = value if isinstance(value, list) else as_text(value)
         try:
             if key == "start":
-                stated[key] = settings.xend_start(given, where)
+                stated[key] = policy_values.xend_start(given, where)
             else:
-                stated[key] = settings.xend_stop(given, where)
+                stated[key] = policy_values.xend_stop(given, where)
         except Unfit as unfit:
             errors.append(_error(f"{parameter}: {unfit.message}", where, unfit.hint))
     return stated, errors
@@ -108,7 +108,7 @@ def _name(config: XlConfig) -> str:
     if not name:
         raise _error("name: expected a string that is not empty", where)
     if not name.isprintable():
-        shown = settings.shown(name)
+        shown = policy_values.shown(name)
         hint = "use letters, digits and punctuation, in UTF-8"
         raise _error(f"name: {shown} holds characters that cannot be shown", where, hint)
     if name == CONTROL_DOMAIN:
@@ -122,7 +122,7 @@ def _uuid(config: XlConfig) -> UUID | None:
         return None
     where = config.where("uuid")
     if not _UUID.fullmatch(text):
-        message = f"uuid: expected 8-4-4-4-12 hexadecimal digits, not {settings.shown(text)}"
+        message = f"uuid: expected 8-4-4-4-12 hexadecimal digits, not {policy_values.shown(text)}"
         raise _error(message, where, "uuidgen prints a new one")
     uuid = UUID(text)
     if not uuid.int:
@@ -147,8 +147,8 @@ def _abbreviated(config: XlConfig, key: str, words: Mapping[str, Kind]) -> Kind 
     for word, kind in words.items():
         if word.startswith(text):
             return kind
-    message = f"{key}: expected {settings.listed(words)}, not {settings.shown(text)}"
-    raise _error(message, config.where(key), settings.nearest(text, words))
+    message = f"{key}: expected {policy_values.listed(words)}, not {policy_values.shown(text)}"
+    raise _error(message, config.where(key), policy_values.nearest(text, words))
 
 
 def _error(message: str, where: Location, hint: str = "") -> DefinitionError:

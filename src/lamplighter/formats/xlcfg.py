@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from lamplighter.errors import DefinitionError
-from lamplighter.formats.xltokens import Scanner, Sort, Token
+from lamplighter.formats.xlcfg_tokens import Scanner, Sort, Token
 from lamplighter.model.problem import Location
 
 if TYPE_CHECKING:

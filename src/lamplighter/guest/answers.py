@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lamplighter.formats.guest_words import Answer, parse_answer
+from lamplighter.formats.agent_protocol import Answer, parse_answer
 from lamplighter.guest.words import node
 from lamplighter.guest.xenbus import Bus, remembered
 

@@ -14,7 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, NoReturn
 
 from lamplighter.errors import UsageError
-from lamplighter.formats.guest_words import REQUESTS
+from lamplighter.formats.agent_protocol import REQUESTS
 from lamplighter.guest.log import Log
 from lamplighter.guest.places import Paths
 from lamplighter.guest.stopping import stopping

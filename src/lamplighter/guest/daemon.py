@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 from lamplighter import __version__
 from lamplighter.errors import XenStoreError, XenStoreUnreachable
-from lamplighter.formats.guest_words import (
+from lamplighter.formats.agent_protocol import (
     encode_progress,
     encode_ready,
     encode_version,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple, Union
 
 if TYPE_CHECKING:
-    from lamplighter.formats.guest_words import Answer, DeadlineNote
+    from lamplighter.formats.agent_protocol import Answer, DeadlineNote
 
 
 class Settings(NamedTuple):

@@ -33,7 +33,7 @@ from math import inf, isfinite
 from typing import TYPE_CHECKING, NamedTuple
 
 from lamplighter.errors import LamplighterError
-from lamplighter.formats.guest_words import REQUESTS, Forced, encode_forced
+from lamplighter.formats.agent_protocol import REQUESTS, Forced, encode_forced
 from lamplighter.guest.clock import milliseconds, now
 from lamplighter.guest.hardening import close_all_but, detach, harden
 from lamplighter.guest.words import node

@@ -37,7 +37,7 @@ from __future__ import annotations
 from math import inf
 from typing import TYPE_CHECKING, NamedTuple
 
-from lamplighter.formats.guest_words import REQUESTS, encode_deadline_note
+from lamplighter.formats.agent_protocol import REQUESTS, encode_deadline_note
 from lamplighter.guest.events import (
     Acknowledge,
     Acknowledged,
@@ -64,7 +64,7 @@ from lamplighter.guest.events import (
 )
 
 if TYPE_CHECKING:
-    from lamplighter.formats.guest_words import DeadlineNote
+    from lamplighter.formats.agent_protocol import DeadlineNote
 
 #: When, in seconds after a word was taken, it is looked whether the system shuts down. Where PID 1
 #: has crashed, the kernel's poweroff fails within milliseconds, and is the only sign there is.

@@ -14,7 +14,7 @@ import socket
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from lamplighter.formats.guest_words import REQUESTS
+from lamplighter.formats.agent_protocol import REQUESTS
 from lamplighter.guest.clock import milliseconds
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ import re
 import stat
 from typing import NamedTuple
 
-from lamplighter.formats.quantity import parse_duration
+from lamplighter.formats.durations import parse_duration
 from lamplighter.guest.events import Script
 from lamplighter.guest.trust import distrust
 

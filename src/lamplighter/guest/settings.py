@@ -10,7 +10,7 @@ from importlib import import_module
 from math import inf
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
-from lamplighter.formats.quantity import DURATION_FORMS, parse_duration
+from lamplighter.formats.durations import DURATION_FORMS, parse_duration
 from lamplighter.guest.events import Settings
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lamplighter.formats.guest_words import REQUESTS
+from lamplighter.formats.agent_protocol import REQUESTS
 
 if TYPE_CHECKING:
     from lamplighter.guest.handshake import State

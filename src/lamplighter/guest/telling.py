@@ -9,7 +9,7 @@ from math import ceil
 from typing import TYPE_CHECKING
 
 from lamplighter.errors import LamplighterError, UsageError
-from lamplighter.formats.guest_words import (
+from lamplighter.formats.agent_protocol import (
     GUEST_NODES,
     HOST_NODES,
     SECONDS_MAX,
@@ -19,7 +19,7 @@ from lamplighter.formats.guest_words import (
     encode_progress,
     parse_answer,
 )
-from lamplighter.formats.quantity import parse_duration
+from lamplighter.formats.durations import parse_duration
 from lamplighter.guest.clock import now
 from lamplighter.guest.hotline import HELLO, call
 from lamplighter.guest.words import node

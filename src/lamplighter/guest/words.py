@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lamplighter.errors import XenStoreError
-from lamplighter.formats.guest_words import GUEST_NODES
+from lamplighter.formats.agent_protocol import GUEST_NODES
 from lamplighter.xenstore.paths import WORDS
 
 if TYPE_CHECKING:

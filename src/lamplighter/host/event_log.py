@@ -16,7 +16,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from lamplighter.errors import JournalError
-from lamplighter.formats.domain_events import from_line, to_line
+from lamplighter.formats.state_json import from_line, to_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

@@ -13,8 +13,8 @@ import stat
 from typing import TYPE_CHECKING, NamedTuple
 
 from lamplighter.errors import ConfigurationError
-from lamplighter.formats import configuration as toml
-from lamplighter.formats.quantity import format_size
+from lamplighter.formats import lamplighter_toml as toml
+from lamplighter.formats.durations import format_size
 from lamplighter.host.patterns import AS_ROOT, matches
 from lamplighter.host.trust import Walk
 from lamplighter.model.configuration import Configuration

@@ -18,7 +18,7 @@ import struct
 from typing import TYPE_CHECKING, cast
 
 from lamplighter.embedded.sockets import listen
-from lamplighter.formats.domain_events import watched_from_json, watched_to_json
+from lamplighter.formats.state_json import watched_from_json, watched_to_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -22,13 +22,13 @@ from typing import TYPE_CHECKING
 from lamplighter.engine import patience
 from lamplighter.engine.events import AgentReport, Event, PoweroffFeature, ShutdownNode
 from lamplighter.errors import Unreachable, XenStoreError
-from lamplighter.formats.guest_words import NOTHING_GIVEN
+from lamplighter.formats.agent_protocol import NOTHING_GIVEN
 from lamplighter.xenstore import paths
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from lamplighter.formats.guest_words import GuestWords
+    from lamplighter.formats.agent_protocol import GuestWords
     from lamplighter.model.clock import Clock
     from lamplighter.service.conversation import GuestChannel
 

@@ -19,14 +19,14 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
 
 from lamplighter.errors import XenStoreError
-from lamplighter.formats import guest_words
-from lamplighter.formats.guest_words import GUEST_NODES, NOTHING_GIVEN
+from lamplighter.formats import agent_protocol
+from lamplighter.formats.agent_protocol import GUEST_NODES, NOTHING_GIVEN
 from lamplighter.xenstore import paths
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from lamplighter.formats.guest_words import Answer, Given, GuestWords
+    from lamplighter.formats.agent_protocol import Answer, Given, GuestWords
     from lamplighter.host.xenstore import XenStore
     from lamplighter.host.xenstore_link import Watch
 
@@ -98,20 +98,20 @@ class GuestChannel:
         version, *others = GUEST_NODES
         try:
             values = {version: await self._word(version)}
-            self._agent = guest_words.read_words(values) is not None
+            self._agent = agent_protocol.read_words(values) is not None
             if not self._agent:
                 return None
             read = await asyncio.gather(*map(self._word, others))
         except XenStoreError:
             return None
-        return guest_words.read_words(values | dict(zip(others, read, strict=True)))
+        return agent_protocol.read_words(values | dict(zip(others, read, strict=True)))
 
     async def given_before(self) -> Given:
         """Return what was given to requests for more time before this run gave anything."""
         if self._given is None:
             with suppress(XenStoreError):
                 answer, granted = await asyncio.gather(self._word("answer"), self._word("granted"))
-                self._given = guest_words.read_given(answer, granted)
+                self._given = agent_protocol.read_given(answer, granted)
         return self._given or NOTHING_GIVEN
 
     async def _word(self, name: str) -> bytes | None:
@@ -152,12 +152,12 @@ class GuestChannel:
     async def _write_note(self, seconds: float, granted: int, tx: int) -> None:
         """Another note than the one that stands there, even where it leaves as much time."""
         path = paths.word(self.domid, "asked")
-        before = guest_words.parse_deadline_note(await self._xenstore.read_or_none(path, tx))
+        before = agent_protocol.parse_deadline_note(await self._xenstore.read_or_none(path, tx))
         number = self._number if before is None else before.number + 1
-        note = guest_words.DeadlineNote(POWEROFF.decode(), int(seconds), number)
-        await self._xenstore.write(path, guest_words.encode_deadline_note(note), tx)
+        note = agent_protocol.DeadlineNote(POWEROFF.decode(), int(seconds), number)
+        await self._xenstore.write(path, agent_protocol.encode_deadline_note(note), tx)
         if granted:
-            value = guest_words.encode_granted(granted)
+            value = agent_protocol.encode_granted(granted)
             await self._xenstore.write(paths.word(self.domid, "granted"), value, tx)
 
     async def clear_request(self) -> bool:
@@ -190,8 +190,8 @@ class GuestChannel:
     async def answer(self, answer: Answer, granted: int = 0) -> None:
         """Answer a request for more time; ``granted``: so many seconds were, all together."""
         values = {
-            "granted": guest_words.encode_granted(granted),
-            "answer": guest_words.encode_answer(answer),
+            "granted": agent_protocol.encode_granted(granted),
+            "answer": agent_protocol.encode_answer(answer),
         }
 
         async def body(tx: int) -> None:

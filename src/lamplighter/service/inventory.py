@@ -20,7 +20,7 @@ from lamplighter.engine.policy import settle
 from lamplighter.errors import DefinitionError
 from lamplighter.formats import xlcfg
 from lamplighter.formats.definition import Reading, read_definition
-from lamplighter.formats.settings import nearest
+from lamplighter.formats.policy_values import nearest
 from lamplighter.host.capabilities import is_control_domain
 from lamplighter.host.files import read_definitions
 from lamplighter.model.policy import Inventory, ManagedDomain, Problem

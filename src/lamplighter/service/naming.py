@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from lamplighter.errors import CallFailed, Unreachable, UsageError
+from lamplighter.formats.suggest import closest
 from lamplighter.model.domain import DOM0
-from lamplighter.model.nearest import closest
 from lamplighter.service.host import open_host
 from lamplighter.service.inventory import definition_owner, load_inventory
 

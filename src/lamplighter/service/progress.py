@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from lamplighter.formats.guest_words import GuestWords
+    from lamplighter.formats.agent_protocol import GuestWords
     from lamplighter.model.outcome import Result
     from lamplighter.model.plan import Plan
     from lamplighter.model.run import Transition

@@ -19,14 +19,14 @@ from typing import TYPE_CHECKING
 
 from lamplighter.engine.shown import doing
 from lamplighter.errors import LamplighterError
-from lamplighter.formats.guest_words import quoted
+from lamplighter.formats.agent_protocol import quoted
 from lamplighter.host.hang import arm_alarm, disarm_alarm
 from lamplighter.model.plan import Direction, Verb
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection
 
-    from lamplighter.formats.guest_words import GuestWords
+    from lamplighter.formats.agent_protocol import GuestWords
     from lamplighter.host.notifier import Notifier
     from lamplighter.model.clock import Clock
     from lamplighter.model.outcome import Result

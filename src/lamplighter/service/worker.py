@@ -58,7 +58,7 @@ from lamplighter.errors import (
     XenStoreError,
     XenStoreUnreachable,
 )
-from lamplighter.formats.guest_words import NUMBERS
+from lamplighter.formats.agent_protocol import NUMBERS
 from lamplighter.model.lifecycle import Phase
 from lamplighter.model.outcome import Outcome, Result
 from lamplighter.model.plan import Step, Verb
@@ -74,7 +74,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from uuid import UUID
 
-    from lamplighter.formats.guest_words import GuestWords
+    from lamplighter.formats.agent_protocol import GuestWords
     from lamplighter.host.xenstore import XenStore
     from lamplighter.model.clock import Clock
     from lamplighter.model.domain import Definition, DomainInfo

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from lamplighter.errors import CallFailed, CallNotBegun, ToolstackUnreachable
-from lamplighter.formats import xl
+from lamplighter.formats import xl_output
 from lamplighter.host import processes
 from lamplighter.host.clock import booted_at
 from lamplighter.host.systemd import SERVICE
@@ -102,7 +102,7 @@ class XlToolstack:
         """Every domain the hypervisor has, dom0 among them, in the order of domids."""
         ended = await self._xl("list", "-v")
         _check(ended, "xl list")
-        return xl.parse_listing(ended.stdout)
+        return xl_output.parse_listing(ended.stdout)
 
     async def create(self, definition: Definition, *, ending: asyncio.Event | None = None) -> None:
         """Create and start the domain from its file; ``ending`` ends the wait for its scope."""
@@ -151,7 +151,9 @@ class XlToolstack:
         The same process creates a domain, waits for its end and creates it anew after a reboot. So
         while it lives and the domain is not listed, it is about to be, or the process about to end.
         """
-        return frozenset(path for words in processes.commands() for path in xl.created_from(words))
+        return frozenset(
+            path for words in processes.commands() for path in xl_output.created_from(words)
+        )
 
     async def half_built(self, sighting: DomainInfo, definition: Definition) -> bool:
         """Whether nothing creates this domain any more and nobody has finished it.
@@ -160,7 +162,7 @@ class XlToolstack:
         listing comes last: a domain that was finished, ran, and ended since it was sighted has
         taken both with it.
         """
-        if any(xl.may_create(words, definition.path) for words in processes.commands()):
+        if any(xl_output.may_create(words, definition.path) for words in processes.commands()):
             return False
         if not self._recorded(0, CONTROL_DOMAIN) or self._recorded(sighting.domid, sighting.uuid):
             return False
@@ -173,7 +175,7 @@ class XlToolstack:
         """Take this incarnation away at once; one that is gone already is no error."""
         async with self._acting:
             ended = await self._xl("destroy", str(domid))
-        if not xl.is_no_domain(ended.stderr):
+        if not xl_output.is_no_domain(ended.stderr):
             _check(ended, "xl destroy")
 
     async def press_power(self, domid: int) -> None:
@@ -182,19 +184,19 @@ class XlToolstack:
             ended = await self._xl("trigger", str(domid), "power")
         _check(ended, "xl trigger")
         if "error" in ended.stderr:  # and yet it exits with 0
-            raise CallFailed(f"xl trigger: {xl.complaint(ended.stderr)}")
+            raise CallFailed(f"xl trigger: {xl_output.complaint(ended.stderr)}")
 
     async def shutdown_reason(self, sighting: DomainInfo) -> ShutdownReason | None:
         """Why an incarnation that vanished had shut down, if its xl process wrote it down."""
         for log in self._logs_of(sighting):
-            reason = xl.parse_epitaph(log, sighting.domid)
+            reason = xl_output.parse_epitaph(log, sighting.domid)
             if reason is not None:
                 return reason
         return None
 
     async def reaper_lives(self, sighting: DomainInfo) -> bool:
         """Whether the xl process that waits for this incarnation's end lives."""
-        pids = (xl.parse_reaper(log, sighting.domid) for log in self._logs_of(sighting))
+        pids = (xl_output.parse_reaper(log, sighting.domid) for log in self._logs_of(sighting))
         return any(pid is not None and processes.executes(pid, "xl") for pid in pids)
 
     async def close(self) -> None:
@@ -233,12 +235,12 @@ def _check(ended: Ended, call: str) -> None:
         return
     if ended.status < 0:
         raise CallFailed(f"{call} was ended by signal {-ended.status}")
-    if xl.is_no_hypervisor(ended.stderr):
+    if xl_output.is_no_hypervisor(ended.stderr):
         raise ToolstackUnreachable(
-            f"{call}: {xl.complaint(ended.stderr)}",
+            f"{call}: {xl_output.complaint(ended.stderr)}",
             hint="is this the control domain of a Xen host, and are you root?",
         )
-    raise CallFailed(f"{call}: {xl.complaint(ended.stderr)} (exit status {ended.status})")
+    raise CallFailed(f"{call}: {xl_output.complaint(ended.stderr)} (exit status {ended.status})")
 
 
 def _escaped(name: str) -> str:

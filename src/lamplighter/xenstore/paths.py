@@ -53,7 +53,7 @@ def words(domid: int) -> str:
 
 
 def word(domid: int, name: str) -> str:
-    """Return the node of one such word: ``progress``, ``asked``... (``formats/guest_words``)."""
+    """Return the node of one such word: ``progress``, ``asked``... (``formats/agent_protocol``)."""
     return f"{DOMAINS}/{domid}/{WORDS}/{name}"
 
 

@@ -14,7 +14,7 @@ from lamplighter.cli.text import Style
 from lamplighter.embedded.examples import definitions
 from lamplighter.engine.status import Row, Seen, Wanted
 from lamplighter.errors import CallFailed, CallTimedOut, LamplighterError, ToolstackUnreachable
-from lamplighter.formats.guest_words import Forced, GuestWords, Progress
+from lamplighter.formats.agent_protocol import Forced, GuestWords, Progress
 from lamplighter.model.domain import Definition, DomainInfo, Kind
 from lamplighter.model.outcome import Outcome, Result
 from lamplighter.model.plan import Direction, Plan, Step, Verb

@@ -15,9 +15,9 @@ import pytest
 from lamplighter import errors
 from lamplighter.cli.main import COMMANDS, _global_options
 from lamplighter.embedded.profile import _KNOWN, PREFIX, Behaviour
-from lamplighter.formats import settings
-from lamplighter.formats.configuration import TOOLSTACKS, parse
+from lamplighter.formats import policy_values
 from lamplighter.formats.definition import PARAMETERS
+from lamplighter.formats.lamplighter_toml import TOOLSTACKS, parse
 from lamplighter.guest.commands import parser_of
 from lamplighter.guest.main import COMMANDS as AGENT_COMMANDS
 from lamplighter.guest.main import PLACES as AGENT_PLACES
@@ -105,7 +105,7 @@ def test_each_key_of_the_configuration_is_told_with_its_default() -> None:
     host = tags(head.split(".Sh THE TABLE ")[1])
     policy = tags(tables.split(".Sh DEFINITIONS")[0])
     assert set(host) == set(HostSettings._fields)
-    words = {f'"{word}"' for word in (*settings._STOP, *settings._START, *TOOLSTACKS)}
+    words = {f'"{word}"' for word in (*policy_values._STOP, *policy_values._START, *TOOLSTACKS)}
     assert {key for key in policy if not key.startswith(r"\(dq")} == set(Policy._fields)
     lines = ["[host]", *map(_as_toml, host.values())]
     lines += ["[defaults]", *(_as_toml(policy[key]) for key in Policy._fields)]

@@ -18,7 +18,7 @@ from rich.console import Console
 from lamplighter.cli.context import Context
 from lamplighter.cli.live import LiveTable
 from lamplighter.cli.progress import Lines, show_progress
-from lamplighter.formats.guest_words import GuestWords, Progress
+from lamplighter.formats.agent_protocol import GuestWords, Progress
 from lamplighter.host.clock import LoopClock
 from lamplighter.model.lifecycle import Phase
 from lamplighter.model.outcome import Outcome, Result

@@ -29,8 +29,8 @@ from lamplighter.engine.events import (
 )
 from lamplighter.engine.extension import ANSWERS_ON_RECORD
 from lamplighter.engine.guest_force import tells_of_guests_force
-from lamplighter.formats import guest_words
-from lamplighter.formats.guest_words import Forced, Given, GuestWords, More, Progress
+from lamplighter.formats import agent_protocol
+from lamplighter.formats.agent_protocol import Forced, Given, GuestWords, More, Progress
 from lamplighter.model.domain import ShutdownReason
 from lamplighter.model.lifecycle import Phase
 from lamplighter.model.outcome import Outcome
@@ -58,7 +58,7 @@ class Stop:
 
     climb: Climb
 
-    def ask_for(self, now: float, seconds: int, name: str) -> guest_words.Answer | None:
+    def ask_for(self, now: float, seconds: int, name: str) -> agent_protocol.Answer | None:
         """Have the guest ask for more time; return the answer, if it got one at once."""
         actions = self.climb.feed(says(now, more=More(name, seconds, "rolling back")))
         answers = [action.answer for action in actions if isinstance(action, AnswerAgent)]
@@ -76,7 +76,7 @@ def stop(policy: Policy = POLICY, latest: float = inf) -> Stop:
 
 def test_what_fits_is_granted_and_the_deadline_moves_and_the_record_tells() -> None:
     one = stop()
-    assert one.ask_for(100.5, 30, "k1") == guest_words.Answer("k1", 109)
+    assert one.ask_for(100.5, 30, "k1") == agent_protocol.Answer("k1", 109)
     told = '30s more granted, 1min 49s are left; it says "rolling back"'
     assert EnterPhase(Phase.ACKNOWLEDGED, told) in one.climb.actions
     assert one.climb.state.wake == 210.0
@@ -88,15 +88,15 @@ def test_what_fits_is_granted_and_the_deadline_moves_and_the_record_tells() -> N
 
 def test_all_grants_together_are_no_more_than_policy_says() -> None:
     one = stop()
-    assert one.ask_for(10.0, 61, "k0") == guest_words.Answer(
+    assert one.ask_for(10.0, 61, "k0") == agent_protocol.Answer(
         "k0", None, "extend_max is 60 s and 60 s of it are left: ask for no more than that"
     )
-    assert one.ask_for(20.0, 30, "k1") == guest_words.Answer("k1", 190)
-    assert one.ask_for(30.0, 31, "k2") == guest_words.Answer(
+    assert one.ask_for(20.0, 30, "k1") == agent_protocol.Answer("k1", 190)
+    assert one.ask_for(30.0, 31, "k2") == agent_protocol.Answer(
         "k2", None, "extend_max is 60 s and 30 s of it are left: ask for no more than that"
     )
-    assert one.ask_for(40.0, 30, "k3") == guest_words.Answer("k3", 200)
-    assert one.ask_for(50.0, 1, "k4") == guest_words.Answer(
+    assert one.ask_for(40.0, 30, "k3") == agent_protocol.Answer("k3", 200)
+    assert one.ask_for(50.0, 1, "k4") == agent_protocol.Answer(
         "k4", None, "extend_max is 60 s and all of it has been granted"
     )
     assert one.climb.state.deadline == 240.0
@@ -104,7 +104,7 @@ def test_all_grants_together_are_no_more_than_policy_says() -> None:
 
 def test_without_a_policy_nothing_is_granted() -> None:
     one = stop(POLICY._replace(extend_max=Setting(0.0)))
-    assert one.ask_for(10.0, 1, "k1") == guest_words.Answer(
+    assert one.ask_for(10.0, 1, "k1") == agent_protocol.Answer(
         "k1", None, "this host grants no more time: extend_max is not set for it"
     )
     assert one.climb.state.deadline == 180.0
@@ -112,21 +112,21 @@ def test_without_a_policy_nothing_is_granted() -> None:
 
 def test_no_grant_goes_beyond_the_budget_of_the_whole_stop() -> None:
     one = stop(latest=200.0)
-    assert one.ask_for(160.0, 30, "k1") == guest_words.Answer(
+    assert one.ask_for(160.0, 30, "k1") == agent_protocol.Answer(
         "k1", None, "the host's stop_budget ends in 40 s"
     )
-    assert one.ask_for(170.0, 20, "k2") == guest_words.Answer("k2", 30)
+    assert one.ask_for(170.0, 20, "k2") == agent_protocol.Answer("k2", 30)
     assert one.climb.state.deadline == 200.0
 
 
 def test_each_request_is_answered_once_and_no_two_in_one_second() -> None:
     one = stop()
-    assert one.ask_for(10.0, 5, "k1") == guest_words.Answer("k1", 175)
+    assert one.ask_for(10.0, 5, "k1") == agent_protocol.Answer("k1", 175)
     assert one.ask_for(10.1, 5, "k1") is None
     assert one.ask_for(10.2, 5, "k2") is None, "it is too early for another answer"
     assert one.climb.state.wake == 10.0 + patience.ANSWER_PAUSE
     (answer,) = one.climb.feed(Tick(11.0))
-    assert answer == AnswerAgent(7, guest_words.Answer("k2", 179))
+    assert answer == AnswerAgent(7, agent_protocol.Answer("k2", 179))
     assert one.climb.state.wake == 190.0
     assert one.climb.feed(Tick(15.0)) == []
 
@@ -152,8 +152,8 @@ def test_an_answer_that_was_not_written_and_is_not_wanted_any_more_is_forgotten(
     assert first is not None
     one.climb.feed(AnswerFailed(10.1, 7, first), says(10.2))
     assert one.climb.feed(Tick(12.0)) == []
-    assert one.ask_for(20.0, 60, "k2") == guest_words.Answer("k2", 220), "k1 was never granted"
-    assert one.climb.actions[-1] == AnswerAgent(7, guest_words.Answer("k2", 220), 60)
+    assert one.ask_for(20.0, 60, "k2") == agent_protocol.Answer("k2", 220), "k1 was never granted"
+    assert one.climb.actions[-1] == AnswerAgent(7, agent_protocol.Answer("k2", 220), 60)
     assert one.climb.feed(Tick(30.0)) == []
 
 
@@ -173,7 +173,7 @@ def test_what_a_run_before_has_answered_is_not_granted_anew() -> None:
     one = stop()
     first = replace(says(10.0, more=More("k1", 30)), given=Given("k1"))
     assert not [a for a in one.climb.feed(first) if isinstance(a, AnswerAgent)]
-    assert one.ask_for(20.0, 60, "k2") == guest_words.Answer("k2", 220)
+    assert one.ask_for(20.0, 60, "k2") == agent_protocol.Answer("k2", 220)
 
 
 def test_what_a_run_before_has_granted_is_there_before_the_guest_is_asked() -> None:
@@ -185,7 +185,7 @@ def test_what_a_run_before_has_granted_is_there_before_the_guest_is_asked() -> N
     climb.feed(PoweroffFeature(0.1, 7, supported=True))
     assert climb.actions[-1] == RequestShutdown(7, 210.0, 30)
     assert climb.feed(RequestWritten(0.2), Tick(5.0)) == []
-    assert Stop(climb).ask_for(6.0, 31, "k3") == guest_words.Answer(
+    assert Stop(climb).ask_for(6.0, 31, "k3") == agent_protocol.Answer(
         "k3", None, "extend_max is 60 s and 30 s of it are left: ask for no more than that"
     )
 
@@ -241,7 +241,7 @@ def test_what_is_asked_before_the_guest_was_asked_is_answered_afterwards() -> No
     assert climb.feed(PoweroffFeature(0.1, 7, supported=True)) == [RequestShutdown(7)]
     assert climb.feed(RequestWritten(0.2)) == []
     assert climb.state.wake <= 0.2
-    assert climb.feed(Tick(0.2)) == [AnswerAgent(7, guest_words.Answer("k1", 209))]
+    assert climb.feed(Tick(0.2)) == [AnswerAgent(7, agent_protocol.Answer("k1", 209))]
 
 
 def test_what_is_asked_while_the_request_is_taken_back_waits() -> None:
@@ -250,7 +250,7 @@ def test_what_is_asked_while_the_request_is_taken_back_waits() -> None:
     assert climb.feed(says(60.1, more=More("k1", 30))) == []
     assert climb.state.wake == 180.0
     climb.feed(RequestCleared(60.2, taken=True))
-    assert climb.feed(Tick(60.3)) == [AnswerAgent(7, guest_words.Answer("k1", 149))]
+    assert climb.feed(Tick(60.3)) == [AnswerAgent(7, agent_protocol.Answer("k1", 149))]
 
 
 def test_a_grant_gives_a_guest_no_more_time_to_acknowledge() -> None:
@@ -282,7 +282,7 @@ def test_what_comes_back_has_said_nothing_yet_and_keeps_what_was_granted() -> No
     note, answer = one.climb.feed(says(24.0, domid=8, more=More("k1", 20)))
     assert (note, answer) == (
         TellDeadline(8, 220.0, 40),
-        AnswerAgent(8, guest_words.Answer("k1", 216)),
+        AnswerAgent(8, agent_protocol.Answer("k1", 216)),
     )
     (answer,) = one.climb.feed(says(26.0, domid=8, more=More("k2", 1)))
     assert isinstance(answer, AnswerAgent)

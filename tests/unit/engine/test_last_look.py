@@ -19,7 +19,7 @@ from lamplighter.engine.events import (
     ShutdownReasonFound,
     Tick,
 )
-from lamplighter.formats.guest_words import Given, GuestWords
+from lamplighter.formats.agent_protocol import Given, GuestWords
 from lamplighter.model.domain import ShutdownReason
 from lamplighter.model.lifecycle import Phase
 from lamplighter.model.outcome import Outcome

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from lamplighter.errors import ConfigurationError
-from lamplighter.formats import configuration
-from lamplighter.formats.settings import SUSPEND_REFUSED
+from lamplighter.formats import lamplighter_toml
+from lamplighter.formats.policy_values import SUSPEND_REFUSED
 from lamplighter.model.configuration import Configuration, HostSettings
 from lamplighter.model.policy import Setting, Start, Stop
 from lamplighter.model.problem import BUILT_IN, Location
@@ -43,16 +43,16 @@ stop = "suspend"
 
 def refusal(text: str) -> ConfigurationError:
     with pytest.raises(ConfigurationError) as caught:
-        configuration.parse(text, FILE)
+        lamplighter_toml.parse(text, FILE)
     return caught.value
 
 
 def test_an_empty_file_means_the_defaults() -> None:
-    assert configuration.parse("", FILE) == Configuration(FILE)
+    assert lamplighter_toml.parse("", FILE) == Configuration(FILE)
 
 
 def test_everything_can_be_said() -> None:
-    read = configuration.parse(WHOLE, FILE)
+    read = lamplighter_toml.parse(WHOLE, FILE)
     host = read.host
     assert host.toolstack.value == "xl"
     assert host.definitions.value == ("/etc/xen/*.cfg", "/etc/lamplighter/guests/*.cfg")
@@ -70,32 +70,34 @@ def test_everything_can_be_said() -> None:
 
 def test_more_time_and_a_budget_may_be_none() -> None:
     text = '[host]\nstop_budget = 0\n[defaults]\nextend_max = "0s"\n[domain.db]\nextend_max = 60\n'
-    read = configuration.parse(text, FILE)
+    read = lamplighter_toml.parse(text, FILE)
     assert read.host.stop_budget.value == 0.0
     assert read.defaults["extend_max"].value == 0.0
     assert read.domains["db"]["extend_max"].value == 60.0
-    assert configuration.parse('[host]\nstop_budget = "5min"', FILE).host.stop_budget.value == 300.0
+    assert (
+        lamplighter_toml.parse('[host]\nstop_budget = "5min"', FILE).host.stop_budget.value == 300.0
+    )
 
 
 def test_each_setting_knows_its_place() -> None:
-    read = configuration.parse(WHOLE, FILE)
+    read = lamplighter_toml.parse(WHOLE, FILE)
     assert str(read.host.definitions.origin) == f"{FILE}:3:1"
     assert str(read.defaults["stop_timeout"].origin) == f"{FILE}:15:1"
     assert str(read.domains["web"]["ack_timeout"].origin) == f"{FILE}:21:1"
-    assert configuration.parse("", FILE).host.state.origin == BUILT_IN
+    assert lamplighter_toml.parse("", FILE).host.state.origin == BUILT_IN
 
 
 def test_suspend_becomes_a_shutdown_with_a_note() -> None:
-    stop = configuration.parse(WHOLE, FILE).domains["mail.example"]["stop"]
+    stop = lamplighter_toml.parse(WHOLE, FILE).domains["mail.example"]["stop"]
     assert stop.value is Stop.SHUTDOWN
     assert stop.note == SUSPEND_REFUSED
     assert str(stop.origin) == f"{FILE}:24:1"
 
 
 def test_the_name_of_the_folder_is_no_pattern() -> None:
-    read = configuration.parse('[host]\ndefinitions = ["d/*.cfg"]\n', "/srv/[a]*/l.toml")
+    read = lamplighter_toml.parse('[host]\ndefinitions = ["d/*.cfg"]\n', "/srv/[a]*/l.toml")
     assert read.host.definitions.value == ("/srv/[[]a][*]/d/*.cfg",)
-    read = configuration.parse('[host]\nstate = "s"\n', "/srv/[a]/l.toml")
+    read = lamplighter_toml.parse('[host]\nstate = "s"\n', "/srv/[a]/l.toml")
     assert read.host == HostSettings(state=Setting("/srv/[a]/s", Location("/srv/[a]/l.toml", 2, 1)))
 
 
@@ -189,7 +191,7 @@ def test_the_first_mistake_of_the_file_is_told_and_how_many_follow() -> None:
 
 def test_what_is_sound_of_a_wrong_file_can_be_had() -> None:
     text = '[host]\nparallel_starts = 0\nstate = "/srv"\n[domain.web]\nstpo = 1\nstop = "leave"\n'
-    sound, wrong = configuration.salvage(text, FILE)
+    sound, wrong = lamplighter_toml.salvage(text, FILE)
     assert wrong is not None
     assert (wrong.line, "and 1 more error" in wrong.hint) == (2, True)
     assert (sound.host.state.value, sound.host.parallel_starts) == ("/srv", Setting(4))
@@ -198,6 +200,6 @@ def test_what_is_sound_of_a_wrong_file_can_be_had() -> None:
 
 @pytest.mark.parametrize("text", ["[host", "a = " + "[" * 5000])
 def test_of_what_is_no_toml_nothing_is_sound(text: str) -> None:
-    sound, wrong = configuration.salvage(text, FILE)
+    sound, wrong = lamplighter_toml.salvage(text, FILE)
     assert sound == Configuration(FILE)
     assert wrong is not None

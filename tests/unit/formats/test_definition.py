@@ -8,7 +8,7 @@ import pytest
 
 from lamplighter.formats import xlcfg
 from lamplighter.formats.definition import Reading, read_definition
-from lamplighter.formats.settings import SUSPEND_REFUSED
+from lamplighter.formats.policy_values import SUSPEND_REFUSED
 from lamplighter.model.domain import Kind
 from lamplighter.model.policy import Start, Stop
 from tests.definitions import VALID, read, truth, valid_path

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from lamplighter.formats.quantity import (
+from lamplighter.formats.durations import (
     format_duration,
     format_size,
     parse_duration,

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lamplighter.formats.domain_events import from_line, to_line, watched_from_json, watched_to_json
+from lamplighter.formats.state_json import from_line, to_line, watched_from_json, watched_to_json
 from lamplighter.model.domain import ShutdownReason
 from lamplighter.model.domain_event import Change, DomainEvent, Initiator, MonitorState
 

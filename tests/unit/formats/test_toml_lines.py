@@ -6,7 +6,7 @@ import tomllib
 
 import pytest
 
-from lamplighter.formats.toml_lines import Path, Place, locate
+from lamplighter.formats.toml_positions import Path, Place, locate
 
 DOTTED = """\
 a.b . "c.d" = 1

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lamplighter.errors import CallFailed
-from lamplighter.formats import xl
+from lamplighter.formats import xl_output
 from lamplighter.model.domain import ShutdownReason
 
 SAMPLES = Path(__file__).parents[3] / "lab" / "samples" / "bookworm"
@@ -31,7 +31,7 @@ def listing(*lines: str) -> str:
 
 
 def test_a_listing_has_every_domain_with_its_uuid() -> None:
-    seen = xl.parse_listing(sample("list-v.txt"))
+    seen = xl_output.parse_listing(sample("list-v.txt"))
     assert [(s.domid, s.name, s.running) for s in seen] == [
         (0, "Domain-0", True),
         (1, "prompt", True),
@@ -42,10 +42,10 @@ def test_a_listing_has_every_domain_with_its_uuid() -> None:
 
 
 def test_a_domain_that_shut_down_has_its_reason() -> None:
-    assert xl.parse_listing(sample("list-v-shut-down-kept.txt"))[1].shutdown is (
+    assert xl_output.parse_listing(sample("list-v-shut-down-kept.txt"))[1].shutdown is (
         ShutdownReason.POWEROFF
     )
-    assert xl.parse_listing(sample("list-v-crashed.txt"))[3].shutdown is ShutdownReason.CRASH
+    assert xl_output.parse_listing(sample("list-v-crashed.txt"))[3].shutdown is ShutdownReason.CRASH
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_a_domain_that_shut_down_has_its_reason() -> None:
 def test_states(
     state: str, reason: str, shutdown: ShutdownReason | None, dying: bool, paused: bool
 ) -> None:
-    seen = xl.parse_listing(listing(line(state=state, reason=reason)))[1]
+    seen = xl_output.parse_listing(listing(line(state=state, reason=reason)))[1]
     assert (seen.shutdown, seen.dying, seen.paused) == (shutdown, dying, paused)
 
 
@@ -83,7 +83,7 @@ def test_states(
 )
 def test_what_never_ran(seconds: str, state: str, never_ran: bool) -> None:
     row = line(state=state).replace("       9.2 ", f" {seconds:>9} ")
-    assert xl.parse_listing(listing(row))[1].never_ran is never_ran
+    assert xl_output.parse_listing(listing(row))[1].never_ran is never_ran
 
 
 @pytest.mark.parametrize(
@@ -103,36 +103,36 @@ def test_what_never_ran(seconds: str, state: str, never_ran: bool) -> None:
     ],
 )
 def test_who_may_be_creating(command: str, may: bool) -> None:
-    assert xl.may_create(command.split(), "/etc/xen/web.cfg") is may
+    assert xl_output.may_create(command.split(), "/etc/xen/web.cfg") is may
 
 
 @pytest.mark.parametrize("name", ["a b", "1 2 3", "x" * 200, "grüße", "(x)", "a\u2028b"])
 def test_names_may_be_anything_that_fits_on_a_line(name: str) -> None:
-    assert xl.parse_listing(listing(line(name)))[1].name == name
+    assert xl_output.parse_listing(listing(line(name)))[1].name == name
 
 
 def test_a_name_that_looks_like_columns_hides_nothing() -> None:
-    seen = xl.parse_listing(listing(line("web" + line("fake", "3", "---s--", "0"), "7")))[1]
+    seen = xl_output.parse_listing(listing(line("web" + line("fake", "3", "---s--", "0"), "7")))[1]
     assert (seen.domid, seen.running) == (7, True)
     assert seen.name.startswith("webfake")
 
 
 def test_a_name_with_spaces_around_it() -> None:
-    assert xl.parse_listing(listing(line("  web")))[1].name == "  web"
+    assert xl_output.parse_listing(listing(line("  web")))[1].name == "  web"
 
 
 def test_newer_xens_tell_capabilities_too() -> None:
     text = f"{HEADING}      Capabilities\n{DOM0} privileged hardware\n{line()} -\n"
-    assert [s.domid for s in xl.parse_listing(text)] == [0, 7]
+    assert [s.domid for s in xl_output.parse_listing(text)] == [0, 7]
 
 
 def test_a_line_of_nothing_but_spaces_is_refused_quickly() -> None:
     with pytest.raises(CallFailed, match="cannot be read"):
-        xl.parse_listing(listing(" " * 300_000 + "x"))
+        xl_output.parse_listing(listing(" " * 300_000 + "x"))
 
 
 def test_a_domain_without_a_name_has_none() -> None:
-    assert not xl.parse_listing(listing(line("(null)", state="---s-d", reason="0")))[1].name
+    assert not xl_output.parse_listing(listing(line("(null)", state="---s-d", reason="0")))[1].name
 
 
 @pytest.mark.parametrize(
@@ -153,14 +153,14 @@ def test_a_domain_without_a_name_has_none() -> None:
 )
 def test_what_is_not_wholly_understood_is_no_listing(text: str) -> None:
     with pytest.raises(CallFailed, match="xl's listing"):
-        xl.parse_listing(text)
+        xl_output.parse_listing(text)
 
 
 @given(st.one_of(st.text(), st.text().map(listing)))
 def test_no_text_breaks_the_listing(text: str) -> None:
     said = None
     try:
-        assert xl.parse_listing(text)[0].domid == 0
+        assert xl_output.parse_listing(text)[0].domid == 0
     except CallFailed as error:
         said = error.message
     assert said is None or said.isprintable()
@@ -182,7 +182,7 @@ Domain 12 has shut down, reason code 0 0x0
     [(1, ShutdownReason.REBOOT), (12, ShutdownReason.POWEROFF), (2, None), (0, None)],
 )
 def test_the_epitaph_is_of_that_incarnation(domid: int, reason: ShutdownReason | None) -> None:
-    assert xl.parse_epitaph(LOG, domid) is reason
+    assert xl_output.parse_epitaph(LOG, domid) is reason
 
 
 @pytest.mark.parametrize(
@@ -196,15 +196,15 @@ def test_the_epitaph_is_of_that_incarnation(domid: int, reason: ShutdownReason |
     ids=["it-waits-again", "not-at-the-start-of-a-line", "no-number", "empty"],
 )
 def test_what_is_not_its_end_is_no_epitaph(log: str) -> None:
-    assert xl.parse_epitaph(log, 12) is None
+    assert xl_output.parse_epitaph(log, 12) is None
 
 
 @given(st.binary())
 def test_no_bytes_break_an_epitaph_or_a_complaint(data: bytes) -> None:
     text = data.decode("utf-8", "replace")
-    assert xl.parse_epitaph(text, 1) is None
-    assert xl.parse_reaper(text, 1) is None
-    assert xl.complaint(text).isprintable()
+    assert xl_output.parse_epitaph(text, 1) is None
+    assert xl_output.parse_reaper(text, 1) is None
+    assert xl_output.complaint(text).isprintable()
 
 
 @pytest.mark.parametrize(
@@ -220,7 +220,7 @@ def test_no_bytes_break_an_epitaph_or_a_complaint(data: bytes) -> None:
     ids=["told", "told-again", "an-xl-that-tells-none", "another-domid", "no-number", "empty"],
 )
 def test_whose_log_it_is_tells_who_reaps(log: str, pid: int | None) -> None:
-    assert xl.parse_reaper(log, 12) == pid
+    assert xl_output.parse_reaper(log, 12) == pid
 
 
 def complaints() -> list[tuple[str, str]]:
@@ -243,18 +243,22 @@ def complaints() -> list[tuple[str, str]]:
     ],
 )
 def test_of_many_lines_the_cause_is_told(command: str, complaint: str) -> None:
-    assert xl.complaint(dict(complaints())[command]).startswith(complaint)
+    assert xl_output.complaint(dict(complaints())[command]).startswith(complaint)
 
 
 def test_silence_is_told_too() -> None:
-    assert xl.complaint("") == xl.complaint("Parsing config from x\n") == "it did not say why"
+    assert (
+        xl_output.complaint("")
+        == xl_output.complaint("Parsing config from x\n")
+        == "it did not say why"
+    )
 
 
 def test_a_missing_domain_is_known_by_what_xl_says() -> None:
     said = dict(complaints())
-    assert xl.is_no_domain(said["xl destroy 999"])
-    assert xl.is_no_domain(said["xl destroy nosuch"])
-    assert not xl.is_no_domain(said["xl trigger hangs power"])
+    assert xl_output.is_no_domain(said["xl destroy 999"])
+    assert xl_output.is_no_domain(said["xl destroy nosuch"])
+    assert not xl_output.is_no_domain(said["xl trigger hangs power"])
 
 
 @pytest.mark.parametrize(
@@ -268,7 +272,7 @@ def test_a_missing_domain_is_known_by_what_xl_says() -> None:
     ],
 )
 def test_a_domain_that_goes_while_it_is_being_destroyed_is_missing(said: str, gone: bool) -> None:
-    assert xl.is_no_domain(said) is gone
+    assert xl_output.is_no_domain(said) is gone
 
 
 @pytest.mark.parametrize(
@@ -287,4 +291,4 @@ def test_a_domain_that_goes_while_it_is_being_destroyed_is_missing(said: str, go
     ],
 )
 def test_what_a_command_line_creates(command: str, paths: list[str]) -> None:
-    assert xl.created_from(command.split()) == paths
+    assert xl_output.created_from(command.split()) == paths

@@ -16,7 +16,7 @@ import pytest
 
 from lamplighter import __version__
 from lamplighter.errors import LamplighterError, UsageError
-from lamplighter.formats.guest_words import GUEST_NODES
+from lamplighter.formats.agent_protocol import GUEST_NODES
 from lamplighter.guest import installing
 from lamplighter.guest.compiling import with_bytecode
 from lamplighter.guest.installing import install, uninstall

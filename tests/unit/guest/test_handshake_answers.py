@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lamplighter.formats.guest_words import Answer, DeadlineNote
+from lamplighter.formats.agent_protocol import Answer, DeadlineNote
 from lamplighter.guest.events import (
     Acknowledge,
     Acknowledged,

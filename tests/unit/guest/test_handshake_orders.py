@@ -24,7 +24,7 @@ from lamplighter.embedded.guest import GuestKernel
 from lamplighter.embedded.profile import Behaviour, GuestProfile
 from lamplighter.embedded.store import Store
 from lamplighter.errors import XenStoreError
-from lamplighter.formats.guest_words import (
+from lamplighter.formats.agent_protocol import (
     GUEST_NODES,
     Answer,
     DeadlineNote,
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
     from lamplighter.embedded.agent import System
     from lamplighter.embedded.store import Session
-    from lamplighter.formats.guest_words import GuestWords
+    from lamplighter.formats.agent_protocol import GuestWords
     from lamplighter.model.clock import Clock
 
 CLOCK = LoopClock()

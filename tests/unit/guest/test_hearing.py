@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lamplighter.formats.guest_words import Answer, DeadlineNote
+from lamplighter.formats.agent_protocol import Answer, DeadlineNote
 from lamplighter.guest.answers import ANSWER, Answers
 from lamplighter.guest.daemon import ASKED, SHUTDOWN, _hear_request
 from lamplighter.guest.notebook import Notebook

@@ -9,7 +9,7 @@ from unittest.mock import Mock
 import pytest
 
 from lamplighter.errors import XenStoreUnreachable
-from lamplighter.formats.guest_words import DeadlineNote
+from lamplighter.formats.agent_protocol import DeadlineNote
 from lamplighter.guest.daemon import SHUTDOWN, Daemon
 from lamplighter.guest.events import Event, RequestSeen, Settings, Tick
 from lamplighter.guest.notebook import BOOT_ID, Notebook

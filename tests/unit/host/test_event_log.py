@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 
 from lamplighter.errors import JournalError
-from lamplighter.formats.domain_events import to_line
+from lamplighter.formats.state_json import to_line
 from lamplighter.host.event_log import FILE_NAME, LINE_MAX, OLDER, EventLog, read_event_log
 from lamplighter.model.domain_event import Change, DomainEvent, Initiator
 

@@ -6,7 +6,7 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from lamplighter.errors import XenStoreError
-from lamplighter.formats.guest_words import NOTHING_GIVEN, Given, read_words
+from lamplighter.formats.agent_protocol import NOTHING_GIVEN, Given, read_words
 from lamplighter.service.attention import GuestReader
 from tests import virtual
 from tests.simulated import CLOCK
@@ -14,7 +14,7 @@ from tests.simulated import CLOCK
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from lamplighter.formats.guest_words import GuestWords
+    from lamplighter.formats.agent_protocol import GuestWords
 
 WHILE = 10.0
 

@@ -13,8 +13,8 @@ import pytest
 from lamplighter.cli import status
 from lamplighter.engine.status import View, status_rows
 from lamplighter.errors import XenStoreError
-from lamplighter.formats import guest_words
-from lamplighter.formats.guest_words import Answer, Forced, More
+from lamplighter.formats import agent_protocol
+from lamplighter.formats.agent_protocol import Answer, Forced, More
 from lamplighter.model.outcome import Outcome
 from lamplighter.service.attention import (
     READING_INTERVAL,
@@ -76,7 +76,7 @@ async def with_agent(host: Simulation, name: str, *behaviour: str, **keys: str) 
     host.define(name, *behaviour, **keys)
     await host.up()
     guest = Guest(host, name)
-    guest.say("version", guest_words.encode_version("0.2.0"))
+    guest.say("version", agent_protocol.encode_version("0.2.0"))
     return guest
 
 
@@ -92,22 +92,22 @@ async def being_stopped(host: Simulation) -> tuple[Guest, asyncio.Task[object]]:
 def test_a_guest_is_told_its_time_and_heard_to_its_end(seed: int) -> None:
     async def story(host: Simulation) -> None:
         guest = await with_agent(host, "db", "hangs")
-        guest.say("ready", guest_words.encode_ready(ready=True))
+        guest.say("ready", agent_protocol.encode_ready(ready=True))
         stop = begin(host.down())
         await CLOCK.sleep(2.0)
-        asked = guest_words.parse_deadline_note(guest.hear("asked"))
+        asked = agent_protocol.parse_deadline_note(guest.hear("asked"))
         assert asked is not None
         assert (asked.request, asked.seconds) in {("poweroff", 29), ("poweroff", 30)}
-        guest.say("progress", guest_words.encode_progress("stopping postgresql", 40))
+        guest.say("progress", agent_protocol.encode_progress("stopping postgresql", 40))
         await CLOCK.sleep(1.0)
-        guest.say("more", guest_words.encode_more(More("k1", 10, "rolling back")))
+        guest.say("more", agent_protocol.encode_more(More("k1", 10, "rolling back")))
         await CLOCK.sleep(2.0)
-        answer = guest_words.parse_answer(guest.hear("answer"))
+        answer = agent_protocol.parse_answer(guest.hear("answer"))
         assert answer is not None
         assert answer.left in {35, 36, 37}
-        guest.say("more", guest_words.encode_more(More("k2", 11)))
+        guest.say("more", agent_protocol.encode_more(More("k2", 11)))
         await CLOCK.sleep(2.0)
-        assert guest_words.parse_answer(guest.hear("answer")) == Answer(
+        assert agent_protocol.parse_answer(guest.hear("answer")) == Answer(
             "k2", None, "extend_max is 20 s and 10 s of it are left: ask for no more than that"
         )
         await stop
@@ -133,9 +133,9 @@ def test_what_is_said_in_the_last_moment_is_heard(seed: int) -> None:
         guest = await with_agent(host, "db", embedded_shutdown="10s")
         stop = begin(host.down())
         await CLOCK.sleep(9.8)
-        guest.say("progress", guest_words.encode_progress("stopping"))
+        guest.say("progress", agent_protocol.encode_progress("stopping"))
         await CLOCK.sleep(0.15)
-        guest.say("forced", guest_words.encode_forced(Forced("poweroff", "not off after 9 s")))
+        guest.say("forced", agent_protocol.encode_forced(Forced("poweroff", "not off after 9 s")))
         await stop
         result = host.result("db")
         assert (result.outcome, result.good) == (Outcome.FORCED, False)
@@ -248,12 +248,12 @@ def test_an_answer_that_cannot_be_written_is_written_later() -> None:
             await write(path, value, tx)
 
         host.xenstore.write = refuse  # type: ignore[method-assign]
-        guest.say("more", guest_words.encode_more(More("k1", 10)))
+        guest.say("more", agent_protocol.encode_more(More("k1", 10)))
         await CLOCK.sleep(5.0)
         assert guest.hear("answer") is None
         refused.clear()
         await CLOCK.sleep(2.0)
-        answer = guest_words.parse_answer(guest.hear("answer"))
+        answer = agent_protocol.parse_answer(guest.hear("answer"))
         assert answer is not None
         assert answer.left in {32, 33, 34}, "40 s less what has passed"
         await stop
@@ -312,7 +312,7 @@ def count_reads(host: Simulation) -> list[str]:
 async def flood(guest: Guest, seconds: float) -> None:
     """Write 2,000 updates a second into the nodes that the host looks at."""
     nodes = ("control/shutdown", "control/feature-poweroff", paths.WORDS, f"{paths.WORDS}/new")
-    nodes += tuple(f"{paths.WORDS}/{name}" for name in (*guest_words.GUEST_NODES, "asked"))
+    nodes += tuple(f"{paths.WORDS}/{name}" for name in (*agent_protocol.GUEST_NODES, "asked"))
     chance, end = random.Random(1), CLOCK.monotonic() + seconds
     while CLOCK.monotonic() < end:
         for _ in range(10):
@@ -387,7 +387,7 @@ def test_an_agent_is_asked_for_its_last_word_even_if_no_node_stirred() -> None:
         guest = Guest(host, "web")
         for agent in (False, True):
             if agent:
-                guest.say("version", guest_words.encode_version("0.2.0"))
+                guest.say("version", agent_protocol.encode_version("0.2.0"))
             attention = GuestReader(GuestChannel(host.xenstore, guest.domid), CLOCK, lambda: None)
             await attention.read(60.0)
             await CLOCK.sleep(1)  # the watches fire when they are set
@@ -432,7 +432,7 @@ def test_words_are_told_when_they_change_and_once_in_a_while() -> None:
         telling = Throttle(CLOCK, lambda words: told.append(str(words.progress)), shown)
 
         def hear(text: str) -> None:
-            telling.hear(guest_words.GuestWords("1", progress=guest_words.Progress(text)))
+            telling.hear(agent_protocol.GuestWords("1", progress=agent_protocol.Progress(text)))
 
         hear("a")
         assert told == ["a"]
@@ -449,7 +449,7 @@ def test_words_are_told_when_they_change_and_once_in_a_while() -> None:
         telling.tell()
         assert told == ["a", "c"]
 
-    def shown(words: guest_words.GuestWords) -> str:
+    def shown(words: agent_protocol.GuestWords) -> str:
         return words.progress.text if words.progress is not None else ""
 
     simulate(story)
@@ -461,13 +461,13 @@ def test_status_reads_the_words_of_those_who_run() -> None:
             host.define(name)
         await host.up()
         guest, evil = Guest(host, "db"), Guest(host, "evil")
-        guest.say("version", guest_words.encode_version("0.2.0"))
-        guest.say("ready", guest_words.encode_ready(ready=False, waits_for="10-database"))
+        guest.say("version", agent_protocol.encode_version("0.2.0"))
+        guest.say("ready", agent_protocol.encode_ready(ready=False, waits_for="10-database"))
         guest.say("more", b"\xff" * 3000)
         evil.say("version", b"1 " + b"9" * 3000)
         silent, words = await status._guests(host.product(), host.embedded.xl.list())
         assert silent == set()
-        told = guest_words.GuestWords(
+        told = agent_protocol.GuestWords(
             "0.2.0", ready=False, waits_for="10-database", garbled=("more",)
         )
         assert words == {guest.domid: told}

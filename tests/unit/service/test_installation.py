@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from lamplighter.errors import ConfigurationError, UsageError
-from lamplighter.formats.configuration import parse
+from lamplighter.formats.lamplighter_toml import parse
 from lamplighter.host.placing import Placing
 from lamplighter.model.configuration import HostSettings
 from lamplighter.model.policy import Policy

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 
 from lamplighter.errors import XenStoreUnreachable
-from lamplighter.formats.guest_words import GuestWords, Progress
+from lamplighter.formats.agent_protocol import GuestWords, Progress
 from lamplighter.host.clock import LoopClock
 from lamplighter.host.notifier import Notifier
 from lamplighter.model.lifecycle import Phase

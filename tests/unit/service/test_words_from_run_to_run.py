@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lamplighter.engine.plan import Past, plan_down
-from lamplighter.formats import guest_words
+from lamplighter.formats import agent_protocol
 from lamplighter.model.lifecycle import Phase
 from lamplighter.model.outcome import Outcome
 from tests.simulated import CLOCK, simulate
@@ -31,7 +31,7 @@ def test_a_run_that_goes_on_for_another_reads_the_words_again() -> None:
         await CLOCK.sleep(2.0)
         host.runner.interrupt("told to end")
         await stop
-        guest.say("progress", guest_words.encode_progress("stopping postgresql", 40))
+        guest.say("progress", agent_protocol.encode_progress("stopping postgresql", 40))
         await host.down()
         assert host.result("db").note.endswith('the last it said: "stopping postgresql, 40 %"')
         assert any(move.after is Phase.FORCING for move in host.heard.transitions)

@@ -14,9 +14,9 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from lamplighter.errors import ConfigurationError
-from lamplighter.formats import settings
-from lamplighter.formats.settings import Unfit, described, listed, nearest
-from lamplighter.formats.toml_lines import Path, Place, locate
+from lamplighter.formats import policy_values
+from lamplighter.formats.policy_values import Unfit, described, listed, nearest
+from lamplighter.formats.toml_positions import Path, Place, locate
 from lamplighter.model.configuration import Configuration, HostSettings
 from lamplighter.model.policy import Setting
 from lamplighter.model.problem import Location
@@ -35,17 +35,17 @@ MOST_FAILED_STARTS = 1000
 TOOLSTACKS = ("auto", "xl", "embedded")
 
 _TABLES = ("host", "defaults", "domain")
-_HOLD_AFTER = partial(settings.number, least=0, most=MOST_FAILED_STARTS)
-_PARALLEL_STARTS = partial(settings.number, least=1, most=MOST_PARALLEL_STARTS)
+_HOLD_AFTER = partial(policy_values.number, least=0, most=MOST_FAILED_STARTS)
+_PARALLEL_STARTS = partial(policy_values.number, least=1, most=MOST_PARALLEL_STARTS)
 _POLICY: dict[str, Reader] = {
-    "start": settings.start,
-    "stop": settings.stop,
-    "start_timeout": settings.duration,
-    "ack_timeout": settings.duration,
-    "stop_timeout": settings.duration,
-    "extend_max": settings.duration_or_none,
+    "start": policy_values.start,
+    "stop": policy_values.stop,
+    "start_timeout": policy_values.duration,
+    "ack_timeout": policy_values.duration,
+    "stop_timeout": policy_values.duration,
+    "extend_max": policy_values.duration_or_none,
     "hold_after": _HOLD_AFTER,
-    "hold_window": settings.duration,
+    "hold_window": policy_values.duration,
 }
 _TOML_PLACE = r" \(at (?:line (\d+), column (\d+)|end of document)\)$"
 _MAGIC = re.compile(r"([*?[])")
@@ -104,8 +104,8 @@ class _Reader:
             "state": self._directory,
             "run": self._directory,
             "parallel_starts": _PARALLEL_STARTS,
-            "call_timeout": settings.duration,
-            "stop_budget": settings.duration_or_none,
+            "call_timeout": policy_values.duration,
+            "stop_budget": policy_values.duration_or_none,
         }
 
     def read(self, document: Mapping[str, object]) -> Configuration:
@@ -175,7 +175,8 @@ class _Reader:
         else:
             hint = nearest(str(key), known)
         return Unfit(
-            f"there is no key {settings.shown(key)}{where}", hint or f"expected {listed(known)}"
+            f"there is no key {policy_values.shown(key)}{where}",
+            hint or f"expected {listed(known)}",
         )
 
     def _fault(self, path: Path, unfit: Unfit) -> None:
@@ -209,7 +210,7 @@ class _Reader:
         if not isinstance(value, str):
             raise Unfit(f"expected a path in quotes, not {described(value)}")
         if not value or "\0" in value:
-            raise Unfit(f"expected a path, not {settings.shown(value)}")
+            raise Unfit(f"expected a path, not {policy_values.shown(value)}")
         folder = str(self._folder)
         return str(PurePosixPath(_MAGIC.sub(r"[\1]", folder) if pattern else folder, value))
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 from math import isfinite
 from typing import TYPE_CHECKING, TypeVar
 
-from lamplighter.formats.quantity import DURATION_FORMS, format_duration, parse_duration
-from lamplighter.model.nearest import closest
+from lamplighter.formats.durations import DURATION_FORMS, format_duration, parse_duration
+from lamplighter.formats.suggest import closest
 from lamplighter.model.policy import Setting, Start, Stop
 
 if TYPE_CHECKING:
