@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from lab.dom0 import Dom0
 
 SUBJECT = (
-    "src/lamplighter/engine/ascent.py",
+    "src/lamplighter/engine/start.py",
     "src/lamplighter/host/lock.py",
     "src/lamplighter/service/taking.py",
     "src/lamplighter/units/lamplighter-domains.service",

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     Check = Callable[[Dom0, dict[str, int], str], None]
 
 SUBJECT = (
-    "src/lamplighter/engine/recover.py",
+    "src/lamplighter/engine/recovery.py",
     "src/lamplighter/host/lock.py",
     "src/lamplighter/host/processes.py",
     "src/lamplighter/service/recovery.py",

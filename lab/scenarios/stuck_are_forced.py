@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 SUBJECT = (
     "src/lamplighter/engine/ladder.py",
-    "src/lamplighter/engine/patience.py",
+    "src/lamplighter/engine/timing.py",
     "src/lamplighter/host/notifier.py",
     "src/lamplighter/service/unit_status.py",
 )

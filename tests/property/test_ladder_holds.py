@@ -9,7 +9,7 @@ from uuid import UUID
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lamplighter.engine import ladder, patience
+from lamplighter.engine import ladder, timing
 from lamplighter.engine.events import (
     Action,
     AgentReport,
@@ -111,7 +111,7 @@ class World:
     @property
     def forced(self) -> float:
         """After this moment nothing lives, whatever a last look shows or does not."""
-        return max(self.last, 0.0) + patience.LAST_LOOK
+        return max(self.last, 0.0) + timing.LAST_LOOK
 
     def do(self, action: Action, state: ladder.StopState) -> list[Event]:
         now = self.now
@@ -169,7 +169,7 @@ class World:
 
     def note(self, domid: int, answer: agent_protocol.Answer) -> list[Event]:
         """Grants are bounded, and so is how often anything is answered."""
-        assert not self.answers or self.now - self.answers[-1] >= patience.ANSWER_PAUSE
+        assert not self.answers or self.now - self.answers[-1] >= timing.ANSWER_PAUSE
         self.answers.append(self.now)
         written = not self.data.draw(ERRORS)
         if answer.left is None:

@@ -73,16 +73,18 @@ SABOTAGES = {
     ),
     # --- recovery ---
     "runs that died are never completed": Sabotage(
-        "lamplighter.engine.recover", "        yield Close(end.run.id)\n", "        yield from ()\n"
+        "lamplighter.engine.recovery",
+        "        yield Close(end.run.id)\n",
+        "        yield from ()\n",
     ),
     "what a dead run was moving gets no end": Sabotage(
-        "lamplighter.engine.recover",
+        "lamplighter.engine.recovery",
         "            yield Settle(end.run.id, _concluded(end.run, moved, seen, world))\n",
         "            yield from ()\n",
         needs=(Saw.RUN_DIED,),
     ),
     "a crash that a dead run did not live to see is called clean": Sabotage(
-        "lamplighter.engine.recover",
+        "lamplighter.engine.recovery",
         "        case ShutdownReason.POWEROFF | ShutdownReason.REBOOT:\n",
         "        case ShutdownReason.POWEROFF | ShutdownReason.REBOOT | ShutdownReason.CRASH:\n",
         needs=(Saw.RUN_DIED, Saw.FAILED),

@@ -16,7 +16,7 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from lamplighter.engine.guest_force import BY_THE_GUEST, SHUT_DOWN
-from lamplighter.engine.patience import REAPER_TIME
+from lamplighter.engine.timing import REAPER_TIME
 from lamplighter.formats.durations import parse_duration
 from lamplighter.host.journal_reader import JournalReader
 from lamplighter.model.domain import ShutdownReason

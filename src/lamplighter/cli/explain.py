@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from lamplighter.cli.documents import problem_document
 from lamplighter.cli.problems import problem_text
 from lamplighter.cli.text import printable, style_of, table
-from lamplighter.engine.consequences import when_host_starts, when_host_stops
+from lamplighter.engine.explain import when_host_starts, when_host_stops
 from lamplighter.engine.policy import layers
 from lamplighter.errors import UsageError
 from lamplighter.formats.definition import PARAMETERS, policy_settings

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from lamplighter.cli.documents import error_document, status_document
 from lamplighter.cli.problems import tell_stray_problems
 from lamplighter.cli.text import counted, moment, printable, style_of, table
-from lamplighter.engine import patience
+from lamplighter.engine import timing
 from lamplighter.engine.shown import condition
 from lamplighter.engine.status import Seen, View, Wanted, status_rows
 from lamplighter.errors import (
@@ -121,7 +121,7 @@ async def _look_at_host(configuration: Configuration, watched: MonitorState | No
         async with open_host(configuration) as host:
             try:
                 sightings = await host.toolstack.list()
-                async with host.xenstore.within(patience.XENSTORE_TIME):
+                async with host.xenstore.within(timing.XENSTORE_TIME):
                     protected = await host.protected()
                     silent, words = await _guests(host, sightings)
                 domain_events = _passages(watched, host.boot_id)

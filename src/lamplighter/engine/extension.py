@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lamplighter.engine import patience
+from lamplighter.engine import timing
 from lamplighter.engine.events import Action, EnterPhase, TellDeadline
 from lamplighter.engine.events import AnswerAgent as Say
 from lamplighter.engine.guest_force import by_the_guest
@@ -77,7 +77,7 @@ def consider(ladder: StopState, now: float) -> Stepped:
         return ladder, ()
     if now < ladder.answer_at or now >= ladder.deadline:
         return ladder, ()
-    unsaid, answer_at = ladder.unsaid, now + patience.ANSWER_PAUSE
+    unsaid, answer_at = ladder.unsaid, now + timing.ANSWER_PAUSE
     ladder = ladder._replace(answered=more.id, answer_at=answer_at, unsaid=None)
     if unsaid is not None and unsaid.id == more.id:
         if unsaid.left is not None:

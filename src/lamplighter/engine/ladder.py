@@ -32,7 +32,7 @@ from __future__ import annotations
 from math import inf
 from typing import TYPE_CHECKING
 
-from lamplighter.engine import extension, patience
+from lamplighter.engine import extension, timing
 from lamplighter.engine.events import (
     Action,
     AgentReport,
@@ -99,7 +99,7 @@ def begin(
     ladder = StopState(
         sighting=sighting,
         stop_timeout=policy.stop_timeout.value,
-        rung_timeout=min(policy.ack_timeout.value, limit / patience.RUNGS),
+        rung_timeout=min(policy.ack_timeout.value, limit / timing.RUNGS),
         begun=now,
         since=now,
         destroy_wanted=destroy,
@@ -353,7 +353,7 @@ def _tick(ladder: StopState, now: float, *, looked: bool = False) -> Stepped:
     if ladder.phase in ALIVE and now >= ladder.deadline:
         if ladder.last_look < ladder.deadline:
             return ladder._replace(last_look=now), (Relist(),)
-        if looked or now >= ladder.last_look + patience.LAST_LOOK:
+        if looked or now >= ladder.last_look + timing.LAST_LOOK:
             return _force(ladder, now, f"not down after {ladder.allowed}")
         return ladder, ()
     if ladder.retry_at is not None and now >= ladder.retry_at:
@@ -418,7 +418,7 @@ def _destroy(ladder: StopState, now: float) -> Stepped:
 def _destroyed(ladder: StopState, error: str, now: float) -> Stepped:
     if not error:
         return ladder._replace(since=now), (Relist(),)
-    if ladder.destroys < patience.DESTROY_TRIES:
+    if ladder.destroys < timing.DESTROY_TRIES:
         return _retry(ladder, f"could not be destroyed: {error}", now), (Relist(),)
     outcome = Outcome.UNKNOWN if ladder.blind else Outcome.FAILED
     note = f"it could not be destroyed in {ladder.destroys} tries: {error}"
@@ -453,7 +453,7 @@ def _move(ladder: StopState, phase: Phase, now: float, detail: str) -> Stepped:
 
 
 def _retry(ladder: StopState, remark: str, now: float) -> StopState:
-    return _remark(ladder, remark)._replace(retry_at=now + patience.RETRY_PAUSE)
+    return _remark(ladder, remark)._replace(retry_at=now + timing.RETRY_PAUSE)
 
 
 def _remark(ladder: StopState, remark: str) -> StopState:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import inf
 from typing import TYPE_CHECKING, NamedTuple
 
-from lamplighter.engine import patience
+from lamplighter.engine import timing
 from lamplighter.model.domain import Kind, ShutdownReason
 from lamplighter.model.lifecycle import Phase
 
@@ -126,7 +126,7 @@ class StopState(NamedTuple):
         """How long a process that lives is left alone with what it has to take apart."""
         if self.being_saved:
             return self.deadline
-        return min(self.latest, max(self.deadline, self.ended + patience.REAPER_TIME))
+        return min(self.latest, max(self.deadline, self.ended + timing.REAPER_TIME))
 
     def comes_back(self, reason: ShutdownReason | None) -> bool:
         """Say whether another incarnation may follow one that ended like this."""
@@ -137,29 +137,29 @@ class StopState(NamedTuple):
         """How long the present phase may last; infinite when only the deadline ends it."""
         match self.phase:
             case Phase.ASKED if self.kind is Kind.HVM and self.supported is not True:
-                return min(self.rung_timeout, patience.HVM_SILENCE)
+                return min(self.rung_timeout, timing.HVM_SILENCE)
             case Phase.ASKED:
                 return self.rung_timeout
             case Phase.REBOOTING if not self.listed:
-                return patience.REBOOT_GAP
+                return timing.REBOOT_GAP
             case Phase.ENDED if self.being_saved and not self.orphaned:
-                return max(patience.REAP_GRACE, self.deadline - self.since)
+                return max(timing.REAP_GRACE, self.deadline - self.since)
             case Phase.REBOOTING | Phase.ENDED if not self.sighting.dying and not self.destroys:
                 return self._for_its_absence if self.orphaned else self._for_its_reaper
             case Phase.REBOOTING | Phase.ENDED | Phase.FORCING:
-                return patience.ZOMBIE_GRACE
+                return timing.ZOMBIE_GRACE
         return float("inf")
 
     @property
     def _for_its_reaper(self) -> float:
         """How long until it is asked whether the process lives that takes it apart."""
-        pause = min(patience.REAP_PAUSE, self.since - self.ended, self.reaper_until - self.since)
-        return max(patience.REAP_GRACE, pause)
+        pause = min(timing.REAP_PAUSE, self.since - self.ended, self.reaper_until - self.since)
+        return max(timing.REAP_GRACE, pause)
 
     @property
     def _for_its_absence(self) -> float:
         """How long a listing is waited for that shows what has no reaper any more, or not."""
-        return max(patience.LAST_LOOK, min(patience.ORPHAN_LOOK, self.latest - self.since))
+        return max(timing.LAST_LOOK, min(timing.ORPHAN_LOOK, self.latest - self.since))
 
     @property
     def wake(self) -> float:
@@ -170,5 +170,5 @@ class StopState(NamedTuple):
         if self.phase not in ALIVE:
             return step
         if self.last_look >= self.deadline:
-            return self.last_look + patience.LAST_LOOK
+            return self.last_look + timing.LAST_LOOK
         return min(step, self.deadline)

@@ -19,7 +19,7 @@ import asyncio
 from math import inf
 from typing import TYPE_CHECKING
 
-from lamplighter.engine import patience
+from lamplighter.engine import timing
 from lamplighter.engine.events import AgentReport, Event, PoweroffFeature, ShutdownNode
 from lamplighter.errors import Unreachable, XenStoreError
 from lamplighter.formats.agent_protocol import NOTHING_GIVEN
@@ -88,7 +88,7 @@ class GuestReader:
                 )
                 given = await guest.given_before() if words is not None else NOTHING_GIVEN
         except (TimeoutError, Unreachable, XenStoreError):
-            self._fresh, self._after = True, self._clock.monotonic() + patience.RETRY_PAUSE
+            self._fresh, self._after = True, self._clock.monotonic() + timing.RETRY_PAUSE
             return []
         self._over = self._ended
         self._speaks = self._speaks or words is not None

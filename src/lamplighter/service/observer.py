@@ -18,7 +18,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Protocol
 
-from lamplighter.engine import patience
+from lamplighter.engine import timing
 from lamplighter.errors import CallFailed, LamplighterError, Unreachable, XenStoreError
 
 if TYPE_CHECKING:
@@ -171,7 +171,7 @@ class Observer:
     async def close(self) -> None:
         """Take back the watches."""
         try:
-            async with self._clock.timeout(patience.XENSTORE_TIME):
+            async with self._clock.timeout(timing.XENSTORE_TIME):
                 for hint in self._hints:
                     await self._xenstore.unwatch(hint)
         except (TimeoutError, LamplighterError):
@@ -180,7 +180,7 @@ class Observer:
     async def _register(self) -> None:
         """Set the watches that are not set yet."""
         try:
-            async with self._clock.timeout(patience.XENSTORE_TIME):
+            async with self._clock.timeout(timing.XENSTORE_TIME):
                 for path in HINTS[len(self._hints) :]:
                     watch = await self._xenstore.watch(path, lambda _: self.relist())
                     self._hints.append(watch)

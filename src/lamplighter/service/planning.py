@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lamplighter.engine import patience
+from lamplighter.engine import timing
 from lamplighter.engine.plan import Past, plan_down, plan_up
 from lamplighter.errors import (
     CallFailed,
@@ -160,7 +160,7 @@ async def _plan(
 
 async def find_protected(host: Host) -> frozenset[int]:
     """Ask XenStore which domains no stop may touch; a connection that was lost may come back."""
-    async with host.xenstore.within(patience.XENSTORE_TIME):
+    async with host.xenstore.within(timing.XENSTORE_TIME):
         for _ in range(1, LIST_ATTEMPTS):
             try:
                 return await host.protected()

@@ -1,14 +1,14 @@
 """Before a run: the record of runs that died is completed, and it is known where they stood.
 
 Whoever calls this holds the host's lock, so every run that has not ended is dead. What is decided
-is in ``engine/recover``; here it is looked at the world and written.
+is in ``engine/recovery``; here it is looked at the world and written.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lamplighter.engine import recover
+from lamplighter.engine import recovery
 from lamplighter.errors import CallFailed, JournalError, Unreachable
 from lamplighter.model.domain import DomainInfo
 
@@ -42,21 +42,21 @@ class Recovery:
             return []
         try:
             self._loose_ends = journal.unfinished()
-            self.resume_points = recover.resume_points(self._loose_ends, self._host.boot_id)
+            self.resume_points = recovery.resume_points(self._loose_ends, self._host.boot_id)
             return await self._complete(journal, sightings)
         except JournalError as error:
             return [f"what an earlier run left unfinished is not known: {error}"]
 
     async def _complete(self, journal: Journal, sightings: Sequence[DomainInfo]) -> list[str]:
         boot_id = self._host.boot_id
-        ends = await self._ends(recover.gone(self._loose_ends, boot_id, sightings))
+        ends = await self._ends(recovery.gone(self._loose_ends, boot_id, sightings))
         results: list[Result] = []
-        for step in recover.steps(self._loose_ends, recover.World(boot_id, sightings, ends)):
+        for step in recovery.steps(self._loose_ends, recovery.World(boot_id, sightings, ends)):
             match step:
-                case recover.Settle(run, result):
+                case recovery.Settle(run, result):
                     await journal.settle(run, result, self._host.clock.wall())
                     results.append(result)
-                case recover.Close(run):
+                case recovery.Close(run):
                     await journal.close_dead(run, self._host.clock.wall())
         return [self._told(end) for end in self._loose_ends] + [
             f"  {result.name}: {result.outcome.value}: {result.note}" for result in results

@@ -1,6 +1,6 @@
 """One worker a domain: it feeds the domain's machine with events and carries out its actions.
 
-The machine (``engine/ladder`` or ``engine/ascent``) decides; this is the loop around it. Actions
+The machine (``engine/ladder`` or ``engine/start``) decides; this is the loop around it. Actions
 are carried out one after another, each answer is an event before anything else is looked at, and
 after an action that changes the domain no listing is believed that had begun before it ended.
 """
@@ -14,7 +14,7 @@ from functools import partial
 from math import inf, isfinite
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from lamplighter.engine import ascent, ladder, patience
+from lamplighter.engine import ladder, start, timing
 from lamplighter.engine.events import (
     Action,
     AgentReport,
@@ -140,7 +140,7 @@ class Worker:
         self._context.observer.subscribe(self._subscriber)
         try:
             if self._step.verb is Verb.START:
-                finish = await self._climb(self._ascend(), ascent.step)
+                finish = await self._climb(self._ascend(), start.step)
             else:
                 finish = await self._climb(self._descend(), ladder.step)
         finally:
@@ -152,9 +152,9 @@ class Worker:
         """Return the result of a part that was dropped where it stood."""
         return self._result(Finish(Outcome.UNKNOWN, why, good=False))
 
-    def _ascend(self) -> ascent.Stepped:
+    def _ascend(self) -> start.Stepped:
         step = self._step
-        return ascent.begin(step.policy, self._begun, resume=step.resume, domid=self._domid)
+        return start.begin(step.policy, self._begun, resume=step.resume, domid=self._domid)
 
     def _descend(self) -> ladder.Stepped:
         step = self._step
@@ -372,8 +372,8 @@ class Worker:
         XenStore that hangs puts the domain's end off by that much and no more.
         """
         if self._step.verb is Verb.START:
-            return max(patience.XENSTORE_TIME, self._deadline - self._now)
-        return max(patience.LAST_WORD, self._deadline + patience.XENSTORE_TIME - self._now)
+            return max(timing.XENSTORE_TIME, self._deadline - self._now)
+        return max(timing.LAST_WORD, self._deadline + timing.XENSTORE_TIME - self._now)
 
     @property
     def _now(self) -> float:
@@ -393,7 +393,7 @@ class Worker:
     async def _leave(self) -> None:
         if self._reader is not None:
             with suppress(TimeoutError):
-                async with self._context.clock.timeout(patience.XENSTORE_TIME):
+                async with self._context.clock.timeout(timing.XENSTORE_TIME):
                     await self._reader.leave()
 
     def _result(self, finish: Finish) -> Result:

@@ -6,7 +6,7 @@ from uuid import UUID
 
 import pytest
 
-from lamplighter.engine import ascent, patience
+from lamplighter.engine import start, timing
 from lamplighter.engine.events import (
     Action,
     CheckCreator,
@@ -38,12 +38,12 @@ class Climb:
     """Feeds an ascent and keeps what it wants done."""
 
     def __init__(self, resume: Phase | None = None, domid: int | None = None) -> None:
-        self.state, actions = ascent.begin(POLICY, 0.0, resume=resume, domid=domid)
+        self.state, actions = start.begin(POLICY, 0.0, resume=resume, domid=domid)
         self.actions: list[Action] = list(actions)
 
     def feed(self, *events: Event) -> Climb:
         for event in events:
-            self.state, actions = ascent.step(self.state, event)
+            self.state, actions = start.step(self.state, event)
             self.actions.extend(actions)
         return self
 
@@ -112,7 +112,7 @@ def test_a_reboot_while_booting_is_followed() -> None:
 
 
 def test_what_vanishes_while_booting_has_failed_once_the_gap_is_over() -> None:
-    climb = Climb().feed(Created(1.0, 7), NotListed(2.0), Tick(2.0 + patience.REBOOT_GAP))
+    climb = Climb().feed(Created(1.0, 7), NotListed(2.0), Tick(2.0 + timing.REBOOT_GAP))
     assert climb.finish is not None
     assert (climb.finish.outcome, climb.finish.good) == (Outcome.FAILED, False)
 
@@ -188,7 +188,7 @@ def test_what_something_else_is_creating_is_waited_for() -> None:
     climb.feed(NotListed(1.0))
     assert climb.actions[-1] == CheckCreator()
     climb.feed(CreatorChecked(1.1, creating=True))
-    assert climb.state.wake == 1.1 + patience.RETRY_PAUSE
+    assert climb.state.wake == 1.1 + timing.RETRY_PAUSE
     climb.feed(Tick(climb.state.wake))
     assert climb.actions[-1] == Relist()
     climb.feed(Listed(7.0, WEB))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lamplighter.engine.consequences import when_host_starts, when_host_stops
+from lamplighter.engine.explain import when_host_starts, when_host_stops
 from lamplighter.model.domain import Kind
 from lamplighter.model.policy import Policy, Problem, Setting, Start, Stop
 

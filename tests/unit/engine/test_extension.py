@@ -7,7 +7,7 @@ from math import inf
 
 import pytest
 
-from lamplighter.engine import patience
+from lamplighter.engine import timing
 from lamplighter.engine.events import (
     AgentReport,
     AnswerAgent,
@@ -124,7 +124,7 @@ def test_each_request_is_answered_once_and_no_two_in_one_second() -> None:
     assert one.ask_for(10.0, 5, "k1") == agent_protocol.Answer("k1", 175)
     assert one.ask_for(10.1, 5, "k1") is None
     assert one.ask_for(10.2, 5, "k2") is None, "it is too early for another answer"
-    assert one.climb.state.wake == 10.0 + patience.ANSWER_PAUSE
+    assert one.climb.state.wake == 10.0 + timing.ANSWER_PAUSE
     (answer,) = one.climb.feed(Tick(11.0))
     assert answer == AnswerAgent(7, agent_protocol.Answer("k2", 179))
     assert one.climb.state.wake == 190.0

@@ -6,7 +6,7 @@ from math import inf
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from lamplighter.engine import ladder, patience
+from lamplighter.engine import ladder, timing
 from lamplighter.engine.events import (
     Action,
     AnswerAgent,
@@ -221,8 +221,8 @@ def test_an_hvm_guest_without_drivers_gets_the_button_early_and_is_asked_again()
     climb = Climb()
     climb.feed(KindFound(0.0, 7, Kind.HVM))
     climb.asked(supported=None)
-    assert climb.state.wake == patience.HVM_SILENCE
-    climb.feed(Tick(patience.HVM_SILENCE))
+    assert climb.state.wake == timing.HVM_SILENCE
+    climb.feed(Tick(timing.HVM_SILENCE))
     assert climb.feed(RequestCleared(10.1, taken=False)) == [PressPower(7), RequestShutdown(7)]
 
 
@@ -234,8 +234,8 @@ def test_three_requests_fit_into_a_short_stop() -> None:
 def test_nobody_reaps_so_we_do_after_a_grace() -> None:
     climb = Climb().asked()
     climb.feed(ShutdownNode(1.0, 7, b""), Listed(2.0, ended(ShutdownReason.POWEROFF)))
-    assert climb.state.wake == 2.0 + patience.REAP_GRACE
-    assert climb.nobody_reaps(2.0 + patience.REAP_GRACE) == [Destroy(7)]
+    assert climb.state.wake == 2.0 + timing.REAP_GRACE
+    assert climb.nobody_reaps(2.0 + timing.REAP_GRACE) == [Destroy(7)]
     climb.feed(Destroyed(7.5), NotListed(8.0))
     assert climb.finish.outcome is Outcome.CLEAN
     assert climb.finish.note == "nobody reaped it, so this run did"
@@ -257,8 +257,8 @@ def test_a_reboot_is_followed_to_the_next_incarnation_which_is_asked_again() -> 
 def test_a_reboot_that_nobody_completes_is_an_end() -> None:
     climb = Climb().asked()
     climb.feed(Listed(2.0, ended(ShutdownReason.REBOOT)), NotListed(3.0))
-    assert climb.state.wake == 3.0 + patience.REBOOT_GAP
-    climb.feed(NotListed(10.0), Tick(3.0 + patience.REBOOT_GAP))
+    assert climb.state.wake == 3.0 + timing.REBOOT_GAP
+    climb.feed(NotListed(10.0), Tick(3.0 + timing.REBOOT_GAP))
     assert climb.finish.outcome is Outcome.CLEAN
 
 
@@ -275,7 +275,7 @@ def test_not_listed_without_a_reason_may_be_a_reboot_and_is_never_called_clean()
     assert climb.feed(NotListed(2.0)) == [FindShutdownReason(WEB)]
     climb.feed(ShutdownReasonFound(2.1, None))
     assert climb.state.phase is Phase.REBOOTING
-    climb.feed(Tick(2.1 + patience.REBOOT_GAP))
+    climb.feed(Tick(2.1 + timing.REBOOT_GAP))
     assert climb.finish.outcome is Outcome.UNKNOWN
     assert not climb.finish.good
 
@@ -319,9 +319,9 @@ def test_a_destroy_that_fails_is_tried_again_and_then_told() -> None:
     climb = Climb().asked()
     climb.time_is_up(180.0)
     now = 180.0
-    for _ in range(patience.DESTROY_TRIES - 1):
+    for _ in range(timing.DESTROY_TRIES - 1):
         climb.feed(Destroyed(now, "no"))
-        now += patience.RETRY_PAUSE
+        now += timing.RETRY_PAUSE
         assert climb.feed(Tick(now)) == [Destroy(7)]
     climb.feed(Destroyed(now, "no"))
     assert (climb.finish.outcome, climb.finish.good) == (Outcome.FAILED, False)
@@ -337,14 +337,14 @@ def test_another_tools_destroy_is_not_called_clean() -> None:
 def test_a_crash_on_the_way_down_is_a_failure() -> None:
     climb = Climb().asked()
     climb.feed(Listed(2.0, ended(ShutdownReason.CRASH)), NotListed(2.5))
-    climb.feed(Tick(2.5 + patience.REBOOT_GAP))
+    climb.feed(Tick(2.5 + timing.REBOOT_GAP))
     assert (climb.finish.outcome, climb.finish.good) == (Outcome.FAILED, False)
 
 
 def test_a_zombie_that_executes_nothing_does_not_hold_the_run() -> None:
     climb = Climb().asked()
     climb.feed(ShutdownNode(1.0, 7, b""), Listed(2.0, ended(ShutdownReason.POWEROFF, dying=True)))
-    zombie = 2.0 + patience.ZOMBIE_GRACE
+    zombie = 2.0 + timing.ZOMBIE_GRACE
     climb.feed(Tick(zombie), ReaperChecked(zombie, 7, lives=False))
     assert climb.finish.outcome is Outcome.CLEAN
     assert "still lists it as dying" in climb.finish.note
@@ -352,9 +352,9 @@ def test_a_zombie_that_executes_nothing_does_not_hold_the_run() -> None:
 
 def test_a_domain_that_had_ended_before_is_reaped_and_told_so() -> None:
     climb = Climb(ended(ShutdownReason.CRASH))
-    climb.nobody_reaps(patience.REAP_GRACE)
+    climb.nobody_reaps(timing.REAP_GRACE)
     climb.feed(Destroyed(6.0), NotListed(6.1))
-    climb.feed(Tick(6.1 + patience.REBOOT_GAP))
+    climb.feed(Tick(6.1 + timing.REBOOT_GAP))
     assert (climb.finish.outcome, climb.finish.good) == (Outcome.ALREADY, True)
 
 
@@ -369,7 +369,7 @@ def test_a_request_that_cannot_be_written_is_tried_again() -> None:
     climb = Climb()
     climb.feed(PoweroffFeature(0.0, 7, supported=None), RequestWritten(0.1, "XenStore is away"))
     assert climb.feed(ShutdownNode(0.2, 7, b"")) == []
-    assert climb.feed(Tick(0.1 + patience.RETRY_PAUSE)) == [RequestShutdown(7)]
+    assert climb.feed(Tick(0.1 + timing.RETRY_PAUSE)) == [RequestShutdown(7)]
 
 
 def test_an_interrupted_stop_says_that_the_request_stands() -> None:
@@ -418,14 +418,14 @@ def test_a_power_off_that_nobody_restarts_although_the_definition_says_so_is_cle
         ShutdownNode(1.0, 7, b""), NotListed(2.0), ShutdownReasonFound(2.1, ShutdownReason.POWEROFF)
     )
     assert climb.state.phase is Phase.REBOOTING
-    climb.feed(Tick(2.1 + patience.REBOOT_GAP))
+    climb.feed(Tick(2.1 + timing.REBOOT_GAP))
     assert climb.finish == Finish(Outcome.CLEAN)
 
 
 def test_reaping_is_told_before_it_is_done() -> None:
     climb = Climb().asked()
     climb.feed(Listed(2.0, ended(ShutdownReason.POWEROFF)))
-    climb.nobody_reaps(2.0 + patience.REAP_GRACE)
+    climb.nobody_reaps(2.0 + timing.REAP_GRACE)
     told = "nobody reaped it: it is taken away"
     assert climb.actions[-2:] == [EnterPhase(Phase.ENDED, told), Destroy(7)]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lamplighter.engine import patience
+from lamplighter.engine import timing
 from lamplighter.engine.events import (
     AgentReport,
     CheckReaper,
@@ -67,9 +67,9 @@ def test_a_last_look_that_fails_or_does_not_come_holds_nothing_up() -> None:
     climb = at_the_deadline()
     assert climb.feed(ListingFailed(184.0, "xl hangs")) == [Destroy(7)]
     climb = at_the_deadline()
-    assert climb.state.wake == 180.0 + patience.LAST_LOOK
-    assert climb.feed(Tick(179.9 + patience.LAST_LOOK)) == []
-    assert climb.feed(Tick(180.0 + patience.LAST_LOOK)) == [Destroy(7)]
+    assert climb.state.wake == 180.0 + timing.LAST_LOOK
+    assert climb.feed(Tick(179.9 + timing.LAST_LOOK)) == []
+    assert climb.feed(Tick(180.0 + timing.LAST_LOOK)) == [Destroy(7)]
 
 
 def test_time_that_is_granted_during_the_last_look_needs_another_one() -> None:
@@ -99,7 +99,7 @@ def ask_in_vain(climb: Climb, until: float) -> float:
     while now < until:
         assert climb.feed(Tick(now)) == [CheckReaper(climb.state.sighting)]
         assert climb.feed(ReaperChecked(now, 7, lives=True)) == []
-        assert patience.REAP_GRACE <= climb.state.wake - now <= patience.REAP_PAUSE
+        assert timing.REAP_GRACE <= climb.state.wake - now <= timing.REAP_PAUSE
         now = climb.state.wake
     return now
 
@@ -114,7 +114,7 @@ def test_it_is_asked_less_and_less_often_whether_a_reaper_lives() -> None:
 
 def test_a_reaper_that_lives_is_left_alone_for_long() -> None:
     climb = shut_down()
-    now = ask_in_vain(climb, 2.0 + patience.REAPER_TIME)
+    now = ask_in_vain(climb, 2.0 + timing.REAPER_TIME)
     climb.feed(Tick(now))
     assert climb.feed(ReaperChecked(now, 7, lives=True)) == [Destroy(7)]
     climb.feed(Destroyed(now), NotListed(now))
@@ -132,7 +132,7 @@ def test_one_question_about_a_reaper_is_asked_at_a_time() -> None:
 
 def test_what_ended_late_is_left_to_its_reaper_as_long_as_any() -> None:
     climb = shut_down(179.0)
-    assert ask_in_vain(climb, 179.0 + patience.REAPER_TIME) >= 179.0 + patience.REAPER_TIME
+    assert ask_in_vain(climb, 179.0 + timing.REAPER_TIME) >= 179.0 + timing.REAPER_TIME
 
 
 def test_a_reaper_may_take_no_longer_than_the_budget() -> None:
@@ -161,7 +161,7 @@ def test_what_is_being_taken_apart_when_its_reaper_has_ended_is_given_time() -> 
     climb = shut_down()
     climb.feed(Tick(7.0), ReaperChecked(7.0, 7, lives=False))
     climb.feed(Listed(8.0, ended(ShutdownReason.POWEROFF, dying=True)))
-    zombie = 7.0 + patience.ZOMBIE_GRACE
+    zombie = 7.0 + timing.ZOMBIE_GRACE
     assert climb.state.wake == zombie
     climb.feed(Tick(zombie), ReaperChecked(zombie, 7, lives=False))
     assert "still lists it as dying" in climb.finish.note
@@ -170,7 +170,7 @@ def test_what_is_being_taken_apart_when_its_reaper_has_ended_is_given_time() -> 
 def test_without_a_listing_nobody_knows_whether_it_did_so_it_is_reaped() -> None:
     climb = shut_down()
     climb.feed(Tick(7.0), ReaperChecked(7.0, 7, lives=False), ListingFailed(8.0, "xl hangs"))
-    late = 7.0 + patience.ORPHAN_LOOK
+    late = 7.0 + timing.ORPHAN_LOOK
     assert climb.feed(Tick(late - 0.1)) == []
     assert climb.feed(Tick(late)) == [CheckReaper(climb.state.sighting)]
     assert climb.feed(ReaperChecked(late, 7, lives=False)) == [Destroy(7)]
@@ -180,7 +180,7 @@ def test_what_was_saved_and_has_no_reaper_any_more_is_looked_for_as_long() -> No
     climb = shut_down(reason=ShutdownReason.SUSPEND)
     now = climb.state.wake
     climb.feed(Tick(now), ReaperChecked(now, 7, lives=False))
-    assert climb.state.wake == now + patience.ORPHAN_LOOK
+    assert climb.state.wake == now + timing.ORPHAN_LOOK
 
 
 def test_the_budget_bounds_how_long_a_listing_is_waited_for() -> None:
@@ -190,7 +190,7 @@ def test_the_budget_bounds_how_long_a_listing_is_waited_for() -> None:
     assert climb.state.wake == 30.0
     climb.feed(Listed(8.0, WEB), Listed(29.0, ended(ShutdownReason.POWEROFF)))
     climb.feed(Tick(34.0), ReaperChecked(34.0, 7, lives=False))
-    assert climb.state.wake == 34.0 + patience.LAST_LOOK
+    assert climb.state.wake == 34.0 + timing.LAST_LOOK
 
 
 def test_what_its_reaper_takes_away_is_clean_without_a_word() -> None:
@@ -202,7 +202,7 @@ def test_what_its_reaper_takes_away_is_clean_without_a_word() -> None:
 
 def test_an_answer_about_another_incarnation_or_a_domain_that_runs_says_nothing() -> None:
     climb = shut_down()
-    climb.feed(Tick(2.0 + patience.REAP_GRACE))
+    climb.feed(Tick(2.0 + timing.REAP_GRACE))
     assert climb.feed(ReaperChecked(7.0, 6, lives=False)) == []
     climb.feed(Listed(7.1, WEB))
     assert climb.feed(ReaperChecked(7.2, 7, lives=False)) == []

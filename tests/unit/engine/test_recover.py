@@ -7,8 +7,8 @@ from uuid import UUID
 
 import pytest
 
-from lamplighter.engine import recover
-from lamplighter.engine.recover import Close, Settle, World
+from lamplighter.engine import recovery
+from lamplighter.engine.recovery import Close, Settle, World
 from lamplighter.model.domain import DomainInfo, ShutdownReason
 from lamplighter.model.lifecycle import Phase
 from lamplighter.model.outcome import Outcome, Result
@@ -37,7 +37,7 @@ def seen(name: str = "web", domid: int = 4, shutdown: ShutdownReason | None = No
 def concluded(
     end: UnfinishedRun, *sightings: DomainInfo, reason: ShutdownReason | None = None
 ) -> Result:
-    settle, close = recover.steps([end], World(NOW, sightings, {4: reason}))
+    settle, close = recovery.steps([end], World(NOW, sightings, {4: reason}))
     assert isinstance(settle, Settle)
     assert close == Close(end.run.id)
     return settle.result
@@ -101,14 +101,14 @@ def test_what_another_boot_left_behind_went_with_it() -> None:
     result = concluded(end, seen())
     assert result.outcome is Outcome.UNKNOWN
     assert "the host went down" in result.note
-    assert recover.resume_points([end], NOW) == {}
-    assert recover.gone([end], NOW, []) == []
+    assert recovery.resume_points([end], NOW) == {}
+    assert recovery.gone([end], NOW, []) == []
 
 
 def test_the_newest_word_on_a_domain_says_where_it_stands() -> None:
     older = dead(Direction.UP, left(Phase.BOOTING), left(Phase.BOOTING, "db"), number=1)
     newer = dead(Direction.DOWN, left(Phase.ACKNOWLEDGED), number=2)
-    resume_points = recover.resume_points([older, newer], NOW)
+    resume_points = recovery.resume_points([older, newer], NOW)
     assert {name: one.after for name, one in resume_points.items()} == {
         "web": Phase.ACKNOWLEDGED,
         "db": Phase.BOOTING,
@@ -118,7 +118,7 @@ def test_the_newest_word_on_a_domain_says_where_it_stands() -> None:
 def test_only_stops_whose_domains_are_gone_need_an_epitaph() -> None:
     up = dead(Direction.UP, left(Phase.BOOTING, "mail", 6))
     down = dead(Direction.DOWN, left(Phase.ASKED), left(Phase.ASKED, "db", 5), number=2)
-    assert recover.gone([up, down], NOW, [seen("db", 5)]) == [4]
+    assert recovery.gone([up, down], NOW, [seen("db", 5)]) == [4]
 
 
 class Record:
@@ -156,16 +156,16 @@ def record() -> Record:
 def test_being_interrupted_after_any_step_leads_to_the_same_record() -> None:
     world = World(NOW, [seen("db", 5)], {4: None})
     whole = record()
-    for step in recover.steps(whole.loose(), world):
+    for step in recovery.steps(whole.loose(), world):
         whole.write(step)
     assert whole.closed == [1, 2, 3]
     assert len(whole.settled) == 4
 
     for survived in range(8):
         broken = record()
-        for _, step in zip(range(survived), recover.steps(broken.loose(), world), strict=False):
+        for _, step in zip(range(survived), recovery.steps(broken.loose(), world), strict=False):
             broken.write(step)
-        for step in recover.steps(broken.loose(), world):
+        for step in recovery.steps(broken.loose(), world):
             broken.write(step)
         assert (broken.settled, broken.closed) == (whole.settled, whole.closed), survived
-        assert list(recover.steps(broken.loose(), world)) == []
+        assert list(recovery.steps(broken.loose(), world)) == []

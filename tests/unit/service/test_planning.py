@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lamplighter.engine import patience
+from lamplighter.engine import timing
 from lamplighter.errors import XenStoreUnreachable
 from lamplighter.model.outcome import Outcome
 from lamplighter.model.plan import Direction, Verb
@@ -48,7 +48,7 @@ def test_no_plan_waits_for_a_xenstore_that_hangs(
         began = CLOCK.monotonic()
         with pytest.raises(XenStoreUnreachable, match="has not answered for 10 s"):
             await planned(host.product(), Direction.DOWN, (), host.heard.said)
-        assert CLOCK.monotonic() - began <= 2 * patience.XENSTORE_TIME
+        assert CLOCK.monotonic() - began <= 2 * timing.XENSTORE_TIME
 
     simulate(story, policy=POLICY)
 

@@ -10,7 +10,7 @@ from uuid import UUID
 import pytest
 
 from lamplighter.embedded.faults import Fault, How
-from lamplighter.engine import patience
+from lamplighter.engine import timing
 from lamplighter.engine.plan import plan_down
 from lamplighter.errors import CallFailed, JournalError, XenStoreError
 from lamplighter.model.domain import ShutdownReason
@@ -197,7 +197,7 @@ def test_a_xenstore_that_answers_no_more_puts_nobody_s_end_off(
         outcomes = await host.down()
         assert outcomes == {"web": Outcome.CLEAN, "stuck": Outcome.FORCED}
         late = host.result("stuck").seconds - 40
-        assert 0 <= late <= patience.LAST_LOOK
+        assert 0 <= late <= timing.LAST_LOOK
 
     simulate(story, policy=POLICY)
 
@@ -218,8 +218,8 @@ def test_a_xenstore_that_hangs_for_a_whole_stop_puts_its_end_off_once(
         assert await host.carry_out(product, plan, late_look) == {"web": Outcome.FORCED}
         late = host.result("web").seconds - 40
         # What is said, what is read and the last look, each of which might have its own time.
-        assert 0 <= late <= patience.XENSTORE_TIME + patience.LAST_LOOK
-        assert CLOCK.monotonic() - began <= 40 + late + 3 * patience.XENSTORE_TIME
+        assert 0 <= late <= timing.XENSTORE_TIME + timing.LAST_LOOK
+        assert CLOCK.monotonic() - began <= 40 + late + 3 * timing.XENSTORE_TIME
         assert "XenStore has not answered" in "".join(host.heard.messages)
 
     simulate(story, policy=POLICY)

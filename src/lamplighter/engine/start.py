@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from lamplighter.engine import patience
+from lamplighter.engine import timing
 from lamplighter.engine.events import (
     Action,
     CheckCreator,
@@ -75,7 +75,7 @@ class StartState(NamedTuple):
     def wake(self) -> float:
         """When a ``Tick`` is wanted at the latest."""
         if self.gone_at is not None:
-            return self.gone_at + patience.REBOOT_GAP
+            return self.gone_at + timing.REBOOT_GAP
         if self.ask_at is not None:
             return self.ask_at
         return self.deadline
@@ -150,7 +150,7 @@ def _underway(ascent: StartState, *, creating: bool, now: float) -> Stepped:
     if now >= ascent.deadline:
         note = f"something has been creating it for {ascent.start_timeout:g} s, and it is not there"
         return ascent, (Finish(Outcome.UNKNOWN, note, good=False),)
-    return ascent._replace(ask_at=now + patience.RETRY_PAUSE), ()
+    return ascent._replace(ask_at=now + timing.RETRY_PAUSE), ()
 
 
 def _created(ascent: StartState, domid: int | None, error: str, now: float) -> Stepped:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lamplighter.engine import patience
+from lamplighter.engine import timing
 from lamplighter.formats.durations import format_duration
 from lamplighter.model.domain import Kind
 from lamplighter.model.policy import Start, Stop
@@ -51,10 +51,10 @@ def when_host_stops(policy: Policy, kind: Kind | None, budget: float = 0.0) -> s
 
 def _asked(policy: Policy, kind: Kind | None) -> str:
     limit = policy.stop_timeout.value
-    patient = min(policy.ack_timeout.value, limit / patience.RUNGS)
+    patient = min(policy.ack_timeout.value, limit / timing.RUNGS)
     button = ""
     if kind is Kind.HVM:
-        silence = format_duration(min(patient, patience.HVM_SILENCE))
+        silence = format_duration(min(patient, timing.HVM_SILENCE))
         button = f" If it has no drivers for Xen, its power button is pressed after {silence}."
     return (
         "It is asked to shut down when the host stops, and asked again whenever it has not "
