@@ -24,7 +24,7 @@ SUBJECT = (
     "lab/debian_guest.py",
     "lab/debians.py",
     "lab/troubles.py",
-    "src/lamplighter/engine/extension.py",
+    "src/lamplighter/engine/stop/extension.py",
     "src/lamplighter/formats/agent_protocol.py",
     "src/lamplighter/guest/*",
     "tools/make-agent",

@@ -9,7 +9,7 @@ from lab.dom0 import DEFINITIONS
 if TYPE_CHECKING:
     from lab.dom0 import Dom0
 
-SUBJECT = ("src/lamplighter/engine/verdict.py", "src/lamplighter/toolstacks/xl.py")
+SUBJECT = ("src/lamplighter/engine/stop/outcome.py", "src/lamplighter/toolstacks/xl.py")
 SHARE = 0
 SECONDS = 45
 USUALLY = {"bookworm"}

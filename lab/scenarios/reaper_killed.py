@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from lab.dom0 import Dom0
 
 
-SUBJECT = ("src/lamplighter/engine/verdict.py", "src/lamplighter/toolstacks/xl.py")
+SUBJECT = ("src/lamplighter/engine/stop/outcome.py", "src/lamplighter/toolstacks/xl.py")
 SHARE = 1
 SECONDS = 35
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from lab.dom0 import Dom0
 
-SUBJECT = ("src/lamplighter/engine/ladder.py", "src/lamplighter/service/observer.py")
+SUBJECT = ("src/lamplighter/engine/stop/machine.py", "src/lamplighter/service/observer.py")
 SHARE = 2
 SECONDS = 45
 ANY_XENSTORE = True

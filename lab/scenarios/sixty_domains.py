@@ -21,7 +21,7 @@ SUBJECT = (
     "src/lamplighter/service/observer.py",
     "src/lamplighter/service/worker.py",
     "src/lamplighter/service/runner.py",
-    "src/lamplighter/engine/ladder.py",
+    "src/lamplighter/engine/stop/machine.py",
     "src/lamplighter/host/scopes.py",
 )
 SHARE = 2

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from lab.dom0 import Dom0
 
 SUBJECT = (
-    "src/lamplighter/engine/ladder.py",
+    "src/lamplighter/engine/stop/machine.py",
     "src/lamplighter/engine/timing.py",
     "src/lamplighter/host/notifier.py",
     "src/lamplighter/service/unit_status.py",

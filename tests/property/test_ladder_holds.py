@@ -9,7 +9,7 @@ from uuid import UUID
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lamplighter.engine import ladder, timing
+from lamplighter.engine import timing
 from lamplighter.engine.events import (
     Action,
     AgentReport,
@@ -40,7 +40,8 @@ from lamplighter.engine.events import (
     Tick,
     WatchNodes,
 )
-from lamplighter.engine.standing import ALIVE
+from lamplighter.engine.stop import machine
+from lamplighter.engine.stop.state import ALIVE
 from lamplighter.formats import agent_protocol
 from lamplighter.model.domain import DomainInfo, Kind, ShutdownReason
 from lamplighter.model.lifecycle import Phase, check_transition
@@ -113,7 +114,7 @@ class World:
         """After this moment nothing lives, whatever a last look shows or does not."""
         return max(self.last, 0.0) + timing.LAST_LOOK
 
-    def do(self, action: Action, state: ladder.StopState) -> list[Event]:
+    def do(self, action: Action, state: machine.StopState) -> list[Event]:
         now = self.now
         match action:
             case EnterPhase(phase):
@@ -195,7 +196,7 @@ def test_every_stop_ends_and_keeps_its_invariants(
     policy = POLICY._replace(extend_max=Setting(extend_max))
     sighting = DomainInfo(domid, UUID(int=1), "web")
     world = World(data, kind=kind, shown=sighting, extend_max=extend_max, latest=latest)
-    state, actions = ladder.begin(sighting, policy, 0.0, latest=latest)
+    state, actions = machine.begin(sighting, policy, 0.0, latest=latest)
     pending: list[Event] = []
     for turn in range(400):
         for action in actions:
@@ -212,7 +213,7 @@ def test_every_stop_ends_and_keeps_its_invariants(
             assert state.phase not in ALIVE or state.wake <= max(world.now, world.forced)
             world.now = max(world.now, state.wake)
             pending.append(Tick(world.now))
-        state, actions = ladder.step(state, pending.pop(0))
+        state, actions = machine.step(state, pending.pop(0))
         assert state.granted <= extend_max
         if not pending and not actions:
             sleeps(state, world.now)
@@ -226,10 +227,10 @@ def test_every_stop_ends_and_keeps_its_invariants(
     assert not (world.finish.good and world.finish.outcome in {Outcome.FORCED, Outcome.UNKNOWN})
 
 
-def sleeps(state: ladder.StopState, now: float) -> None:
+def sleeps(state: machine.StopState, now: float) -> None:
     """Whoever wants to be woken at once has something to do then."""
     if state.wake <= now:
-        assert ladder.step(state, Tick(now)) != (state, ()), "woken for nothing, for ever"
+        assert machine.step(state, Tick(now)) != (state, ()), "woken for nothing, for ever"
 
 
 def draw_event(data: st.DataObject, world: World, domid: int) -> Event:

@@ -148,35 +148,35 @@ SABOTAGES = {
     ),
     # --- the decisions ---
     "the time of a stop is half of what policy says": Sabotage(
-        "lamplighter.engine.standing",
+        "lamplighter.engine.stop.state",
         "return self.begun + self.stop_timeout + self.granted",
         "return self.begun + self.stop_timeout / 2",
         needs=(Saw.DESTROYED,),
     ),
     "what ended in time and was not seen in time is forced": Sabotage(
-        "lamplighter.engine.ladder",
+        "lamplighter.engine.stop.machine",
         "        if ladder.last_look < ladder.deadline:\n",
         "        if False:\n",
     ),
     "what has shut down is destroyed although its reaper lives": Sabotage(
-        "lamplighter.engine.ladder",
+        "lamplighter.engine.stop.machine",
         "    if lives and now < ladder.reaper_until:\n",
         "    if False:\n",
     ),
     "a stop that was forced is called clean": Sabotage(
-        "lamplighter.engine.verdict",
+        "lamplighter.engine.stop.outcome",
         "return Finish(Outcome.FORCED, note, good=False)",
         "return Finish(Outcome.CLEAN, note)",
         needs=(Saw.FORCED,),
     ),
     "a guest that has forced its own end is called clean": Sabotage(
-        "lamplighter.engine.verdict",
+        "lamplighter.engine.stop.outcome",
         "    by_itself = reason in (ShutdownReason.POWEROFF, ShutdownReason.REBOOT)\n",
         "    by_itself = False\n",
         needs=(Saw.CUT_OFF,),
     ),
     "more time is granted and not given": Sabotage(
-        "lamplighter.engine.standing",
+        "lamplighter.engine.stop.state",
         "return self.begun + self.stop_timeout + self.granted",
         "return self.begun + self.stop_timeout",
         needs=(Saw.GRANTED,),

@@ -1,8 +1,9 @@
 """One worker a domain: it feeds the domain's machine with events and carries out its actions.
 
-The machine (``engine/ladder`` or ``engine/start``) decides; this is the loop around it. Actions
-are carried out one after another, each answer is an event before anything else is looked at, and
-after an action that changes the domain no listing is believed that had begun before it ended.
+The machine (``engine/stop/machine`` or ``engine/start``) decides; this is the loop around it.
+Actions are carried out one after another, each answer is an event before anything else is looked
+at, and after an action that changes the domain no listing is believed that had begun before it
+ended.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from functools import partial
 from math import inf, isfinite
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from lamplighter.engine import ladder, start, timing
+from lamplighter.engine import start, timing
 from lamplighter.engine.events import (
     Action,
     AgentReport,
@@ -51,6 +52,7 @@ from lamplighter.engine.events import (
     WatchNodes,
 )
 from lamplighter.engine.shown import doing
+from lamplighter.engine.stop import machine
 from lamplighter.errors import (
     CallFailed,
     CallNotBegun,
@@ -142,7 +144,7 @@ class Worker:
             if self._step.verb is Verb.START:
                 finish = await self._climb(self._ascend(), start.step)
             else:
-                finish = await self._climb(self._descend(), ladder.step)
+                finish = await self._climb(self._descend(), machine.step)
         finally:
             self._context.observer.unsubscribe(self._subscriber)
         await self._leave()
@@ -156,12 +158,12 @@ class Worker:
         step = self._step
         return start.begin(step.policy, self._begun, resume=step.resume, domid=self._domid)
 
-    def _descend(self) -> ladder.Stepped:
+    def _descend(self) -> machine.Stepped:
         step = self._step
         assert step.sighting is not None, "a plan stops only what was seen"
         destroy = step.verb is Verb.DESTROY
         restarts = step.definition is not None and step.definition.restarts
-        return ladder.begin(
+        return machine.begin(
             step.sighting,
             step.policy,
             self._begun,

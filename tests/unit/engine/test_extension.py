@@ -27,8 +27,8 @@ from lamplighter.engine.events import (
     TellDeadline,
     Tick,
 )
-from lamplighter.engine.extension import ANSWERS_ON_RECORD
 from lamplighter.engine.guest_force import tells_of_guests_force
+from lamplighter.engine.stop.extension import ANSWERS_ON_RECORD
 from lamplighter.formats import agent_protocol
 from lamplighter.formats.agent_protocol import Forced, Given, GuestWords, More, Progress
 from lamplighter.model.domain import ShutdownReason

@@ -6,7 +6,7 @@ from math import inf
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from lamplighter.engine import ladder, timing
+from lamplighter.engine import timing
 from lamplighter.engine.events import (
     Action,
     AnswerAgent,
@@ -37,6 +37,7 @@ from lamplighter.engine.events import (
     Tick,
     WatchNodes,
 )
+from lamplighter.engine.stop import machine
 from lamplighter.model.domain import DomainInfo, Kind, ShutdownReason
 from lamplighter.model.lifecycle import Phase
 from lamplighter.model.outcome import Outcome
@@ -71,7 +72,7 @@ class Climb:
         resume: Phase | None = None,
         latest: float = inf,
     ) -> None:
-        self.state, actions = ladder.begin(
+        self.state, actions = machine.begin(
             sighting,
             policy,
             0.0,
@@ -90,7 +91,7 @@ class Climb:
         """
         actions: Iterable[Action] = ()
         for event in events:
-            self.state, actions = ladder.step(self.state, event)
+            self.state, actions = machine.step(self.state, event)
             self.actions.extend(actions)
         return [_bare(action) for action in actions if not isinstance(action, EnterPhase)]
 

@@ -20,7 +20,7 @@ from lamplighter.model.domain import ShutdownReason
 from lamplighter.model.outcome import Outcome
 
 if TYPE_CHECKING:
-    from lamplighter.engine.standing import StopState
+    from lamplighter.engine.stop.state import StopState
 
 
 def verdict(ladder: StopState) -> Finish:

@@ -25,13 +25,13 @@ from lamplighter.engine import timing
 from lamplighter.engine.events import Action, EnterPhase, TellDeadline
 from lamplighter.engine.events import AnswerAgent as Say
 from lamplighter.engine.guest_force import by_the_guest
-from lamplighter.engine.standing import ALIVE, EXTENDABLE
+from lamplighter.engine.stop.state import ALIVE, EXTENDABLE
 from lamplighter.formats.agent_protocol import Answer, quoted
 from lamplighter.formats.durations import format_duration
 from lamplighter.model.lifecycle import Phase
 
 if TYPE_CHECKING:
-    from lamplighter.engine.standing import StopState
+    from lamplighter.engine.stop.state import StopState
     from lamplighter.formats.agent_protocol import Given, GuestWords, More
 
     Stepped = tuple[StopState, tuple[Action, ...]]

@@ -32,7 +32,7 @@ from __future__ import annotations
 from math import inf
 from typing import TYPE_CHECKING
 
-from lamplighter.engine import extension, timing
+from lamplighter.engine import timing
 from lamplighter.engine.events import (
     Action,
     AgentReport,
@@ -65,8 +65,9 @@ from lamplighter.engine.events import (
     Tick,
     WatchNodes,
 )
-from lamplighter.engine.standing import ALIVE, StopState
-from lamplighter.engine.verdict import shut_down_detail, verdict
+from lamplighter.engine.stop import extension
+from lamplighter.engine.stop.outcome import shut_down_detail, verdict
+from lamplighter.engine.stop.state import ALIVE, StopState
 from lamplighter.model.domain import Kind, ShutdownReason
 from lamplighter.model.lifecycle import Phase, check_transition
 from lamplighter.model.outcome import Outcome

@@ -1,0 +1,1 @@
+"""How one domain is stopped: its state machine."""
