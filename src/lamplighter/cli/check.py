@@ -9,7 +9,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lamplighter.cli.documents import problem_document
 from lamplighter.cli.problems import problem_text
 from lamplighter.cli.text import counted, style_of
 from lamplighter.errors import (
@@ -24,6 +23,7 @@ from lamplighter.host.journal_schema import FILE_NAME
 from lamplighter.host.systemd import conflicting_units
 from lamplighter.model.policy import Inventory, Problem, Start
 from lamplighter.model.problem import Location
+from lamplighter.report.documents import problem_document
 from lamplighter.service.inventory import definition_owner, load_inventory, on_embedded_host
 
 if TYPE_CHECKING:

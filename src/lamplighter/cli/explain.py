@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from lamplighter.cli.documents import problem_document
 from lamplighter.cli.problems import problem_text
 from lamplighter.cli.text import printable, style_of, table
 from lamplighter.engine.explain import when_host_starts, when_host_stops
@@ -20,6 +19,7 @@ from lamplighter.formats.definition import PARAMETERS, policy_settings
 from lamplighter.formats.durations import format_duration
 from lamplighter.formats.suggest import closest
 from lamplighter.model.problem import BUILT_IN
+from lamplighter.report.documents import problem_document
 from lamplighter.service.inventory import definition_owner, load_inventory
 
 if TYPE_CHECKING:

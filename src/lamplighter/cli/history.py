@@ -10,11 +10,11 @@ from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lamplighter.cli.documents import history_document
 from lamplighter.cli.text import duration, moment, outcome_colour, printable, style_of, wrap
 from lamplighter.errors import UsageError
 from lamplighter.host.event_log import read_event_log
 from lamplighter.host.journal_reader import JournalReader
+from lamplighter.report.documents import history_document
 
 if TYPE_CHECKING:
     import argparse

@@ -9,10 +9,10 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from lamplighter.cli.documents import hold_document
 from lamplighter.cli.running import carry_out
 from lamplighter.errors import UsageError
 from lamplighter.model.plan import Direction
+from lamplighter.report.documents import hold_document
 from lamplighter.service.naming import find_domain
 from lamplighter.service.word import hold_domain
 

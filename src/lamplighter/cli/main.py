@@ -24,9 +24,9 @@ from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TextIO, cast
 
 from lamplighter import __version__
 from lamplighter.cli.context import CONFIG_VARIABLE, DEFAULT_CONFIG, SIGNALLED, Context
-from lamplighter.cli.documents import error_document
 from lamplighter.errors import LamplighterError, OutputError, UsageError
 from lamplighter.formats.suggest import closest
+from lamplighter.report.documents import error_document
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

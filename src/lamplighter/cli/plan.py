@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from lamplighter.cli.documents import plan_document
 from lamplighter.cli.problems import tell_stray_problems
 from lamplighter.cli.report import nothing_to_do
 from lamplighter.cli.text import counted, outcome_colour, style_of, table
 from lamplighter.model.plan import Direction, Verb
+from lamplighter.report.documents import plan_document
 from lamplighter.service.host import open_host
 from lamplighter.service.planning import make_plan
 

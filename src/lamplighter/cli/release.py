@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from lamplighter.cli.documents import hold_document
+from lamplighter.report.documents import hold_document
 from lamplighter.service.word import release_domain
 
 if TYPE_CHECKING:

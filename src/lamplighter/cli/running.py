@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from lamplighter.cli.context import SIGNALLED
-from lamplighter.cli.documents import run_document, spared_document
 from lamplighter.cli.problems import tell_stray_problems
 from lamplighter.cli.progress import show_progress
 from lamplighter.cli.report import left_over, report
@@ -27,6 +26,7 @@ from lamplighter.errors import JournalError
 from lamplighter.host.clock import LoopClock
 from lamplighter.host.notifier import Notifier
 from lamplighter.model.plan import Direction
+from lamplighter.report.documents import run_document, spared_document
 from lamplighter.service.host import open_host
 from lamplighter.service.intents import hold_crash_loops
 from lamplighter.service.planning import plan_latecomers, prepare

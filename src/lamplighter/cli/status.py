@@ -12,7 +12,6 @@ import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from lamplighter.cli.documents import error_document, status_document
 from lamplighter.cli.problems import tell_stray_problems
 from lamplighter.cli.text import counted, moment, printable, style_of, table
 from lamplighter.engine import timing
@@ -28,6 +27,7 @@ from lamplighter.errors import (
 from lamplighter.host.journal_reader import JournalReader
 from lamplighter.host.monitor_socket import ask_monitor
 from lamplighter.model.domain import DOM0
+from lamplighter.report.documents import error_document, status_document
 from lamplighter.service.conversation import GuestChannel
 from lamplighter.service.host import open_host
 from lamplighter.service.intents import find_intents, read_intents

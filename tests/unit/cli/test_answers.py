@@ -8,7 +8,6 @@ from uuid import UUID
 import pytest
 
 from lamplighter.cli import plan, running, status
-from lamplighter.cli.documents import status_document
 from lamplighter.cli.tale import TALE, Ending
 from lamplighter.cli.text import Style
 from lamplighter.embedded.examples import definitions
@@ -20,6 +19,7 @@ from lamplighter.model.outcome import Outcome, Result
 from lamplighter.model.plan import Direction, Plan, Step, Verb
 from lamplighter.model.policy import Inventory, Policy, Problem
 from lamplighter.model.run import Run
+from lamplighter.report.documents import status_document
 from lamplighter.service import planning
 from tests import virtual
 
