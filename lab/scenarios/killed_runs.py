@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 SUBJECT = (
     "src/lamplighter/engine/recovery.py",
     "src/lamplighter/host/lock.py",
-    "src/lamplighter/host/processes.py",
+    "src/lamplighter/host/programs.py",
     "src/lamplighter/service/recovery.py",
 )
 SHARE = 0

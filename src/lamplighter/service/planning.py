@@ -19,7 +19,7 @@ from lamplighter.errors import (
     ToolstackUnreachable,
     XenStoreUnreachable,
 )
-from lamplighter.host.person import who
+from lamplighter.host.machine import who
 from lamplighter.model.domain import Listing
 from lamplighter.model.plan import Direction
 from lamplighter.service.intents import find_intents, learn_intents, read_intents, write_word

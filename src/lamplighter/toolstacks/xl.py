@@ -29,14 +29,14 @@ from uuid import UUID
 
 from lamplighter.errors import CallFailed, CallNotBegun, ToolstackUnreachable
 from lamplighter.formats import xl_output
-from lamplighter.host import processes
+from lamplighter.host import programs
 from lamplighter.host.clock import booted_at
 from lamplighter.host.systemd import SERVICE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from lamplighter.host.processes import Ended
+    from lamplighter.host.programs import Ended
     from lamplighter.model.clock import Clock
     from lamplighter.model.domain import Definition, DomainInfo, ShutdownReason
 
@@ -72,7 +72,7 @@ class XlToolstack:
         clock: Clock,
         *,
         call_timeout: float,
-        path: str = processes.PATH,
+        path: str = programs.PATH,
         logs: Path = LOGS,
         records: Path = RECORDS,
         systemd: Path = SYSTEMD,
@@ -110,7 +110,7 @@ class XlToolstack:
         prepare = None
         if self._systemd.is_dir():
             prepare = partial(self._place, _escaped(definition.name), ending or asyncio.Event())
-        ended = await processes.run(argv, self._clock, self._call_timeout, prepare)
+        ended = await programs.run(argv, self._clock, self._call_timeout, prepare)
         _check(ended, "xl create")
 
     async def _place(self, name: str, ending: asyncio.Event, pid: int) -> None:
@@ -152,7 +152,7 @@ class XlToolstack:
         while it lives and the domain is not listed, it is about to be, or the process about to end.
         """
         return frozenset(
-            path for words in processes.commands() for path in xl_output.created_from(words)
+            path for words in programs.commands() for path in xl_output.created_from(words)
         )
 
     async def half_built(self, sighting: DomainInfo, definition: Definition) -> bool:
@@ -162,7 +162,7 @@ class XlToolstack:
         listing comes last: a domain that was finished, ran, and ended since it was sighted has
         taken both with it.
         """
-        if any(xl_output.may_create(words, definition.path) for words in processes.commands()):
+        if any(xl_output.may_create(words, definition.path) for words in programs.commands()):
             return False
         if not self._recorded(0, CONTROL_DOMAIN) or self._recorded(sighting.domid, sighting.uuid):
             return False
@@ -197,7 +197,7 @@ class XlToolstack:
     async def reaper_lives(self, sighting: DomainInfo) -> bool:
         """Whether the xl process that waits for this incarnation's end lives."""
         pids = (xl_output.parse_reaper(log, sighting.domid) for log in self._logs_of(sighting))
-        return any(pid is not None and processes.executes(pid, "xl") for pid in pids)
+        return any(pid is not None and programs.executes(pid, "xl") for pid in pids)
 
     async def close(self) -> None:
         """Nothing is held open."""
@@ -226,7 +226,7 @@ class XlToolstack:
 
     async def _xl(self, *words: str) -> Ended:
         argv = (self._program("xl"), *words)
-        return await processes.run(argv, self._clock, self._call_timeout)
+        return await programs.run(argv, self._clock, self._call_timeout)
 
 
 def _check(ended: Ended, call: str) -> None:

@@ -15,17 +15,17 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lamplighter.errors import CallFailed, CallTimedOut, ToolstackUnreachable
-from lamplighter.host import processes
+from lamplighter.host import programs
 from lamplighter.host.clock import LoopClock
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from lamplighter.host.processes import Ended
+    from lamplighter.host.programs import Ended
 
 
 def run(*argv: str, seconds: float = 10, speed: float = 1) -> Ended:
-    return asyncio.run(processes.run(argv, LoopClock(speed), seconds))
+    return asyncio.run(programs.run(argv, LoopClock(speed), seconds))
 
 
 def shell(script: str, *, seconds: float = 10, speed: float = 1) -> Ended:
@@ -58,7 +58,7 @@ def test_it_reads_nothing_and_knows_little(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("NOTIFY_SOCKET", "/run/systemd/notify")
     monkeypatch.setenv("LANG", "de_DE.UTF-8")
     ended = shell("cat; echo $NOTIFY_SOCKET$LANG$LC_ALL; echo $PATH")
-    assert ended.stdout == f"C\n{processes.PATH}\n"
+    assert ended.stdout == f"C\n{programs.PATH}\n"
 
 
 def test_words_are_not_a_shell_s() -> None:
@@ -97,7 +97,7 @@ def test_a_late_program_that_does_not_listen_is_killed(tmp_path: Path) -> None:
 
 
 def test_a_program_that_prints_without_end_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(processes, "OUTPUT_MAX", 1 << 20)
+    monkeypatch.setattr(programs, "OUTPUT_MAX", 1 << 20)
     with pytest.raises(CallFailed, match="printed more than 1 MiB"):
         shell("yes")
 
@@ -117,7 +117,7 @@ def test_a_call_that_is_dropped_leaves_no_program(tmp_path: Path) -> None:
     async def main() -> None:
         clock = LoopClock()
         script = f"echo $$ >{note}; exec sleep 60"
-        call = asyncio.create_task(processes.run(("/bin/sh", "-c", script), clock, 60))
+        call = asyncio.create_task(programs.run(("/bin/sh", "-c", script), clock, 60))
         while not note.exists() or not note.read_text():
             await clock.sleep(0.01)
         call.cancel()
@@ -134,7 +134,7 @@ def test_nor_one_that_does_not_listen_when_nobody_waits_for_its_end(tmp_path: Pa
     async def main() -> None:
         clock = LoopClock()
         script = f"trap '' TERM; echo $$ >{note}; while :; do sleep 60; done"
-        call = asyncio.create_task(processes.run(("/bin/sh", "-c", script), clock, 60))
+        call = asyncio.create_task(programs.run(("/bin/sh", "-c", script), clock, 60))
         while not note.exists() or not note.read_text():
             await clock.sleep(0.01)
         call.cancel()
@@ -161,13 +161,13 @@ def test_what_cannot_be_started(tmp_path: Path, content: str | None) -> None:
 def test_without_a_descriptor_left_the_call_fails_and_keeps_none(spare: int) -> None:
     async def main() -> tuple[int, int]:
         clock = LoopClock()
-        await processes.run(("/bin/true",), clock, 5)
+        await programs.run(("/bin/true",), clock, 5)
         before = descriptors()
         limits = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free() + spare, limits[1]))
         try:
             with pytest.raises(CallFailed, match="Too many open files"):
-                await processes.run(("/bin/true",), clock, 5)
+                await programs.run(("/bin/true",), clock, 5)
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, limits)
         await clock.sleep(0)
@@ -191,10 +191,10 @@ def descriptors() -> int:
 def test_no_descriptor_is_left_open() -> None:
     async def main() -> tuple[int, int]:
         clock = LoopClock()
-        await processes.run(("/bin/true",), clock, 5)
+        await programs.run(("/bin/true",), clock, 5)
         before = descriptors()
         for _ in range(5):
-            await processes.run(("/bin/true",), clock, 5)
+            await programs.run(("/bin/true",), clock, 5)
         return before, descriptors()
 
     before, after = asyncio.run(main())
@@ -202,7 +202,7 @@ def test_no_descriptor_is_left_open() -> None:
 
 
 def test_command_lines_of_what_lives_hold_our_own() -> None:
-    found = [words for words in processes.commands() if "pytest" in " ".join(words)]
+    found = [words for words in programs.commands() if "pytest" in " ".join(words)]
     assert found
     assert all("\0" not in word for words in found for word in words)
 
@@ -214,7 +214,7 @@ def prepared(
     prepare: Callable[[int], Awaitable[None]], script: str, *, seconds: float = 10, speed: float = 1
 ) -> Ended:
     argv = ("/bin/sh", "-c", script)
-    return asyncio.run(processes.run(argv, LoopClock(speed), seconds, prepare))
+    return asyncio.run(programs.run(argv, LoopClock(speed), seconds, prepare))
 
 
 def test_it_is_done_to_the_process_that_becomes_the_program(tmp_path: Path) -> None:
@@ -235,7 +235,7 @@ def test_its_words_are_not_a_shell_s_either() -> None:
         """Nothing."""
 
     argv = ("/bin/echo", "$HOME; `id`", "*", "")
-    assert asyncio.run(processes.run(argv, LoopClock(), 10, prepare)).stdout == "$HOME; `id` * \n"
+    assert asyncio.run(programs.run(argv, LoopClock(), 10, prepare)).stdout == "$HOME; `id` * \n"
 
 
 def test_what_could_not_be_done_keeps_the_program_from_being_executed(tmp_path: Path) -> None:
@@ -291,9 +291,9 @@ def test_a_process_executes_its_program_even_when_that_was_replaced(tmp_path: Pa
     program = tmp_path / "xl"
     shutil.copy("/bin/sleep", program)
     with subprocess.Popen([program, "60"]) as process:
-        assert processes.executes(process.pid, "xl")
-        assert not processes.executes(process.pid, "sleep")
+        assert programs.executes(process.pid, "xl")
+        assert not programs.executes(process.pid, "sleep")
         program.unlink()
-        assert processes.executes(process.pid, "xl"), "as after an update of the package"
+        assert programs.executes(process.pid, "xl"), "as after an update of the package"
         process.kill()
-    assert not processes.executes(process.pid, "xl")
+    assert not programs.executes(process.pid, "xl")

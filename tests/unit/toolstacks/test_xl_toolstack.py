@@ -13,7 +13,7 @@ from uuid import UUID
 import pytest
 
 from lamplighter.errors import CallFailed, CallNotBegun, CallTimedOut, ToolstackUnreachable
-from lamplighter.host import processes, scopes
+from lamplighter.host import programs, scopes
 from lamplighter.host.clock import LoopClock
 from lamplighter.model.domain import Definition, DomainInfo, Kind, ShutdownReason
 from lamplighter.toolstacks import xl as module
@@ -370,7 +370,7 @@ def waits(lab: Lab, pid: int, log: str = "xl-web.log") -> None:
 def as_xl(monkeypatch: pytest.MonkeyPatch) -> dict[int, str]:
     """What the kernel says that processes execute, by their numbers."""
     told: dict[int, str] = {}
-    monkeypatch.setattr(processes, "executes", lambda pid, name: told.get(pid) == name)
+    monkeypatch.setattr(programs, "executes", lambda pid, name: told.get(pid) == name)
     return told
 
 
