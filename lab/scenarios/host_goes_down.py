@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 SUBJECT = (
     "src/lamplighter/engine/intent.py",
     "src/lamplighter/host/journal.py",
-    "src/lamplighter/host/placing.py",
+    "src/lamplighter/host/files/writing.py",
     "src/lamplighter/host/systemd.py",
     "src/lamplighter/service/intents.py",
     "src/lamplighter/units/lamplighter-domains.service",

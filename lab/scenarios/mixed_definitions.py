@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 SUBJECT = (
     "src/lamplighter/formats/definition.py",
     "src/lamplighter/formats/xlcfg.py",
-    "src/lamplighter/host/trust.py",
+    "src/lamplighter/host/files/trust.py",
     "src/lamplighter/service/inventory.py",
 )
 SHARE = 2

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from lamplighter.cli.text import printable
 from lamplighter.errors import OutputError
-from lamplighter.host.files import read_configuration, salvage_configuration
+from lamplighter.host.files.reading import read_configuration, salvage_configuration
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from lamplighter.cli.text import counted
 from lamplighter.embedded.examples import CONFIGURATION, write_example_host
 from lamplighter.errors import ConfigurationError, UsageError
-from lamplighter.host.files import read_configuration
+from lamplighter.host.files.reading import read_configuration
 from lamplighter.service import embedded_host
 from lamplighter.service.embedded_host import Place
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from lamplighter.cli.problems import problem_text
 from lamplighter.cli.text import printable, style_of
-from lamplighter.host.placing import Placed, Placing
+from lamplighter.host.files.writing import Placed, Placing
 from lamplighter.host.systemctl import enable_units, reload_units, restart_if_running, systemd_runs
 from lamplighter.host.systemd import MONITOR, conflicting_units, enabling_link
 from lamplighter.report.documents import problem_document

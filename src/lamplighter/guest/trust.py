@@ -2,8 +2,8 @@
 
 What lies in a folder that somebody else may write to can be replaced by that somebody, and so can
 what a link there points to. So the whole way is walked from ``/`` on, links included, as the host
-does it with its own files (``host/trust``, which can afford to hold the way open meanwhile). A
-sticky folder such as ``/tmp`` may be open to all: in it nobody replaces what is another's.
+does it with its own files (``host/files/trust``, which can afford to hold the way open meanwhile).
+A sticky folder such as ``/tmp`` may be open to all: in it nobody replaces what is another's.
 """
 
 from __future__ import annotations

@@ -7,8 +7,8 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lamplighter.host.files.trust import Walk
 from lamplighter.host.patterns import AS_ROOT
-from lamplighter.host.trust import Walk
 from lamplighter.model.policy import Problem
 from lamplighter.model.problem import BUILT_IN, Location
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from lamplighter.errors import JournalError
 from lamplighter.formats.intents import format_intents, parse_intents
-from lamplighter.host.placing import write_whole
+from lamplighter.host.files.writing import write_whole
 
 if TYPE_CHECKING:
     from pathlib import Path

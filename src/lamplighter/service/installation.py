@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lamplighter.errors import ConfigurationError, UsageError
-from lamplighter.host.placing import Placed, place_file, place_folder
+from lamplighter.host.files.trust import Walk
+from lamplighter.host.files.writing import Placed, place_file, place_folder
 from lamplighter.host.systemd import MONITOR, SERVICE
-from lamplighter.host.trust import Walk
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable

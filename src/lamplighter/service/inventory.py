@@ -22,7 +22,7 @@ from lamplighter.formats import xlcfg
 from lamplighter.formats.definition import Reading, read_definition
 from lamplighter.formats.policy_values import nearest
 from lamplighter.host.capabilities import is_control_domain
-from lamplighter.host.files import read_definitions
+from lamplighter.host.files.reading import read_definitions
 from lamplighter.model.policy import Inventory, ManagedDomain, Problem
 from lamplighter.model.problem import Location
 
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from uuid import UUID
 
-    from lamplighter.host.files import Text
-    from lamplighter.host.trust import Distrust
+    from lamplighter.host.files.reading import Text
+    from lamplighter.host.files.trust import Distrust
     from lamplighter.model.configuration import Configuration
 
 ONE_EACH = "each domain needs a definition, a name and a UUID of its own"

@@ -12,7 +12,7 @@ from lamplighter.embedded.definition import Reaction, read_embedded_definition
 from lamplighter.embedded.examples import CONFIGURATION, definitions, write_example_host
 from lamplighter.embedded.profile import Behaviour
 from lamplighter.errors import ConfigurationError, DefinitionError
-from lamplighter.host.files import read_configuration
+from lamplighter.host.files.reading import read_configuration
 from lamplighter.model.domain import ShutdownReason
 from lamplighter.service.inventory import load_inventory
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lamplighter.errors import ConfigurationError
-from lamplighter.host import files
-from lamplighter.host.files import read_configuration, read_definitions
+from lamplighter.host.files import reading
+from lamplighter.host.files.reading import read_configuration, read_definitions
 from lamplighter.host.folders import folder_problem
 from lamplighter.model.configuration import Configuration
 from lamplighter.model.policy import Problem, Setting
@@ -20,7 +20,7 @@ from lamplighter.model.problem import BUILT_IN, Location
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from lamplighter.host.files import Text
+    from lamplighter.host.files.reading import Text
 
 ME = os.geteuid()
 ORIGIN = Location("/etc/lamplighter/lamplighter.toml", 2, 1)
@@ -216,10 +216,10 @@ class TestDefinitions:
         ]
 
     def test_one_that_is_too_large(self, folder: Path) -> None:
-        write(folder / "a.cfg", "#" * files.LARGEST)
-        write(folder / "b.cfg", "#" * (files.LARGEST + 1))
+        write(folder / "a.cfg", "#" * reading.LARGEST)
+        write(folder / "b.cfg", "#" * (reading.LARGEST + 1))
         texts, (problem,) = read(folder / "*.cfg")
-        assert [len(text.text) for text in texts] == [files.LARGEST]
+        assert [len(text.text) for text in texts] == [reading.LARGEST]
         assert (problem.code, problem.message) == ("too-large", "is larger than 1MiB")
 
     def test_one_that_vanishes_while_it_is_read(
@@ -227,7 +227,7 @@ class TestDefinitions:
     ) -> None:
         write(folder / "a.cfg")
         gone = folder / "b.cfg"
-        monkeypatch.setattr(files, "matches", lambda pattern, origin: ([gone], []))
+        monkeypatch.setattr(reading, "matches", lambda pattern, origin: ([gone], []))
         assert only_problem("/anything").message == "does not exist"
 
     @not_as_root
@@ -253,7 +253,7 @@ class TestDefinitions:
         def broken(path: object, owners: object) -> object:
             raise OSError(5, "Input/output error")
 
-        monkeypatch.setattr(files, "Walk", broken)
+        monkeypatch.setattr(reading, "Walk", broken)
         assert only_problem(folder / "a.cfg").message == "cannot be read: Input/output error"
 
     def test_a_folder_that_cannot_be_listed(

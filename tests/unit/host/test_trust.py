@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lamplighter.host import trust
-from lamplighter.host.trust import Distrust, Walk, judge
+from lamplighter.host.files import trust
+from lamplighter.host.files.trust import Distrust, Walk, judge
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

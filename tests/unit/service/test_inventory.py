@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 
 from lamplighter.formats.policy_values import SUSPEND_REFUSED
-from lamplighter.host.files import read_configuration
+from lamplighter.host.files.reading import read_configuration
 from lamplighter.model.domain import DomainInfo
 from lamplighter.model.policy import Policy, Start, Stop
 from lamplighter.service.inventory import load_inventory

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from lamplighter.errors import ConfigurationError
 from lamplighter.formats import lamplighter_toml as toml
 from lamplighter.formats.durations import format_size
+from lamplighter.host.files.trust import Walk
 from lamplighter.host.patterns import AS_ROOT, matches
-from lamplighter.host.trust import Walk
 from lamplighter.model.configuration import Configuration
 from lamplighter.model.policy import Problem
 from lamplighter.model.problem import Location
@@ -24,7 +24,7 @@ from lamplighter.model.problem import Location
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from lamplighter.host.trust import Distrust
+    from lamplighter.host.files.trust import Distrust
     from lamplighter.model.policy import Setting
 
 #: Bytes; a definition has two or three thousand.

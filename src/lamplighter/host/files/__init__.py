@@ -1,0 +1,1 @@
+"""Files of the host: reading, writing, whom to trust."""
