@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from bench.ratio import Ratio, Skipped, spent_by_children
-from lamplighter.host.journal_reader import JournalReader
+from lamplighter.host.journal.reader import JournalReader
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from lamplighter.embedded.xl import Xl
     from lamplighter.formats.agent_protocol import GuestWords
-    from lamplighter.host.journal import Journal
+    from lamplighter.host.journal.writer import Journal
     from lamplighter.model.domain import Definition, DomainInfo
     from lamplighter.model.outcome import Result
     from lamplighter.model.plan import Plan

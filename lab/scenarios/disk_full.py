@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 SUBJECT = (
     "src/lamplighter/host/aside.py",
-    "src/lamplighter/host/intent_copy.py",
-    "src/lamplighter/host/journal*.py",
+    "src/lamplighter/host/journal/intents.py",
+    "src/lamplighter/host/journal/writer*.py",
 )
 SHARE = 0
 SECONDS = 120

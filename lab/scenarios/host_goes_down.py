@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 SUBJECT = (
     "src/lamplighter/engine/intent.py",
-    "src/lamplighter/host/journal.py",
+    "src/lamplighter/host/journal/writer.py",
     "src/lamplighter/host/files/writing.py",
     "src/lamplighter/host/systemd.py",
     "src/lamplighter/service/intents.py",

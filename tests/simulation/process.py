@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 
 from lamplighter.embedded.sockets import CONTROL_SOCKET
 from lamplighter.errors import CallFailed, CallNotBegun
-from lamplighter.host.journal import Journal
+from lamplighter.host.journal.writer import Journal
 from lamplighter.host.xenstore import TRANSACTION_ATTEMPTS, XenStore
 from lamplighter.toolstacks.embedded import EmbeddedToolstack
 from tests.simulation.saw import Saw, Sights

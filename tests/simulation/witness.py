@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from lamplighter.engine.guest_force import BY_THE_GUEST, SHUT_DOWN
 from lamplighter.engine.timing import REAPER_TIME
 from lamplighter.formats.durations import parse_duration
-from lamplighter.host.journal_reader import JournalReader
+from lamplighter.host.journal.reader import JournalReader
 from lamplighter.model.domain import ShutdownReason
 from lamplighter.model.lifecycle import Phase
 from lamplighter.model.outcome import Outcome

@@ -18,8 +18,8 @@ from lamplighter.errors import (
     JournalForeign,
 )
 from lamplighter.host.folders import folder_problem
-from lamplighter.host.journal_reader import JournalReader
-from lamplighter.host.journal_schema import FILE_NAME
+from lamplighter.host.journal.reader import JournalReader
+from lamplighter.host.journal.schema import FILE_NAME
 from lamplighter.host.systemd import conflicting_units
 from lamplighter.model.policy import Inventory, Problem, Start
 from lamplighter.model.problem import Location

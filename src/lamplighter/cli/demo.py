@@ -23,7 +23,7 @@ from lamplighter.cli.main import execute
 from lamplighter.cli.tale import Ending
 from lamplighter.cli.text import style_of
 from lamplighter.errors import UsageError
-from lamplighter.host.journal_reader import JournalReader
+from lamplighter.host.journal.reader import JournalReader
 
 if TYPE_CHECKING:
     import argparse

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from lamplighter.cli.text import duration, moment, outcome_colour, printable, style_of, wrap
 from lamplighter.errors import UsageError
 from lamplighter.host.event_log import read_event_log
-from lamplighter.host.journal_reader import JournalReader
+from lamplighter.host.journal.reader import JournalReader
 from lamplighter.report.documents import history_document
 
 if TYPE_CHECKING:

@@ -24,7 +24,7 @@ from lamplighter.errors import (
     ToolstackUnreachable,
     Unreachable,
 )
-from lamplighter.host.journal_reader import JournalReader
+from lamplighter.host.journal.reader import JournalReader
 from lamplighter.host.monitor_socket import ask_monitor
 from lamplighter.model.domain import DOM0
 from lamplighter.report.documents import error_document, status_document

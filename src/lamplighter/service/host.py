@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from lamplighter.errors import JournalError
 from lamplighter.host import systemd
 from lamplighter.host.clock import LoopClock
-from lamplighter.host.journal import Journal
+from lamplighter.host.journal.writer import Journal
 from lamplighter.host.xenstore import XenStore
 from lamplighter.service.inventory import definition_owner, load_inventory
 from lamplighter.toolstacks.choose import choose

@@ -1,7 +1,7 @@
 """Intent, read before a run, learned from what is seen, and written before anything is done.
 
 What is decided is in ``engine/intent``. Where the journal cannot be read, its copy is believed:
-both say the same (``host/intent_copy``). Not so where it is a newer version's: that may know of
+both say the same (``host/journal/intents``). Not so where it is a newer version's: that may know of
 reasons to leave a domain alone that this one has never heard of. Intents that cannot be read at
 all are a trouble of their own: nobody then knows which domains are held (``Intents.trouble``).
 """
@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 from lamplighter.engine import intent
 from lamplighter.errors import JournalError, JournalForeign
 from lamplighter.host.event_log import read_event_log
-from lamplighter.host.intent_copy import read_copy
-from lamplighter.host.journal_reader import JournalReader
+from lamplighter.host.journal.intents import read_copy
+from lamplighter.host.journal.reader import JournalReader
 from lamplighter.model.domain_event import Moment
 from lamplighter.model.intent import Hold, Intents, Meant
 from lamplighter.model.outcome import Outcome

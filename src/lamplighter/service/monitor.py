@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from lamplighter.engine.domain_events import REMEMBERED, Evidence, IncarnationTracker
 from lamplighter.errors import CallFailed, JournalError, ToolstackUnreachable, Unreachable
 from lamplighter.host.event_log import EventLog, read_event_log
-from lamplighter.host.journal_reader import JournalReader
+from lamplighter.host.journal.reader import JournalReader
 from lamplighter.host.lock import read_holder
 from lamplighter.host.monitor_socket import MonitorSocket
 from lamplighter.host.notifier import Notifier

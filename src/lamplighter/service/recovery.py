@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from uuid import UUID
 
-    from lamplighter.host.journal import Journal
+    from lamplighter.host.journal.writer import Journal
     from lamplighter.model.domain import ShutdownReason
     from lamplighter.model.outcome import Result
     from lamplighter.model.run import Transition, UnfinishedRun

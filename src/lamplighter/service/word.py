@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from lamplighter.errors import UsageError
 from lamplighter.host.clock import LoopClock
-from lamplighter.host.journal import Journal
+from lamplighter.host.journal.writer import Journal
 from lamplighter.host.machine import who
 from lamplighter.model.intent import Hold
 from lamplighter.service.naming import find_domain

@@ -14,8 +14,8 @@ import pytest
 from lamplighter.cli.history import history_text
 from lamplighter.cli.main import execute
 from lamplighter.cli.text import Style
-from lamplighter.host.journal import Journal
-from lamplighter.host.journal_reader import JournalReader
+from lamplighter.host.journal.reader import JournalReader
+from lamplighter.host.journal.writer import Journal
 from lamplighter.model.lifecycle import Phase
 from lamplighter.model.outcome import Outcome, Result
 from lamplighter.model.plan import Direction

@@ -17,9 +17,9 @@ from uuid import UUID
 import pytest
 
 from lamplighter.errors import JournalError
-from lamplighter.host.journal import Journal
-from lamplighter.host.journal_reader import JournalReader
-from lamplighter.host.journal_schema import MIGRATIONS
+from lamplighter.host.journal.reader import JournalReader
+from lamplighter.host.journal.schema import MIGRATIONS
+from lamplighter.host.journal.writer import Journal
 from lamplighter.model.lifecycle import Phase
 from lamplighter.model.outcome import Outcome, Result
 from lamplighter.model.plan import Direction
@@ -206,7 +206,7 @@ KILLED = """
 import asyncio, sys
 from pathlib import Path
 from tests.unit.host.test_journal import AT, moved
-from lamplighter.host.journal import Journal
+from lamplighter.host.journal.writer import Journal
 from lamplighter.model.plan import Direction
 
 async def main():

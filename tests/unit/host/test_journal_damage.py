@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lamplighter.errors import JournalDamaged, JournalError, JournalForeign
-from lamplighter.host import aside, intent_copy
-from lamplighter.host.journal import Journal
-from lamplighter.host.journal_opening import open_writer
-from lamplighter.host.journal_reader import JournalReader
-from lamplighter.host.journal_schema import FILE_NAME
+from lamplighter.host import aside
+from lamplighter.host.journal import intents
+from lamplighter.host.journal.database import open_writer
+from lamplighter.host.journal.reader import JournalReader
+from lamplighter.host.journal.schema import FILE_NAME
+from lamplighter.host.journal.writer import Journal
 from lamplighter.model.intent import Hold, Intent, Intents, Meant
 from lamplighter.model.lifecycle import Phase
 from lamplighter.model.plan import Direction
@@ -148,7 +149,7 @@ def test_without_a_copy_to_rely_on_it_stays_where_it_is(
 
 
 def lose_copy(state: Path, copy: bytes | None) -> None:
-    path = state / intent_copy.FILE_NAME
+    path = state / intents.FILE_NAME
     if copy is None:
         path.unlink()
     else:
@@ -261,13 +262,13 @@ def test_a_journal_moved_away_under_a_run_is_told(state: Path) -> None:
 
 def test_the_copy_follows_every_word(state: Path) -> None:
     async def body(journal: Journal) -> None:
-        assert intent_copy.read_copy(state) == SAID
+        assert intents.read_copy(state) == SAID
         await journal.release("db", "anna", AT)
-        assert intent_copy.read_copy(state) == Intents(SAID.meant)
+        assert intents.read_copy(state) == Intents(SAID.meant)
         await journal.hold(HOLD)
 
     with_journal(state, body)
-    assert intent_copy.read_copy(state) == SAID
+    assert intents.read_copy(state) == SAID
 
 
 def test_the_copy_is_written_once_for_all_that_is_said_together(
@@ -275,7 +276,7 @@ def test_the_copy_is_written_once_for_all_that_is_said_together(
 ) -> None:
     """It holds every domain: written anew for each of a thousand it took most of their stop."""
     written: list[Path] = []
-    really = intent_copy.write_whole
+    really = intents.write_whole
 
     def count(path: Path, content: bytes, mode: int) -> None:
         written.append(path)
@@ -286,7 +287,7 @@ def test_the_copy_is_written_once_for_all_that_is_said_together(
     holds = [HOLD._replace(domain=name, name=name) for name in names]
 
     async def body(journal: Journal) -> None:
-        monkeypatch.setattr(intent_copy, "write_whole", count)
+        monkeypatch.setattr(intents, "write_whole", count)
         await journal.intend(*meant)
         assert len(written) == 1
         await journal.hold(*holds)
@@ -297,7 +298,7 @@ def test_the_copy_is_written_once_for_all_that_is_said_together(
         assert len(written) == 2, "who says nothing of intent costs it nothing"
 
     with_journal(state, body)
-    kept = intent_copy.read_copy(state)
+    kept = intents.read_copy(state)
     assert kept == Intents(
         {"web": MEANT, **{one.domain: one for one in meant}},
         {"db": HOLD, **{one.domain: one for one in holds}},
@@ -311,7 +312,7 @@ def test_a_hold_whose_copy_cannot_be_written_is_no_hold(
         def full(*_: object) -> None:
             raise OSError(28, "No space left on device")
 
-        monkeypatch.setattr(intent_copy, "write_whole", full)
+        monkeypatch.setattr(intents, "write_whole", full)
         with pytest.raises(JournalError, match=r"intent\.json, cannot be written: No space"):
             await journal.hold(HOLD._replace(domain="web"))
         assert journal.intents() == SAID
@@ -330,9 +331,9 @@ def test_a_commit_that_fails_leaves_a_copy_that_the_next_opening_mends(state: Pa
             await journal.hold(HOLD._replace(domain="web", reason="x" * 100_000))
 
     with_journal(state, body)
-    intent_copy.write_copy(state, Intents())
+    intents.write_copy(state, Intents())
     with_journal(state, look)
-    assert intent_copy.read_copy(state) == SAID, "the journal wins where there is one"
+    assert intents.read_copy(state) == SAID, "the journal wins where there is one"
 
 
 def test_damage_that_comes_later_costs_the_record_and_the_next_opening_finds_it(
@@ -380,7 +381,7 @@ def test_threads_of_one_process_hold_each_other_up_only_for_a_commit(state: Path
         one, two = Journal.open(state), Journal.open(state)
         holds = [HOLD._replace(domain=f"d{number}") for number in range(20)]
         await asyncio.gather(*((one, two)[n % 2].hold(hold) for n, hold in enumerate(holds)))
-        assert intent_copy.read_copy(state) == one.intents()
+        assert intents.read_copy(state) == one.intents()
         assert len(one.intents().holds) == 21
         await one.close()
         await two.close()

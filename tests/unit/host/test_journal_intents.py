@@ -9,9 +9,9 @@ from uuid import UUID
 
 import pytest
 
-from lamplighter.host.journal import Journal
-from lamplighter.host.journal_reader import JournalReader
-from lamplighter.host.journal_schema import APPLICATION_ID, FILE_NAME, MIGRATIONS
+from lamplighter.host.journal.reader import JournalReader
+from lamplighter.host.journal.schema import APPLICATION_ID, FILE_NAME, MIGRATIONS
+from lamplighter.host.journal.writer import Journal
 from lamplighter.model.domain import Definition, Kind
 from lamplighter.model.intent import Hold, Intent, Intents, Meant, PastHold
 from lamplighter.model.lifecycle import Phase

@@ -16,11 +16,11 @@ from uuid import UUID
 import pytest
 
 from lamplighter.errors import JournalError
-from lamplighter.host import journal_opening
-from lamplighter.host.intent_copy import read_copy
-from lamplighter.host.journal import Journal
-from lamplighter.host.journal_reader import JournalReader
-from lamplighter.host.journal_schema import FILE_NAME, MIGRATIONS
+from lamplighter.host.journal import database
+from lamplighter.host.journal.intents import read_copy
+from lamplighter.host.journal.reader import JournalReader
+from lamplighter.host.journal.schema import FILE_NAME, MIGRATIONS
+from lamplighter.host.journal.writer import Journal
 from lamplighter.model.intent import Hold, Intents, Meant
 from lamplighter.model.lifecycle import Phase
 from lamplighter.model.outcome import Outcome, Result
@@ -114,7 +114,7 @@ def test_it_is_migrated_with_all_that_it_says(tmp_path: Path, version: int) -> N
     virtual.run(story())
     with closing(sqlite3.connect(tmp_path / FILE_NAME)) as migrated:
         assert migrated.execute("PRAGMA user_version").fetchone() == (NEWEST,)
-        with closing(journal_opening.open_writer(new_folder(tmp_path)).connection) as new:
+        with closing(database.open_writer(new_folder(tmp_path)).connection) as new:
             assert tables(migrated) == tables(new)
 
 
@@ -138,7 +138,7 @@ def check_intents(intents: Intents) -> None:
 @pytest.mark.parametrize("version", VERSIONS)
 def test_what_is_held_is_copied_in_the_same_go(tmp_path: Path, version: int) -> None:
     released(tmp_path, version)
-    with closing(journal_opening.open_writer(tmp_path).connection):
+    with closing(database.open_writer(tmp_path).connection):
         copy = read_copy(tmp_path)
     assert copy is not None
     check_intents(copy)
@@ -150,11 +150,11 @@ def test_a_migration_that_fails_leaves_the_journal_as_it_was(
 ) -> None:
     released(tmp_path, version)
     broken = (*MIGRATIONS[:-1], (*MIGRATIONS[-1], "CREATE TABLE run (id)"))
-    monkeypatch.setattr(journal_opening, "MIGRATIONS", broken)
+    monkeypatch.setattr(database, "MIGRATIONS", broken)
     with pytest.raises(JournalError, match="cannot be opened: table run already exists"):
-        journal_opening.open_writer(tmp_path)
+        database.open_writer(tmp_path)
     monkeypatch.undo()
     with closing(sqlite3.connect(tmp_path / FILE_NAME)) as kept:
         assert kept.execute("PRAGMA user_version").fetchone() == (version,)
-    with closing(journal_opening.open_writer(tmp_path).connection):
+    with closing(database.open_writer(tmp_path).connection):
         check_intents(read_copy(tmp_path) or Intents())

@@ -11,7 +11,7 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from lamplighter.host.journal import Journal
+from lamplighter.host.journal.writer import Journal
 from lamplighter.model.intent import Hold, Meant
 from lamplighter.model.outcome import Outcome
 from lamplighter.model.plan import Direction
@@ -31,7 +31,14 @@ if TYPE_CHECKING:
 
 FEW, MANY = 10, 50
 
-COUNTED = ("engine/", "model/", "service/", "host/journal", "host/intent_copy", "formats/intents")
+COUNTED = (
+    "engine/",
+    "model/",
+    "service/",
+    "host/journal/writer",
+    "host/journal/intents",
+    "formats/intents",
+)
 NOT_COUNTED = "service/observer.py"
 
 

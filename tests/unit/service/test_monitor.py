@@ -15,7 +15,7 @@ from lamplighter.embedded.access import DOM0
 from lamplighter.embedded.faults import Fault, How
 from lamplighter.errors import ToolstackUnreachable
 from lamplighter.host.event_log import read_event_log
-from lamplighter.host.journal import Journal
+from lamplighter.host.journal.writer import Journal
 from lamplighter.host.lock import hold_host
 from lamplighter.host.notifier import Notifier
 from lamplighter.model.configuration import HostSettings

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, TypeVar
 from uuid import UUID
 
 from lamplighter.errors import JournalError
-from lamplighter.host.intent_copy import read_copy
-from lamplighter.host.journal_opening import check_whole, journal_error, open_reader
-from lamplighter.host.journal_schema import FILE_NAME
+from lamplighter.host.journal.database import check_whole, journal_error, open_reader
+from lamplighter.host.journal.intents import read_copy
+from lamplighter.host.journal.schema import FILE_NAME
 from lamplighter.host.journal_words import HELD, MEANT, storable, to_hold, to_intents
 from lamplighter.model.intent import Intents, PastHold
 from lamplighter.model.lifecycle import Phase

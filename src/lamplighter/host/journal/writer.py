@@ -12,8 +12,9 @@ database that cannot be written fails the whole group with ``JournalError``, and
 tries again, so a disk that was full for a while loses only what was written meanwhile. A database
 that was moved away under a run's hands would take its record along, so that is looked for.
 
-Intents and holds are in a copy, too, before they are committed (``host/intent_copy``). The copy is
-written whole, once for each commit that has any of them; so who has many writes them in one call.
+Intents and holds are in a copy, too, before they are committed (``host/journal/intents``). The copy
+is written whole, once for each commit that has any of them; so who has many writes them in one
+call.
 """
 
 from __future__ import annotations
@@ -25,10 +26,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from lamplighter.errors import JournalError
 from lamplighter.host import journal_words as words
-from lamplighter.host.intent_copy import write_copy
-from lamplighter.host.journal_opening import journal_error, open_writer
-from lamplighter.host.journal_reader import JournalReader
-from lamplighter.host.journal_schema import FILE_NAME
+from lamplighter.host.journal.database import journal_error, open_writer
+from lamplighter.host.journal.intents import write_copy
+from lamplighter.host.journal.reader import JournalReader
+from lamplighter.host.journal.schema import FILE_NAME
 from lamplighter.host.journal_words import storable
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ class Journal:
     def open(cls, directory: Path, *, threaded: bool = True) -> Journal:
         """Open ``state.db`` in this directory, creating both; raise ``JournalError``.
 
-        One that is damaged or gone is begun anew: see ``host/journal_opening`` and ``told``.
+        One that is damaged or gone is begun anew: see ``host/journal/database`` and ``told``.
         """
         connection, told = open_writer(directory)
         executor = ThreadPoolExecutor(1, thread_name_prefix="journal") if threaded else None

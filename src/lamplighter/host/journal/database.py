@@ -10,10 +10,10 @@ Then there are four kinds of it:
 - It is a newer Lamplighter's, or another program's: ``JournalForeign``. What it says would be
   guessed at, so nothing is written to it and it is not moved.
 
-A new one begins with the intents and holds of the copy (``host/intent_copy``), in the transaction
-that makes its tables, so that there never is a journal that has forgotten them. Without a copy
-that can be relied on, a damaged journal stays where it is: nobody knows which domains are held,
-and only a person can say that none is.
+A new one begins with the intents and holds of the copy (``host/journal/intents``), in the
+transaction that makes its tables, so that there never is a journal that has forgotten them. Without
+a copy that can be relied on, a damaged journal stays where it is: nobody knows which domains are
+held, and only a person can say that none is.
 
 Readers move nothing, and wait for nobody.
 """
@@ -27,10 +27,10 @@ from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote
 
 from lamplighter.errors import JournalDamaged, JournalError, JournalForeign
-from lamplighter.host import intent_copy
 from lamplighter.host.aside import exclusive, quarantine
 from lamplighter.host.clock import LoopClock
-from lamplighter.host.journal_schema import APPLICATION_ID, FILE_NAME, MIGRATIONS
+from lamplighter.host.journal import intents
+from lamplighter.host.journal.schema import APPLICATION_ID, FILE_NAME, MIGRATIONS
 from lamplighter.host.journal_words import said, say
 
 if TYPE_CHECKING:
@@ -130,9 +130,9 @@ def journal_error(error: sqlite3.Error, path: Path, done: str) -> JournalError:
 
 
 def _damaged(message: str, path: Path) -> JournalDamaged:
-    known = intent_copy.copy_is_whole(path.parent)
+    known = intents.copy_is_whole(path.parent)
     advice = _WILL_RENEW if known else _UNKNOWN_HOLDS
-    copy = path.with_name(intent_copy.FILE_NAME)
+    copy = path.with_name(intents.FILE_NAME)
     return JournalDamaged(message, hint=advice.format(path=path, copy=copy))
 
 
@@ -144,7 +144,7 @@ def _open_anew(path: Path, folder: int) -> Opened:
     try:
         return _open(path)
     except JournalDamaged as damage:
-        if not intent_copy.copy_is_whole(path.parent):
+        if not intents.copy_is_whole(path.parent):
             raise
         aside = quarantine(folder, path, LoopClock().wall())
         told = f"{damage.message}; it is kept as {aside}"
@@ -179,7 +179,7 @@ def _open(path: Path) -> Opened:
 
 
 def _begun(connection: sqlite3.Connection, path: Path) -> str:
-    now, copy = said(connection), path.with_name(intent_copy.FILE_NAME)
+    now, copy = said(connection), path.with_name(intents.FILE_NAME)
     return (
         f"a new one is begun with the intents ({len(now.meant)}) and holds ({len(now.holds)}) "
         f"of {copy}; history forgets the runs before this one"
@@ -236,7 +236,7 @@ def _migrate(connection: sqlite3.Connection, path: Path) -> bool:
         _check_owner(connection, path)
         before = _version(connection)
         if before == 0:
-            copy = intent_copy.read_copy(path.parent)
+            copy = intents.read_copy(path.parent)
         for version in range(before, len(MIGRATIONS)):
             for statement in MIGRATIONS[version]:
                 connection.execute(statement)
@@ -257,8 +257,8 @@ def _refresh_copy(connection: sqlite3.Connection, path: Path) -> None:
     """Make the copy say what the journal says, when that can be done: nothing hangs on it yet."""
     with suppress(JournalError, ValueError):
         now = said(connection)
-        if not intent_copy.copy_is_whole(path.parent) or intent_copy.read_copy(path.parent) != now:
-            intent_copy.write_copy(path.parent, now)
+        if not intents.copy_is_whole(path.parent) or intents.read_copy(path.parent) != now:
+            intents.write_copy(path.parent, now)
 
 
 def _version(connection: sqlite3.Connection) -> int:

@@ -1,0 +1,1 @@
+"""The journal: runs, transitions and intents, on disk."""
