@@ -18,10 +18,10 @@ SUBJECT = (
     "src/lamplighter/engine/intent.py",
     "src/lamplighter/host/journal/writer.py",
     "src/lamplighter/host/files/writing.py",
-    "src/lamplighter/host/systemd.py",
+    "src/lamplighter/host/systemd/units.py",
     "src/lamplighter/service/intents.py",
     "src/lamplighter/units/lamplighter-domains.service",
-    "src/lamplighter/host/scopes.py",
+    "src/lamplighter/host/systemd/scopes.py",
 )
 SHARE = 2
 SECONDS = 390

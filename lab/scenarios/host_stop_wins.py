@@ -14,7 +14,7 @@ SUBJECT = (
     "src/lamplighter/host/lock.py",
     "src/lamplighter/service/taking.py",
     "src/lamplighter/units/lamplighter-domains.service",
-    "src/lamplighter/host/scopes.py",
+    "src/lamplighter/host/systemd/scopes.py",
 )
 SHARE = 2
 SECONDS = 95

@@ -11,11 +11,11 @@ if TYPE_CHECKING:
     from lab.dom0 import Dom0
 
 SUBJECT = (
-    "src/lamplighter/host/systemctl.py",
+    "src/lamplighter/host/systemd/systemctl.py",
     "src/lamplighter/service/unit_job.py",
     "src/lamplighter/service/installation.py",
     "src/lamplighter/units/*",
-    "src/lamplighter/host/scopes.py",
+    "src/lamplighter/host/systemd/scopes.py",
 )
 SHARE = 0
 SECONDS = 290

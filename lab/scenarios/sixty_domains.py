@@ -22,7 +22,7 @@ SUBJECT = (
     "src/lamplighter/service/worker.py",
     "src/lamplighter/service/runner.py",
     "src/lamplighter/engine/stop/machine.py",
-    "src/lamplighter/host/scopes.py",
+    "src/lamplighter/host/systemd/scopes.py",
 )
 SHARE = 2
 SECONDS = 260

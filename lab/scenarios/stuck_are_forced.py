@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 SUBJECT = (
     "src/lamplighter/engine/stop/machine.py",
     "src/lamplighter/engine/timing.py",
-    "src/lamplighter/host/notifier.py",
+    "src/lamplighter/host/systemd/notify.py",
     "src/lamplighter/service/unit_status.py",
 )
 SHARE = 0

@@ -20,7 +20,7 @@ from lamplighter.errors import (
 from lamplighter.host.folders import folder_problem
 from lamplighter.host.journal.reader import JournalReader
 from lamplighter.host.journal.schema import FILE_NAME
-from lamplighter.host.systemd import conflicting_units
+from lamplighter.host.systemd.units import conflicting_units
 from lamplighter.model.policy import Inventory, Problem, Start
 from lamplighter.model.problem import Location
 from lamplighter.report.documents import problem_document

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from lamplighter.cli import running
 from lamplighter.errors import UsageError
-from lamplighter.host.notifier import Notifier
+from lamplighter.host.systemd.notify import Notifier
 from lamplighter.model.plan import Direction
 
 if TYPE_CHECKING:

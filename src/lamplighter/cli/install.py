@@ -16,8 +16,13 @@ from typing import TYPE_CHECKING
 from lamplighter.cli.problems import problem_text
 from lamplighter.cli.text import printable, style_of
 from lamplighter.host.files.writing import Placed, Placing
-from lamplighter.host.systemctl import enable_units, reload_units, restart_if_running, systemd_runs
-from lamplighter.host.systemd import MONITOR, conflicting_units, enabling_link
+from lamplighter.host.systemd.systemctl import (
+    enable_units,
+    reload_units,
+    restart_if_running,
+    systemd_runs,
+)
+from lamplighter.host.systemd.units import MONITOR, conflicting_units, enabling_link
 from lamplighter.report.documents import problem_document
 from lamplighter.service.installation import (
     CONFIGURATION,

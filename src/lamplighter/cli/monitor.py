@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from lamplighter.formats.state_json import watched_to_json
 from lamplighter.host import daemon
-from lamplighter.host.notifier import Notifier, watchdog_seconds
+from lamplighter.host.systemd.notify import Notifier, watchdog_seconds
 from lamplighter.service.monitor import open_monitor
 
 if TYPE_CHECKING:

@@ -24,7 +24,7 @@ from lamplighter.cli.report import left_over, report
 from lamplighter.cli.text import style_of
 from lamplighter.errors import JournalError
 from lamplighter.host.clock import LoopClock
-from lamplighter.host.notifier import Notifier
+from lamplighter.host.systemd.notify import Notifier
 from lamplighter.model.plan import Direction
 from lamplighter.report.documents import run_document, spared_document
 from lamplighter.service.host import open_host

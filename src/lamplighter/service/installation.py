@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from lamplighter.errors import ConfigurationError, UsageError
 from lamplighter.host.files.trust import Walk
 from lamplighter.host.files.writing import Placed, place_file, place_folder
-from lamplighter.host.systemd import MONITOR, SERVICE
+from lamplighter.host.systemd.units import MONITOR, SERVICE
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable

@@ -21,7 +21,7 @@ from lamplighter.host.event_log import EventLog, read_event_log
 from lamplighter.host.journal.reader import JournalReader
 from lamplighter.host.lock import read_holder
 from lamplighter.host.monitor_socket import MonitorSocket
-from lamplighter.host.notifier import Notifier
+from lamplighter.host.systemd.notify import Notifier
 from lamplighter.model.domain import DomainInfo
 from lamplighter.model.domain_event import Moment, MonitorState
 from lamplighter.model.plan import Direction

@@ -41,14 +41,14 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from lamplighter.errors import CallFailed
-from lamplighter.host.systemctl import list_jobs
-from lamplighter.host.systemd import SERVICE, boot_id
+from lamplighter.host.systemd.systemctl import list_jobs
+from lamplighter.host.systemd.units import SERVICE, boot_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from lamplighter.host.systemctl import Job
+    from lamplighter.host.systemd.systemctl import Job
     from lamplighter.model.clock import Clock
 
     Jobs = Mapping[str, Job]

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection
 
     from lamplighter.formats.agent_protocol import GuestWords
-    from lamplighter.host.notifier import Notifier
+    from lamplighter.host.systemd.notify import Notifier
     from lamplighter.model.clock import Clock
     from lamplighter.model.outcome import Result
     from lamplighter.model.plan import Plan

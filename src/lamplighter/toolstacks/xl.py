@@ -31,7 +31,7 @@ from lamplighter.errors import CallFailed, CallNotBegun, ToolstackUnreachable
 from lamplighter.formats import xl_output
 from lamplighter.host import programs
 from lamplighter.host.clock import booted_at
-from lamplighter.host.systemd import SERVICE
+from lamplighter.host.systemd.units import SERVICE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -122,7 +122,7 @@ class XlToolstack:
         scope, neither would come, so whoever is told to end does not wait for it.
         """
         # Only a start needs it, and what speaks D-Bus takes long to import.
-        from lamplighter.host.scopes import Scope, make_scope  # noqa: PLC0415
+        from lamplighter.host.systemd.scopes import Scope, make_scope  # noqa: PLC0415
 
         scope = Scope(
             f"lamplighter-domain-{name}",

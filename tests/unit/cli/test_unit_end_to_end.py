@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lamplighter.host.systemd import SERVICE
+from lamplighter.host.systemd.units import SERVICE
 from tests.shell import Shell, outcomes
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lamplighter.host.systemd import conflicting_units, enabling_link
+from lamplighter.host.systemd.units import conflicting_units, enabling_link
 
 if TYPE_CHECKING:
     from pathlib import Path

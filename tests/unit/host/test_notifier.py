@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lamplighter.host.notifier import Notifier, watchdog_seconds
+from lamplighter.host.systemd.notify import Notifier, watchdog_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

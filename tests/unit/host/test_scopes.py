@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lamplighter.errors import CallFailed
-from lamplighter.host import scopes
 from lamplighter.host.clock import LoopClock
-from lamplighter.host.scopes import Scope, make_scope
+from lamplighter.host.systemd import scopes
+from lamplighter.host.systemd.scopes import Scope, make_scope
 from tests.systemd import Systemd
 
 if TYPE_CHECKING:

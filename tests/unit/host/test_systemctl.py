@@ -5,8 +5,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lamplighter.errors import CallFailed, CallTimedOut
-from lamplighter.host import systemctl
-from lamplighter.host.systemctl import Job, enable_units, list_jobs, reload_units, systemd_runs
+from lamplighter.host.systemd import systemctl
+from lamplighter.host.systemd.systemctl import (
+    Job,
+    enable_units,
+    list_jobs,
+    reload_units,
+    systemd_runs,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path

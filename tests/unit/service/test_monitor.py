@@ -17,7 +17,7 @@ from lamplighter.errors import ToolstackUnreachable
 from lamplighter.host.event_log import read_event_log
 from lamplighter.host.journal.writer import Journal
 from lamplighter.host.lock import hold_host
-from lamplighter.host.notifier import Notifier
+from lamplighter.host.systemd.notify import Notifier
 from lamplighter.model.configuration import HostSettings
 from lamplighter.model.policy import Setting
 from lamplighter.service.host import HostConnection

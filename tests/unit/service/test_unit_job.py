@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lamplighter.host.clock import LoopClock
-from lamplighter.host.systemd import SERVICE
+from lamplighter.host.systemd.units import SERVICE
 from lamplighter.service import unit_job
 from lamplighter.service.unit_job import UnitJob
 

@@ -8,7 +8,7 @@ import pytest
 from lamplighter.errors import XenStoreUnreachable
 from lamplighter.formats.agent_protocol import GuestWords, Progress
 from lamplighter.host.clock import LoopClock
-from lamplighter.host.notifier import Notifier
+from lamplighter.host.systemd.notify import Notifier
 from lamplighter.model.lifecycle import Phase
 from lamplighter.model.outcome import Outcome, Result
 from lamplighter.model.plan import Direction, Plan, Step, Verb

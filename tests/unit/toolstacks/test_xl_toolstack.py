@@ -13,8 +13,9 @@ from uuid import UUID
 import pytest
 
 from lamplighter.errors import CallFailed, CallNotBegun, CallTimedOut, ToolstackUnreachable
-from lamplighter.host import programs, scopes
+from lamplighter.host import programs
 from lamplighter.host.clock import LoopClock
+from lamplighter.host.systemd import scopes
 from lamplighter.model.domain import Definition, DomainInfo, Kind, ShutdownReason
 from lamplighter.toolstacks import xl as module
 from lamplighter.toolstacks.xl import XlToolstack

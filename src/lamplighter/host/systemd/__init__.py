@@ -1,0 +1,1 @@
+"""systemd: its units, its notifications, its scopes."""
