@@ -32,7 +32,7 @@ from lamplighter.xenstore import paths
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from lamplighter.host.xenstore import XenStore
+    from lamplighter.host.xenstore.client import XenStore
     from lamplighter.model.configuration import Configuration
 
 NINE = [f"guest-{number}" for number in range(1, 10)]

@@ -13,7 +13,7 @@ import time
 
 from lamplighter.formats.agent_protocol import GUEST_NODES
 from lamplighter.host.clock import LoopClock
-from lamplighter.host.xenstore import XenStore
+from lamplighter.host.xenstore.client import XenStore
 from lamplighter.xenstore import paths
 
 #: Seconds between two bursts.

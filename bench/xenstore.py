@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from bench.ratio import Ratio, Skipped, in_turns
 from lamplighter.host.clock import LoopClock
-from lamplighter.host.xenstore import XenStore
+from lamplighter.host.xenstore.client import XenStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator

@@ -23,7 +23,7 @@ from lamplighter.engine.guest_force import BY_THE_GUEST
 from lamplighter.engine.plan import plan_down, plan_up
 from lamplighter.formats import lamplighter_toml as toml
 from lamplighter.host.clock import LoopClock
-from lamplighter.host.xenstore import XenStore
+from lamplighter.host.xenstore.client import XenStore
 from lamplighter.model.outcome import Outcome
 from lamplighter.service.host import Host
 from lamplighter.service.inventory import load_inventory

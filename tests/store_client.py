@@ -10,7 +10,7 @@ import pytest
 
 from lamplighter.errors import XenStoreError
 from lamplighter.host.clock import LoopClock
-from lamplighter.host.xenstore import XenStore
+from lamplighter.host.xenstore.client import XenStore
 from tests import virtual
 from tests.small_store import SmallStore
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 SUBJECT = (
     "lab/spark/flood.c",
-    "src/lamplighter/host/xenstore*.py",
+    "src/lamplighter/host/xenstore/client*.py",
     "src/lamplighter/service/attention.py",
     "src/lamplighter/service/inbox.py",
 )

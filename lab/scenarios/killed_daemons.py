@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from lab.dom0 import Dom0
 
 SUBJECT = (
-    "src/lamplighter/host/xenstore_link.py",
+    "src/lamplighter/host/xenstore/connection.py",
     "src/lamplighter/service/monitor.py",
     "src/lamplighter/units/lamplighter-monitor.service",
 )

@@ -9,8 +9,8 @@ if TYPE_CHECKING:
 
 SUBJECT = (
     "src/lamplighter/errors.py",
-    "src/lamplighter/host/xenstore.py",
-    "src/lamplighter/host/xenstore_transport.py",
+    "src/lamplighter/host/xenstore/client.py",
+    "src/lamplighter/host/xenstore/transport.py",
 )
 SHARE = 0
 SECONDS = 60

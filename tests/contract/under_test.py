@@ -31,7 +31,7 @@ from lamplighter.formats.definition import read_definition
 from lamplighter.formats.xl_output import parse_reaper
 from lamplighter.formats.xlcfg import parse
 from lamplighter.host.clock import LoopClock
-from lamplighter.host.xenstore import XenStore
+from lamplighter.host.xenstore.client import XenStore
 from lamplighter.service.host import Host
 from lamplighter.service.incarnation import newest_domid
 from lamplighter.service.inventory import load_inventory

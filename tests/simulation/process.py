@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 from lamplighter.embedded.sockets import CONTROL_SOCKET
 from lamplighter.errors import CallFailed, CallNotBegun
 from lamplighter.host.journal.writer import Journal
-from lamplighter.host.xenstore import TRANSACTION_ATTEMPTS, XenStore
+from lamplighter.host.xenstore.client import TRANSACTION_ATTEMPTS, XenStore
 from lamplighter.toolstacks.embedded import EmbeddedToolstack
 from tests.simulation.saw import Saw, Sights
 from tests.simulation.wires import WiredControl
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import TypeVar
 
-    from lamplighter.host.xenstore_link import Watch
+    from lamplighter.host.xenstore.connection import Watch
     from lamplighter.model.domain import Definition, DomainInfo, ShutdownReason
     from tests.simulation.wires import Wires
 

@@ -16,14 +16,14 @@ from unittest.mock import patch
 
 from lamplighter.embedded import control, server
 from lamplighter.errors import ToolstackUnreachable
-from lamplighter.host import xenstore_link
+from lamplighter.host.xenstore import connection
 from lamplighter.toolstacks.control_client import ControlClient
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from lamplighter.host.xenstore_transport import Receiver
+    from lamplighter.host.xenstore.transport import Receiver
     from lamplighter.model.clock import Clock
 
     Accept = Callable[[], asyncio.Protocol]
@@ -52,7 +52,7 @@ class Wires:
         with (
             patch.object(control, "listen", self.listen),
             patch.object(server, "listen", self.listen),
-            patch.object(xenstore_link, "open_transport", self.open_transport),
+            patch.object(connection, "open_transport", self.open_transport),
         ):
             yield
 

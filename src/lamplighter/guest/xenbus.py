@@ -1,7 +1,7 @@
 """A small, synchronous XenStore client, for a process that has little to say and waits in poll(2).
 
 It speaks through the kernel's device (what is special about that is told at length in
-``host/xenstore_transport``, of which this is the small sister) or through a Unix socket. A ``Bus``
+``host/xenstore/transport``, of which this is the small sister) or through a Unix socket. A ``Bus``
 is one connection. What is wrong with a request raises ``XenStoreError``; when the connection is of
 no more use (it ended, a reply was not there in time, what came was not the protocol) it is closed
 and raises ``XenStoreUnreachable`` then and ever after: whoever owns it opens another.

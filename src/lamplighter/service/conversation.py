@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from lamplighter.formats.agent_protocol import Answer, Given, GuestWords
-    from lamplighter.host.xenstore import XenStore
-    from lamplighter.host.xenstore_link import Watch
+    from lamplighter.host.xenstore.client import XenStore
+    from lamplighter.host.xenstore.connection import Watch
 
 T = TypeVar("T")
 

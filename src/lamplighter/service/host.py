@@ -11,7 +11,7 @@ from lamplighter.errors import JournalError
 from lamplighter.host.clock import LoopClock
 from lamplighter.host.journal.writer import Journal
 from lamplighter.host.systemd import units
-from lamplighter.host.xenstore import XenStore
+from lamplighter.host.xenstore.client import XenStore
 from lamplighter.service.inventory import definition_owner, load_inventory
 from lamplighter.toolstacks.choose import choose
 from lamplighter.toolstacks.embedded import EmbeddedToolstack

@@ -11,7 +11,7 @@ from lamplighter.model.domain import Kind
 from lamplighter.xenstore import paths
 
 if TYPE_CHECKING:
-    from lamplighter.host.xenstore import XenStore
+    from lamplighter.host.xenstore.client import XenStore
     from lamplighter.model.domain import Definition
 
 

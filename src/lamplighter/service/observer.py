@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from uuid import UUID
 
-    from lamplighter.host.xenstore import XenStore
-    from lamplighter.host.xenstore_link import Watch
+    from lamplighter.host.xenstore.client import XenStore
+    from lamplighter.host.xenstore.connection import Watch
     from lamplighter.model.clock import Clock
     from lamplighter.model.domain import DomainInfo
     from lamplighter.toolstacks.base import Toolstack

@@ -21,8 +21,8 @@ from lamplighter.xenstore import paths
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
-    from lamplighter.host.xenstore import XenStore
-    from lamplighter.host.xenstore_link import Watch
+    from lamplighter.host.xenstore.client import XenStore
+    from lamplighter.host.xenstore.connection import Watch
 
 #: The words that end a domain. A suspended one ends with a reason of its own, or goes on.
 WORDS = {b"poweroff": "power off", b"reboot": "reboot", b"halt": "halt"}

@@ -77,7 +77,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from lamplighter.formats.agent_protocol import GuestWords
-    from lamplighter.host.xenstore import XenStore
+    from lamplighter.host.xenstore.client import XenStore
     from lamplighter.model.clock import Clock
     from lamplighter.model.domain import Definition, DomainInfo
     from lamplighter.toolstacks.base import Toolstack

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lamplighter.host.clock import LoopClock
-from lamplighter.host.xenstore import XenStore
+from lamplighter.host.xenstore.client import XenStore
 from tests.shell import LAMPLIGHTER, Shell
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from lamplighter.embedded.server import CLIENTS_MAX, XenStoreServer
 from lamplighter.embedded.store import Store
 from lamplighter.errors import XenStoreUnreachable
 from lamplighter.host.clock import LoopClock
-from lamplighter.host.xenstore import XenStore
+from lamplighter.host.xenstore.client import XenStore
 from lamplighter.xenstore.wire import Op, PacketReader
 from tests import virtual
 

@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lamplighter.errors import XenStoreError, XenStoreUnreachable
-from lamplighter.host import xenstore_transport
 from lamplighter.host.clock import LoopClock
-from lamplighter.host.xenstore import XenStore
+from lamplighter.host.xenstore import transport
+from lamplighter.host.xenstore.client import XenStore
 from lamplighter.xenstore.server import ServerConnection
 from lamplighter.xenstore.wire import Op, Packet, PacketReader
 
@@ -122,7 +122,7 @@ def patch(
     def patched(descriptor: int, data: bytes) -> int:
         return real(descriptor, data) if descriptor == kernel.end else write(descriptor, data)
 
-    monkeypatch.setattr(xenstore_transport.os, "write", patched)
+    monkeypatch.setattr(transport.os, "write", patched)
 
 
 def test_each_write_holds_one_packet(monkeypatch: pytest.MonkeyPatch) -> None:

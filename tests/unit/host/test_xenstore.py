@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lamplighter.errors import ProtocolError, XenStoreError, XenStoreUnreachable
-from lamplighter.host.xenstore import XenStore
+from lamplighter.host.xenstore.client import XenStore
 from lamplighter.xenstore import permissions
 from lamplighter.xenstore.client import PENDING_MAX
 from lamplighter.xenstore.wire import Op, encode

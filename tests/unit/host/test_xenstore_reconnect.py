@@ -12,7 +12,7 @@ import pytest
 
 from lamplighter.errors import ProtocolError, XenStoreUnreachable
 from lamplighter.host.clock import LoopClock
-from lamplighter.host.xenstore import ATTEMPT_TIMEOUT, LONGEST_PAUSE, XenStore
+from lamplighter.host.xenstore.client import ATTEMPT_TIMEOUT, LONGEST_PAUSE, XenStore
 from lamplighter.xenstore.wire import Op
 from tests import virtual
 from tests.small_store import SmallStore

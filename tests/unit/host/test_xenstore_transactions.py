@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lamplighter.errors import StoreConflict, XenStoreError
-from lamplighter.host.xenstore import TRANSACTION_ATTEMPTS
+from lamplighter.host.xenstore.client import TRANSACTION_ATTEMPTS
 from lamplighter.xenstore.wire import Op
 from tests.store_client import CLOCK, named, on_a_store
 
 if TYPE_CHECKING:
-    from lamplighter.host.xenstore import XenStore
+    from lamplighter.host.xenstore.client import XenStore
     from tests.small_store import SmallStore
 
 

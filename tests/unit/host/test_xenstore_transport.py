@@ -6,11 +6,11 @@ import asyncio
 import socket
 from typing import TYPE_CHECKING
 
-from lamplighter.host import xenstore_link
 from lamplighter.host.clock import LoopClock
-from lamplighter.host.xenstore import XenStore
-from lamplighter.host.xenstore_link import POLLS_A_TURN
-from lamplighter.host.xenstore_transport import Transport
+from lamplighter.host.xenstore import connection
+from lamplighter.host.xenstore.client import XenStore
+from lamplighter.host.xenstore.connection import POLLS_A_TURN
+from lamplighter.host.xenstore.transport import Transport
 from lamplighter.xenstore.server import ServerConnection
 from tests import virtual
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     import pytest
 
-    from lamplighter.host.xenstore_transport import Receiver
+    from lamplighter.host.xenstore.transport import Receiver
 
 
 class Told:
@@ -177,5 +177,5 @@ def test_one_request_after_another_leaves_the_others_their_turns(
         assert sum(reads_in_a_turn) == 1000
         assert POLLS_A_TURN / 2 <= max(reads_in_a_turn) <= POLLS_A_TURN + 1
 
-    monkeypatch.setattr(xenstore_link, "open_transport", immediate)
+    monkeypatch.setattr(connection, "open_transport", immediate)
     virtual.run(main())

@@ -11,7 +11,7 @@ from lamplighter.xenstore.wire import Op
 from tests.store_client import CLOCK, named, on_a_store
 
 if TYPE_CHECKING:
-    from lamplighter.host.xenstore import XenStore
+    from lamplighter.host.xenstore.client import XenStore
     from tests.small_store import SmallStore
 
 

@@ -12,7 +12,7 @@ from lamplighter.model.domain import Definition, Kind
 from lamplighter.service.incarnation import kind_of, newest_domid
 
 if TYPE_CHECKING:
-    from lamplighter.host.xenstore import XenStore
+    from lamplighter.host.xenstore.client import XenStore
 
 WEB = Definition("web", UUID(int=1), Kind.PV, "/etc/xen/web.cfg")
 NAMED = WEB._replace(uuid=None)

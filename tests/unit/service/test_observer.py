@@ -17,7 +17,7 @@ from tests.virtual import run
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from lamplighter.host.xenstore import XenStore
+    from lamplighter.host.xenstore.client import XenStore
     from lamplighter.toolstacks.base import Toolstack
 
 WEB = DomainInfo(1, UUID(int=1), "web")

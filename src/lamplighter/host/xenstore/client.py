@@ -28,7 +28,7 @@ from lamplighter.errors import (
     XenStoreError,
     XenStoreUnreachable,
 )
-from lamplighter.host.xenstore_link import Link, Watch
+from lamplighter.host.xenstore.connection import Link, Watch
 from lamplighter.xenstore import permissions
 from lamplighter.xenstore.client import (
     parse_flag,

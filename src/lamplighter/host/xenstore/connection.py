@@ -1,4 +1,4 @@
-"""One connection to XenStore, from its opening to its loss; ``host/xenstore`` holds one at a time.
+"""One connection to XenStore, from its opening to its loss; ``host/xenstore/client`` holds one at a time.
 
 A request is *posted*: its bytes go out and a future for its reply is kept with it, so the two
 can be apart. Whoever is cancelled while it waits for the future leaves the request behind: its
@@ -26,7 +26,7 @@ from lamplighter.errors import (
     XenStoreError,
     XenStoreUnreachable,
 )
-from lamplighter.host.xenstore_transport import open_transport
+from lamplighter.host.xenstore.transport import open_transport
 from lamplighter.xenstore.client import (
     PENDING_MAX,
     ClientConnection,
@@ -39,7 +39,7 @@ from lamplighter.xenstore.wire import Op, PacketReader, op_name
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from lamplighter.host.xenstore_transport import Transport
+    from lamplighter.host.xenstore.transport import Transport
 
 T = TypeVar("T")
 

@@ -1,0 +1,1 @@
+"""A client of XenStore that outlives its connections."""
