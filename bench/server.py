@@ -6,9 +6,9 @@ import asyncio
 import sys
 from pathlib import Path
 
-from lamplighter.embedded.access import DOM0
-from lamplighter.embedded.server import XenStoreServer
-from lamplighter.embedded.store import Store
+from lamplighter.embedded.xenstored.access import DOM0
+from lamplighter.embedded.xenstored.server import XenStoreServer
+from lamplighter.embedded.xenstored.store import Store
 from lamplighter.host.clock import LoopClock
 from lamplighter.xenstore import paths
 

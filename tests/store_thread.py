@@ -6,8 +6,8 @@ import asyncio
 import threading
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from lamplighter.embedded.server import XenStoreServer
-from lamplighter.embedded.store import Store
+from lamplighter.embedded.xenstored.server import XenStoreServer
+from lamplighter.embedded.xenstored.store import Store
 from lamplighter.host.clock import LoopClock
 from tests.small_store import SmallStore
 

@@ -14,8 +14,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from lamplighter.embedded.access import DOM0
 from lamplighter.embedded.faults import Fault, How
+from lamplighter.embedded.xenstored.access import DOM0
 from lamplighter.embedded.xl import Busy
 from lamplighter.errors import CallFailed, XenStoreError
 from lamplighter.model.intent import Hold

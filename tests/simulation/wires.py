@@ -14,7 +14,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 from unittest.mock import patch
 
-from lamplighter.embedded import control, server
+from lamplighter.embedded import control
+from lamplighter.embedded.xenstored import server
 from lamplighter.errors import ToolstackUnreachable
 from lamplighter.host.xenstore import connection
 from lamplighter.toolstacks.control_client import ControlClient

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from lamplighter.embedded.profile import GuestProfile
-    from lamplighter.embedded.store import Session
+    from lamplighter.embedded.xenstored.store import Session
     from lamplighter.model.clock import Clock
 
 REQUEST = "control/shutdown"

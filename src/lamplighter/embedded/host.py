@@ -23,9 +23,9 @@ from lamplighter.embedded.calls import Calls
 from lamplighter.embedded.control import ControlServer
 from lamplighter.embedded.domains import Hypervisor
 from lamplighter.embedded.faults import Faults
-from lamplighter.embedded.server import XenStoreServer
 from lamplighter.embedded.sockets import CONTROL_SOCKET, XENSTORE_SOCKET
-from lamplighter.embedded.store import Store
+from lamplighter.embedded.xenstored.server import XenStoreServer
+from lamplighter.embedded.xenstored.store import Store
 from lamplighter.embedded.xl import Xl
 from lamplighter.errors import ConfigurationError
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
-from lamplighter.embedded.access import PRIVATE, owned, read_only
+from lamplighter.embedded.xenstored.access import PRIVATE, owned, read_only
 from lamplighter.errors import XenStoreError
 from lamplighter.model.domain import Kind
 from lamplighter.xenstore import paths
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from datetime import datetime
     from uuid import UUID
 
-    from lamplighter.embedded.access import Permissions
     from lamplighter.embedded.domains import Domain
-    from lamplighter.embedded.store import Session
+    from lamplighter.embedded.xenstored.access import Permissions
+    from lamplighter.embedded.xenstored.store import Session
 
 #: What a guest owns below its own node.
 _GUESTS_OWN = (

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lamplighter.embedded.access import DOM0
+from lamplighter.embedded.xenstored.access import DOM0
 from lamplighter.errors import XenStoreError
 from lamplighter.xenstore import paths
 
 if TYPE_CHECKING:
-    from lamplighter.embedded.store import Store
+    from lamplighter.embedded.xenstored.store import Store
 
 
 class Names:

@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING, NamedTuple
 from uuid import UUID
 
 from lamplighter.embedded import libxl
-from lamplighter.embedded.access import DOM0
 from lamplighter.embedded.definition import Reaction
 from lamplighter.embedded.guest import GuestKernel
 from lamplighter.embedded.names import Names
+from lamplighter.embedded.xenstored.access import DOM0
 from lamplighter.errors import CallFailed
 from lamplighter.model.domain import DomainInfo, Kind, ShutdownReason
 from lamplighter.xenstore import paths
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from lamplighter.embedded.definition import EmbeddedDefinition
     from lamplighter.embedded.domains import Domain, Hypervisor
-    from lamplighter.embedded.store import Store
+    from lamplighter.embedded.xenstored.store import Store
     from lamplighter.model.clock import Clock
 
 #: Host seconds that things take: giving a new domain its name, building it, noticing that it shut

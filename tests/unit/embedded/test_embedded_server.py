@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lamplighter.embedded.server import CLIENTS_MAX, XenStoreServer
-from lamplighter.embedded.store import Store
+from lamplighter.embedded.xenstored.server import CLIENTS_MAX, XenStoreServer
+from lamplighter.embedded.xenstored.store import Store
 from lamplighter.errors import XenStoreUnreachable
 from lamplighter.host.clock import LoopClock
 from lamplighter.host.xenstore.client import XenStore
@@ -137,7 +137,7 @@ def test_a_client_that_does_not_read_is_not_read_from() -> None:
 def test_events_that_nobody_reads_are_kept_once_each_and_not_for_ever(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("lamplighter.embedded.server.EVENTS_KEPT", 100)
+    monkeypatch.setattr("lamplighter.embedded.xenstored.server.EVENTS_KEPT", 100)
 
     async def body(server: XenStoreServer, path: Path) -> None:
         _, writer = await asyncio.open_unix_connection(str(path), limit=1)
@@ -190,7 +190,7 @@ def test_a_client_that_reads_late_is_answered_everything_it_has_asked() -> None:
 
 def test_too_many_clients_are_turned_away(monkeypatch: pytest.MonkeyPatch) -> None:
     assert CLIENTS_MAX > 100
-    monkeypatch.setattr("lamplighter.embedded.server.CLIENTS_MAX", 3)
+    monkeypatch.setattr("lamplighter.embedded.xenstored.server.CLIENTS_MAX", 3)
 
     async def body(_: XenStoreServer, path: Path) -> None:
         clients = [await XenStore.connect(str(path), CLOCK) for _ in range(3)]

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lamplighter.embedded.access import owned, read_only
 from lamplighter.embedded.quotas import Quotas
-from lamplighter.embedded.store import Session, Store
+from lamplighter.embedded.xenstored.access import owned, read_only
+from lamplighter.embedded.xenstored.store import Session, Store
 from lamplighter.errors import StoreConflict, XenStoreError
 from lamplighter.xenstore import paths
 

@@ -22,7 +22,7 @@ from lamplighter.embedded.agent import GuestAgent
 from lamplighter.embedded.domains import Hypervisor
 from lamplighter.embedded.guest import GuestKernel
 from lamplighter.embedded.profile import Behaviour, GuestProfile
-from lamplighter.embedded.store import Store
+from lamplighter.embedded.xenstored.store import Store
 from lamplighter.errors import XenStoreError
 from lamplighter.formats.agent_protocol import (
     GUEST_NODES,
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from lamplighter.embedded.agent import System
-    from lamplighter.embedded.store import Session
+    from lamplighter.embedded.xenstored.store import Session
     from lamplighter.formats.agent_protocol import GuestWords
     from lamplighter.model.clock import Clock
 

@@ -31,7 +31,7 @@ from tests.simulated import CLOCK, simulate
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
-    from lamplighter.embedded.store import Session
+    from lamplighter.embedded.xenstored.store import Session
     from lamplighter.engine.events import Event
     from tests.simulated import Simulation
 

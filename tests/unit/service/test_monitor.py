@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lamplighter.embedded.access import DOM0
 from lamplighter.embedded.faults import Fault, How
+from lamplighter.embedded.xenstored.access import DOM0
 from lamplighter.errors import ToolstackUnreachable
 from lamplighter.host.event_log import read_event_log
 from lamplighter.host.journal.writer import Journal

@@ -16,9 +16,9 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from lamplighter.embedded.access import DOM0
-from lamplighter.embedded.requests import carry_out
 from lamplighter.embedded.sockets import listen
+from lamplighter.embedded.xenstored.access import DOM0
+from lamplighter.embedded.xenstored.requests import carry_out
 from lamplighter.errors import ProtocolError, XenStoreError
 from lamplighter.xenstore.server import ServerConnection
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from lamplighter.embedded.store import Store
+    from lamplighter.embedded.xenstored.store import Store
     from lamplighter.model.clock import Clock
     from lamplighter.xenstore.server import Request
 

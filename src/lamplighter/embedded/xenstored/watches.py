@@ -10,15 +10,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from lamplighter.embedded.access import readable
-from lamplighter.embedded.tree import ROOT, parent_of
+from lamplighter.embedded.xenstored.access import readable
+from lamplighter.embedded.xenstored.tree import ROOT, parent_of
 from lamplighter.errors import XenStoreError
 from lamplighter.xenstore.paths import is_special
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from lamplighter.embedded.operations import Change
+    from lamplighter.embedded.xenstored.operations import Change
 
 
 class Watcher(Protocol):

@@ -12,15 +12,15 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lamplighter.embedded.operations import Change
-from lamplighter.embedded.tree import ABSENT, Node, Tree, View, parent_of
+from lamplighter.embedded.xenstored.operations import Change
+from lamplighter.embedded.xenstored.tree import ABSENT, Node, Tree, View, parent_of
 from lamplighter.errors import StoreConflict, XenStoreError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from lamplighter.embedded.access import Permissions
-    from lamplighter.embedded.operations import Actor
+    from lamplighter.embedded.xenstored.access import Permissions
+    from lamplighter.embedded.xenstored.operations import Actor
 
 
 @dataclass(slots=True)

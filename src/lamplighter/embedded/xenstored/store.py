@@ -13,20 +13,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lamplighter.embedded import operations
-from lamplighter.embedded.access import DOM0, PRIVATE
-from lamplighter.embedded.operations import Actor, Change
 from lamplighter.embedded.quotas import Quotas
-from lamplighter.embedded.transactions import Transaction
-from lamplighter.embedded.tree import ROOT, Node, Tree, View
-from lamplighter.embedded.watches import Watches
+from lamplighter.embedded.xenstored import operations
+from lamplighter.embedded.xenstored.access import DOM0, PRIVATE
+from lamplighter.embedded.xenstored.operations import Actor, Change
+from lamplighter.embedded.xenstored.transactions import Transaction
+from lamplighter.embedded.xenstored.tree import ROOT, Node, Tree, View
+from lamplighter.embedded.xenstored.watches import Watches
 from lamplighter.errors import XenStoreError
 from lamplighter.xenstore import paths
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from lamplighter.embedded.access import Permissions
+    from lamplighter.embedded.xenstored.access import Permissions
 
 #: Transaction ids are 32-bit numbers; 0 is none.
 TRANSACTION_MAX = 2**32 - 1

@@ -12,7 +12,7 @@ from lamplighter.xenstore.wire import Op
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from lamplighter.embedded.store import Session
+    from lamplighter.embedded.xenstored.store import Session
     from lamplighter.xenstore.server import Request
 
 

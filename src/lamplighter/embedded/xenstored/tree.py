@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from lamplighter.embedded.access import Permissions
+    from lamplighter.embedded.xenstored.access import Permissions
 
 ROOT = "/"
 
