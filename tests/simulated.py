@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection
     from uuid import UUID
 
-    from lamplighter.embedded.xl import Xl
+    from lamplighter.embedded.toolstack.xl import Xl
     from lamplighter.formats.agent_protocol import GuestWords
     from lamplighter.host.journal.writer import Journal
     from lamplighter.model.domain import Definition, DomainInfo

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lamplighter.embedded.xl import Busy
+from lamplighter.embedded.toolstack.xl import Busy
 from lamplighter.model.outcome import Outcome
 from lamplighter.model.plan import Direction
 from tests.simulation.process import CLOCK

@@ -14,9 +14,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from lamplighter.embedded.faults import Fault, How
+from lamplighter.embedded.toolstack.faults import Fault, How
+from lamplighter.embedded.toolstack.xl import Busy
 from lamplighter.embedded.xenstored.access import DOM0
-from lamplighter.embedded.xl import Busy
 from lamplighter.errors import CallFailed, XenStoreError
 from lamplighter.model.intent import Hold
 from lamplighter.model.plan import Direction

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 from unittest.mock import patch
 
-from lamplighter.embedded import control
+from lamplighter.embedded.toolstack import control
 from lamplighter.embedded.xenstored import server
 from lamplighter.errors import ToolstackUnreachable
 from lamplighter.host.xenstore import connection

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from lamplighter.embedded.definition import EmbeddedDefinition
     from lamplighter.embedded.guest import GuestKernel
     from lamplighter.embedded.host import EmbeddedHost
-    from lamplighter.embedded.xl import Resident
+    from lamplighter.embedded.toolstack.xl import Resident
     from lamplighter.formats.agent_protocol import GuestWords
     from lamplighter.model.domain import DomainInfo
     from lamplighter.model.outcome import Result

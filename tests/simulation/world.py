@@ -13,8 +13,8 @@ from contextlib import suppress
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
-from lamplighter.embedded.faults import How
 from lamplighter.embedded.host import EmbeddedHost
+from lamplighter.embedded.toolstack.faults import How
 from lamplighter.errors import CallFailed, JournalError, Unreachable, XenStoreError
 from lamplighter.formats import lamplighter_toml as toml
 from lamplighter.model.plan import Direction

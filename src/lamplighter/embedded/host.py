@@ -19,14 +19,14 @@ import random
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from lamplighter.embedded.calls import Calls
-from lamplighter.embedded.control import ControlServer
-from lamplighter.embedded.domains import Hypervisor
-from lamplighter.embedded.faults import Faults
 from lamplighter.embedded.sockets import CONTROL_SOCKET, XENSTORE_SOCKET
+from lamplighter.embedded.toolstack.calls import Calls
+from lamplighter.embedded.toolstack.control import ControlServer
+from lamplighter.embedded.toolstack.faults import Faults
+from lamplighter.embedded.toolstack.hypervisor import Hypervisor
+from lamplighter.embedded.toolstack.xl import Xl
 from lamplighter.embedded.xenstored.server import XenStoreServer
 from lamplighter.embedded.xenstored.store import Store
-from lamplighter.embedded.xl import Xl
 from lamplighter.errors import ConfigurationError
 
 if TYPE_CHECKING:

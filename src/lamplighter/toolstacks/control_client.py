@@ -1,7 +1,8 @@
 """The client's end of an embedded host's control socket: one connection a call.
 
 So a call that hangs holds up no other one, as long as fewer than ``CONNECTIONS`` hang, and a caller
-who gives up leaves nothing behind. What is on the wire is told in ``embedded/control.py``.
+who gives up leaves nothing behind. What is on the wire is told in
+``embedded/toolstack/control.py``.
 """
 
 from __future__ import annotations

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from lamplighter.embedded.control import LINE_MAX
 from lamplighter.embedded.host import EmbeddedHost
+from lamplighter.embedded.toolstack.control import LINE_MAX
 from lamplighter.errors import (
     CallFailed,
     CallTimedOut,

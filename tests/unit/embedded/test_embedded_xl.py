@@ -9,10 +9,10 @@ from uuid import UUID
 
 import pytest
 
-from lamplighter.embedded.calls import read_file
-from lamplighter.embedded.domains import NoSuchDomain
 from lamplighter.embedded.host import EmbeddedHost
-from lamplighter.embedded.xl import Busy
+from lamplighter.embedded.toolstack.calls import read_file
+from lamplighter.embedded.toolstack.hypervisor import NoSuchDomain
+from lamplighter.embedded.toolstack.xl import Busy
 from lamplighter.errors import CallFailed
 from lamplighter.host.clock import LoopClock
 from lamplighter.model.domain import ShutdownReason

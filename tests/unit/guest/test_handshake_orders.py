@@ -17,11 +17,11 @@ from uuid import UUID
 
 import pytest
 
-from lamplighter.embedded import libxl
 from lamplighter.embedded.agent import GuestAgent
-from lamplighter.embedded.domains import Hypervisor
 from lamplighter.embedded.guest import GuestKernel
 from lamplighter.embedded.profile import Behaviour, GuestProfile
+from lamplighter.embedded.toolstack import libxl
+from lamplighter.embedded.toolstack.hypervisor import Hypervisor
 from lamplighter.embedded.xenstored.store import Store
 from lamplighter.errors import XenStoreError
 from lamplighter.formats.agent_protocol import (

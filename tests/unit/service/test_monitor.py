@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lamplighter.embedded.faults import Fault, How
+from lamplighter.embedded.toolstack.faults import Fault, How
 from lamplighter.embedded.xenstored.access import DOM0
 from lamplighter.errors import ToolstackUnreachable
 from lamplighter.host.event_log import read_event_log

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import pytest
 
-from lamplighter.embedded.faults import Fault, How
+from lamplighter.embedded.toolstack.faults import Fault, How
 from lamplighter.engine import timing
 from lamplighter.engine.plan import plan_down
 from lamplighter.errors import CallFailed, JournalError, XenStoreError

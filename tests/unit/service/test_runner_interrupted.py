@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lamplighter.embedded.faults import Fault, How
+from lamplighter.embedded.toolstack.faults import Fault, How
 from lamplighter.engine.plan import plan_down
 from lamplighter.errors import CallNotBegun
 from lamplighter.model.outcome import Outcome

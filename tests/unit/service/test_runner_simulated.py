@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lamplighter.embedded.faults import Fault, How
+from lamplighter.embedded.toolstack.faults import Fault, How
 from lamplighter.model.lifecycle import Phase
 from lamplighter.model.outcome import Outcome
 from lamplighter.service.observer import SAFETY

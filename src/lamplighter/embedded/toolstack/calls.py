@@ -9,10 +9,10 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from lamplighter.embedded.control import BadRequest
 from lamplighter.embedded.definition import read_embedded_definition
-from lamplighter.embedded.faults import Fault, How
-from lamplighter.embedded.xl import Busy
+from lamplighter.embedded.toolstack.control import BadRequest
+from lamplighter.embedded.toolstack.faults import Fault, How
+from lamplighter.embedded.toolstack.xl import Busy
 from lamplighter.errors import CallFailed, DefinitionError, LamplighterError
 
 if TYPE_CHECKING:

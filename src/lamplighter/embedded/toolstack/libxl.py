@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from uuid import UUID
 
-    from lamplighter.embedded.domains import Domain
+    from lamplighter.embedded.toolstack.hypervisor import Domain
     from lamplighter.embedded.xenstored.access import Permissions
     from lamplighter.embedded.xenstored.store import Session
 
