@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from lamplighter.embedded.definition import EmbeddedDefinition
-    from lamplighter.embedded.guest import GuestKernel
+    from lamplighter.embedded.guests.kernel import GuestKernel
     from lamplighter.embedded.host import EmbeddedHost
     from lamplighter.embedded.toolstack.xl import Resident
     from lamplighter.formats.agent_protocol import GuestWords

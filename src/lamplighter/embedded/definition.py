@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from lamplighter.embedded.profile import read_profile
+from lamplighter.embedded.guests.behaviour import read_profile
 from lamplighter.errors import DefinitionError
 from lamplighter.formats.definition import read_definition
 from lamplighter.formats.xlcfg import XlConfig, as_text, parse, to_number
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from uuid import UUID
 
-    from lamplighter.embedded.profile import GuestProfile
+    from lamplighter.embedded.guests.behaviour import GuestProfile
     from lamplighter.model.domain import Kind
 
 #: What a domain gets that asks for no memory, as libxl has it, and the most there can be; in MiB.

@@ -14,7 +14,7 @@ import pytest
 
 from lamplighter import errors
 from lamplighter.cli.main import COMMANDS, _global_options
-from lamplighter.embedded.profile import _KNOWN, PREFIX, Behaviour
+from lamplighter.embedded.guests.behaviour import _KNOWN, PREFIX, Behaviour
 from lamplighter.formats import policy_values
 from lamplighter.formats.definition import PARAMETERS
 from lamplighter.formats.lamplighter_toml import TOOLSTACKS, parse

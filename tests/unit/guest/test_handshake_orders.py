@@ -17,9 +17,9 @@ from uuid import UUID
 
 import pytest
 
-from lamplighter.embedded.agent import GuestAgent
-from lamplighter.embedded.guest import GuestKernel
-from lamplighter.embedded.profile import Behaviour, GuestProfile
+from lamplighter.embedded.guests.agent import GuestAgent
+from lamplighter.embedded.guests.behaviour import Behaviour, GuestProfile
+from lamplighter.embedded.guests.kernel import GuestKernel
 from lamplighter.embedded.toolstack import libxl
 from lamplighter.embedded.toolstack.hypervisor import Hypervisor
 from lamplighter.embedded.xenstored.store import Store
@@ -41,7 +41,7 @@ from tests import virtual
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from lamplighter.embedded.agent import System
+    from lamplighter.embedded.guests.agent import System
     from lamplighter.embedded.xenstored.store import Session
     from lamplighter.formats.agent_protocol import GuestWords
     from lamplighter.model.clock import Clock

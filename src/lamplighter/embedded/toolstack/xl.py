@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from uuid import UUID
 
 from lamplighter.embedded.definition import Reaction
-from lamplighter.embedded.guest import GuestKernel
+from lamplighter.embedded.guests.kernel import GuestKernel
 from lamplighter.embedded.names import Names
 from lamplighter.embedded.toolstack import libxl
 from lamplighter.embedded.xenstored.access import DOM0

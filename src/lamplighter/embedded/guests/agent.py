@@ -23,7 +23,7 @@ from lamplighter.xenstore.paths import WORDS
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from lamplighter.embedded.profile import GuestProfile
+    from lamplighter.embedded.guests.behaviour import GuestProfile
     from lamplighter.embedded.xenstored.store import Session
     from lamplighter.model.clock import Clock
 

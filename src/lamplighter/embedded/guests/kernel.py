@@ -20,8 +20,8 @@ import contextlib
 import math
 from typing import TYPE_CHECKING
 
-from lamplighter.embedded.agent import GuestAgent
-from lamplighter.embedded.profile import Behaviour
+from lamplighter.embedded.guests.agent import GuestAgent
+from lamplighter.embedded.guests.behaviour import Behaviour
 from lamplighter.errors import StoreConflict, XenStoreError
 from lamplighter.model.domain import ShutdownReason
 from lamplighter.xenstore.wire import PAYLOAD_MAX
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import random
     from collections.abc import Callable
 
-    from lamplighter.embedded.profile import GuestProfile
+    from lamplighter.embedded.guests.behaviour import GuestProfile
     from lamplighter.embedded.xenstored.store import Session
     from lamplighter.model.clock import Clock
 
