@@ -22,8 +22,8 @@ from bench.ratio import Ratio, Skipped
 from lamplighter.formats import lamplighter_toml as toml
 from lamplighter.host.clock import LoopClock
 from lamplighter.model.plan import Direction
-from lamplighter.service import embedded_host
-from lamplighter.service.host import open_host
+from lamplighter.service import embedded_process
+from lamplighter.service.managed_host import open_host
 from lamplighter.service.planning import make_plan
 from lamplighter.service.progress import ListenerGroup
 from lamplighter.service.runner import Runner
@@ -83,12 +83,12 @@ def measure() -> Iterator[Ratio]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         configuration = _write(folder)
-        place = embedded_host.Place(folder, folder / "lamplighter.toml", folder / "run")
-        asyncio.run(embedded_host.start(place, 1.0))
+        place = embedded_process.Place(folder, folder / "lamplighter.toml", folder / "run")
+        asyncio.run(embedded_process.start(place, 1.0))
         try:
             pairs = [_both(configuration) for _ in range(ROUNDS)]
         finally:
-            asyncio.run(embedded_host.stop(place))
+            asyncio.run(embedded_process.stop(place))
     ours, peer = min(wild.nine for wild, _ in pairs), min(calm.nine for _, calm in pairs)
     yield Ratio(
         "stop of 9 beside a flood, calm",

@@ -25,8 +25,8 @@ from lamplighter.formats import lamplighter_toml as toml
 from lamplighter.host.clock import LoopClock
 from lamplighter.host.xenstore.client import XenStore
 from lamplighter.model.outcome import Outcome
-from lamplighter.service.host import Host
 from lamplighter.service.inventory import load_inventory
+from lamplighter.service.managed_host import Host
 from lamplighter.service.planning import find_protected
 from lamplighter.service.runner import Runner
 from lamplighter.toolstacks.embedded import EmbeddedToolstack

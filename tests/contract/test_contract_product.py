@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from lamplighter.model.plan import Plan
     from lamplighter.model.run import Run
-    from lamplighter.service.host import Host
+    from lamplighter.service.managed_host import Host
     from tests.contract.conftest import Story
     from tests.contract.under_test import UnderTest
 

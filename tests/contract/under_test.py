@@ -32,9 +32,9 @@ from lamplighter.formats.xl_output import parse_reaper
 from lamplighter.formats.xlcfg import parse
 from lamplighter.host.clock import LoopClock
 from lamplighter.host.xenstore.client import XenStore
-from lamplighter.service.host import Host
 from lamplighter.service.incarnation import newest_domid
 from lamplighter.service.inventory import load_inventory
+from lamplighter.service.managed_host import Host
 from lamplighter.toolstacks.choose import choose
 from lamplighter.toolstacks.embedded import EmbeddedToolstack
 from lamplighter.toolstacks.xl import LOGS

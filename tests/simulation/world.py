@@ -19,9 +19,9 @@ from lamplighter.errors import CallFailed, JournalError, Unreachable, XenStoreEr
 from lamplighter.formats import lamplighter_toml as toml
 from lamplighter.model.plan import Direction
 from lamplighter.service import taking
-from lamplighter.service.host import Host
 from lamplighter.service.intents import hold_crash_loops
 from lamplighter.service.inventory import load_inventory
+from lamplighter.service.managed_host import Host
 from lamplighter.service.planning import plan_latecomers, prepare
 from lamplighter.service.runner import Runner
 from tests.simulation.process import (

@@ -13,8 +13,8 @@ from lamplighter.cli.running import carry_out
 from lamplighter.errors import UsageError
 from lamplighter.model.plan import Direction
 from lamplighter.report.documents import hold_document
+from lamplighter.service.holds import hold_domain
 from lamplighter.service.naming import find_domain
-from lamplighter.service.word import hold_domain
 
 if TYPE_CHECKING:
     import argparse

@@ -23,8 +23,8 @@ from lamplighter.cli.text import counted
 from lamplighter.embedded.examples import CONFIGURATION, write_example_host
 from lamplighter.errors import ConfigurationError, UsageError
 from lamplighter.host.files.reading import read_configuration
-from lamplighter.service import embedded_host
-from lamplighter.service.embedded_host import Place
+from lamplighter.service import embedded_process
+from lamplighter.service.embedded_process import Place
 
 if TYPE_CHECKING:
     import argparse
@@ -94,7 +94,7 @@ def _start(args: argparse.Namespace, context: Context) -> int:
     place = _place([str(folder)], context)
     if args.foreground:
         return _serve(place, args.speed, context)
-    status, started = asyncio.run(embedded_host.start(place, args.speed))
+    status, started = asyncio.run(embedded_process.start(place, args.speed))
     if status["speed"] != args.speed and not started:
         context.warn(f"it runs already, at speed {status['speed']:g}; stop it to change that")
     if context.as_json:
@@ -116,12 +116,12 @@ def _serve(place: Place, speed: float, context: Context) -> int:
         else:
             context.print(f"The embedded host in {place.folder} runs: {_told(status)}.")
 
-    asyncio.run(embedded_host.serve(place, speed, ready))
+    asyncio.run(embedded_process.serve(place, speed, ready))
     return 0
 
 
 def _stop(place: Place, context: Context) -> int:
-    last = asyncio.run(embedded_host.stop(place))
+    last = asyncio.run(embedded_process.stop(place))
     if context.as_json:
         host = None if last is None else _document(place, last)
         context.print_json({"host": host, "stopped": last is not None, "exit": 0})
@@ -135,7 +135,7 @@ def _stop(place: Place, context: Context) -> int:
 
 
 def _status(place: Place, context: Context) -> int:
-    status = asyncio.run(embedded_host.status(place))
+    status = asyncio.run(embedded_process.status(place))
     if context.as_json:
         context.print_json({"host": _document(place, status), "exit": 0})
     else:

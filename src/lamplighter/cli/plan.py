@@ -10,7 +10,7 @@ from lamplighter.cli.report import nothing_to_do
 from lamplighter.cli.text import counted, outcome_colour, style_of, table
 from lamplighter.model.plan import Direction, Verb
 from lamplighter.report.documents import plan_document
-from lamplighter.service.host import open_host
+from lamplighter.service.managed_host import open_host
 from lamplighter.service.planning import make_plan
 
 if TYPE_CHECKING:

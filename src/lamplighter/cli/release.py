@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from lamplighter.report.documents import hold_document
-from lamplighter.service.word import release_domain
+from lamplighter.service.holds import release_domain
 
 if TYPE_CHECKING:
     import argparse

@@ -27,8 +27,8 @@ from lamplighter.host.clock import LoopClock
 from lamplighter.host.systemd.notify import Notifier
 from lamplighter.model.plan import Direction
 from lamplighter.report.documents import run_document, spared_document
-from lamplighter.service.host import open_host
 from lamplighter.service.intents import hold_crash_loops
+from lamplighter.service.managed_host import open_host
 from lamplighter.service.planning import plan_latecomers, prepare
 from lamplighter.service.progress import ListenerGroup
 from lamplighter.service.runner import Runner
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from lamplighter.model.plan import Plan
     from lamplighter.model.policy import Problem
     from lamplighter.model.run import Run
-    from lamplighter.service.host import Host
+    from lamplighter.service.managed_host import Host
     from lamplighter.service.unit_status import UnitStatus
 
     Look = Callable[[], Awaitable[Plan]]

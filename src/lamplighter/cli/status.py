@@ -29,9 +29,9 @@ from lamplighter.host.monitor_socket import ask_monitor
 from lamplighter.model.domain import DOM0
 from lamplighter.report.documents import error_document, status_document
 from lamplighter.service.conversation import GuestChannel
-from lamplighter.service.host import open_host
 from lamplighter.service.intents import find_intents, read_intents
 from lamplighter.service.inventory import definition_owner, load_inventory
+from lamplighter.service.managed_host import open_host
 
 if TYPE_CHECKING:
     import argparse
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from lamplighter.model.intent import Intent, Intents
     from lamplighter.model.policy import Inventory
     from lamplighter.model.run import LastRecord
-    from lamplighter.service.host import Host
+    from lamplighter.service.managed_host import Host
 
 HELP = "show what is wanted and what is seen of every domain, and why they differ"
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from lamplighter.model.outcome import Result
     from lamplighter.model.plan import Plan
     from lamplighter.model.run import LastRecord, Run
-    from lamplighter.service.host import Host
+    from lamplighter.service.managed_host import Host
 
 #: Who holds a domain whose start fails again and again.
 OURSELVES = "lamplighter"

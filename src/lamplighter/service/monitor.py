@@ -25,7 +25,7 @@ from lamplighter.host.systemd.notify import Notifier
 from lamplighter.model.domain import DomainInfo
 from lamplighter.model.domain_event import Moment, MonitorState
 from lamplighter.model.plan import Direction
-from lamplighter.service.host import connect_host
+from lamplighter.service.managed_host import connect_host
 from lamplighter.service.observer import Observer
 from lamplighter.service.requests import ShutdownRequests
 
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from lamplighter.model.domain import ShutdownReason
     from lamplighter.model.domain_event import DomainEvent
     from lamplighter.model.run import LastRecord, Transition
-    from lamplighter.service.host import HostConnection
+    from lamplighter.service.managed_host import HostConnection
     from lamplighter.service.observer import Listing
 
 

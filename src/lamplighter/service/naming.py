@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from lamplighter.errors import CallFailed, Unreachable, UsageError
 from lamplighter.formats.suggest import closest
 from lamplighter.model.domain import DOM0
-from lamplighter.service.host import open_host
 from lamplighter.service.inventory import definition_owner, load_inventory
+from lamplighter.service.managed_host import open_host
 
 if TYPE_CHECKING:
     from lamplighter.model.configuration import Configuration

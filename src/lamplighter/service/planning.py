@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from lamplighter.model.domain import DomainInfo
     from lamplighter.model.plan import Plan
-    from lamplighter.service.host import Host
+    from lamplighter.service.managed_host import Host
 
 #: How often the first look is tried, and how many host seconds lie between: without one there
 #: can be no run, and a toolstack that failed once may be about to answer.

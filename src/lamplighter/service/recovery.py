@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from lamplighter.model.domain import ShutdownReason
     from lamplighter.model.outcome import Result
     from lamplighter.model.run import Transition, UnfinishedRun
-    from lamplighter.service.host import Host
+    from lamplighter.service.managed_host import Host
 
 
 class Recovery:

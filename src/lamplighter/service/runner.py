@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from lamplighter.model.domain import Definition
-    from lamplighter.service.host import Host
+    from lamplighter.service.managed_host import Host
     from lamplighter.service.progress import Listener
 
     Latecomers = Callable[[], Awaitable[Plan]]
