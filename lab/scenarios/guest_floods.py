@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 SUBJECT = (
     "lab/spark/flood.c",
     "src/lamplighter/host/xenstore/client*.py",
-    "src/lamplighter/service/attention.py",
+    "src/lamplighter/service/guests/reader.py",
     "src/lamplighter/service/inbox.py",
 )
 SHARE = 2

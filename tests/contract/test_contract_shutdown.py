@@ -9,7 +9,7 @@ import pytest
 from lamplighter.errors import XenStoreError
 from lamplighter.formats.agent_protocol import Answer
 from lamplighter.model.domain import ShutdownReason
-from lamplighter.service.conversation import GuestChannel
+from lamplighter.service.guests.channel import GuestChannel
 from lamplighter.xenstore import paths
 from tests.contract.under_test import KERNELS, user_spaces
 

@@ -25,9 +25,9 @@ from lamplighter.host.systemd.notify import Notifier
 from lamplighter.model.domain import DomainInfo
 from lamplighter.model.domain_event import Moment, MonitorState
 from lamplighter.model.plan import Direction
+from lamplighter.service.guests.shutdown_requests import ShutdownRequests
 from lamplighter.service.managed_host import connect_host
 from lamplighter.service.observer import Observer
-from lamplighter.service.requests import ShutdownRequests
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence

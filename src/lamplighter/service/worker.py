@@ -65,8 +65,8 @@ from lamplighter.model.lifecycle import Phase
 from lamplighter.model.outcome import Outcome, Result
 from lamplighter.model.plan import Step, Verb
 from lamplighter.model.run import Transition
-from lamplighter.service.attention import GuestReader, Throttle
-from lamplighter.service.conversation import GuestChannel
+from lamplighter.service.guests.channel import GuestChannel
+from lamplighter.service.guests.reader import GuestReader, Throttle
 from lamplighter.service.inbox import Inbox
 from lamplighter.service.incarnation import kind_of, newest_domid
 from lamplighter.service.observer import Observer, Subscriber

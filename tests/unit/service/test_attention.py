@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from lamplighter.errors import XenStoreError
 from lamplighter.formats.agent_protocol import NOTHING_GIVEN, Given, read_words
-from lamplighter.service.attention import GuestReader
+from lamplighter.service.guests.reader import GuestReader
 from tests import virtual
 from tests.simulated import CLOCK
 

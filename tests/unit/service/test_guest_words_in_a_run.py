@@ -16,14 +16,14 @@ from lamplighter.errors import XenStoreError
 from lamplighter.formats import agent_protocol
 from lamplighter.formats.agent_protocol import Answer, Forced, More
 from lamplighter.model.outcome import Outcome
-from lamplighter.service.attention import (
+from lamplighter.service.guests.channel import GuestChannel
+from lamplighter.service.guests.reader import (
     READING_INTERVAL,
     STIRS_A_SECOND,
     TELLING_INTERVAL,
     GuestReader,
     Throttle,
 )
-from lamplighter.service.conversation import GuestChannel
 from lamplighter.service.inbox import Inbox
 from lamplighter.xenstore import paths
 from tests.simulated import CLOCK, simulate

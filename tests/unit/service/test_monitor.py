@@ -20,10 +20,10 @@ from lamplighter.host.lock import hold_host
 from lamplighter.host.systemd.notify import Notifier
 from lamplighter.model.configuration import HostSettings
 from lamplighter.model.policy import Setting
+from lamplighter.service.guests.shutdown_requests import STIRS
 from lamplighter.service.incarnation import newest_domid
 from lamplighter.service.managed_host import HostConnection
 from lamplighter.service.monitor import Monitor
-from lamplighter.service.requests import STIRS
 from lamplighter.xenstore import paths
 from tests.simulated import CLOCK, Simulation, simulate
 

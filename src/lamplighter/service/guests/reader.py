@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from lamplighter.formats.agent_protocol import GuestWords
     from lamplighter.model.clock import Clock
-    from lamplighter.service.conversation import GuestChannel
+    from lamplighter.service.guests.channel import GuestChannel
 
 #: Between two readings of a guest's nodes, in host seconds: however fast it rewrites them.
 READING_PAUSE = 0.1

@@ -1,0 +1,1 @@
+"""What is heard from guests and said to them."""
