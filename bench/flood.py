@@ -24,9 +24,9 @@ from lamplighter.host.clock import LoopClock
 from lamplighter.model.plan import Direction
 from lamplighter.service import embedded_process
 from lamplighter.service.managed_host import open_host
-from lamplighter.service.planning import make_plan
-from lamplighter.service.progress import ListenerGroup
-from lamplighter.service.runner import Runner
+from lamplighter.service.run.prepare import make_plan
+from lamplighter.service.run.progress import ListenerGroup
+from lamplighter.service.run.runner import Runner
 from lamplighter.xenstore import paths
 
 if TYPE_CHECKING:

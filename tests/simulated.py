@@ -27,8 +27,8 @@ from lamplighter.host.xenstore.client import XenStore
 from lamplighter.model.outcome import Outcome
 from lamplighter.service.inventory import load_inventory
 from lamplighter.service.managed_host import Host
-from lamplighter.service.planning import find_protected
-from lamplighter.service.runner import Runner
+from lamplighter.service.run.prepare import find_protected
+from lamplighter.service.run.runner import Runner
 from lamplighter.toolstacks.embedded import EmbeddedToolstack
 from tests import virtual
 

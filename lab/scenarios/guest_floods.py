@@ -24,7 +24,7 @@ SUBJECT = (
     "lab/spark/flood.c",
     "src/lamplighter/host/xenstore/client*.py",
     "src/lamplighter/service/guests/reader.py",
-    "src/lamplighter/service/inbox.py",
+    "src/lamplighter/service/run/mailbox.py",
 )
 SHARE = 2
 SECONDS = 200

@@ -19,7 +19,7 @@ SUBJECT = (
     "src/lamplighter/host/journal/writer.py",
     "src/lamplighter/host/files/writing.py",
     "src/lamplighter/host/systemd/units.py",
-    "src/lamplighter/service/intents.py",
+    "src/lamplighter/service/run/intents.py",
     "src/lamplighter/units/lamplighter-domains.service",
     "src/lamplighter/host/systemd/scopes.py",
 )

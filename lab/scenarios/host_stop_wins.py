@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 SUBJECT = (
     "src/lamplighter/engine/start.py",
     "src/lamplighter/host/lock.py",
-    "src/lamplighter/service/taking.py",
+    "src/lamplighter/service/run/takeover.py",
     "src/lamplighter/units/lamplighter-domains.service",
     "src/lamplighter/host/systemd/scopes.py",
 )

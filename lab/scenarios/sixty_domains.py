@@ -19,8 +19,8 @@ SUBJECT = (
     "lab/spark/*",
     "src/lamplighter/toolstacks/xl.py",
     "src/lamplighter/service/observer.py",
-    "src/lamplighter/service/worker.py",
-    "src/lamplighter/service/runner.py",
+    "src/lamplighter/service/run/worker.py",
+    "src/lamplighter/service/run/runner.py",
     "src/lamplighter/engine/stop/machine.py",
     "src/lamplighter/host/systemd/scopes.py",
 )

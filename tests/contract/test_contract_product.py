@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from lamplighter.engine.plan import plan_down, plan_up
 from lamplighter.model.outcome import Outcome
-from lamplighter.service.runner import Runner
+from lamplighter.service.run.runner import Runner
 from tests.contract.under_test import Heard
 
 if TYPE_CHECKING:

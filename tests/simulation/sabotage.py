@@ -62,14 +62,14 @@ SABOTAGES = {
         needs=(Saw.KILL_AFTER_WORD,),
     ),
     "a listing that failed before the plan counts as an empty one": Sabotage(
-        "lamplighter.service.planning",
+        "lamplighter.service.run.prepare",
         "            if attempt == LIST_ATTEMPTS or isinstance(error, CallTimedOut):\n"
         "                raise",
         "            return []\n            if attempt == LIST_ATTEMPTS:\n                raise",
         needs=(Saw.LIST_FAILED,),
     ),
     "what an administrator asked for by name is not kept": Sabotage(
-        "lamplighter.service.planning", "    if names:\n", "    if not names:\n"
+        "lamplighter.service.run.prepare", "    if names:\n", "    if not names:\n"
     ),
     # --- recovery ---
     "runs that died are never completed": Sabotage(
@@ -91,51 +91,53 @@ SABOTAGES = {
     ),
     # --- the runner, its workers and what they see ---
     "it is done first and written down afterwards": Sabotage(
-        "lamplighter.service.runner",
+        "lamplighter.service.run.runner",
         "            await self._keep(self._host.journal.record(self._id, transition))\n",
         "            asyncio.get_running_loop().call_later(9, asyncio.ensure_future, "
         "self._keep(self._host.journal.record(self._id, transition)))\n",
     ),
     "what came while the others were stopped is left running": Sabotage(
-        "lamplighter.service.runner",
+        "lamplighter.service.run.runner",
         "LATE_LISTINGS = 3",
         "LATE_LISTINGS = 0",
         needs=(Saw.GUEST_REBOOTED, Saw.STOPPED_ALL),
     ),
     "that a run has ended is not written": Sabotage(
-        "lamplighter.service.runner",
+        "lamplighter.service.run.runner",
         "            await self._keep(self._host.journal.finish(self._id, ended, status))\n",
         "            pass\n",
     ),
     "a hold that comes after the plan is not looked for": Sabotage(
-        "lamplighter.service.runner",
+        "lamplighter.service.run.runner",
         '        return hold.told if hold is not None else ""\n',
         '        return ""\n',
         needs=(Saw.WITHHELD,),
     ),
     "a run that is told to end does not tell its workers": Sabotage(
-        "lamplighter.service.runner",
+        "lamplighter.service.run.runner",
         "            worker.inbox.interrupt(why)\n        if self._planning",
         "            pass\n        if self._planning",
         needs=(Saw.INTERRUPTED, Saw.CREATED),
     ),
     "a run that is told to end waits for its last look": Sabotage(
-        "lamplighter.service.runner", "            self._planning.cancel()\n", "            pass\n"
+        "lamplighter.service.run.runner",
+        "            self._planning.cancel()\n",
+        "            pass\n",
     ),
     "what a run that is told to end had queued is created all the same": Sabotage(
-        "lamplighter.service.worker",
+        "lamplighter.service.run.worker",
         "            if self.inbox.interrupted:\n",
         "            if False:\n",
         needs=(Saw.INTERRUPTED, Saw.CREATED),
     ),
     "a run that is told to end waits for a scope that systemd does not start": Sabotage(
-        "lamplighter.service.worker",
+        "lamplighter.service.run.worker",
         "self._step.definition, ending=self._context.ending",
         "self._step.definition",
         needs=(Saw.SCOPE_QUEUED,),
     ),
     "a run that is told to drop everything does not": Sabotage(
-        "lamplighter.service.runner",
+        "lamplighter.service.run.runner",
         "                    task.cancel()\n",
         "                    pass\n",
         needs=(Saw.DROPPED,),

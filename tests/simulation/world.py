@@ -18,12 +18,12 @@ from lamplighter.embedded.toolstack.faults import How
 from lamplighter.errors import CallFailed, JournalError, Unreachable, XenStoreError
 from lamplighter.formats import lamplighter_toml as toml
 from lamplighter.model.plan import Direction
-from lamplighter.service import taking
-from lamplighter.service.intents import hold_crash_loops
 from lamplighter.service.inventory import load_inventory
 from lamplighter.service.managed_host import Host
-from lamplighter.service.planning import plan_latecomers, prepare
-from lamplighter.service.runner import Runner
+from lamplighter.service.run import takeover
+from lamplighter.service.run.intents import hold_crash_loops
+from lamplighter.service.run.prepare import plan_latecomers, prepare
+from lamplighter.service.run.runner import Runner
 from tests.simulation.process import (
     CALL_TIMEOUT,
     CLOCK,
@@ -52,7 +52,7 @@ LONGEST_COMMAND = 400.0
 
 #: A run that was told to end does so in the time that the host's stop gives it, and one that was
 #: told to drop everything at once: nothing but the journal's last writes is waited for.
-ORDERLY = CALL_TIMEOUT + taking.ORDERLY
+ORDERLY = CALL_TIMEOUT + takeover.ORDERLY
 AT_ONCE = 1.0
 
 POLICY = f"""

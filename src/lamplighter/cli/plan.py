@@ -11,7 +11,7 @@ from lamplighter.cli.text import counted, outcome_colour, style_of, table
 from lamplighter.model.plan import Direction, Verb
 from lamplighter.report.documents import plan_document
 from lamplighter.service.managed_host import open_host
-from lamplighter.service.planning import make_plan
+from lamplighter.service.run.prepare import make_plan
 
 if TYPE_CHECKING:
     import argparse

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from lamplighter.model.outcome import Result
     from lamplighter.model.plan import Plan
     from lamplighter.model.run import Transition
-    from lamplighter.service.progress import Listener
+    from lamplighter.service.run.progress import Listener
 
 
 class Lines:

@@ -1,8 +1,8 @@
 """``up`` and ``down``: take the host's lock, look, plan, run, report.
 
-The lock is taken before the first look, so that a plan is never made from what another run is
-still changing. Under systemd the lock is waited for, and the host's stop makes whoever holds it let
-go (``service/taking``). A first signal ends the run early but in order: nothing new is begun and
+The lock is taken before the first look, so that a plan is never made from what another run is still
+changing. Under systemd the lock is waited for, and the host's stop makes whoever holds it let go
+(``service/run/takeover``). A first signal ends the run early but in order: nothing new is begun and
 what is known is recorded; a second one drops what is under way. Signals are caught until the record
 is whole and the host is let go, so that no impatience costs the words on what is left. Before the
 run begins they end the process as they would any other: there is nothing to be put in order yet.
@@ -27,12 +27,12 @@ from lamplighter.host.clock import LoopClock
 from lamplighter.host.systemd.notify import Notifier
 from lamplighter.model.plan import Direction
 from lamplighter.report.documents import run_document, spared_document
-from lamplighter.service.intents import hold_crash_loops
 from lamplighter.service.managed_host import open_host
-from lamplighter.service.planning import plan_latecomers, prepare
-from lamplighter.service.progress import ListenerGroup
-from lamplighter.service.runner import Runner
-from lamplighter.service.taking import take_host
+from lamplighter.service.run.intents import hold_crash_loops
+from lamplighter.service.run.prepare import plan_latecomers, prepare
+from lamplighter.service.run.progress import ListenerGroup
+from lamplighter.service.run.runner import Runner
+from lamplighter.service.run.takeover import take_host
 from lamplighter.service.unit_job import UnitJob
 from lamplighter.service.unit_status import unit_status
 

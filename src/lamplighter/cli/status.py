@@ -29,9 +29,9 @@ from lamplighter.host.monitor_socket import ask_monitor
 from lamplighter.model.domain import DOM0
 from lamplighter.report.documents import error_document, status_document
 from lamplighter.service.guests.channel import GuestChannel
-from lamplighter.service.intents import find_intents, read_intents
 from lamplighter.service.inventory import definition_owner, load_inventory
 from lamplighter.service.managed_host import open_host
+from lamplighter.service.run.intents import find_intents, read_intents
 
 if TYPE_CHECKING:
     import argparse

@@ -20,7 +20,7 @@ from lamplighter.model.plan import Direction, Plan, Step, Verb
 from lamplighter.model.policy import Inventory, Policy, Problem
 from lamplighter.model.run import Run
 from lamplighter.report.documents import status_document
-from lamplighter.service import planning
+from lamplighter.service.run import prepare
 from tests import virtual
 
 AT = datetime(2025, 3, 1, 12, 0, tzinfo=UTC)
@@ -209,7 +209,7 @@ class Clumsy:
 
 def test_a_first_look_that_fails_is_tried_again() -> None:
     host = Clumsy(CallFailed("xl died"), CallFailed("xl died"))
-    assert virtual.run(planning.list_domains(host)) == []
+    assert virtual.run(prepare.list_domains(host)) == []
     assert host.slept == 6.0
 
 
@@ -220,7 +220,7 @@ def test_a_first_look_that_fails_is_tried_again() -> None:
 def test_without_a_first_look_there_is_no_run(failures: tuple[LamplighterError, ...]) -> None:
     host = Clumsy(*failures)
     with pytest.raises(ToolstackUnreachable, match="cannot be listed: xl") as caught:
-        virtual.run(planning.list_domains(host))
+        virtual.run(prepare.list_domains(host))
     assert caught.value.exit_status == 69
     assert host.failures == []
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import TextIO
 
-    from lamplighter.service.progress import Listener
+    from lamplighter.service.run.progress import Listener
 
 #: What no guest could say that is read as the contract says; and it must not reach a terminal.
 WORDS = GuestWords("0.2.0", progress=Progress("stopping \x1b[2J", 40))

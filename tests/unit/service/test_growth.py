@@ -15,9 +15,9 @@ from lamplighter.host.journal.writer import Journal
 from lamplighter.model.intent import Hold, Meant
 from lamplighter.model.outcome import Outcome
 from lamplighter.model.plan import Direction
-from lamplighter.service.planning import prepare
-from lamplighter.service.progress import ListenerGroup
-from lamplighter.service.runner import Runner
+from lamplighter.service.run.prepare import prepare
+from lamplighter.service.run.progress import ListenerGroup
+from lamplighter.service.run.runner import Runner
 from lamplighter.service.unit_status import UnitStatus
 from tests.simulated import CLOCK, simulate
 

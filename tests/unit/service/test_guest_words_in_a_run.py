@@ -24,7 +24,7 @@ from lamplighter.service.guests.reader import (
     GuestReader,
     Throttle,
 )
-from lamplighter.service.inbox import Inbox
+from lamplighter.service.run.mailbox import Inbox
 from lamplighter.xenstore import paths
 from tests.simulated import CLOCK, simulate
 

@@ -11,7 +11,7 @@ from lamplighter.engine import timing
 from lamplighter.errors import XenStoreUnreachable
 from lamplighter.model.outcome import Outcome
 from lamplighter.model.plan import Direction, Verb
-from lamplighter.service.planning import make_plan, prepare
+from lamplighter.service.run.prepare import make_plan, prepare
 from lamplighter.xenstore import paths
 from tests.simulated import CLOCK, never, simulate
 

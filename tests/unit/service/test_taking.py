@@ -18,8 +18,8 @@ from lamplighter.host.lock import hold_host, read_holder, signal_holder
 from lamplighter.model.configuration import Configuration, HostSettings
 from lamplighter.model.plan import Direction
 from lamplighter.model.policy import Setting
-from lamplighter.service import taking
-from lamplighter.service.taking import DROPPING, LOCK_WAIT, ORDERLY, Takeover, take_host
+from lamplighter.service.run import takeover
+from lamplighter.service.run.takeover import DROPPING, LOCK_WAIT, ORDERLY, Takeover, take_host
 from lamplighter.service.unit_status import UnitStatus
 from tests import virtual
 
@@ -197,8 +197,8 @@ def test_the_next_holder_is_told_from_the_beginning(tmp_path: Path) -> None:
 def test_nothing_but_the_stop_of_all_sends_signals(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, direction: Direction, *, everything: bool
 ) -> None:
-    monkeypatch.setattr(taking, "LOCK_WAIT", 0.1)
-    monkeypatch.setattr(taking, "LOCK_PAUSE", 0.02)
+    monkeypatch.setattr(takeover, "LOCK_WAIT", 0.1)
+    monkeypatch.setattr(takeover, "LOCK_PAUSE", 0.02)
     told = Told()
     with other_run(tmp_path, ends_at=1) as holder:
         with pytest.raises(HostBusy):
@@ -217,7 +217,7 @@ def test_nothing_but_the_stop_of_all_sends_signals(
 
 
 def test_the_host_s_stop_takes_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(taking, "LOCK_PAUSE", 0.02)
+    monkeypatch.setattr(takeover, "LOCK_PAUSE", 0.02)
     told = Told()
     with other_run(tmp_path, ends_at=1) as holder:
         taken = asyncio.run(

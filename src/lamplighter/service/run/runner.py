@@ -17,14 +17,14 @@ from lamplighter.model.outcome import Outcome, Result
 from lamplighter.model.plan import Direction, Plan, Step, Verb
 from lamplighter.model.run import Run, Transition
 from lamplighter.service.observer import SAFETY, Observer
-from lamplighter.service.worker import RunContext, Worker
+from lamplighter.service.run.worker import RunContext, Worker
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from lamplighter.model.domain import Definition
     from lamplighter.service.managed_host import Host
-    from lamplighter.service.progress import Listener
+    from lamplighter.service.run.progress import Listener
 
     Latecomers = Callable[[], Awaitable[Plan]]
 

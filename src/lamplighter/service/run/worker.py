@@ -67,9 +67,9 @@ from lamplighter.model.plan import Step, Verb
 from lamplighter.model.run import Transition
 from lamplighter.service.guests.channel import GuestChannel
 from lamplighter.service.guests.reader import GuestReader, Throttle
-from lamplighter.service.inbox import Inbox
 from lamplighter.service.incarnation import kind_of, newest_domid
 from lamplighter.service.observer import Observer, Subscriber
+from lamplighter.service.run.mailbox import Inbox
 
 if TYPE_CHECKING:
     import asyncio

@@ -22,9 +22,9 @@ from lamplighter.errors import (
 from lamplighter.host.machine import who
 from lamplighter.model.domain import Listing
 from lamplighter.model.plan import Direction
-from lamplighter.service.intents import find_intents, learn_intents, read_intents, write_word
 from lamplighter.service.observer import SAFETY
 from lamplighter.service.recovery import Recovery
+from lamplighter.service.run.intents import find_intents, learn_intents, read_intents, write_word
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -1,0 +1,1 @@
+"""One run: a start or a stop of domains."""
