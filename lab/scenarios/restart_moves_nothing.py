@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 SUBJECT = (
     "src/lamplighter/host/systemd/systemctl.py",
-    "src/lamplighter/service/unit_job.py",
+    "src/lamplighter/service/unit/systemd_job.py",
     "src/lamplighter/service/installation.py",
     "src/lamplighter/units/*",
     "src/lamplighter/host/systemd/scopes.py",

@@ -17,7 +17,7 @@ SUBJECT = (
     "src/lamplighter/engine/stop/machine.py",
     "src/lamplighter/engine/timing.py",
     "src/lamplighter/host/systemd/notify.py",
-    "src/lamplighter/service/unit_status.py",
+    "src/lamplighter/service/unit/systemd_status.py",
 )
 SHARE = 0
 SECONDS = 90

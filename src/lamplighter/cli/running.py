@@ -33,8 +33,8 @@ from lamplighter.service.run.prepare import plan_latecomers, prepare
 from lamplighter.service.run.progress import ListenerGroup
 from lamplighter.service.run.runner import Runner
 from lamplighter.service.run.takeover import take_host
-from lamplighter.service.unit_job import UnitJob
-from lamplighter.service.unit_status import unit_status
+from lamplighter.service.unit.systemd_job import UnitJob
+from lamplighter.service.unit.systemd_status import unit_status
 
 if TYPE_CHECKING:
     import argparse
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from lamplighter.model.policy import Problem
     from lamplighter.model.run import Run
     from lamplighter.service.managed_host import Host
-    from lamplighter.service.unit_status import UnitStatus
+    from lamplighter.service.unit.systemd_status import UnitStatus
 
     Look = Callable[[], Awaitable[Plan]]
 

@@ -18,7 +18,7 @@ from lamplighter.model.plan import Direction
 from lamplighter.service.run.prepare import prepare
 from lamplighter.service.run.progress import ListenerGroup
 from lamplighter.service.run.runner import Runner
-from lamplighter.service.unit_status import UnitStatus
+from lamplighter.service.unit.systemd_status import UnitStatus
 from tests.simulated import CLOCK, simulate
 
 if TYPE_CHECKING:

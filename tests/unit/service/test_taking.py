@@ -20,7 +20,7 @@ from lamplighter.model.plan import Direction
 from lamplighter.model.policy import Setting
 from lamplighter.service.run import takeover
 from lamplighter.service.run.takeover import DROPPING, LOCK_WAIT, ORDERLY, Takeover, take_host
-from lamplighter.service.unit_status import UnitStatus
+from lamplighter.service.unit.systemd_status import UnitStatus
 from tests import virtual
 
 if TYPE_CHECKING:

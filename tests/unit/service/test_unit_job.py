@@ -10,8 +10,8 @@ import pytest
 
 from lamplighter.host.clock import LoopClock
 from lamplighter.host.systemd.units import SERVICE
-from lamplighter.service import unit_job
-from lamplighter.service.unit_job import UnitJob
+from lamplighter.service.unit import systemd_job
+from lamplighter.service.unit.systemd_job import UnitJob
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,7 +27,7 @@ class Systemd:
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("PATH", str(folder))
-        monkeypatch.setattr(unit_job, "PAUSE", 0.0)
+        monkeypatch.setattr(systemd_job, "PAUSE", 0.0)
         self.program = folder / "systemctl"
         self.asked = folder / "asked"
         self.run = folder / "run"
@@ -215,7 +215,7 @@ def test_a_note_of_another_boot_or_of_nobody_is_not_believed(
     systemd.jobs(RESTART)
     assert not systemd.stop()
     systemd.jobs(f"7 {SERVICE} start running")
-    monkeypatch.setattr(unit_job, "boot_id", lambda: "another")
+    monkeypatch.setattr(systemd_job, "boot_id", lambda: "another")
     assert systemd.start()
     for text in ("", "[]", "{}", '{"how": 1}', "9" * 10_000, "\xff"):
         (systemd.run / "unit.json").write_text(text)

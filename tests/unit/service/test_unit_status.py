@@ -14,8 +14,8 @@ from lamplighter.model.outcome import Outcome, Result
 from lamplighter.model.plan import Direction, Plan, Step, Verb
 from lamplighter.model.policy import Policy
 from lamplighter.model.run import Run, Transition
-from lamplighter.service import unit_status as module
-from lamplighter.service.unit_status import UnitStatus, final_text, unit_status
+from lamplighter.service.unit import systemd_status as module
+from lamplighter.service.unit.systemd_status import UnitStatus, final_text, unit_status
 from tests import virtual
 
 NOW = datetime(2025, 3, 1, tzinfo=UTC)

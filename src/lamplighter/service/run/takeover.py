@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from lamplighter.host.lock import Holder
     from lamplighter.model.clock import Clock
     from lamplighter.model.configuration import Configuration
-    from lamplighter.service.unit_status import UnitStatus
+    from lamplighter.service.unit.systemd_status import UnitStatus
 
 #: How many real seconds systemd's run waits for another one to end, and how often it looks.
 LOCK_WAIT = 600.0

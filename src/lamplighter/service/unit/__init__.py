@@ -1,0 +1,1 @@
+"""The service manager's unit that a run is part of."""
