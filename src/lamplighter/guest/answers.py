@@ -13,11 +13,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lamplighter.formats.agent_protocol import Answer, parse_answer
-from lamplighter.guest.words import node
+from lamplighter.guest.nodes import node
 from lamplighter.guest.xenbus import Bus, remembered
 
 if TYPE_CHECKING:
-    from lamplighter.guest.notebook import Notebook
+    from lamplighter.guest.run_state import Notebook
 
 ANSWER = node("answer")
 

@@ -11,8 +11,8 @@ import os
 from math import inf
 from typing import TYPE_CHECKING
 
-from lamplighter.guest.children import problem_of, surroundings
-from lamplighter.guest.ready import BOOTING, Readiness
+from lamplighter.guest.processes import problem_of, surroundings
+from lamplighter.guest.readiness import BOOTING, Readiness
 from lamplighter.guest.running import owners
 from lamplighter.guest.scripts import find_programs
 from lamplighter.guest.systemd import systemd_runs
@@ -20,9 +20,9 @@ from lamplighter.guest.systemd import systemd_runs
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from lamplighter.guest.children import Children
     from lamplighter.guest.log import Log
     from lamplighter.guest.places import Paths
+    from lamplighter.guest.processes import Children
     from lamplighter.guest.scripts import Program
 
 ASK = ("systemctl", "is-system-running")

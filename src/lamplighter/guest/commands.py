@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, NoReturn
 
 from lamplighter.errors import UsageError
 from lamplighter.formats.agent_protocol import REQUESTS
+from lamplighter.guest.init_hook import stopping
 from lamplighter.guest.log import Log
 from lamplighter.guest.places import Paths
-from lamplighter.guest.stopping import stopping
 from lamplighter.guest.telling import more, say, status
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def run_command(command: str, arguments: Sequence[str]) -> int:
         return int(end.code or 0)
     log = Log(marked="JOURNAL_STREAM" in os.environ)
     if command in ("install", "uninstall"):
-        installing = import_module("lamplighter.guest.installing")
+        installing = import_module("lamplighter.guest.installation")
         if command == "uninstall":
             return int(installing.uninstall(args.root, log))
         start = not args.no_start

@@ -30,7 +30,6 @@ from lamplighter.formats.agent_protocol import (
 )
 from lamplighter.guest.answers import ANSWER, Answers
 from lamplighter.guest.boot import Boot
-from lamplighter.guest.children import Children, problem_of
 from lamplighter.guest.clock import milliseconds, now
 from lamplighter.guest.events import (
     Acknowledge,
@@ -55,22 +54,23 @@ from lamplighter.guest.events import (
     SystemStopping,
     Tick,
 )
-from lamplighter.guest.evidence import find_request
 from lamplighter.guest.guard import Guard, Order
 from lamplighter.guest.handshake import State, step
-from lamplighter.guest.notebook import Notebook
+from lamplighter.guest.kernel_shutdown import find_request
+from lamplighter.guest.nodes import AgentNodes, node
+from lamplighter.guest.processes import Children, problem_of
+from lamplighter.guest.run_state import Notebook
 from lamplighter.guest.running import Scripts
 from lamplighter.guest.systemd import notify
 from lamplighter.guest.taking import Taking
-from lamplighter.guest.words import AgentNodes, node
 from lamplighter.guest.xenbus import Bus, remembered
 
 if TYPE_CHECKING:
-    from lamplighter.guest.hotline import ControlSocket
+    from lamplighter.guest.config import Config
+    from lamplighter.guest.control_socket import ControlSocket
     from lamplighter.guest.log import Log
     from lamplighter.guest.places import Paths
     from lamplighter.guest.power import Power
-    from lamplighter.guest.settings import Config
 
 #: The request's node, and the host's note beside it.
 SHUTDOWN = "control/shutdown"

@@ -36,7 +36,7 @@ from lamplighter.errors import LamplighterError
 from lamplighter.formats.agent_protocol import REQUESTS, Forced, encode_forced
 from lamplighter.guest.clock import milliseconds, now
 from lamplighter.guest.hardening import close_all_but, detach, harden
-from lamplighter.guest.words import node
+from lamplighter.guest.nodes import node
 from lamplighter.guest.xenbus import Bus
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lamplighter.guest.children import Children
+    from lamplighter.guest.processes import Children
 
 #: What starts the system's own shutdown; both are there whatever the init is.
 PROGRAMS = {"poweroff": "/sbin/poweroff", "halt": "/sbin/poweroff", "reboot": "/sbin/reboot"}

@@ -18,16 +18,16 @@ from contextlib import suppress
 from math import inf
 from typing import TYPE_CHECKING, NamedTuple
 
-from lamplighter.guest.children import problem_of, surroundings
 from lamplighter.guest.clock import now
 from lamplighter.guest.events import Script
-from lamplighter.guest.notebook import Notebook
+from lamplighter.guest.processes import problem_of, surroundings
+from lamplighter.guest.run_state import Notebook
 from lamplighter.guest.scripts import find_programs
 
 if TYPE_CHECKING:
-    from lamplighter.guest.children import Children
     from lamplighter.guest.log import Log
     from lamplighter.guest.places import Paths
+    from lamplighter.guest.processes import Children
     from lamplighter.guest.scripts import Program
 
 #: By this a script knows what the system is on its way to; it is its first argument as well.

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 from lamplighter import __version__
 from lamplighter.errors import LamplighterError
+from lamplighter.guest.config import read_choices
+from lamplighter.guest.control_socket import ControlSocket, listen
 from lamplighter.guest.daemon import Daemon
-from lamplighter.guest.hotline import ControlSocket, listen
 from lamplighter.guest.log import Log
 from lamplighter.guest.power import Power, Rehearsal
-from lamplighter.guest.settings import read_choices
 from lamplighter.guest.xenbus import find
 
 if TYPE_CHECKING:

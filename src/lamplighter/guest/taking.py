@@ -14,7 +14,7 @@ from lamplighter.formats.agent_protocol import REQUESTS
 
 if TYPE_CHECKING:
     from lamplighter.guest.handshake import State
-    from lamplighter.guest.notebook import Notebook
+    from lamplighter.guest.run_state import Notebook
 
 TAKEN = "taken"
 

@@ -21,8 +21,8 @@ from lamplighter.formats.agent_protocol import (
 )
 from lamplighter.formats.durations import parse_duration
 from lamplighter.guest.clock import now
-from lamplighter.guest.hotline import HELLO, call
-from lamplighter.guest.words import node
+from lamplighter.guest.control_socket import HELLO, call
+from lamplighter.guest.nodes import node
 from lamplighter.guest.xenbus import Bus, remembered
 
 if TYPE_CHECKING:

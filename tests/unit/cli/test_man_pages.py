@@ -19,10 +19,10 @@ from lamplighter.formats import policy_values
 from lamplighter.formats.definition import PARAMETERS
 from lamplighter.formats.lamplighter_toml import TOOLSTACKS, parse
 from lamplighter.guest.commands import parser_of
+from lamplighter.guest.config import KEYS as AGENT_KEYS
+from lamplighter.guest.config import Config, parse_choices
 from lamplighter.guest.main import COMMANDS as AGENT_COMMANDS
 from lamplighter.guest.main import PLACES as AGENT_PLACES
-from lamplighter.guest.settings import KEYS as AGENT_KEYS
-from lamplighter.guest.settings import Config, parse_choices
 from lamplighter.model.configuration import HostSettings
 from lamplighter.model.outcome import Outcome
 from lamplighter.model.policy import Policy

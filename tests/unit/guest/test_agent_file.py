@@ -17,12 +17,12 @@ import pytest
 from lamplighter import __version__
 from lamplighter.errors import LamplighterError, UsageError
 from lamplighter.formats.agent_protocol import GUEST_NODES
-from lamplighter.guest import installing
-from lamplighter.guest.compiling import with_bytecode
-from lamplighter.guest.installing import install, uninstall
+from lamplighter.guest import installation
+from lamplighter.guest.bytecode import with_bytecode
+from lamplighter.guest.installation import install, uninstall
 from lamplighter.guest.log import Log
+from lamplighter.guest.nodes import node
 from lamplighter.guest.places import Paths
-from lamplighter.guest.words import node
 from lamplighter.guest.xenbus import Bus
 from tests.agent import BUILDER, PATIENCE, Notes, interpreters, program
 from tests.store_thread import StoreThread
@@ -198,8 +198,8 @@ def test_a_guest_is_no_host(tmp_path: Path, capabilities: str | None) -> None:
 def test_the_python_that_the_units_start_must_be_new_enough(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, python: str | None
 ) -> None:
-    monkeypatch.setattr(installing, "systemd_runs", lambda: True)
-    monkeypatch.setattr(installing, "SYSTEMD_PATH", str(tmp_path))
+    monkeypatch.setattr(installation, "systemd_runs", lambda: True)
+    monkeypatch.setattr(installation, "SYSTEMD_PATH", str(tmp_path))
     if python is not None:
         (tmp_path / "python3").write_text(f"#!/bin/sh\n{python}\n")
         (tmp_path / "python3").chmod(0o755)
@@ -223,9 +223,11 @@ def test_what_is_installed_is_replaced_by_itself(tmp_path: Path) -> None:
 @pytest.fixture
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A system without systemd, below this folder, although it is this very system."""
-    monkeypatch.setattr(installing, "systemd_runs", lambda: False)
+    monkeypatch.setattr(installation, "systemd_runs", lambda: False)
     for name in ("PROGRAM", "UNIT_FOLDER"):
-        monkeypatch.setattr(installing, name, tmp_path / getattr(installing, name).relative_to("/"))
+        monkeypatch.setattr(
+            installation, name, tmp_path / getattr(installation, name).relative_to("/")
+        )
     return tmp_path
 
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from lamplighter.guest.config import KEYS, LONGEST, Config, parse_choices, read_choices
 from lamplighter.guest.events import Settings
-from lamplighter.guest.settings import KEYS, LONGEST, Config, parse_choices, read_choices
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,10 +10,10 @@ import pytest
 
 from lamplighter.guest import boot
 from lamplighter.guest.boot import LONG_PAUSE, PAUSE, RESCUE, Boot
-from lamplighter.guest.children import LAST_CHANCE, Children
 from lamplighter.guest.log import Log
 from lamplighter.guest.places import Paths
-from lamplighter.guest.ready import BOOTING, GOING
+from lamplighter.guest.processes import LAST_CHANCE, Children
+from lamplighter.guest.readiness import BOOTING, GOING
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lamplighter.guest.evidence import IS_KERNEL, find_request
+from lamplighter.guest.kernel_shutdown import IS_KERNEL, find_request
 
 if TYPE_CHECKING:
     from pathlib import Path

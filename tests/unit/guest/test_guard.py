@@ -14,12 +14,12 @@ from unittest.mock import Mock
 
 import pytest
 
-from lamplighter.guest.children import Children
 from lamplighter.guest.clock import now
 from lamplighter.guest.guard import Guard, Order, _may_speak, encode_order, force, keep, obey
 from lamplighter.guest.log import Log
+from lamplighter.guest.nodes import node
 from lamplighter.guest.power import Power, Rehearsal
-from lamplighter.guest.words import node
+from lamplighter.guest.processes import Children
 from lamplighter.guest.xenbus import Bus
 from tests.agent import Notes
 from tests.store_thread import StoreThread

@@ -12,10 +12,9 @@ from unittest.mock import Mock
 import pytest
 
 from lamplighter.errors import UsageError
-from lamplighter.guest import stopping
-from lamplighter.guest.children import LAST_CHANCE
+from lamplighter.guest import init_hook
 from lamplighter.guest.clock import LONGEST, milliseconds
-from lamplighter.guest.hotline import (
+from lamplighter.guest.control_socket import (
     CALLERS_MAX,
     GO_ON,
     HELLO,
@@ -26,6 +25,7 @@ from lamplighter.guest.hotline import (
 )
 from lamplighter.guest.log import Log
 from lamplighter.guest.places import Paths
+from lamplighter.guest.processes import LAST_CHANCE
 from lamplighter.guest.service import _open_hotline
 from lamplighter.guest.systemd import find_end, notify, systemd_runs
 from tests.agent import Notes
@@ -209,8 +209,8 @@ QUIET = Log(marked=False, descriptor=-1)
 
 
 def with_systemd(monkeypatch: pytest.MonkeyPatch, *list_jobs: str) -> None:
-    monkeypatch.setattr(stopping, "systemd_runs", lambda: True)
-    monkeypatch.setattr(stopping, "LIST_JOBS", list_jobs)
+    monkeypatch.setattr(init_hook, "systemd_runs", lambda: True)
+    monkeypatch.setattr(init_hook, "LIST_JOBS", list_jobs)
 
 
 def test_a_hook_that_cannot_ask_where_the_system_goes_does_nothing(
@@ -218,16 +218,16 @@ def test_a_hook_that_cannot_ask_where_the_system_goes_does_nothing(
 ) -> None:
     places = Paths(etc=str(tmp_path), run=str(tmp_path))
     with_systemd(monkeypatch, str(tmp_path / "none"))
-    assert stopping.stopping(places, None, QUIET) == 1
+    assert init_hook.stopping(places, None, QUIET) == 1
     with_systemd(monkeypatch, "false")
-    assert stopping.stopping(places, None, QUIET) == 1
+    assert init_hook.stopping(places, None, QUIET) == 1
     with_systemd(monkeypatch, "echo", "1 a.service stop running")
-    assert stopping.stopping(places, None, QUIET) == 0
+    assert init_hook.stopping(places, None, QUIET) == 0
 
 
 def test_a_program_that_does_not_end_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stopping, "PATIENCE", 0.2)
-    assert stopping._output(("sh", "-c", "trap '' TERM; sleep 1000; sleep 1000"), QUIET) is None
+    monkeypatch.setattr(init_hook, "PATIENCE", 0.2)
+    assert init_hook._output(("sh", "-c", "trap '' TERM; sleep 1000; sleep 1000"), QUIET) is None
 
 
 def test_the_hook_tells_the_daemon_what_systemd_says(
@@ -235,28 +235,28 @@ def test_the_hook_tells_the_daemon_what_systemd_says(
 ) -> None:
     said: list[str] = []
     with_systemd(monkeypatch, "echo", "1 kexec.target start waiting")
-    monkeypatch.setattr(stopping, "call", lambda _path, line, _: said.append(line) or GO_ON)
+    monkeypatch.setattr(init_hook, "call", lambda _path, line, _: said.append(line) or GO_ON)
     places = Paths(run=str(tmp_path))
-    assert stopping.stopping(places, None, QUIET) == 0
+    assert init_hook.stopping(places, None, QUIET) == 0
     assert said == [HELLO, f"{STOPPING} reboot"]
 
 
 def test_where_systemd_runs_a_word_is_not_believed(monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
-    monkeypatch.setattr(stopping, "call", lambda _path, line, _: said.append(line) or GO_ON)
+    monkeypatch.setattr(init_hook, "call", lambda _path, line, _: said.append(line) or GO_ON)
     with_systemd(monkeypatch, "echo", "1 a.service stop running")
-    assert stopping.stopping(Paths(), "poweroff", QUIET) == 0
+    assert init_hook.stopping(Paths(), "poweroff", QUIET) == 0
     assert said == []
     with_systemd(monkeypatch, "echo", "1 reboot.target start waiting")
-    assert stopping.stopping(Paths(), "poweroff", QUIET) == 0
+    assert init_hook.stopping(Paths(), "poweroff", QUIET) == 0
     assert said == [HELLO, f"{STOPPING} reboot"]
 
 
 def test_where_systemd_does_not_run_a_word_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stopping, "systemd_runs", lambda: False)
-    monkeypatch.setattr(stopping, "LIST_JOBS", ("false",))
+    monkeypatch.setattr(init_hook, "systemd_runs", lambda: False)
+    monkeypatch.setattr(init_hook, "LIST_JOBS", ("false",))
     with pytest.raises(UsageError, match="systemd does not run here"):
-        stopping.stopping(Paths(), None, QUIET)
+        init_hook.stopping(Paths(), None, QUIET)
 
 
 @pytest.fixture
@@ -266,19 +266,19 @@ def trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Paths:
     script = tmp_path / "shutdown.d" / "10-a"
     script.write_text(f"#!/bin/sh\n# lamplighter-deadline: 100s\ntouch {tmp_path}/ran\n")
     script.chmod(0o755)
-    monkeypatch.setattr(stopping, "systemd_runs", lambda: False)
-    monkeypatch.setattr(stopping, "PAUSE", 0.0)
+    monkeypatch.setattr(init_hook, "systemd_runs", lambda: False)
+    monkeypatch.setattr(init_hook, "PAUSE", 0.0)
     return Paths(etc=str(tmp_path), run=str(tmp_path))
 
 
 def test_a_daemon_that_hangs_is_as_good_as_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trial: Paths
 ) -> None:
-    monkeypatch.setattr(stopping, "ANSWERS", 0.02)
+    monkeypatch.setattr(init_hook, "ANSWERS", 0.02)
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as deaf:
         deaf.bind(trial.hotline)
         deaf.listen(0)  # nobody accepts
-        assert stopping.stopping(trial, "poweroff", QUIET) == 0
+        assert init_hook.stopping(trial, "poweroff", QUIET) == 0
     assert (tmp_path / "ran").exists()
 
 
@@ -294,11 +294,11 @@ def test_a_daemon_whose_scripts_never_end_is_not_waited_for(
         clock[0] += seconds
         return None
 
-    monkeypatch.setattr(stopping, "now", lambda: clock[0])
-    monkeypatch.setattr(stopping, "call", call)
+    monkeypatch.setattr(init_hook, "now", lambda: clock[0])
+    monkeypatch.setattr(init_hook, "call", call)
     notes = Notes()
-    assert stopping.stopping(trial, "poweroff", notes) == 0
-    assert patience == [100.0 + LAST_CHANCE + stopping.MORE]
+    assert init_hook.stopping(trial, "poweroff", notes) == 0
+    assert patience == [100.0 + LAST_CHANCE + init_hook.MORE]
     assert notes.lines == ["its scripts have not ended after 135 s: the system goes on"]
     assert not (tmp_path / "ran").exists()
 
@@ -307,11 +307,11 @@ def test_a_script_that_cannot_be_killed_is_not_waited_for(
     monkeypatch: pytest.MonkeyPatch, trial: Paths
 ) -> None:
     moments = iter(range(0, 10_000, 10))
-    monkeypatch.setattr(stopping, "now", lambda: float(next(moments)))
-    monkeypatch.setattr(stopping.Children, "reap", lambda _: [])  # as if it hung in a disk
-    monkeypatch.setattr(stopping, "poll", Mock)
+    monkeypatch.setattr(init_hook, "now", lambda: float(next(moments)))
+    monkeypatch.setattr(init_hook.Children, "reap", lambda _: [])  # as if it hung in a disk
+    monkeypatch.setattr(init_hook, "poll", Mock)
     notes = Notes()
-    assert stopping.run_scripts(trial, "poweroff", notes) == 1
+    assert init_hook.run_scripts(trial, "poweroff", notes) == 1
     assert notes.lines == ["10-a: it is still there after SIGKILL, and is not waited for"]
     assert next(moments) < 200
 
@@ -329,5 +329,5 @@ def test_the_hook_waits_for_the_script_it_is_at(monkeypatch: pytest.MonkeyPatch)
     children.reap.side_effect = [[(11, -9)], [], [], [(12, 0)]]
     scripts.ended.side_effect = [("10-stuck", "killed"), ("30-next", "")]
     scripts.gone.side_effect = [[("20-adopted", "unseen")], [], []]
-    monkeypatch.setattr(stopping, "poll", Mock())
-    assert stopping._wait(children, scripts, "30-next", 60.0) == ""
+    monkeypatch.setattr(init_hook, "poll", Mock())
+    assert init_hook._wait(children, scripts, "30-next", 60.0) == ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import inf
 
-from lamplighter.guest.ready import BOOTING, GOING, Readiness
+from lamplighter.guest.readiness import BOOTING, GOING, Readiness
 from lamplighter.guest.scripts import Program
 
 A, B = Program("10-a", "/a", 30.0), Program("20-b", "/b", 60.0)

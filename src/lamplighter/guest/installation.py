@@ -20,11 +20,11 @@ from typing import TYPE_CHECKING
 from zipimport import ZipImportError, zipimporter
 
 from lamplighter.errors import ConfigurationError, LamplighterError, UsageError
-from lamplighter.guest.children import Children, run_to_end
-from lamplighter.guest.hotline import HELLO, call
+from lamplighter.guest.control_socket import HELLO, call
+from lamplighter.guest.nodes import AgentNodes
 from lamplighter.guest.places import Paths
+from lamplighter.guest.processes import Children, run_to_end
 from lamplighter.guest.systemd import systemd_runs
-from lamplighter.guest.words import AgentNodes
 from lamplighter.guest.xenbus import Bus
 
 if TYPE_CHECKING:
@@ -144,7 +144,7 @@ def _program(itself: Path, log: Log) -> bytes:
         ) from None
     program = itself.read_bytes()
     try:
-        compiling = import_module("lamplighter.guest.compiling")
+        compiling = import_module("lamplighter.guest.bytecode")
     except ImportError as error:
         log.note(f"without bytecode, so it starts slower: this Python is not whole ({error})")
         return program
