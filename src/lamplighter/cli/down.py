@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lamplighter.cli import running
+from lamplighter.cli import runs
 from lamplighter.errors import UsageError
 from lamplighter.host.systemd.notify import Notifier
 from lamplighter.model.plan import Direction
@@ -19,7 +19,7 @@ HELP = "stop what runs (or the named domains) cleanly and wait until all have en
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's own arguments."""
-    running.add_arguments(parser)
+    runs.add_arguments(parser)
     parser.add_argument(
         "--after-stop",
         action="store_true",
@@ -34,4 +34,4 @@ def run(args: argparse.Namespace, context: Context) -> int:
             "--after-stop is for the unit alone, where systemd runs it",
             hint="lamplighter down stops everything that runs",
         )
-    return running.carry_out(Direction.DOWN, args.names, context, after_stop=args.after_stop)
+    return runs.carry_out(Direction.DOWN, args.names, context, after_stop=args.after_stop)

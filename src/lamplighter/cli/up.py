@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lamplighter.cli import running
+from lamplighter.cli import runs
 from lamplighter.model.plan import Direction
 
 if TYPE_CHECKING:
@@ -17,9 +17,9 @@ HELP = "start what is wanted (or the named domains) and wait until all have sett
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's own arguments."""
-    running.add_arguments(parser)
+    runs.add_arguments(parser)
 
 
 def run(args: argparse.Namespace, context: Context) -> int:
     """Do it; return the exit status."""
-    return running.carry_out(Direction.UP, args.names, context)
+    return runs.carry_out(Direction.UP, args.names, context)

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pytest
 
-from lamplighter.cli import plan, running, status
+from lamplighter.cli import plan, runs, status
 from lamplighter.cli.tale import TALE, Ending
 from lamplighter.cli.text import Style
 from lamplighter.embedded.examples import definitions
@@ -185,9 +185,9 @@ def test_a_definition_nobody_can_name_spoils_a_whole_start(
     exit_status: int,
 ) -> None:
     run = ended(direction)
-    assert running._exit_status(run, problems, everything=everything) == exit_status
+    assert runs._exit_status(run, problems, everything=everything) == exit_status
     bad = ended(direction, exit_status=1)
-    assert running._exit_status(bad, problems, everything=everything) == 1
+    assert runs._exit_status(bad, problems, everything=everything) == 1
 
 
 class Clumsy:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from lamplighter.cli.running import carry_out
+from lamplighter.cli.runs import carry_out
 from lamplighter.errors import UsageError
 from lamplighter.model.plan import Direction
 from lamplighter.report.documents import hold_document
