@@ -9,8 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lamplighter.cli.problems import problem_text
-from lamplighter.cli.text import counted, style_of
+from lamplighter.cli.output.problems import problem_text
+from lamplighter.cli.output.text import counted, style_of
 from lamplighter.errors import (
     ConfigurationError,
     JournalDamaged,
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from lamplighter.cli.context import Context
-    from lamplighter.cli.text import Style
+    from lamplighter.cli.output.text import Style
     from lamplighter.model.configuration import Configuration
 
 HELP = "look for what is wrong with configuration, permissions and services"

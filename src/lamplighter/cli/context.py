@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from lamplighter.cli.text import printable
+from lamplighter.cli.output.text import printable
 from lamplighter.errors import OutputError
 from lamplighter.host.files.reading import read_configuration, salvage_configuration
 

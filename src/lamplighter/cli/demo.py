@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, NoReturn
 
 from lamplighter.cli.context import CONFIG_VARIABLE
 from lamplighter.cli.main import execute
+from lamplighter.cli.output.text import style_of
 from lamplighter.cli.tale import Ending
-from lamplighter.cli.text import style_of
 from lamplighter.errors import UsageError
 from lamplighter.host.journal.reader import JournalReader
 

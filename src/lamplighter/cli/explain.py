@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from lamplighter.cli.problems import problem_text
-from lamplighter.cli.text import printable, style_of, table
+from lamplighter.cli.output.problems import problem_text
+from lamplighter.cli.output.text import printable, style_of, table
 from lamplighter.engine.explain import when_host_starts, when_host_stops
 from lamplighter.engine.policy import layers
 from lamplighter.errors import UsageError
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from lamplighter.cli.context import Context
-    from lamplighter.cli.text import Style
+    from lamplighter.cli.output.text import Style
     from lamplighter.model.configuration import Configuration
     from lamplighter.model.policy import Inventory, ManagedDomain, Policy, Problem, Setting
     from lamplighter.model.problem import Location

@@ -10,7 +10,7 @@ from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lamplighter.cli.text import duration, moment, outcome_colour, printable, style_of, wrap
+from lamplighter.cli.output.text import duration, moment, outcome_colour, printable, style_of, wrap
 from lamplighter.errors import UsageError
 from lamplighter.host.event_log import read_event_log
 from lamplighter.host.journal.reader import JournalReader
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from lamplighter.cli.context import Context
-    from lamplighter.cli.text import Style
+    from lamplighter.cli.output.text import Style
     from lamplighter.model.domain_event import DomainEvent
     from lamplighter.model.intent import PastHold
     from lamplighter.model.outcome import Result

@@ -19,7 +19,7 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lamplighter.cli.text import counted
+from lamplighter.cli.output.text import counted
 from lamplighter.embedded.examples import CONFIGURATION, write_example_host
 from lamplighter.errors import ConfigurationError, UsageError
 from lamplighter.host.files.reading import read_configuration

@@ -13,8 +13,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lamplighter.cli.problems import problem_text
-from lamplighter.cli.text import printable, style_of
+from lamplighter.cli.output.problems import problem_text
+from lamplighter.cli.output.text import printable, style_of
 from lamplighter.host.files.writing import Placed, Placing
 from lamplighter.host.systemd.systemctl import (
     enable_units,
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from lamplighter.cli.context import Context
-    from lamplighter.cli.text import Style
+    from lamplighter.cli.output.text import Style
     from lamplighter.model.policy import Problem
 
 HELP = "install the systemd units, the manual pages and a configuration"

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from lamplighter.cli.problems import tell_stray_problems
-from lamplighter.cli.report import nothing_to_do
-from lamplighter.cli.text import counted, outcome_colour, style_of, table
+from lamplighter.cli.output.problems import tell_stray_problems
+from lamplighter.cli.output.report import nothing_to_do
+from lamplighter.cli.output.text import counted, outcome_colour, style_of, table
 from lamplighter.model.plan import Direction, Verb
 from lamplighter.report.documents import plan_document
 from lamplighter.service.managed_host import open_host
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from lamplighter.cli.context import Context
-    from lamplighter.cli.text import Style
+    from lamplighter.cli.output.text import Style
     from lamplighter.errors import LamplighterError
     from lamplighter.model.configuration import Configuration
     from lamplighter.model.plan import Plan, Step

@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from lamplighter.cli.context import SIGNALLED
-from lamplighter.cli.problems import tell_stray_problems
-from lamplighter.cli.progress import show_progress
-from lamplighter.cli.report import left_over, report
-from lamplighter.cli.text import style_of
+from lamplighter.cli.output.problems import tell_stray_problems
+from lamplighter.cli.output.progress import show_progress
+from lamplighter.cli.output.report import left_over, report
+from lamplighter.cli.output.text import style_of
 from lamplighter.errors import JournalError
 from lamplighter.host.clock import LoopClock
 from lamplighter.host.systemd.notify import Notifier

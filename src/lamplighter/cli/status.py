@@ -12,8 +12,8 @@ import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from lamplighter.cli.problems import tell_stray_problems
-from lamplighter.cli.text import counted, moment, printable, style_of, table
+from lamplighter.cli.output.problems import tell_stray_problems
+from lamplighter.cli.output.text import counted, moment, printable, style_of, table
 from lamplighter.engine import timing
 from lamplighter.engine.shown import condition
 from lamplighter.engine.status import Seen, View, Wanted, status_rows
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from lamplighter.cli.context import Context
-    from lamplighter.cli.text import Style
+    from lamplighter.cli.output.text import Style
     from lamplighter.engine.status import Row
     from lamplighter.formats.agent_protocol import GuestWords
     from lamplighter.model.configuration import Configuration

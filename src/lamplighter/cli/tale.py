@@ -9,14 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lamplighter.cli.text import counted, outcome_colour, table
+from lamplighter.cli.output.text import counted, outcome_colour, table
 from lamplighter.model.outcome import Outcome
 from lamplighter.model.plan import Direction
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from lamplighter.cli.text import Style
+    from lamplighter.cli.output.text import Style
     from lamplighter.model.outcome import Result
     from lamplighter.model.run import Run
 

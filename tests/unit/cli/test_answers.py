@@ -8,8 +8,8 @@ from uuid import UUID
 import pytest
 
 from lamplighter.cli import plan, runs, status
+from lamplighter.cli.output.text import Style
 from lamplighter.cli.tale import TALE, Ending
-from lamplighter.cli.text import Style
 from lamplighter.embedded.examples import definitions
 from lamplighter.engine.status import Row, Seen, Wanted
 from lamplighter.errors import CallFailed, CallTimedOut, LamplighterError, ToolstackUnreachable

@@ -13,7 +13,7 @@ import pytest
 from lamplighter.cli import check
 from lamplighter.cli.explain import Explanation, explanation_text
 from lamplighter.cli.main import execute
-from lamplighter.cli.text import Style
+from lamplighter.cli.output.text import Style
 from lamplighter.model.domain import Definition, Kind
 from lamplighter.model.policy import ManagedDomain, Policy, Problem
 from lamplighter.service import inventory

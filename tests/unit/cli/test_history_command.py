@@ -13,7 +13,7 @@ import pytest
 
 from lamplighter.cli.history import history_text
 from lamplighter.cli.main import execute
-from lamplighter.cli.text import Style
+from lamplighter.cli.output.text import Style
 from lamplighter.host.journal.reader import JournalReader
 from lamplighter.host.journal.writer import Journal
 from lamplighter.model.lifecycle import Phase

@@ -16,8 +16,8 @@ import pytest
 from rich.console import Console
 
 from lamplighter.cli.context import Context
-from lamplighter.cli.live import LiveTable
-from lamplighter.cli.progress import Lines, show_progress
+from lamplighter.cli.output.live import LiveTable
+from lamplighter.cli.output.progress import Lines, show_progress
 from lamplighter.formats.agent_protocol import GuestWords, Progress
 from lamplighter.host.clock import LoopClock
 from lamplighter.model.lifecycle import Phase
@@ -274,7 +274,8 @@ def test_a_terminal_that_went_away_stops_nothing(terminal: tuple[int, TextIO]) -
 
 def test_lines_do_not_import_rich() -> None:
     asked = (
-        "import sys, lamplighter.cli.progress, lamplighter.cli.report; print('rich' in sys.modules)"
+        "import sys, lamplighter.cli.output.progress, lamplighter.cli.output.report; "
+        "print('rich' in sys.modules)"
     )
     environ = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     answer = subprocess.run(

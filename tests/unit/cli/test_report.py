@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from lamplighter.cli.report import left_over, report
-from lamplighter.cli.text import Style
+from lamplighter.cli.output.report import left_over, report
+from lamplighter.cli.output.text import Style
 from lamplighter.model.outcome import Outcome, Result
 from lamplighter.model.plan import Direction
 from lamplighter.model.run import Run

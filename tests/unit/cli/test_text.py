@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from lamplighter.cli.text import (
+from lamplighter.cli.output.text import (
     Style,
     counted,
     duration,

@@ -1,4 +1,4 @@
-"""One connection to XenStore, from its opening to its loss; ``host/xenstore/client`` holds one at a time.
+"""One connection to XenStore, from its opening to its loss; ``client`` holds one at a time.
 
 A request is *posted*: its bytes go out and a future for its reply is kept with it, so the two
 can be apart. Whoever is cancelled while it waits for the future leaves the request behind: its

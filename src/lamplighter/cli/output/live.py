@@ -21,7 +21,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from lamplighter.cli.text import duration, outcome_colour, printable
+from lamplighter.cli.output.text import duration, outcome_colour, printable
 from lamplighter.engine.shown import doing
 from lamplighter.formats.agent_protocol import quoted
 from lamplighter.host.clock import LoopClock

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lamplighter.cli.text import printable
+from lamplighter.cli.output.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
     from lamplighter.cli.context import Context
-    from lamplighter.cli.text import Style
+    from lamplighter.cli.output.text import Style
     from lamplighter.model.policy import Problem
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING
 
-from lamplighter.cli.text import counted, duration, outcome_colour, printable, table
+from lamplighter.cli.output.text import counted, duration, outcome_colour, printable, table
 from lamplighter.model.outcome import Outcome
 from lamplighter.model.plan import Direction
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from lamplighter.cli.text import Style
+    from lamplighter.cli.output.text import Style
     from lamplighter.model.outcome import Result
     from lamplighter.model.run import Run
 

@@ -1,8 +1,8 @@
 """What a person sees of a run while it goes on: always on standard error, never in its way.
 
-On a terminal it is a live picture (``cli/live``, the only part that needs rich); elsewhere, such as
-in the journal of systemd, it is a line for each transition. A standard error that can no longer
-be written to ends the telling and nothing else.
+On a terminal it is a live picture (``cli/output/live``, the only part that needs rich); elsewhere,
+such as in the journal of systemd, it is a line for each transition. A standard error that can no
+longer be written to ends the telling and nothing else.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import importlib
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Protocol, TextIO
 
-from lamplighter.cli.text import is_terminal, printable
+from lamplighter.cli.output.text import is_terminal, printable
 from lamplighter.engine.shown import doing
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ class Lines:
 
 
 class _Live(Protocol):
-    """What ``cli/live`` offers."""
+    """What ``cli/output/live`` offers."""
 
     def watch(self, stream: TextIO, clock: Clock) -> AbstractAsyncContextManager[Listener]: ...
 
@@ -99,5 +99,5 @@ async def show_progress(context: Context, clock: Clock) -> AsyncIterator[Listene
 
 def _load_live() -> _Live:
     # rich takes longer to import than everything else together; at boot nobody looks.
-    module: _Live = importlib.import_module("lamplighter.cli.live")
+    module: _Live = importlib.import_module("lamplighter.cli.output.live")
     return module
