@@ -21,8 +21,8 @@ from lamplighter.host.folders import folder_problem
 from lamplighter.host.journal.reader import JournalReader
 from lamplighter.host.journal.schema import FILE_NAME
 from lamplighter.host.systemd.units import conflicting_units
-from lamplighter.model.policy import Inventory, Problem, Start
-from lamplighter.model.problem import Location
+from lamplighter.model.policy import Inventory, Start
+from lamplighter.model.problem import Location, Problem
 from lamplighter.report.documents import problem_document
 from lamplighter.service.inventory import definition_owner, load_inventory, on_embedded_host
 

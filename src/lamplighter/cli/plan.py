@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from lamplighter.errors import LamplighterError
     from lamplighter.model.configuration import Configuration
     from lamplighter.model.plan import Plan, Step
-    from lamplighter.model.policy import Problem
+    from lamplighter.model.problem import Problem
 
 HELP = "show what up or down would do and why, without doing it"
 

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from lamplighter.model.configuration import Configuration
     from lamplighter.model.intent import Hold
     from lamplighter.model.plan import Plan
-    from lamplighter.model.policy import Problem
+    from lamplighter.model.problem import Problem
     from lamplighter.model.run import Run
     from lamplighter.service.managed_host import Host
     from lamplighter.service.unit.systemd_status import UnitStatus

@@ -13,7 +13,8 @@ from lamplighter.model.domain import Kind
 from lamplighter.model.policy import Start, Stop
 
 if TYPE_CHECKING:
-    from lamplighter.model.policy import Policy, Problem
+    from lamplighter.model.policy import Policy
+    from lamplighter.model.problem import Problem
 
 
 def when_host_starts(name: str, policy: Policy, blocked: Problem | None = None) -> str:

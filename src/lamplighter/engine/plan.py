@@ -18,7 +18,7 @@ from lamplighter.model.intent import NO_INTENTS
 from lamplighter.model.lifecycle import Phase
 from lamplighter.model.outcome import Outcome
 from lamplighter.model.plan import Direction, Plan, Step, Verb
-from lamplighter.model.policy import ManagedDomain, Policy, Problem, Start, Stop
+from lamplighter.model.policy import ManagedDomain, Policy, Start, Stop
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from lamplighter.model.intent import Hold, Intents
     from lamplighter.model.outcome import Result
     from lamplighter.model.policy import Inventory
+    from lamplighter.model.problem import Problem
     from lamplighter.model.run import Transition
 
 

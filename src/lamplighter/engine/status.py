@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from lamplighter.formats.agent_protocol import GuestWords
     from lamplighter.model.domain import DomainInfo
     from lamplighter.model.intent import Hold, Intents
-    from lamplighter.model.policy import Inventory, ManagedDomain, Problem
+    from lamplighter.model.policy import Inventory, ManagedDomain
+    from lamplighter.model.problem import Problem
 
 
 class Wanted(Enum):

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 
 from lamplighter.host.files.trust import Walk
 from lamplighter.host.patterns import AS_ROOT
-from lamplighter.model.policy import Problem
-from lamplighter.model.problem import BUILT_IN, Location
+from lamplighter.model.problem import BUILT_IN, Location, Problem
 
 if TYPE_CHECKING:
     from collections.abc import Collection

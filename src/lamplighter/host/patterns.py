@@ -11,8 +11,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lamplighter.model.policy import Problem
-from lamplighter.model.problem import BUILT_IN, Location
+from lamplighter.model.problem import BUILT_IN, Location, Problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
-from lamplighter.model.problem import BUILT_IN, Location
+from lamplighter.model.problem import BUILT_IN, Location, Problem
 
 if TYPE_CHECKING:
     from lamplighter.model.domain import Definition
@@ -62,21 +62,6 @@ class Policy(NamedTuple):
     extend_max: Setting[float] = Setting(0.0)
     hold_after: Setting[int] = Setting(3)
     hold_window: Setting[float] = Setting(3600.0)
-
-
-class Problem(NamedTuple):
-    """Something wrong with the configuration or a definition, as ``check`` tells it.
-
-    ``domain`` is the name of the domain that suffers from it, or None. A problem with ``fatal``
-    keeps that domain from being started; one without it is a warning.
-    """
-
-    code: str
-    message: str
-    where: Location | None = None
-    domain: str | None = None
-    hint: str = ""
-    fatal: bool = True
 
 
 class ManagedDomain(NamedTuple):

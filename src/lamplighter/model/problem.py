@@ -24,3 +24,18 @@ class Location(NamedTuple):
 
 #: Where a setting comes from when no file says anything.
 BUILT_IN = Location("built-in default")
+
+
+class Problem(NamedTuple):
+    """Something wrong with the configuration or a definition, as ``check`` tells it.
+
+    ``domain`` is the name of the domain that suffers from it, or None. A problem with ``fatal``
+    keeps that domain from being started; one without it is a warning.
+    """
+
+    code: str
+    message: str
+    where: Location | None = None
+    domain: str | None = None
+    hint: str = ""
+    fatal: bool = True

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from lamplighter.model.intent import Hold, PastHold
     from lamplighter.model.outcome import Result
     from lamplighter.model.plan import Plan, Step
-    from lamplighter.model.policy import Problem
+    from lamplighter.model.problem import Problem
     from lamplighter.model.run import Run, Transition
 
 Document = dict[str, object]

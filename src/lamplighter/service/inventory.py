@@ -23,8 +23,8 @@ from lamplighter.formats.definition import Reading, read_definition
 from lamplighter.formats.policy_values import nearest
 from lamplighter.host.capabilities import is_control_domain
 from lamplighter.host.files.reading import read_definitions
-from lamplighter.model.policy import Inventory, ManagedDomain, Problem
-from lamplighter.model.problem import Location
+from lamplighter.model.policy import Inventory, ManagedDomain
+from lamplighter.model.problem import Location, Problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

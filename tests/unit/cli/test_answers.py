@@ -17,7 +17,8 @@ from lamplighter.formats.agent_protocol import Forced, GuestWords, Progress
 from lamplighter.model.domain import Definition, DomainInfo, Kind
 from lamplighter.model.outcome import Outcome, Result
 from lamplighter.model.plan import Direction, Plan, Step, Verb
-from lamplighter.model.policy import Inventory, Policy, Problem
+from lamplighter.model.policy import Inventory, Policy
+from lamplighter.model.problem import Problem
 from lamplighter.model.run import Run
 from lamplighter.report.documents import status_document
 from lamplighter.service.run import prepare

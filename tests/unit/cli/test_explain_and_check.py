@@ -15,7 +15,8 @@ from lamplighter.cli.explain import Explanation, explanation_text
 from lamplighter.cli.main import execute
 from lamplighter.cli.output.text import Style
 from lamplighter.model.domain import Definition, Kind
-from lamplighter.model.policy import ManagedDomain, Policy, Problem
+from lamplighter.model.policy import ManagedDomain, Policy
+from lamplighter.model.problem import Problem
 from lamplighter.service import inventory
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import pytest
 
 from lamplighter.cli import install
 from lamplighter.cli.main import execute
-from lamplighter.model.policy import Problem
+from lamplighter.model.problem import Problem
 from lamplighter.service.installation import UNITS
 
 if TYPE_CHECKING:

@@ -6,7 +6,8 @@ import pytest
 
 from lamplighter.engine.explain import when_host_starts, when_host_stops
 from lamplighter.model.domain import Kind
-from lamplighter.model.policy import Policy, Problem, Setting, Start, Stop
+from lamplighter.model.policy import Policy, Setting, Start, Stop
+from lamplighter.model.problem import Problem
 
 BARRED = Problem("definition", "is broken")
 

@@ -14,8 +14,8 @@ from lamplighter.model.intent import Hold, Intent, Intents, Meant
 from lamplighter.model.lifecycle import Phase
 from lamplighter.model.outcome import Outcome
 from lamplighter.model.plan import Step, Verb
-from lamplighter.model.policy import Inventory, ManagedDomain, Policy, Problem, Setting, Start, Stop
-from lamplighter.model.problem import Location
+from lamplighter.model.policy import Inventory, ManagedDomain, Policy, Setting, Start, Stop
+from lamplighter.model.problem import Location, Problem
 from lamplighter.model.run import Transition
 
 WEB = UUID(int=1)

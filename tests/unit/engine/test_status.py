@@ -13,8 +13,8 @@ from lamplighter.model.domain_event import Change, DomainEvent, Initiator
 from lamplighter.model.lifecycle import Phase
 from lamplighter.model.outcome import Outcome, Result
 from lamplighter.model.plan import Direction
-from lamplighter.model.policy import Inventory, ManagedDomain, Policy, Problem, Setting, Start, Stop
-from lamplighter.model.problem import Location
+from lamplighter.model.policy import Inventory, ManagedDomain, Policy, Setting, Start, Stop
+from lamplighter.model.problem import Location, Problem
 from lamplighter.model.run import LastRecord, Transition
 
 AT = datetime(2025, 3, 1, 12, 0, tzinfo=UTC)

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from lamplighter.model.policy import Inventory, Problem
+    from lamplighter.model.policy import Inventory
+    from lamplighter.model.problem import Problem
 
 UUID_A = "6a0cf3b2-5c1f-4d6e-9f43-2f7c0c3b9a10"
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from lamplighter.cli.context import Context
     from lamplighter.cli.output.text import Style
-    from lamplighter.model.policy import Problem
+    from lamplighter.model.problem import Problem
 
 
 def tell_stray_problems(

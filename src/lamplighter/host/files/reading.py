@@ -18,8 +18,7 @@ from lamplighter.formats.durations import format_size
 from lamplighter.host.files.trust import Walk
 from lamplighter.host.patterns import AS_ROOT, matches
 from lamplighter.model.configuration import Configuration
-from lamplighter.model.policy import Problem
-from lamplighter.model.problem import Location
+from lamplighter.model.problem import Location, Problem
 
 if TYPE_CHECKING:
     from pathlib import Path

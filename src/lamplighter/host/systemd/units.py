@@ -10,8 +10,7 @@ import os
 from pathlib import Path
 
 from lamplighter.errors import ConfigurationError
-from lamplighter.model.policy import Problem
-from lamplighter.model.problem import Location
+from lamplighter.model.problem import Location, Problem
 
 #: The unit that lights the domains and puts them out.
 SERVICE = "lamplighter-domains.service"
