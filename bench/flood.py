@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from bench.ratio import Ratio, Skipped
 from lamplighter.formats import lamplighter_toml as toml
 from lamplighter.host.clock import LoopClock
-from lamplighter.model.plan import Direction
+from lamplighter.model.run import Direction
 from lamplighter.service import embedded_process
 from lamplighter.service.managed_host import open_host
 from lamplighter.service.run.prepare import make_plan
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from lamplighter.host.xenstore.client import XenStore
-    from lamplighter.model.configuration import Configuration
+    from lamplighter.model.policy import Configuration
 
 NINE = [f"guest-{number}" for number in range(1, 10)]
 FLOODED = "flooded"

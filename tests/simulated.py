@@ -24,7 +24,7 @@ from lamplighter.engine.plan import plan_down, plan_up
 from lamplighter.formats import lamplighter_toml as toml
 from lamplighter.host.clock import LoopClock
 from lamplighter.host.xenstore.client import XenStore
-from lamplighter.model.outcome import Outcome
+from lamplighter.model.run import Outcome
 from lamplighter.service.inventory import load_inventory
 from lamplighter.service.managed_host import Host
 from lamplighter.service.run.prepare import find_protected
@@ -40,9 +40,7 @@ if TYPE_CHECKING:
     from lamplighter.formats.agent_protocol import GuestWords
     from lamplighter.host.journal.writer import Journal
     from lamplighter.model.domain import Definition, DomainInfo
-    from lamplighter.model.outcome import Result
-    from lamplighter.model.plan import Plan
-    from lamplighter.model.run import Run, Transition
+    from lamplighter.model.run import Plan, Result, Run, Transition
 
     Story = Callable[["Simulation"], Awaitable[None]]
 

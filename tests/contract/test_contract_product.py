@@ -5,15 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lamplighter.engine.plan import plan_down, plan_up
-from lamplighter.model.outcome import Outcome
+from lamplighter.model.run import Outcome
 from lamplighter.service.run.runner import Runner
 from tests.contract.under_test import Heard
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from lamplighter.model.plan import Plan
-    from lamplighter.model.run import Run
+    from lamplighter.model.run import Plan, Run
     from lamplighter.service.managed_host import Host
     from tests.contract.conftest import Story
     from tests.contract.under_test import UnderTest

@@ -44,11 +44,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
     from lamplighter.formats.agent_protocol import GuestWords
-    from lamplighter.model.configuration import Configuration
     from lamplighter.model.domain import Definition, DomainInfo
-    from lamplighter.model.outcome import Result
-    from lamplighter.model.plan import Plan
-    from lamplighter.model.run import Transition
+    from lamplighter.model.policy import Configuration
+    from lamplighter.model.run import Plan, Result, Transition
     from lamplighter.toolstacks.base import Toolstack
 
     T = TypeVar("T")

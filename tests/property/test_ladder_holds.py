@@ -45,8 +45,8 @@ from lamplighter.engine.stop.state import ALIVE
 from lamplighter.formats import agent_protocol
 from lamplighter.model.domain import DomainInfo, Kind, ShutdownReason
 from lamplighter.model.lifecycle import Phase, check_transition
-from lamplighter.model.outcome import Outcome
 from lamplighter.model.policy import Policy, Setting
+from lamplighter.model.run import Outcome
 
 POLICY = Policy(stop_timeout=Setting(60.0), ack_timeout=Setting(15.0))
 HONEST = frozenset({ShutdownReason.POWEROFF, ShutdownReason.REBOOT})

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lamplighter.embedded.toolstack.xl import Busy
-from lamplighter.model.outcome import Outcome
-from lamplighter.model.plan import Direction
+from lamplighter.model.run import Direction, Outcome
 from tests.simulation.process import CLOCK
 from tests.simulation.saw import Saw
 from tests.simulation.witness import Broken, check_record

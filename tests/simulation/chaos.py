@@ -19,7 +19,7 @@ from lamplighter.embedded.toolstack.xl import Busy
 from lamplighter.embedded.xenstored.access import DOM0
 from lamplighter.errors import CallFailed, XenStoreError
 from lamplighter.model.intent import Hold
-from lamplighter.model.plan import Direction
+from lamplighter.model.run import Direction
 from lamplighter.xenstore import paths
 from tests import virtual
 from tests.simulation.calm import Calm, Domain

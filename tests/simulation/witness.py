@@ -21,8 +21,7 @@ from lamplighter.formats.durations import parse_duration
 from lamplighter.host.journal.reader import JournalReader
 from lamplighter.model.domain import ShutdownReason
 from lamplighter.model.lifecycle import Phase
-from lamplighter.model.outcome import Outcome
-from lamplighter.model.plan import Direction
+from lamplighter.model.run import Direction, Outcome
 from lamplighter.xenstore import paths
 from tests.simulation.process import CLOCK
 from tests.simulation.saw import Saw
@@ -38,9 +37,7 @@ if TYPE_CHECKING:
     from lamplighter.embedded.toolstack.xl import Resident
     from lamplighter.formats.agent_protocol import GuestWords
     from lamplighter.model.domain import DomainInfo
-    from lamplighter.model.outcome import Result
-    from lamplighter.model.plan import Plan
-    from lamplighter.model.run import Run, Transition
+    from lamplighter.model.run import Plan, Result, Run, Transition
     from tests.simulation.saw import Sights
 
 STOP_TIMEOUT = 20.0

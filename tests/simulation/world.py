@@ -17,7 +17,7 @@ from lamplighter.embedded.host import EmbeddedHost
 from lamplighter.embedded.toolstack.faults import How
 from lamplighter.errors import CallFailed, JournalError, Unreachable, XenStoreError
 from lamplighter.formats import lamplighter_toml as toml
-from lamplighter.model.plan import Direction
+from lamplighter.model.run import Direction
 from lamplighter.service.inventory import load_inventory
 from lamplighter.service.managed_host import Host
 from lamplighter.service.run import takeover

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from lamplighter.cli.context import Context
     from lamplighter.cli.output.text import Style
-    from lamplighter.model.configuration import Configuration
+    from lamplighter.model.policy import Configuration
 
 HELP = "look for what is wrong with configuration, permissions and services"
 

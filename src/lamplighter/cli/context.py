@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from lamplighter.errors import ConfigurationError, LamplighterError
-    from lamplighter.model.configuration import Configuration
+    from lamplighter.model.policy import Configuration
 
 #: Where the configuration is when neither option nor environment names another place.
 DEFAULT_CONFIG = Path("/etc/lamplighter/lamplighter.toml")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from lamplighter.cli import runs
 from lamplighter.errors import UsageError
 from lamplighter.host.systemd.notify import Notifier
-from lamplighter.model.plan import Direction
+from lamplighter.model.run import Direction
 
 if TYPE_CHECKING:
     import argparse

@@ -28,8 +28,7 @@ if TYPE_CHECKING:
 
     from lamplighter.cli.context import Context
     from lamplighter.cli.output.text import Style
-    from lamplighter.model.configuration import Configuration
-    from lamplighter.model.policy import Inventory, ManagedDomain, Policy, Setting
+    from lamplighter.model.policy import Configuration, Inventory, ManagedDomain, Policy, Setting
     from lamplighter.model.problem import Location, Problem
 
 HELP = "show where each setting of a domain comes from and what follows from it"

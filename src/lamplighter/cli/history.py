@@ -24,8 +24,7 @@ if TYPE_CHECKING:
     from lamplighter.cli.output.text import Style
     from lamplighter.model.domain_event import DomainEvent
     from lamplighter.model.intent import PastHold
-    from lamplighter.model.outcome import Result
-    from lamplighter.model.run import Run, Transition
+    from lamplighter.model.run import Result, Run, Transition
 
 HELP = "show past runs and how each domain ended in them"
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from lamplighter.cli.runs import carry_out
 from lamplighter.errors import UsageError
-from lamplighter.model.plan import Direction
+from lamplighter.model.run import Direction
 from lamplighter.report.documents import hold_document
 from lamplighter.service.holds import hold_domain
 from lamplighter.service.naming import find_domain

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from lamplighter.cli.output.problems import tell_stray_problems
 from lamplighter.cli.output.report import nothing_to_do
 from lamplighter.cli.output.text import counted, outcome_colour, style_of, table
-from lamplighter.model.plan import Direction, Verb
+from lamplighter.model.run import Direction, Verb
 from lamplighter.report.documents import plan_document
 from lamplighter.service.managed_host import open_host
 from lamplighter.service.run.prepare import make_plan
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from lamplighter.cli.context import Context
     from lamplighter.cli.output.text import Style
     from lamplighter.errors import LamplighterError
-    from lamplighter.model.configuration import Configuration
-    from lamplighter.model.plan import Plan, Step
+    from lamplighter.model.policy import Configuration
     from lamplighter.model.problem import Problem
+    from lamplighter.model.run import Plan, Step
 
 HELP = "show what up or down would do and why, without doing it"
 

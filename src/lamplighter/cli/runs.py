@@ -25,7 +25,7 @@ from lamplighter.cli.output.text import style_of
 from lamplighter.errors import JournalError
 from lamplighter.host.clock import LoopClock
 from lamplighter.host.systemd.notify import Notifier
-from lamplighter.model.plan import Direction
+from lamplighter.model.run import Direction
 from lamplighter.report.documents import run_document, spared_document
 from lamplighter.service.managed_host import open_host
 from lamplighter.service.run.intents import hold_crash_loops
@@ -44,11 +44,10 @@ if TYPE_CHECKING:
     from lamplighter.cli.context import Context
     from lamplighter.errors import ConfigurationError
     from lamplighter.model.clock import Clock
-    from lamplighter.model.configuration import Configuration
     from lamplighter.model.intent import Hold
-    from lamplighter.model.plan import Plan
+    from lamplighter.model.policy import Configuration
     from lamplighter.model.problem import Problem
-    from lamplighter.model.run import Run
+    from lamplighter.model.run import Plan, Run
     from lamplighter.service.managed_host import Host
     from lamplighter.service.unit.systemd_status import UnitStatus
 

@@ -41,11 +41,10 @@ if TYPE_CHECKING:
     from lamplighter.cli.output.text import Style
     from lamplighter.engine.status import Row
     from lamplighter.formats.agent_protocol import GuestWords
-    from lamplighter.model.configuration import Configuration
     from lamplighter.model.domain import DomainInfo
     from lamplighter.model.domain_event import DomainEvent, MonitorState
     from lamplighter.model.intent import Intent, Intents
-    from lamplighter.model.policy import Inventory
+    from lamplighter.model.policy import Configuration, Inventory
     from lamplighter.model.run import LastRecord
     from lamplighter.service.managed_host import Host
 

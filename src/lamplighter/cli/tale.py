@@ -10,15 +10,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lamplighter.cli.output.text import counted, outcome_colour, table
-from lamplighter.model.outcome import Outcome
-from lamplighter.model.plan import Direction
+from lamplighter.model.run import Direction, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from lamplighter.cli.output.text import Style
-    from lamplighter.model.outcome import Result
-    from lamplighter.model.run import Run
+    from lamplighter.model.run import Result, Run
 
 HEADERS = ("DOMAIN", "UP", "DOWN", "WHAT IT IS LIKE")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lamplighter.cli import runs
-from lamplighter.model.plan import Direction
+from lamplighter.model.run import Direction
 
 if TYPE_CHECKING:
     import argparse

@@ -23,8 +23,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from lamplighter.model.domain import DOM0, EMPTY, ShutdownReason
 from lamplighter.model.domain_event import Change, DomainEvent, Initiator
 from lamplighter.model.lifecycle import Phase
-from lamplighter.model.outcome import Outcome
-from lamplighter.model.plan import Direction
+from lamplighter.model.run import Direction, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Mapping, Sequence

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from lamplighter.formats import agent_protocol
     from lamplighter.model.domain import DomainInfo, Kind, ShutdownReason
     from lamplighter.model.lifecycle import Phase
-    from lamplighter.model.outcome import Outcome
+    from lamplighter.model.run import Outcome
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,8 +21,7 @@ from lamplighter.formats.durations import format_duration
 from lamplighter.model.domain import DOM0, Listing, ShutdownReason
 from lamplighter.model.domain_event import Change, Initiator, Moment
 from lamplighter.model.intent import Intent, Meant
-from lamplighter.model.outcome import Outcome
-from lamplighter.model.plan import Direction
+from lamplighter.model.run import Direction, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Mapping, Sequence

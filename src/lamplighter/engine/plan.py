@@ -16,9 +16,8 @@ from lamplighter.formats.suggest import closest
 from lamplighter.model.domain import DOM0, EMPTY, Listing, ShutdownReason
 from lamplighter.model.intent import NO_INTENTS
 from lamplighter.model.lifecycle import Phase
-from lamplighter.model.outcome import Outcome
-from lamplighter.model.plan import Direction, Plan, Step, Verb
 from lamplighter.model.policy import ManagedDomain, Policy, Start, Stop
+from lamplighter.model.run import Direction, Outcome, Plan, Step, Verb
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -26,10 +25,9 @@ if TYPE_CHECKING:
 
     from lamplighter.model.domain import DomainInfo
     from lamplighter.model.intent import Hold, Intents
-    from lamplighter.model.outcome import Result
     from lamplighter.model.policy import Inventory
     from lamplighter.model.problem import Problem
-    from lamplighter.model.run import Transition
+    from lamplighter.model.run import Result, Transition
 
 
 class Past(NamedTuple):

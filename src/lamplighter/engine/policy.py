@@ -12,8 +12,7 @@ from lamplighter.model.policy import Policy
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from lamplighter.model.configuration import Configuration
-    from lamplighter.model.policy import Setting
+    from lamplighter.model.policy import Configuration, Setting
 
 #: Every setting of a policy, in the order in which it is told.
 KEYS = Policy._fields

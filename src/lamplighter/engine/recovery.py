@@ -22,8 +22,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from lamplighter.engine.guest_force import tells_of_guests_force
 from lamplighter.model.domain import Listing, ShutdownReason
 from lamplighter.model.lifecycle import Phase
-from lamplighter.model.outcome import Outcome, Result
-from lamplighter.model.plan import Direction
+from lamplighter.model.run import Direction, Outcome, Result
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -35,7 +35,7 @@ from lamplighter.engine.events import (
 )
 from lamplighter.model.domain import DomainInfo, ShutdownReason
 from lamplighter.model.lifecycle import Phase, check_transition
-from lamplighter.model.outcome import Outcome
+from lamplighter.model.run import Outcome
 
 if TYPE_CHECKING:
     from lamplighter.model.policy import Policy

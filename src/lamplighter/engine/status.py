@@ -16,10 +16,8 @@ from lamplighter.model.domain import DOM0, EMPTY, ShutdownReason
 from lamplighter.model.domain_event import Change, DomainEvent
 from lamplighter.model.intent import NO_INTENTS
 from lamplighter.model.lifecycle import Phase
-from lamplighter.model.outcome import Outcome
-from lamplighter.model.plan import Direction
 from lamplighter.model.policy import Policy, Start, Stop
-from lamplighter.model.run import LastRecord
+from lamplighter.model.run import Direction, LastRecord, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence

@@ -17,8 +17,7 @@ from lamplighter.errors import ConfigurationError
 from lamplighter.formats import policy_values
 from lamplighter.formats.policy_values import Unfit, described, listed, nearest
 from lamplighter.formats.toml_positions import Path, Place, locate
-from lamplighter.model.configuration import Configuration, HostSettings
-from lamplighter.model.policy import Setting
+from lamplighter.model.policy import Configuration, HostSettings, Setting
 from lamplighter.model.problem import Location
 
 if TYPE_CHECKING:

@@ -3,6 +3,8 @@
 Precedence is ``[domain.NAME]`` over the domain's own definition over ``[defaults]`` over what is
 built in. It is settled when the files are read; from then on a ``Setting`` carries its value and
 the one place that won.
+
+What ``lamplighter.toml`` says about the host itself; every key has a default.
 """
 
 from __future__ import annotations
@@ -11,9 +13,12 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
+from lamplighter.model.domain import EMPTY
 from lamplighter.model.problem import BUILT_IN, Location, Problem
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from lamplighter.model.domain import Definition
 
 T = TypeVar("T")
@@ -105,3 +110,33 @@ class Inventory:
             if problem.fatal and problem.domain is not None:
                 blocked.setdefault(problem.domain, problem)
         return blocked
+
+
+class HostSettings(NamedTuple):
+    """The ``[host]`` table. Paths are absolute: relative ones were taken from the file's folder.
+
+    ``parallel_starts`` bounds how many domains are being created at one time; all of them may boot
+    at one time. ``stop_budget`` is how long a whole run that stops domains may take, whatever the
+    policy of each one says; 0 means that only their policies count.
+    """
+
+    toolstack: Setting[str] = Setting("auto")
+    definitions: Setting[tuple[str, ...]] = Setting(("/etc/xen/*.cfg",))
+    state: Setting[str] = Setting("/var/lib/lamplighter")
+    run: Setting[str] = Setting("/run/lamplighter")
+    parallel_starts: Setting[int] = Setting(4)
+    call_timeout: Setting[float] = Setting(120.0)
+    stop_budget: Setting[float] = Setting(0.0)
+
+
+class Configuration(NamedTuple):
+    """The whole file, typed but not yet merged.
+
+    ``defaults`` and each table of ``domains`` map a policy key (``start``, ``stop``,
+    ``stop_timeout``, ...) to its already validated value and place.
+    """
+
+    file: str = ""
+    host: HostSettings = HostSettings()
+    defaults: Mapping[str, Setting[object]] = EMPTY
+    domains: Mapping[str, Mapping[str, Setting[object]]] = EMPTY

@@ -1,16 +1,22 @@
-"""Runs and transitions, as the journal keeps them and ``history`` shows them."""
+"""Runs and transitions, as the journal keeps them and ``history`` shows them.
+
+How a domain's part of a run ended, and what that means for the command's exit status.
+
+A plan: the actions that lead from what is seen to what is wanted, each with its reason.
+"""
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from datetime import datetime
     from uuid import UUID
 
+    from lamplighter.model.domain import Definition, DomainInfo
     from lamplighter.model.lifecycle import Phase
-    from lamplighter.model.outcome import Result
-    from lamplighter.model.plan import Direction
+    from lamplighter.model.policy import Policy
 
 
 class Transition(NamedTuple):
@@ -63,3 +69,77 @@ class LastRecord(NamedTuple):
     result: Result | None = None
     direction: Direction | None = None
     settled: datetime | None = None
+
+
+class Outcome(Enum):
+    """The end of one domain's part of a run. Never told better than it was seen."""
+
+    CLEAN = "clean"  # it shut itself down after it was asked
+    FORCED = "forced"  # it was destroyed, or the power was cut
+    STARTED = "started"
+    ALREADY = "already"  # it was so before the run
+    HELD = "held"
+    SKIPPED = "skipped"  # policy or a problem says to let it be
+    FAILED = "failed"
+    UNKNOWN = "unknown"  # it could not be seen how it ended
+
+
+class Result(NamedTuple):
+    """One domain's outcome in one run.
+
+    ``seconds`` is how long its part took, in host seconds. ``note`` says why, for a person.
+    ``good`` is False when the run's exit status must be 1 because of it: a stop that was forced
+    although a destroy was asked for is good, a skipped domain that policy leaves is good.
+    """
+
+    name: str
+    uuid: UUID | None
+    domid: int | None
+    outcome: Outcome
+    seconds: float = 0.0
+    note: str = ""
+    good: bool = True
+
+
+class Direction(Enum):
+    """Which way a run goes."""
+
+    UP = "up"
+    DOWN = "down"
+
+
+class Verb(Enum):
+    """What a plan does with one domain."""
+
+    START = "start"
+    STOP = "stop"
+    DESTROY = "destroy"
+    NOTHING = "nothing"
+
+
+class Step(NamedTuple):
+    """What happens to one domain and why.
+
+    ``outcome`` is set exactly when the verb is NOTHING: how the domain's part ends without
+    acting. ``good`` is then what ``Result.good`` will be. ``notes`` are further sentences for a
+    person, such as a refused suspend. ``resume`` is where a run that died left the domain, when
+    this one goes on from there.
+    """
+
+    name: str
+    verb: Verb
+    reason: str
+    policy: Policy
+    definition: Definition | None = None
+    sighting: DomainInfo | None = None
+    outcome: Outcome | None = None
+    good: bool = True
+    notes: tuple[str, ...] = ()
+    resume: Phase | None = None
+
+
+class Plan(NamedTuple):
+    """All steps of one direction, in the order in which they begin."""
+
+    direction: Direction
+    steps: tuple[Step, ...]

@@ -18,10 +18,8 @@ if TYPE_CHECKING:
     from lamplighter.formats.agent_protocol import GuestWords
     from lamplighter.model.domain_event import DomainEvent, MonitorState
     from lamplighter.model.intent import Hold, PastHold
-    from lamplighter.model.outcome import Result
-    from lamplighter.model.plan import Plan, Step
     from lamplighter.model.problem import Problem
-    from lamplighter.model.run import Run, Transition
+    from lamplighter.model.run import Plan, Result, Run, Step, Transition
 
 Document = dict[str, object]
 

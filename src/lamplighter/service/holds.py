@@ -16,7 +16,7 @@ from lamplighter.service.naming import find_domain
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from lamplighter.model.configuration import Configuration
+    from lamplighter.model.policy import Configuration
     from lamplighter.service.naming import DomainRef
 
 

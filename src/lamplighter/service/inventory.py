@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from lamplighter.host.files.reading import Text
     from lamplighter.host.files.trust import Distrust
-    from lamplighter.model.configuration import Configuration
+    from lamplighter.model.policy import Configuration
 
 ONE_EACH = "each domain needs a definition, a name and a UUID of its own"
 

@@ -20,8 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from lamplighter.model.clock import Clock
-    from lamplighter.model.configuration import Configuration
-    from lamplighter.model.policy import Inventory
+    from lamplighter.model.policy import Configuration, Inventory
     from lamplighter.toolstacks.base import Toolstack
 
 #: Where the daemon says which domain provides XenStore, if one does.

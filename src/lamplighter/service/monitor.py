@@ -24,7 +24,7 @@ from lamplighter.host.monitor_socket import MonitorSocket
 from lamplighter.host.systemd.notify import Notifier
 from lamplighter.model.domain import DomainInfo
 from lamplighter.model.domain_event import Moment, MonitorState
-from lamplighter.model.plan import Direction
+from lamplighter.model.run import Direction
 from lamplighter.service.guests.shutdown_requests import ShutdownRequests
 from lamplighter.service.managed_host import connect_host
 from lamplighter.service.observer import Observer
@@ -34,9 +34,9 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from lamplighter.model.clock import Clock
-    from lamplighter.model.configuration import Configuration, HostSettings
     from lamplighter.model.domain import ShutdownReason
     from lamplighter.model.domain_event import DomainEvent
+    from lamplighter.model.policy import Configuration, HostSettings
     from lamplighter.model.run import LastRecord, Transition
     from lamplighter.service.managed_host import HostConnection
     from lamplighter.service.observer import Listing

@@ -15,8 +15,7 @@ from lamplighter.service.inventory import definition_owner, load_inventory
 from lamplighter.service.managed_host import open_host
 
 if TYPE_CHECKING:
-    from lamplighter.model.configuration import Configuration
-    from lamplighter.model.policy import Inventory
+    from lamplighter.model.policy import Configuration, Inventory
 
 
 class DomainRef(NamedTuple):

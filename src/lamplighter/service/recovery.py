@@ -18,8 +18,7 @@ if TYPE_CHECKING:
 
     from lamplighter.host.journal.writer import Journal
     from lamplighter.model.domain import ShutdownReason
-    from lamplighter.model.outcome import Result
-    from lamplighter.model.run import Transition, UnfinishedRun
+    from lamplighter.model.run import Result, Transition, UnfinishedRun
     from lamplighter.service.managed_host import Host
 
 

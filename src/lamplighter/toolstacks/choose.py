@@ -11,7 +11,7 @@ from lamplighter.toolstacks.embedded import EmbeddedToolstack
 
 if TYPE_CHECKING:
     from lamplighter.model.clock import Clock
-    from lamplighter.model.configuration import Configuration
+    from lamplighter.model.policy import Configuration
     from lamplighter.toolstacks.base import Toolstack
     from lamplighter.toolstacks.xl import XlToolstack
 

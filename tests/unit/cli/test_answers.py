@@ -15,11 +15,9 @@ from lamplighter.engine.status import Row, Seen, Wanted
 from lamplighter.errors import CallFailed, CallTimedOut, LamplighterError, ToolstackUnreachable
 from lamplighter.formats.agent_protocol import Forced, GuestWords, Progress
 from lamplighter.model.domain import Definition, DomainInfo, Kind
-from lamplighter.model.outcome import Outcome, Result
-from lamplighter.model.plan import Direction, Plan, Step, Verb
 from lamplighter.model.policy import Inventory, Policy
 from lamplighter.model.problem import Problem
-from lamplighter.model.run import Run
+from lamplighter.model.run import Direction, Outcome, Plan, Result, Run, Step, Verb
 from lamplighter.report.documents import status_document
 from lamplighter.service.run import prepare
 from tests import virtual

@@ -23,9 +23,8 @@ from lamplighter.guest.config import KEYS as AGENT_KEYS
 from lamplighter.guest.config import Config, parse_choices
 from lamplighter.guest.main import COMMANDS as AGENT_COMMANDS
 from lamplighter.guest.main import PLACES as AGENT_PLACES
-from lamplighter.model.configuration import HostSettings
-from lamplighter.model.outcome import Outcome
-from lamplighter.model.policy import Policy
+from lamplighter.model.policy import HostSettings, Policy
+from lamplighter.model.run import Outcome
 from lamplighter.service.installation import STATE, UNITS
 
 COMMAND, FORMAT, AGENT = "lamplighter.8", "lamplighter.toml.5", "lamplighter-agent.8"

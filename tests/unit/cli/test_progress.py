@@ -21,10 +21,8 @@ from lamplighter.cli.output.progress import Lines, show_progress
 from lamplighter.formats.agent_protocol import GuestWords, Progress
 from lamplighter.host.clock import LoopClock
 from lamplighter.model.lifecycle import Phase
-from lamplighter.model.outcome import Outcome, Result
-from lamplighter.model.plan import Direction, Plan, Step, Verb
 from lamplighter.model.policy import Policy
-from lamplighter.model.run import Transition
+from lamplighter.model.run import Direction, Outcome, Plan, Result, Step, Transition, Verb
 from tests import virtual
 
 if TYPE_CHECKING:

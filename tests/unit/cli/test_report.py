@@ -6,9 +6,7 @@ from datetime import UTC, datetime
 
 from lamplighter.cli.output.report import left_over, report
 from lamplighter.cli.output.text import Style
-from lamplighter.model.outcome import Outcome, Result
-from lamplighter.model.plan import Direction
-from lamplighter.model.run import Run
+from lamplighter.model.run import Direction, Outcome, Result, Run
 
 AT = datetime(2025, 3, 1, tzinfo=UTC)
 

@@ -27,8 +27,8 @@ from lamplighter.engine.events import (
 )
 from lamplighter.model.domain import DomainInfo, ShutdownReason
 from lamplighter.model.lifecycle import Phase
-from lamplighter.model.outcome import Outcome
 from lamplighter.model.policy import Policy, Setting
+from lamplighter.model.run import Outcome
 
 WEB = DomainInfo(7, UUID(int=1), "web")
 POLICY = Policy(start_timeout=Setting(120.0))

@@ -12,9 +12,7 @@ from lamplighter.engine.domain_events import Evidence, IncarnationTracker
 from lamplighter.model.domain import DomainInfo, ShutdownReason
 from lamplighter.model.domain_event import Change, DomainEvent, Initiator, Moment
 from lamplighter.model.lifecycle import Phase
-from lamplighter.model.outcome import Outcome, Result
-from lamplighter.model.plan import Direction
-from lamplighter.model.run import LastRecord, Transition
+from lamplighter.model.run import Direction, LastRecord, Outcome, Result, Transition
 
 AT = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 NOW = Moment(AT, "boot-1")

@@ -33,8 +33,8 @@ from lamplighter.formats import agent_protocol
 from lamplighter.formats.agent_protocol import Forced, Given, GuestWords, More, Progress
 from lamplighter.model.domain import ShutdownReason
 from lamplighter.model.lifecycle import Phase
-from lamplighter.model.outcome import Outcome
 from lamplighter.model.policy import Policy, Setting
+from lamplighter.model.run import Outcome
 from tests.unit.engine.test_ladder import WEB, Climb, ended
 
 POLICY = Policy(stop_timeout=Setting(180.0), ack_timeout=Setting(60.0), extend_max=Setting(60.0))

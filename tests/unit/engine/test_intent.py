@@ -18,10 +18,8 @@ from lamplighter.engine.intent import (
 from lamplighter.model.domain import Definition, DomainInfo, Kind, ShutdownReason
 from lamplighter.model.domain_event import Change, DomainEvent, Initiator
 from lamplighter.model.intent import Hold, Intent, Intents, Meant
-from lamplighter.model.outcome import Outcome, Result
-from lamplighter.model.plan import Direction
 from lamplighter.model.policy import Inventory, ManagedDomain, Policy, Setting
-from lamplighter.model.run import LastRecord
+from lamplighter.model.run import Direction, LastRecord, Outcome, Result
 
 AT = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 NOW = Moment(AT, "boot-2")

@@ -40,8 +40,8 @@ from lamplighter.engine.events import (
 from lamplighter.engine.stop import machine
 from lamplighter.model.domain import DomainInfo, Kind, ShutdownReason
 from lamplighter.model.lifecycle import Phase
-from lamplighter.model.outcome import Outcome
 from lamplighter.model.policy import Policy, Setting
+from lamplighter.model.run import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

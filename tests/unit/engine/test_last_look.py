@@ -22,8 +22,8 @@ from lamplighter.engine.events import (
 from lamplighter.formats.agent_protocol import Given, GuestWords
 from lamplighter.model.domain import ShutdownReason
 from lamplighter.model.lifecycle import Phase
-from lamplighter.model.outcome import Outcome
 from lamplighter.model.policy import Setting
+from lamplighter.model.run import Outcome
 from tests.unit.engine.test_ladder import POLICY, WEB, Climb, ended
 
 # --- the last look -----------------------------------------------------------------------------

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from lamplighter.engine.policy import KEYS, layers, settle
-from lamplighter.model.configuration import Configuration
-from lamplighter.model.policy import Policy, Setting, Start, Stop
+from lamplighter.model.policy import Configuration, Policy, Setting, Start, Stop
 from lamplighter.model.problem import Location
 
 if TYPE_CHECKING:

@@ -11,9 +11,7 @@ from lamplighter.engine import recovery
 from lamplighter.engine.recovery import Close, Settle, World
 from lamplighter.model.domain import DomainInfo, ShutdownReason
 from lamplighter.model.lifecycle import Phase
-from lamplighter.model.outcome import Outcome, Result
-from lamplighter.model.plan import Direction
-from lamplighter.model.run import Run, Transition, UnfinishedRun
+from lamplighter.model.run import Direction, Outcome, Result, Run, Transition, UnfinishedRun
 
 AT = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 NOW, BEFORE = "boot-2", "boot-1"

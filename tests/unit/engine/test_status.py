@@ -11,11 +11,9 @@ from lamplighter.engine.status import Row, Seen, View, Wanted, status_rows
 from lamplighter.model.domain import Definition, DomainInfo, Kind, ShutdownReason
 from lamplighter.model.domain_event import Change, DomainEvent, Initiator
 from lamplighter.model.lifecycle import Phase
-from lamplighter.model.outcome import Outcome, Result
-from lamplighter.model.plan import Direction
 from lamplighter.model.policy import Inventory, ManagedDomain, Policy, Setting, Start, Stop
 from lamplighter.model.problem import Location, Problem
-from lamplighter.model.run import LastRecord, Transition
+from lamplighter.model.run import Direction, LastRecord, Outcome, Result, Transition
 
 AT = datetime(2025, 3, 1, 12, 0, tzinfo=UTC)
 LATER = AT + timedelta(seconds=30)

@@ -7,8 +7,7 @@ import pytest
 from lamplighter.errors import ConfigurationError
 from lamplighter.formats import lamplighter_toml
 from lamplighter.formats.policy_values import SUSPEND_REFUSED
-from lamplighter.model.configuration import Configuration, HostSettings
-from lamplighter.model.policy import Setting, Start, Stop
+from lamplighter.model.policy import Configuration, HostSettings, Setting, Start, Stop
 from lamplighter.model.problem import BUILT_IN, Location
 
 FILE = "/etc/lamplighter/lamplighter.toml"

@@ -13,8 +13,7 @@ from lamplighter.errors import ConfigurationError
 from lamplighter.host.files import reading
 from lamplighter.host.files.reading import read_configuration, read_definitions
 from lamplighter.host.folders import folder_problem
-from lamplighter.model.configuration import Configuration
-from lamplighter.model.policy import Setting
+from lamplighter.model.policy import Configuration, Setting
 from lamplighter.model.problem import BUILT_IN, Location, Problem
 
 if TYPE_CHECKING:

@@ -21,9 +21,7 @@ from lamplighter.host.journal.reader import JournalReader
 from lamplighter.host.journal.schema import MIGRATIONS
 from lamplighter.host.journal.writer import Journal
 from lamplighter.model.lifecycle import Phase
-from lamplighter.model.outcome import Outcome, Result
-from lamplighter.model.plan import Direction
-from lamplighter.model.run import Transition
+from lamplighter.model.run import Direction, Outcome, Result, Transition
 from tests import virtual
 
 if TYPE_CHECKING:

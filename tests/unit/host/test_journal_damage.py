@@ -20,8 +20,7 @@ from lamplighter.host.journal.schema import FILE_NAME
 from lamplighter.host.journal.writer import Journal
 from lamplighter.model.intent import Hold, Intent, Intents, Meant
 from lamplighter.model.lifecycle import Phase
-from lamplighter.model.plan import Direction
-from lamplighter.model.run import Transition
+from lamplighter.model.run import Direction, Transition
 from tests import virtual
 
 if TYPE_CHECKING:

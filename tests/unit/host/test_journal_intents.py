@@ -15,9 +15,7 @@ from lamplighter.host.journal.writer import Journal
 from lamplighter.model.domain import Definition, Kind
 from lamplighter.model.intent import Hold, Intent, Intents, Meant, PastHold
 from lamplighter.model.lifecycle import Phase
-from lamplighter.model.outcome import Outcome, Result
-from lamplighter.model.plan import Direction
-from lamplighter.model.run import Transition
+from lamplighter.model.run import Direction, Outcome, Result, Transition
 from tests import virtual
 
 if TYPE_CHECKING:

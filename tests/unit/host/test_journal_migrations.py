@@ -23,9 +23,7 @@ from lamplighter.host.journal.schema import FILE_NAME, MIGRATIONS
 from lamplighter.host.journal.writer import Journal
 from lamplighter.model.intent import Hold, Intents, Meant
 from lamplighter.model.lifecycle import Phase
-from lamplighter.model.outcome import Outcome, Result
-from lamplighter.model.plan import Direction
-from lamplighter.model.run import Transition
+from lamplighter.model.run import Direction, Outcome, Result, Transition
 from tests import virtual
 
 RELEASED = Path(__file__).parents[2] / "data" / "journal"

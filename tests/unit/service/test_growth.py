@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING
 
 from lamplighter.host.journal.writer import Journal
 from lamplighter.model.intent import Hold, Meant
-from lamplighter.model.outcome import Outcome
-from lamplighter.model.plan import Direction
+from lamplighter.model.run import Direction, Outcome
 from lamplighter.service.run.prepare import prepare
 from lamplighter.service.run.progress import ListenerGroup
 from lamplighter.service.run.runner import Runner

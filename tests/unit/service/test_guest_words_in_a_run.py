@@ -15,7 +15,7 @@ from lamplighter.engine.status import View, status_rows
 from lamplighter.errors import XenStoreError
 from lamplighter.formats import agent_protocol
 from lamplighter.formats.agent_protocol import Answer, Forced, More
-from lamplighter.model.outcome import Outcome
+from lamplighter.model.run import Outcome
 from lamplighter.service.guests.channel import GuestChannel
 from lamplighter.service.guests.reader import (
     READING_INTERVAL,

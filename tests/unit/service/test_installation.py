@@ -13,8 +13,7 @@ import pytest
 from lamplighter.errors import ConfigurationError, UsageError
 from lamplighter.formats.lamplighter_toml import parse
 from lamplighter.host.files.writing import Placing
-from lamplighter.model.configuration import HostSettings
-from lamplighter.model.policy import Policy
+from lamplighter.model.policy import HostSettings, Policy
 from lamplighter.service.installation import (
     CONFIGURATION,
     UNITS,

@@ -18,8 +18,7 @@ from lamplighter.host.event_log import read_event_log
 from lamplighter.host.journal.writer import Journal
 from lamplighter.host.lock import hold_host
 from lamplighter.host.systemd.notify import Notifier
-from lamplighter.model.configuration import HostSettings
-from lamplighter.model.policy import Setting
+from lamplighter.model.policy import HostSettings, Setting
 from lamplighter.service.guests.shutdown_requests import STIRS
 from lamplighter.service.incarnation import newest_domid
 from lamplighter.service.managed_host import HostConnection

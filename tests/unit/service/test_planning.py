@@ -9,8 +9,7 @@ import pytest
 
 from lamplighter.engine import timing
 from lamplighter.errors import XenStoreUnreachable
-from lamplighter.model.outcome import Outcome
-from lamplighter.model.plan import Direction, Verb
+from lamplighter.model.run import Direction, Outcome, Verb
 from lamplighter.service.run.prepare import make_plan, prepare
 from lamplighter.xenstore import paths
 from tests.simulated import CLOCK, never, simulate
@@ -18,7 +17,7 @@ from tests.simulated import CLOCK, never, simulate
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from lamplighter.model.plan import Plan
+    from lamplighter.model.run import Plan
     from tests.simulated import Simulation
 
 POLICY = 'state = "no-such-state"\n'

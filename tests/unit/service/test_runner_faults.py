@@ -14,7 +14,7 @@ from lamplighter.engine import timing
 from lamplighter.engine.plan import plan_down
 from lamplighter.errors import CallFailed, JournalError, XenStoreError
 from lamplighter.model.domain import ShutdownReason
-from lamplighter.model.outcome import Outcome
+from lamplighter.model.run import Outcome
 from lamplighter.xenstore import paths
 from tests.simulated import CLOCK, POLICY, begin, never, simulate
 

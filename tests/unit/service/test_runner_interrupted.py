@@ -11,12 +11,12 @@ import pytest
 from lamplighter.embedded.toolstack.faults import Fault, How
 from lamplighter.engine.plan import plan_down
 from lamplighter.errors import CallNotBegun
-from lamplighter.model.outcome import Outcome
+from lamplighter.model.run import Outcome
 from tests.simulated import CLOCK, POLICY, begin, simulate
 
 if TYPE_CHECKING:
     from lamplighter.model.domain import Definition
-    from lamplighter.model.plan import Plan
+    from lamplighter.model.run import Plan
     from tests.simulated import Simulation
 
 SEEDS = range(8)

@@ -10,7 +10,7 @@ import pytest
 
 from lamplighter.embedded.toolstack.faults import Fault, How
 from lamplighter.model.lifecycle import Phase
-from lamplighter.model.outcome import Outcome
+from lamplighter.model.run import Outcome
 from lamplighter.service.observer import SAFETY
 from lamplighter.xenstore import paths
 from tests import simulated

@@ -15,9 +15,8 @@ import pytest
 from lamplighter.errors import HostBusy
 from lamplighter.host.clock import LoopClock
 from lamplighter.host.lock import hold_host, read_holder, signal_holder
-from lamplighter.model.configuration import Configuration, HostSettings
-from lamplighter.model.plan import Direction
-from lamplighter.model.policy import Setting
+from lamplighter.model.policy import Configuration, HostSettings, Setting
+from lamplighter.model.run import Direction
 from lamplighter.service.run import takeover
 from lamplighter.service.run.takeover import DROPPING, LOCK_WAIT, ORDERLY, Takeover, take_host
 from lamplighter.service.unit.systemd_status import UnitStatus

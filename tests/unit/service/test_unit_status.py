@@ -10,10 +10,8 @@ from lamplighter.formats.agent_protocol import GuestWords, Progress
 from lamplighter.host.clock import LoopClock
 from lamplighter.host.systemd.notify import Notifier
 from lamplighter.model.lifecycle import Phase
-from lamplighter.model.outcome import Outcome, Result
-from lamplighter.model.plan import Direction, Plan, Step, Verb
 from lamplighter.model.policy import Policy
-from lamplighter.model.run import Run, Transition
+from lamplighter.model.run import Direction, Outcome, Plan, Result, Run, Step, Transition, Verb
 from lamplighter.service.unit import systemd_status as module
 from lamplighter.service.unit.systemd_status import UnitStatus, final_text, unit_status
 from tests import virtual

@@ -10,7 +10,7 @@ import pytest
 from lamplighter.engine.plan import Past, plan_down
 from lamplighter.formats import agent_protocol
 from lamplighter.model.lifecycle import Phase
-from lamplighter.model.outcome import Outcome
+from lamplighter.model.run import Outcome
 from tests.simulated import CLOCK, simulate
 from tests.unit.service.test_guest_words_in_a_run import (
     POLICY,

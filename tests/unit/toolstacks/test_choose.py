@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from lamplighter.host.clock import LoopClock
-from lamplighter.model.configuration import Configuration, HostSettings
-from lamplighter.model.policy import Setting
+from lamplighter.model.policy import Configuration, HostSettings, Setting
 from lamplighter.toolstacks import choose as module
 from lamplighter.toolstacks.choose import choose
 

@@ -26,16 +26,14 @@ from lamplighter.engine.shown import doing
 from lamplighter.formats.agent_protocol import quoted
 from lamplighter.host.clock import LoopClock
 from lamplighter.model.lifecycle import Phase
-from lamplighter.model.plan import Direction, Verb
+from lamplighter.model.run import Direction, Verb
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from lamplighter.formats.agent_protocol import GuestWords
     from lamplighter.model.clock import Clock
-    from lamplighter.model.outcome import Result
-    from lamplighter.model.plan import Plan, Step
-    from lamplighter.model.run import Transition
+    from lamplighter.model.run import Plan, Result, Step, Transition
 
 #: Real seconds between two pictures.
 FRAME = 0.12

@@ -21,9 +21,7 @@ if TYPE_CHECKING:
     from lamplighter.cli.context import Context
     from lamplighter.formats.agent_protocol import GuestWords
     from lamplighter.model.clock import Clock
-    from lamplighter.model.outcome import Result
-    from lamplighter.model.plan import Plan
-    from lamplighter.model.run import Transition
+    from lamplighter.model.run import Plan, Result, Transition
     from lamplighter.service.run.progress import Listener
 
 

@@ -6,15 +6,13 @@ import shlex
 from typing import TYPE_CHECKING
 
 from lamplighter.cli.output.text import counted, duration, outcome_colour, printable, table
-from lamplighter.model.outcome import Outcome
-from lamplighter.model.plan import Direction
+from lamplighter.model.run import Direction, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from lamplighter.cli.output.text import Style
-    from lamplighter.model.outcome import Result
-    from lamplighter.model.run import Run
+    from lamplighter.model.run import Result, Run
 
 #: For so many domains it is told what to type next; the rest is the same again.
 ADVISED = 8

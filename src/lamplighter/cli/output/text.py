@@ -11,7 +11,7 @@ import re
 import textwrap
 from typing import TYPE_CHECKING, NamedTuple, TextIO
 
-from lamplighter.model.outcome import Outcome
+from lamplighter.model.run import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

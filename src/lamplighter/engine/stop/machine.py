@@ -70,7 +70,7 @@ from lamplighter.engine.stop.outcome import shut_down_detail, verdict
 from lamplighter.engine.stop.state import ALIVE, StopState
 from lamplighter.model.domain import Kind, ShutdownReason
 from lamplighter.model.lifecycle import Phase, check_transition
-from lamplighter.model.outcome import Outcome
+from lamplighter.model.run import Outcome
 
 if TYPE_CHECKING:
     from lamplighter.model.domain import DomainInfo

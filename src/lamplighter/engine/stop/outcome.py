@@ -17,7 +17,7 @@ from lamplighter.engine.events import Finish
 from lamplighter.engine.guest_force import BY_THE_GUEST, SHUT_DOWN, by_the_guest
 from lamplighter.formats.agent_protocol import quoted
 from lamplighter.model.domain import ShutdownReason
-from lamplighter.model.outcome import Outcome
+from lamplighter.model.run import Outcome
 
 if TYPE_CHECKING:
     from lamplighter.engine.stop.state import StopState

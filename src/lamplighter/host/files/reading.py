@@ -17,7 +17,7 @@ from lamplighter.formats import lamplighter_toml as toml
 from lamplighter.formats.durations import format_size
 from lamplighter.host.files.trust import Walk
 from lamplighter.host.patterns import AS_ROOT, matches
-from lamplighter.model.configuration import Configuration
+from lamplighter.model.policy import Configuration
 from lamplighter.model.problem import Location, Problem
 
 if TYPE_CHECKING:

@@ -18,9 +18,15 @@ from lamplighter.host.journal.schema import FILE_NAME
 from lamplighter.host.journal_words import HELD, MEANT, storable, to_hold, to_intents
 from lamplighter.model.intent import Intents, PastHold
 from lamplighter.model.lifecycle import Phase
-from lamplighter.model.outcome import Outcome, Result
-from lamplighter.model.plan import Direction
-from lamplighter.model.run import LastRecord, Run, Transition, UnfinishedRun
+from lamplighter.model.run import (
+    Direction,
+    LastRecord,
+    Outcome,
+    Result,
+    Run,
+    Transition,
+    UnfinishedRun,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

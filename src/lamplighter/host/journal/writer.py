@@ -40,9 +40,7 @@ if TYPE_CHECKING:
 
     from lamplighter.model.domain import Definition
     from lamplighter.model.intent import Hold, Intent, Intents
-    from lamplighter.model.outcome import Result
-    from lamplighter.model.plan import Direction
-    from lamplighter.model.run import LastRecord, Run, Transition, UnfinishedRun
+    from lamplighter.model.run import Direction, LastRecord, Result, Run, Transition, UnfinishedRun
 
 
 class _Write(NamedTuple):

@@ -19,19 +19,16 @@ from lamplighter.host.journal.intents import read_copy
 from lamplighter.host.journal.reader import JournalReader
 from lamplighter.model.domain_event import Moment
 from lamplighter.model.intent import Hold, Intents, Meant
-from lamplighter.model.outcome import Outcome
-from lamplighter.model.plan import Direction
+from lamplighter.model.run import Direction, Outcome
 from lamplighter.service.recovery import shutdown_reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from lamplighter.model.configuration import Configuration
     from lamplighter.model.domain import DomainInfo, ShutdownReason
     from lamplighter.model.intent import Intent
-    from lamplighter.model.outcome import Result
-    from lamplighter.model.plan import Plan
-    from lamplighter.model.run import LastRecord, Run
+    from lamplighter.model.policy import Configuration
+    from lamplighter.model.run import LastRecord, Plan, Result, Run
     from lamplighter.service.managed_host import Host
 
 #: Who holds a domain whose start fails again and again.

@@ -21,7 +21,7 @@ from lamplighter.errors import (
 )
 from lamplighter.host.machine import who
 from lamplighter.model.domain import Listing
-from lamplighter.model.plan import Direction
+from lamplighter.model.run import Direction
 from lamplighter.service.observer import SAFETY
 from lamplighter.service.recovery import Recovery
 from lamplighter.service.run.intents import find_intents, learn_intents, read_intents, write_word
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from lamplighter.model.domain import DomainInfo
-    from lamplighter.model.plan import Plan
+    from lamplighter.model.run import Plan
     from lamplighter.service.managed_host import Host
 
 #: How often the first look is tried, and how many host seconds lie between: without one there

@@ -8,9 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from lamplighter.formats.agent_protocol import GuestWords
-    from lamplighter.model.outcome import Result
-    from lamplighter.model.plan import Plan
-    from lamplighter.model.run import Transition
+    from lamplighter.model.run import Plan, Result, Transition
 
 
 class Listener(Protocol):

@@ -13,9 +13,7 @@ from typing import TYPE_CHECKING
 
 from lamplighter.engine.plan import plan_late
 from lamplighter.errors import JournalError, Unreachable, XenStoreError
-from lamplighter.model.outcome import Outcome, Result
-from lamplighter.model.plan import Direction, Plan, Step, Verb
-from lamplighter.model.run import Run, Transition
+from lamplighter.model.run import Direction, Outcome, Plan, Result, Run, Step, Transition, Verb
 from lamplighter.service.observer import SAFETY, Observer
 from lamplighter.service.run.worker import RunContext, Worker
 

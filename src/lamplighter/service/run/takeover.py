@@ -29,14 +29,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from lamplighter.errors import HostBusy
 from lamplighter.host.lock import hold_host, read_holder, signal_holder
-from lamplighter.model.plan import Direction
+from lamplighter.model.run import Direction
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from lamplighter.host.lock import Holder
     from lamplighter.model.clock import Clock
-    from lamplighter.model.configuration import Configuration
+    from lamplighter.model.policy import Configuration
     from lamplighter.service.unit.systemd_status import UnitStatus
 
 #: How many real seconds systemd's run waits for another one to end, and how often it looks.

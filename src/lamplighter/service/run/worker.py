@@ -62,9 +62,7 @@ from lamplighter.errors import (
 )
 from lamplighter.formats.agent_protocol import NUMBERS
 from lamplighter.model.lifecycle import Phase
-from lamplighter.model.outcome import Outcome, Result
-from lamplighter.model.plan import Step, Verb
-from lamplighter.model.run import Transition
+from lamplighter.model.run import Outcome, Result, Step, Transition, Verb
 from lamplighter.service.guests.channel import GuestChannel
 from lamplighter.service.guests.reader import GuestReader, Throttle
 from lamplighter.service.incarnation import kind_of, newest_domid

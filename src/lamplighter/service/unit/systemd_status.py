@@ -21,7 +21,7 @@ from lamplighter.engine.shown import doing
 from lamplighter.errors import LamplighterError
 from lamplighter.formats.agent_protocol import quoted
 from lamplighter.host.hang import arm_alarm, disarm_alarm
-from lamplighter.model.plan import Direction, Verb
+from lamplighter.model.run import Direction, Verb
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection
@@ -29,9 +29,7 @@ if TYPE_CHECKING:
     from lamplighter.formats.agent_protocol import GuestWords
     from lamplighter.host.systemd.notify import Notifier
     from lamplighter.model.clock import Clock
-    from lamplighter.model.outcome import Result
-    from lamplighter.model.plan import Plan
-    from lamplighter.model.run import Run, Transition
+    from lamplighter.model.run import Plan, Result, Run, Transition
 
 #: Real seconds between two looks at whether the status has changed.
 TICK = 1.0
