@@ -2,9 +2,7 @@
 
 Precedence is ``[domain.NAME]`` over the domain's own definition over ``[defaults]`` over what is
 built in. It is settled when the files are read; from then on a ``Setting`` carries its value and
-the one place that won.
-
-What ``lamplighter.toml`` says about the host itself; every key has a default.
+the one place that won. ``HostSettings`` is what ``[host]`` says about the host itself.
 """
 
 from __future__ import annotations

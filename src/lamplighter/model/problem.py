@@ -1,4 +1,4 @@
-"""Where something was said: a file and, as far as known, line, column and key."""
+"""What is wrong in a file, and where: the file and, as far as known, line, column and key."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
-"""Runs and transitions, as the journal keeps them and ``history`` shows them.
+"""A run: its plan, the transitions of its domains and how each of them ended.
 
-How a domain's part of a run ended, and what that means for the command's exit status.
-
-A plan: the actions that lead from what is seen to what is wanted, each with its reason.
+A plan holds the actions that lead from what is listed to what is wanted, each with its reason. The
+journal keeps runs, transitions and results, and ``history`` shows them.
 """
 
 from __future__ import annotations
