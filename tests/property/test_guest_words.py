@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from lamplighter.engine.shown import condition, doing
 from lamplighter.formats import agent_protocol
 from lamplighter.formats.agent_protocol import (
     GUEST_NODES,
@@ -19,6 +18,8 @@ from lamplighter.formats.agent_protocol import (
     DeadlineNote,
     Forced,
     More,
+    condition,
+    doing,
 )
 
 if TYPE_CHECKING:

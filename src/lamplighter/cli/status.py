@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, NamedTuple
 from lamplighter.cli.output.problems import tell_stray_problems
 from lamplighter.cli.output.text import counted, moment, printable, style_of, table
 from lamplighter.engine import timing
-from lamplighter.engine.shown import condition
 from lamplighter.engine.status import Seen, View, Wanted, status_rows
 from lamplighter.errors import (
     CallFailed,
@@ -24,6 +23,7 @@ from lamplighter.errors import (
     ToolstackUnreachable,
     Unreachable,
 )
+from lamplighter.formats.agent_protocol import condition
 from lamplighter.host.journal.reader import JournalReader
 from lamplighter.host.monitor_socket import ask_monitor
 from lamplighter.model.domain import DOM0

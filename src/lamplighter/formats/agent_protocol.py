@@ -19,6 +19,10 @@ and the host, in a guest that has said its version,
 Each side takes the other's words for what they are: bytes that anybody may have written. A value
 of more than ``VALUE_MAX`` bytes, of other forms or with characters that do not print is nobody's
 word: parsers answer with None. The agent ships this module; it must run on Python 3.9.
+
+What a person is shown of a guest's own words.
+
+They are the guest's, so whoever prints them does it as with any other text of a guest.
 """
 
 from __future__ import annotations
@@ -43,18 +47,26 @@ NUMBERS = 100000
 
 #: The nodes that the guest writes, below ``data/lamplighter``, and those that the host writes.
 GUEST_NODES = ("version", "ready", "progress", "more", "forced")
+
 HOST_NODES = ("asked", "answer", "granted")
 
 #: What a host asks a guest, and how a guest may force its own end.
 REQUESTS = ("poweroff", "reboot", "halt")
 
 _VERSION = re.compile(r"([0-9]{1,3}) ([A-Za-z0-9][A-Za-z0-9.+~-]{0,31})")
+
 _READY = re.compile(r"([01])(?: (.+))?")
+
 _PROGRESS = re.compile(r"([0-9]{1,3}|-) (.+)")
+
 _MORE = re.compile(r"([A-Za-z0-9]{1,16}) ([0-9]{1,5})(?: (.+))?")
+
 _FORCED = re.compile(r"(poweroff|reboot|halt)(?: (.+))?")
+
 _ASKED = re.compile(r"(poweroff|reboot|halt) ([0-9]{1,5})(?: ([0-9]{1,5}))?")
+
 _GRANTED = re.compile(r"[0-9]{1,5}")
+
 _ANSWER = re.compile(r"([A-Za-z0-9]{1,16}) (?:granted ([0-9]{1,5})|refused (.+))")
 
 
@@ -134,9 +146,6 @@ class GuestWords(NamedTuple):
     garbled: tuple[str, ...] = ()
 
 
-# --- what the host reads -----------------------------------------------------------------------
-
-
 def read_words(values: Mapping[str, bytes | None]) -> GuestWords | None:
     """Return what a guest says, from the values of ``GUEST_NODES``; None: it has no agent.
 
@@ -203,9 +212,6 @@ def quoted(text: str) -> str:
     return '"{}"'.format(text.replace('"', "'"))
 
 
-# --- what the guest reads ----------------------------------------------------------------------
-
-
 def parse_deadline_note(value: bytes | None) -> DeadlineNote | None:
     """Return what the host has asked, or None."""
     match = _match(_ASKED, value)
@@ -218,9 +224,6 @@ def parse_answer(value: bytes | None) -> Answer | None:
     if match is None:
         return None
     return Answer(match[1], int(match[2]) if match[2] else None, match[3] or "")
-
-
-# --- what each writes --------------------------------------------------------------------------
 
 
 def encode_version(version: str) -> bytes:
@@ -286,3 +289,20 @@ def _match(form: re.Pattern[str], value: bytes | None) -> re.Match[str] | None:
     except UnicodeDecodeError:
         return None
     return form.fullmatch(text) if text.isprintable() else None
+
+
+def doing(words: GuestWords) -> str:
+    """Say what the guest does to come to its end; empty when it has not said."""
+    if words.forced is not None:
+        why = f": {words.forced.why}" if words.forced.why else ""
+        return f"forces its own {words.forced.request}{why}"
+    return str(words.progress) if words.progress is not None else ""
+
+
+def condition(words: GuestWords) -> str:
+    """Say how a guest is: whether it is ready, and what it says that it does."""
+    told = doing(words)
+    if words.ready is False:
+        ready = f"not ready: {words.waits_for}" if words.waits_for else "not ready"
+        return f"{ready}; {told}" if told else ready
+    return told or ("ready" if words.ready else f"agent {words.version}")

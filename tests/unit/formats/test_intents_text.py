@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lamplighter.formats.intents import format_intents, parse_intents
+from lamplighter.formats.state_json import format_intents, parse_intents
 from lamplighter.model.intent import Hold, Intent, Intents, Meant
 
 AT = datetime(2026, 3, 1, 12, 0, 0, 5, tzinfo=UTC)

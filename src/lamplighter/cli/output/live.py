@@ -22,8 +22,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lamplighter.cli.output.text import duration, outcome_colour, printable
-from lamplighter.engine.shown import doing
-from lamplighter.formats.agent_protocol import quoted
+from lamplighter.formats.agent_protocol import doing, quoted
 from lamplighter.host.clock import LoopClock
 from lamplighter.model.lifecycle import Phase
 from lamplighter.model.run import Direction, Verb

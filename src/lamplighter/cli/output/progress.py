@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Protocol, TextIO
 
 from lamplighter.cli.output.text import is_terminal, printable
-from lamplighter.engine.shown import doing
+from lamplighter.formats.agent_protocol import doing
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lamplighter.errors import JournalError
-from lamplighter.formats.intents import format_intents, parse_intents
+from lamplighter.formats.state_json import format_intents, parse_intents
 from lamplighter.host.files.writing import write_whole
 
 if TYPE_CHECKING:

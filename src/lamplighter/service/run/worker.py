@@ -51,7 +51,6 @@ from lamplighter.engine.events import (
     TellDeadline,
     WatchNodes,
 )
-from lamplighter.engine.shown import doing
 from lamplighter.engine.stop import machine
 from lamplighter.errors import (
     CallFailed,
@@ -60,7 +59,7 @@ from lamplighter.errors import (
     XenStoreError,
     XenStoreUnreachable,
 )
-from lamplighter.formats.agent_protocol import NUMBERS
+from lamplighter.formats.agent_protocol import NUMBERS, doing
 from lamplighter.model.lifecycle import Phase
 from lamplighter.model.run import Outcome, Result, Step, Transition, Verb
 from lamplighter.service.guests.channel import GuestChannel

@@ -17,9 +17,8 @@ from collections import Counter
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from lamplighter.engine.shown import doing
 from lamplighter.errors import LamplighterError
-from lamplighter.formats.agent_protocol import quoted
+from lamplighter.formats.agent_protocol import doing, quoted
 from lamplighter.host.hang import arm_alarm, disarm_alarm
 from lamplighter.model.run import Direction, Verb
 
