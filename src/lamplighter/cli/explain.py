@@ -6,30 +6,25 @@ It reads files only: neither the toolstack nor XenStore is asked.
 from __future__ import annotations
 
 import textwrap
-from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from lamplighter.cli.output.problems import problem_text
 from lamplighter.cli.output.text import printable, style_of, table
-from lamplighter.engine.explain import when_host_starts, when_host_stops
-from lamplighter.engine.policy import layers
-from lamplighter.errors import UsageError
-from lamplighter.formats.definition import PARAMETERS, policy_settings
+from lamplighter.engine.explain import Explanation, explain
+from lamplighter.formats.definition import PARAMETERS
 from lamplighter.formats.durations import format_duration
-from lamplighter.formats.suggest import closest
 from lamplighter.model.problem import BUILT_IN
 from lamplighter.report.documents import problem_document
 from lamplighter.service.inventory import definition_owner, load_inventory
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Mapping
 
     from lamplighter.cli.context import Context
     from lamplighter.cli.output.text import Style
-    from lamplighter.model.policy import Configuration, Inventory, ManagedDomain, Policy, Setting
-    from lamplighter.model.problem import Location, Problem
+    from lamplighter.model.policy import Setting
+    from lamplighter.model.problem import Location
 
 HELP = "show where each setting of a domain comes from and what follows from it"
 
@@ -37,32 +32,6 @@ HELP = "show where each setting of a domain comes from and what follows from it"
 XEND_WORDS = {key: parameter for parameter, key in PARAMETERS.items()}
 
 HEADERS = ("SETTING", "VALUE", "FROM")
-
-
-@dataclass(frozen=True, slots=True)
-class Explanation:
-    """Everything that is told of one domain. ``managed`` is None when no definition is usable.
-
-    ``stop_budget`` is the host's, in seconds; 0 means none.
-    """
-
-    name: str
-    managed: ManagedDomain | None
-    policy: Policy
-    settings: Mapping[str, tuple[Setting[Any], ...]]
-    problems: tuple[Problem, ...]
-    stop_budget: float = 0.0
-
-    @property
-    def follows(self) -> tuple[str, ...]:
-        """What the host's start and stop do with it, in plain words."""
-        blocked = next((problem for problem in self.problems if problem.fatal), None)
-        if self.managed is None:
-            start = "It is never started: there is no definition of it that can be used."
-        else:
-            start = when_host_starts(self.name, self.policy, blocked)
-        kind = self.managed.definition.kind if self.managed else None
-        return start, when_host_stops(self.policy, kind, self.stop_budget)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -80,40 +49,6 @@ def run(args: argparse.Namespace, context: Context) -> int:
     else:
         context.print(explanation_text(explanation, style_of(context.out, context.environ)))
     return 0
-
-
-def explain(given: str, configuration: Configuration, inventory: Inventory) -> Explanation:
-    """Gather what is known of a domain; raise ``UsageError`` when no file speaks of it."""
-    name = _find(given, inventory)
-    managed = inventory.domains.get(name)
-    stated: dict[str, Setting[Any]] = {}
-    if managed is not None:
-        definition = managed.definition
-        stated, _ = policy_settings(definition.values, definition.locations)
-    policy = inventory.policy_of(name)
-    problems = tuple(
-        problem
-        for problem in inventory.problems
-        if problem.domain == name or problem.where == policy.stop.origin
-    )
-    said = layers(configuration, name, stated)
-    budget = configuration.host.stop_budget.value
-    return Explanation(name, managed, policy, said, problems, budget)
-
-
-def _find(given: str, inventory: Inventory) -> str:
-    known = {*inventory.domains, *inventory.blocked, *inventory.named}
-    if given in known:
-        return given
-    for name, managed in inventory.domains.items():
-        if str(managed.definition.uuid) == given.lower():
-            return name
-    near = closest(given, known)
-    hint = f"did you mean {near}?" if near else "lamplighter status lists them all"
-    raise UsageError(f"no file speaks of a domain {given!r}", hint=hint)
-
-
-# --- text ------------------------------------------------------------------------------------
 
 
 def explanation_text(explanation: Explanation, style: Style) -> str:
@@ -166,9 +101,6 @@ def shown(value: object) -> str:
     if isinstance(value, Enum):
         return f'"{value.value}"'
     return f'"{format_duration(value)}"' if isinstance(value, float) else str(value)
-
-
-# --- JSON ------------------------------------------------------------------------------------
 
 
 def explanation_document(explanation: Explanation) -> dict[str, object]:

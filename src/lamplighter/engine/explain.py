@@ -5,15 +5,22 @@ These sentences tell what ``ascent`` and ``ladder`` do; change them together.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from lamplighter.engine import timing
+from lamplighter.engine.policy import layers
+from lamplighter.errors import UsageError
+from lamplighter.formats.definition import policy_settings
 from lamplighter.formats.durations import format_duration
+from lamplighter.formats.suggest import closest
 from lamplighter.model.domain import Kind
 from lamplighter.model.policy import Start, Stop
 
 if TYPE_CHECKING:
-    from lamplighter.model.policy import Policy
+    from collections.abc import Mapping
+
+    from lamplighter.model.policy import Configuration, Inventory, ManagedDomain, Policy, Setting
     from lamplighter.model.problem import Problem
 
 
@@ -76,3 +83,60 @@ def _cut_short(policy: Policy, budget: float) -> str:
         f" The whole stop has no more than {format_duration(budget)} (stop_budget): "
         "what is not down by then is destroyed."
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Everything that is told of one domain. ``managed`` is None when no definition is usable.
+
+    ``stop_budget`` is the host's, in seconds; 0 means none.
+    """
+
+    name: str
+    managed: ManagedDomain | None
+    policy: Policy
+    settings: Mapping[str, tuple[Setting[Any], ...]]
+    problems: tuple[Problem, ...]
+    stop_budget: float = 0.0
+
+    @property
+    def follows(self) -> tuple[str, ...]:
+        """What the host's start and stop do with it, in plain words."""
+        blocked = next((problem for problem in self.problems if problem.fatal), None)
+        if self.managed is None:
+            start = "It is never started: there is no definition of it that can be used."
+        else:
+            start = when_host_starts(self.name, self.policy, blocked)
+        kind = self.managed.definition.kind if self.managed else None
+        return start, when_host_stops(self.policy, kind, self.stop_budget)
+
+
+def explain(given: str, configuration: Configuration, inventory: Inventory) -> Explanation:
+    """Gather what is known of a domain; raise ``UsageError`` when no file speaks of it."""
+    name = _find(given, inventory)
+    managed = inventory.domains.get(name)
+    stated: dict[str, Setting[Any]] = {}
+    if managed is not None:
+        definition = managed.definition
+        stated, _ = policy_settings(definition.values, definition.locations)
+    policy = inventory.policy_of(name)
+    problems = tuple(
+        problem
+        for problem in inventory.problems
+        if problem.domain == name or problem.where == policy.stop.origin
+    )
+    said = layers(configuration, name, stated)
+    budget = configuration.host.stop_budget.value
+    return Explanation(name, managed, policy, said, problems, budget)
+
+
+def _find(given: str, inventory: Inventory) -> str:
+    known = {*inventory.domains, *inventory.blocked, *inventory.named}
+    if given in known:
+        return given
+    for name, managed in inventory.domains.items():
+        if str(managed.definition.uuid) == given.lower():
+            return name
+    near = closest(given, known)
+    hint = f"did you mean {near}?" if near else "lamplighter status lists them all"
+    raise UsageError(f"no file speaks of a domain {given!r}", hint=hint)

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from lamplighter.cli import check
-from lamplighter.cli.explain import Explanation, explanation_text
+from lamplighter.cli.explain import explanation_text
 from lamplighter.cli.main import execute
 from lamplighter.cli.output.text import Style
+from lamplighter.engine.explain import Explanation
 from lamplighter.model.domain import Definition, Kind
 from lamplighter.model.policy import ManagedDomain, Policy
 from lamplighter.model.problem import Problem
