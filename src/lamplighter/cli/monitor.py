@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lamplighter.formats.state_json import watched_to_json
-from lamplighter.host import daemon
+from lamplighter.host import lock
 from lamplighter.host.systemd.notify import Notifier, watchdog_seconds
 from lamplighter.service.monitor import open_monitor
 
@@ -47,7 +47,7 @@ async def _run(context: Context) -> int:
         watchdog_seconds(context.environ),
     )
     loop = asyncio.get_running_loop()
-    with daemon.hold(Path(configuration.host.run.value) / LOCK, "watches this host"):
+    with lock.hold(Path(configuration.host.run.value) / LOCK, "watches this host"):
         async with open_monitor(configuration, context.warn) as monitor:
             watching = asyncio.ensure_future(monitor.watch(notifier, seconds))
             for number in SIGNALS:

@@ -9,25 +9,10 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
-
-STATISTICS = Path("/proc/stat")
-
-
-def booted_at(statistics: Path = STATISTICS) -> float:
-    """Return when the kernel booted, in seconds since 1970 as files have them; infinite if unknown.
-
-    It follows the wall clock when that is set, so it is no older than what it is compared with.
-    """
-    try:
-        lines = statistics.read_text(encoding="ascii").splitlines()
-        return float(next(line for line in lines if line.startswith("btime ")).split()[1])
-    except (OSError, ValueError, StopIteration):
-        return float("inf")
 
 
 class LoopClock:

@@ -186,3 +186,43 @@ def _user() -> str:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
         return f"uid {uid}"
+
+
+@contextmanager
+def hold(lock: Path, what: str = "runs this host") -> Iterator[None]:
+    """Hold a lock for the length of the block; ``HostBusy`` when another process does.
+
+    ``what`` its holder does is for the message.
+    """
+    try:
+        lock.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        message = f"the lock cannot be taken: {error.strerror}"
+        raise ConfigurationError(message, where=str(lock)) from error
+    try:
+        if not _take(descriptor):
+            raise HostBusy(f"another process {what} and holds {lock}")
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def is_held(lock: Path) -> bool:
+    """Say whether a living process holds a lock."""
+    try:
+        descriptor = os.open(lock, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:
+        return False
+    try:
+        return not _take(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _take(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -1,9 +1,21 @@
-"""Who is at the keyboard, for the record: the user of this process, and whoever became root."""
+"""Who is at the keyboard, for the record: the user of this process, and whoever became root.
+
+Whether this is the control domain of a Xen host.
+"""
 
 from __future__ import annotations
 
 import os
 import pwd
+from pathlib import Path
+
+from lamplighter.errors import ConfigurationError
+
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+STATISTICS = Path("/proc/stat")
+
+CAPABILITIES = Path("/proc/xen/capabilities")
 
 
 def who() -> str:
@@ -15,3 +27,31 @@ def who() -> str:
         name = f"uid {uid}"
     behind = os.environ.get("SUDO_USER", "")
     return f"{behind} as {name}" if behind and behind != name and behind.isprintable() else name
+
+
+def boot_id(path: Path = BOOT_ID) -> str:
+    """Return the kernel's identifier of this boot; ``ConfigurationError`` when it tells none."""
+    try:
+        return path.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"the boot id cannot be read: {error}", where=str(path)) from error
+
+
+def booted_at(statistics: Path = STATISTICS) -> float:
+    """Return when the kernel booted, in seconds since 1970 as files have them; infinite if unknown.
+
+    It follows the wall clock when that is set, so it is no older than what it is compared with.
+    """
+    try:
+        lines = statistics.read_text(encoding="ascii").splitlines()
+        return float(next(line for line in lines if line.startswith("btime ")).split()[1])
+    except (OSError, ValueError, StopIteration):
+        return float("inf")
+
+
+def is_control_domain(path: Path = CAPABILITIES) -> bool:
+    """Say whether the hypervisor lets this domain control others: ``control_d`` is listed."""
+    try:
+        return "control_d" in path.read_text(errors="replace").split()
+    except OSError:
+        return False

@@ -17,8 +17,8 @@ import socket
 import struct
 from typing import TYPE_CHECKING, cast
 
-from lamplighter.embedded.sockets import listen
 from lamplighter.formats.state_json import watched_from_json, watched_to_json
+from lamplighter.host.unix_socket import listen
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,6 +8,13 @@ that has made a session of its own is not in it.
 Something may have to be done to a process before it executes its program. A shell waits for that
 in the process's place and then becomes the program; it ends instead when the preparation has
 failed, or when whoever prepares was killed.
+
+A program that outlives the command that starts it, and how one knows that it is still there.
+
+The program runs in a session of its own, so that no terminal and no signal to the command's group
+reaches it, with nothing to read and a file to write to. While it lives it holds a lock on a file;
+the kernel lets go of that when it ends, however it ends, so the lock says more than any process
+id: a socket without the lock is left over, and a lock without an answer is a program that hangs.
 """
 
 from __future__ import annotations
@@ -21,7 +28,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lamplighter.errors import CallFailed, CallTimedOut, ToolstackUnreachable
+from lamplighter.errors import CallFailed, CallTimedOut, ConfigurationError, ToolstackUnreachable
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
@@ -49,6 +56,9 @@ GATE = ("/bin/sh", "-c", 'read -r go && exec "$@" </dev/null', "sh")
 
 #: What is short for a while says nothing about the program.
 _SCARCE = (errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM)
+
+#: How many bytes of the end of a log are worth telling.
+TAIL = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,3 +283,55 @@ def commands() -> Iterator[list[str]]:
                 continue
             if line:
                 yield [os.fsdecode(word) for word in line.removesuffix(b"\0").split(b"\0")]
+
+
+def spawn(argv: tuple[str, ...], log: Path) -> int:
+    """Start a program that lives on; its output is appended to ``log``. Return its process id.
+
+    Raises ``ConfigurationError`` when the log cannot be written, ``OSError`` when the program
+    cannot be started.
+    """
+    try:
+        log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        message = f"the log cannot be written: {error.strerror}"
+        raise ConfigurationError(message, where=str(log)) from error
+    try:
+        return os.posix_spawn(
+            argv[0],
+            argv,
+            os.environ,
+            file_actions=[
+                (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                (os.POSIX_SPAWN_DUP2, output, 1),
+                (os.POSIX_SPAWN_DUP2, output, 2),
+            ],
+            setsid=True,
+        )
+    finally:
+        os.close(output)
+
+
+def ended(pid: int) -> int | None:
+    """Return the exit status of a child that has ended, negative for a signal; None if it lives.
+
+    One that is not (or no longer) a child of this process counts as alive.
+    """
+    try:
+        reaped, status = os.waitpid(pid, os.WNOHANG)
+    except ChildProcessError:
+        return None
+    return os.waitstatus_to_exitcode(status) if reaped else None
+
+
+def last_words(log: Path) -> str:
+    """Return the last line of a log, or nothing."""
+    try:
+        with log.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - TAIL))
+            lines = file.read(TAIL).decode("utf-8", "replace").strip().splitlines()
+    except OSError:
+        return ""
+    return lines[-1].strip() if lines else ""

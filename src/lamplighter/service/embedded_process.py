@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from lamplighter.embedded.host import EmbeddedHost
 from lamplighter.embedded.sockets import CONTROL_SOCKET
 from lamplighter.errors import CallFailed, CallTimedOut, HostBusy, ToolstackUnreachable
-from lamplighter.host import daemon
+from lamplighter.host import lock, programs
 from lamplighter.host.clock import LoopClock
 from lamplighter.toolstacks.control_client import ControlClient
 
@@ -49,7 +49,7 @@ class Place:
 
     def lives(self) -> bool:
         """Say whether there is a process, answering or not."""
-        return daemon.is_held(self.run / LOCK)
+        return lock.is_held(self.run / LOCK)
 
 
 async def serve(place: Place, speed: float, ready: Callable[[EmbeddedHost], None]) -> None:
@@ -57,7 +57,7 @@ async def serve(place: Place, speed: float, ready: Callable[[EmbeddedHost], None
 
     ``ready`` is called once both sockets are open.
     """
-    with daemon.hold(place.run / LOCK):
+    with lock.hold(place.run / LOCK):
         async with EmbeddedHost(place.run, LoopClock(speed), speed=speed) as host:
             loop = asyncio.get_running_loop()
             for number in (signal.SIGTERM, signal.SIGINT):
@@ -75,7 +75,7 @@ async def start(place: Place, speed: float) -> tuple[dict[str, Any], bool]:
         return await _await_answer(place, None), False
     command = (sys.executable, "-m", "lamplighter", "host", "start", str(place.folder))
     options = ("--foreground", "--speed", f"{speed:g}")
-    pid = daemon.spawn((*command, *options), place.run / LOG)
+    pid = programs.spawn((*command, *options), place.run / LOG)
     status = await _await_answer(place, pid)
     return status, status.get("pid") == pid
 
@@ -110,7 +110,7 @@ async def stop(place: Place) -> dict[str, Any] | None:
             hint=f"its last words may be in {place.run / LOG}; kill its process",
         ) from None
     if isinstance(last.get("pid"), int):
-        daemon.ended(last["pid"])  # were it a child of this very process, it would stay a zombie
+        programs.ended(last["pid"])  # were it a child of this very process, it would stay a zombie
     return last
 
 
@@ -124,9 +124,9 @@ async def _await_answer(place: Place, pid: int | None) -> dict[str, Any]:
             return await status(place)
         except (ToolstackUnreachable, CallFailed):
             await clock.sleep(GLANCE)
-        exit_status = None if pid is None else daemon.ended(pid)
+        exit_status = None if pid is None else programs.ended(pid)
         # Somebody else may have started the same host at the same time.
         if exit_status is not None and exit_status != HostBusy.exit_status:
-            words = daemon.last_words(place.run / LOG)
+            words = programs.last_words(place.run / LOG)
             raise ToolstackUnreachable(f"the embedded host did not start: {words}", hint=hint)
     raise ToolstackUnreachable(f"the embedded host in {place.folder} does not answer", hint=hint)

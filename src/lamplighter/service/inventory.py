@@ -21,8 +21,8 @@ from lamplighter.errors import DefinitionError
 from lamplighter.formats import xlcfg
 from lamplighter.formats.definition import Reading, read_definition
 from lamplighter.formats.policy_values import nearest
-from lamplighter.host.capabilities import is_control_domain
 from lamplighter.host.files.reading import read_definitions
+from lamplighter.host.machine import is_control_domain
 from lamplighter.model.policy import Inventory, ManagedDomain
 from lamplighter.model.problem import Location, Problem
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lamplighter.errors import JournalError
+from lamplighter.host import machine
 from lamplighter.host.clock import LoopClock
 from lamplighter.host.journal.writer import Journal
-from lamplighter.host.systemd import units
 from lamplighter.host.xenstore.client import XenStore
 from lamplighter.service.inventory import definition_owner, load_inventory
 from lamplighter.toolstacks.choose import choose
@@ -80,7 +80,7 @@ async def connect_host(configuration: Configuration) -> AsyncIterator[HostConnec
             boot_id = await toolstack.boot_id()
             clock = LoopClock(await toolstack.speed())
         else:
-            boot_id = units.boot_id()
+            boot_id = machine.boot_id()
         xenstore = await XenStore.connect(toolstack.xenstore_path, clock)
         stack.push_async_callback(xenstore.close)
         yield HostConnection(clock, toolstack, xenstore, boot_id)

@@ -6,7 +6,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
-from lamplighter.host.capabilities import is_control_domain
+from lamplighter.host.machine import is_control_domain
 from lamplighter.toolstacks.embedded import EmbeddedToolstack
 
 if TYPE_CHECKING:

@@ -30,7 +30,7 @@ from uuid import UUID
 from lamplighter.errors import CallFailed, CallNotBegun, ToolstackUnreachable
 from lamplighter.formats import xl_output
 from lamplighter.host import programs
-from lamplighter.host.clock import booted_at
+from lamplighter.host.machine import booted_at
 from lamplighter.host.systemd.units import SERVICE
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from lamplighter.host import daemon
+from lamplighter.host import programs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -102,16 +102,16 @@ def test_a_host_that_cannot_start_says_why(shell: Shell) -> None:
 
 def test_who_holds_a_lock_is_known_without_taking_it(tmp_path: Path) -> None:
     lock = tmp_path / "run/lock"
-    assert not daemon.is_held(lock)
-    with daemon.hold(lock):
-        assert daemon.is_held(lock)
-        with pytest.raises(daemon.HostBusy, match="another process"), daemon.hold(lock):
+    assert not lock.is_held(lock)
+    with lock.hold(lock):
+        assert lock.is_held(lock)
+        with pytest.raises(programs.HostBusy, match="another process"), lock.hold(lock):
             raise AssertionError("it was held already")
-    assert not daemon.is_held(lock)
+    assert not lock.is_held(lock)
 
 
 def test_last_words(tmp_path: Path) -> None:
     log = tmp_path / "log"
-    assert daemon.last_words(log) == ""
+    assert programs.last_words(log) == ""
     log.write_bytes(b"x" * 10_000 + b"\nfirst\nlast \xff\n\n")
-    assert daemon.last_words(log) == "last \ufffd"
+    assert programs.last_words(log) == "last \ufffd"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lamplighter.host.capabilities import is_control_domain
+from lamplighter.host.machine import is_control_domain
 
 if TYPE_CHECKING:
     from pathlib import Path

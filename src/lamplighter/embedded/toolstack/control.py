@@ -19,8 +19,8 @@ import json
 from collections import deque
 from typing import TYPE_CHECKING
 
-from lamplighter.embedded.sockets import listen
 from lamplighter.errors import CallFailed, LamplighterError
+from lamplighter.host.unix_socket import listen
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

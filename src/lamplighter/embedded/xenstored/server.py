@@ -16,10 +16,10 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from lamplighter.embedded.sockets import listen
 from lamplighter.embedded.xenstored.access import DOM0
 from lamplighter.embedded.xenstored.requests import carry_out
 from lamplighter.errors import ProtocolError, XenStoreError
+from lamplighter.host.unix_socket import listen
 from lamplighter.xenstore.server import ServerConnection
 
 if TYPE_CHECKING:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from lamplighter.errors import ConfigurationError
 from lamplighter.model.problem import Location, Problem
 
 #: The unit that lights the domains and puts them out.
@@ -17,8 +16,6 @@ SERVICE = "lamplighter-domains.service"
 
 #: The unit that looks on.
 MONITOR = "lamplighter-monitor.service"
-
-BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 #: Where systemd looks for units, the first of them wins.
 UNIT_FOLDERS = (
@@ -44,14 +41,6 @@ CONFLICTING = {
 }
 
 _NULL = "/dev/null"
-
-
-def boot_id(path: Path = BOOT_ID) -> str:
-    """Return the kernel's identifier of this boot; ``ConfigurationError`` when it tells none."""
-    try:
-        return path.read_text(encoding="ascii").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"the boot id cannot be read: {error}", where=str(path)) from error
 
 
 def conflicting_units(root: Path = Path("/")) -> list[Problem]:

@@ -41,8 +41,9 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from lamplighter.errors import CallFailed
+from lamplighter.host.machine import boot_id
 from lamplighter.host.systemd.systemctl import list_jobs
-from lamplighter.host.systemd.units import SERVICE, boot_id
+from lamplighter.host.systemd.units import SERVICE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
