@@ -13,7 +13,7 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, Self
 
-from lamplighter.embedded.sockets import CONTROL_SOCKET
+from lamplighter.embedded import CONTROL_SOCKET
 from lamplighter.errors import CallFailed, CallNotBegun
 from lamplighter.host.journal.writer import Journal
 from lamplighter.host.xenstore.client import TRANSACTION_ATTEMPTS, XenStore

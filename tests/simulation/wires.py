@@ -58,7 +58,7 @@ class Wires:
             yield
 
     async def listen(self, path: Path, accept: Accept) -> Listening:
-        """Stands in for ``embedded.sockets.listen``."""
+        """Stands in for ``host.unix_socket.listen``."""
         self.accepting[str(path)] = accept
         return Listening(self, str(path))
 

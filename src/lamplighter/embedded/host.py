@@ -19,7 +19,7 @@ import random
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from lamplighter.embedded.sockets import CONTROL_SOCKET, XENSTORE_SOCKET
+from lamplighter.embedded import CONTROL_SOCKET, XENSTORE_SOCKET
 from lamplighter.embedded.toolstack.calls import Calls
 from lamplighter.embedded.toolstack.control import ControlServer
 from lamplighter.embedded.toolstack.faults import Faults

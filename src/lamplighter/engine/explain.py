@@ -1,6 +1,6 @@
-"""What follows from a domain's policy, in plain words: what the host's start and stop do with it.
+"""Where each setting of a domain comes from, and what the host's start and stop do with it.
 
-These sentences tell what ``ascent`` and ``ladder`` do; change them together.
+The sentences tell what ``engine/start`` and ``engine/stop`` do; change them together.
 """
 
 from __future__ import annotations

@@ -19,10 +19,6 @@ and the host, in a guest that has said its version,
 Each side takes the other's words for what they are: bytes that anybody may have written. A value
 of more than ``VALUE_MAX`` bytes, of other forms or with characters that do not print is nobody's
 word: parsers answer with None. The agent ships this module; it must run on Python 3.9.
-
-What a person is shown of a guest's own words.
-
-They are the guest's, so whoever prints them does it as with any other text of a guest.
 """
 
 from __future__ import annotations

@@ -1,9 +1,7 @@
-"""Passages as JSON: a line each in the monitor's logbook, an entry each in what it serves.
+"""The JSON of the state and run directories: domain events, the monitor's state, intents and holds.
 
-Intents and holds as text: what a copy of them beside the journal looks like.
-
-JSON, because a person who has lost the journal may want to read it. It is taken as a whole or not
-at all: half of what was said is not what was said.
+A domain event is a line of the monitor's event log and an entry of what it serves. Intents and
+holds are a document that is read whole or not at all: half of what was said is not what was said.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""Who is at the keyboard, for the record: the user of this process, and whoever became root.
-
-Whether this is the control domain of a Xen host.
-"""
+"""This machine: its boot, its user, and whether it is the control domain of a Xen host."""
 
 from __future__ import annotations
 

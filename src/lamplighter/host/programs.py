@@ -9,12 +9,9 @@ Something may have to be done to a process before it executes its program. A she
 in the process's place and then becomes the program; it ends instead when the preparation has
 failed, or when whoever prepares was killed.
 
-A program that outlives the command that starts it, and how one knows that it is still there.
-
-The program runs in a session of its own, so that no terminal and no signal to the command's group
-reaches it, with nothing to read and a file to write to. While it lives it holds a lock on a file;
-the kernel lets go of that when it ends, however it ends, so the lock says more than any process
-id: a socket without the lock is left over, and a lock without an answer is a program that hangs.
+``spawn`` starts a program that outlives the command: no terminal and no signal to the command's
+group reaches it, it has nothing to read and a file to write to. While it lives it holds a lock
+(``host/lock``), which says more than any process id.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lamplighter.embedded.host import EmbeddedHost
-from lamplighter.embedded.sockets import CONTROL_SOCKET
+from lamplighter.embedded import CONTROL_SOCKET
 from lamplighter.errors import CallFailed, CallTimedOut, HostBusy, ToolstackUnreachable
 from lamplighter.host import lock, programs
 from lamplighter.host.clock import LoopClock

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from lamplighter.embedded.sockets import CONTROL_SOCKET, XENSTORE_SOCKET
+from lamplighter.embedded import CONTROL_SOCKET, XENSTORE_SOCKET
 from lamplighter.errors import CallFailed
 from lamplighter.model.domain import DomainInfo, ShutdownReason
 from lamplighter.toolstacks.control_client import ControlClient, Refused

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lamplighter.embedded.sockets import CONTROL_SOCKET
+from lamplighter.embedded import CONTROL_SOCKET
 from lamplighter.host.clock import LoopClock
 from lamplighter.toolstacks.control_client import ControlClient
 from tests.shell import LAMPLIGHTER, Shell, outcomes
