@@ -17,7 +17,7 @@ from lamplighter.errors import (
     JournalError,
     JournalForeign,
 )
-from lamplighter.host.folders import folder_problem
+from lamplighter.host.files.reading import folder_problem
 from lamplighter.host.journal.reader import JournalReader
 from lamplighter.host.journal.schema import FILE_NAME
 from lamplighter.host.systemd.units import conflicting_units

@@ -13,8 +13,8 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from lamplighter.embedded.host import EmbeddedHost
 from lamplighter.embedded import CONTROL_SOCKET
+from lamplighter.embedded.host import EmbeddedHost
 from lamplighter.errors import CallFailed, CallTimedOut, HostBusy, ToolstackUnreachable
 from lamplighter.host import lock, programs
 from lamplighter.host.clock import LoopClock

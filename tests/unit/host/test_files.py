@@ -11,8 +11,7 @@ import pytest
 
 from lamplighter.errors import ConfigurationError
 from lamplighter.host.files import reading
-from lamplighter.host.files.reading import read_configuration, read_definitions
-from lamplighter.host.folders import folder_problem
+from lamplighter.host.files.reading import folder_problem, read_configuration, read_definitions
 from lamplighter.model.policy import Configuration, Setting
 from lamplighter.model.problem import BUILT_IN, Location, Problem
 

@@ -3,25 +3,34 @@
 Whatever a pattern names may be a folder, a pipe, a dangling link, a gigabyte: each such thing is a
 ``Problem`` of its own and none of them waits or stops the others. A folder that cannot be listed is
 a problem, too: "could not be read" never means "there are none".
+
+The files that a pattern of ``definitions`` names, as a shell would expand it.
+
+Unlike ``glob``, it does not pass over a folder that cannot be listed, nor a plain path that leads
+nowhere: what an administrator named and we cannot see is a problem that is told.
+
+The folders this software writes to: whether it can, and whether others can, too.
 """
 
 from __future__ import annotations
 
 import errno
+import fnmatch
 import os
+import re
 import stat
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from lamplighter.errors import ConfigurationError
 from lamplighter.formats import lamplighter_toml as toml
 from lamplighter.formats.durations import format_size
 from lamplighter.host.files.trust import Walk
-from lamplighter.host.patterns import AS_ROOT, matches
 from lamplighter.model.policy import Configuration
-from lamplighter.model.problem import Location, Problem
+from lamplighter.model.problem import BUILT_IN, Location, Problem
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Collection, Iterator
 
     from lamplighter.host.files.trust import Distrust
     from lamplighter.model.policy import Setting
@@ -36,6 +45,15 @@ _SORTS = {
     stat.S_IFCHR: "a device",
     stat.S_IFBLK: "a device",
 }
+
+AS_ROOT = "run it as root"
+
+_MAGIC = re.compile(r"[*?[]")
+
+#: How a pattern spells a character that would otherwise be magic.
+_ESCAPED = re.compile(r"\[([*?[])\]")
+
+_HINT = f"{AS_ROOT}, and see that its file system is not mounted read-only"
 
 
 class Unreadable(Exception):
@@ -142,9 +160,6 @@ def _is_missing(path: Path) -> bool:
     return False
 
 
-# --- one file --------------------------------------------------------------------------------
-
-
 def _read(path: Path, owners: set[int]) -> Text:
     try:
         with Walk(path, owners) as way:
@@ -185,3 +200,90 @@ def _link_target(path: Path) -> str:
         return str(path.readlink())
     except OSError:
         return ""
+
+
+def matches(pattern: str, origin: Location) -> tuple[list[Path], list[Problem]]:
+    """Return the paths an absolute pattern names, sorted, and what is wrong with it.
+
+    ``origin`` is where the pattern was said. The built-in one may name a folder that is not there.
+    """
+    folder, base = pattern.rsplit("/", 1)
+    literal = _literal(folder or "/")
+    folders = [Path(literal)] if literal is not None else _folders(folder)
+    paths: list[Path] = []
+    problems: list[Problem] = []
+    for each in folders:
+        try:
+            paths += _entries(each, base)
+        except FileNotFoundError:
+            if origin != BUILT_IN:
+                problems.append(Problem("missing", f"there is no folder {each}", origin))
+        except OSError as error:
+            message = f"the folder cannot be read: {error.strerror}"
+            hint = AS_ROOT if isinstance(error, PermissionError) else ""
+            problems.append(Problem("unreadable", message, Location(str(each)), hint=hint))
+    plain = _literal(base)
+    if plain is not None and not paths and not problems and literal is not None:
+        problems.append(Problem("missing", f"there is no file {Path(literal, plain)}", origin))
+    return paths, problems
+
+
+def _entries(folder: Path, base: str) -> Iterator[Path]:
+    for path in sorted(folder.iterdir()):
+        hidden = path.name.startswith(".") and not base.startswith(".")
+        if fnmatch.fnmatchcase(path.name, base) and not hidden:
+            yield path
+
+
+def _folders(pattern: str) -> list[Path]:
+    return sorted(path for path in Path("/").glob(pattern.lstrip("/")) if _may_be_folder(path))
+
+
+def _may_be_folder(path: Path) -> bool:
+    """Whether to try to list it; where we may not even look, the attempt will tell."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return True
+
+
+def _literal(pattern: str) -> str | None:
+    """The one path that a pattern without magic names; None when it has some."""
+    if _MAGIC.search(_ESCAPED.sub("", pattern)):
+        return None
+    return _ESCAPED.sub(r"\1", pattern)
+
+
+def folder_problem(setting: Setting[str], owners: Collection[int]) -> Problem | None:
+    """Say what is wrong with a folder that a run will write to, or create when it is not there.
+
+    ``owners`` are the users who may own it and every folder above it.
+    """
+    path = _nearest_existing(Path(setting.value))
+    where = Location(setting.value) if setting.origin == BUILT_IN else setting.origin
+    try:
+        with Walk(path, owners) as way:
+            if not stat.S_ISDIR(way.status.st_mode):
+                return Problem("not-a-folder", f"{path} is no folder", where)
+            if way.distrust is not None:
+                hint = way.distrust.hint
+                return Problem("permissions", f"{way.distrust}", where, hint=hint)
+            # By descriptor, because the name could mean something else by now.
+            if not os.access(f"/proc/self/fd/{way.fd}", os.W_OK | os.X_OK):
+                return Problem("permissions", _cannot_write(path, setting.value), where, hint=_HINT)
+    except OSError as error:
+        return Problem("unreadable", f"{path} cannot be examined: {error.strerror}", where)
+    return None
+
+
+def _cannot_write(path: Path, wanted: str) -> str:
+    if str(path) == wanted:
+        return f"{path} cannot be written by this user"
+    return f"{wanted} is not there and cannot be created in {path} by this user"
+
+
+def _nearest_existing(path: Path) -> Path:
+    """The folder itself, or the one in which it and its missing parents would be created."""
+    while not os.path.lexists(path) and path != path.parent:
+        path = path.parent
+    return path
