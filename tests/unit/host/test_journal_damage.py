@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lamplighter.errors import JournalDamaged, JournalError, JournalForeign
-from lamplighter.host import aside
-from lamplighter.host.journal import intents
+from lamplighter.host.journal import database, intents
 from lamplighter.host.journal.database import open_writer
 from lamplighter.host.journal.reader import JournalReader
 from lamplighter.host.journal.schema import FILE_NAME
@@ -167,20 +166,20 @@ def test_a_name_is_free_only_when_all_that_belongs_to_it_is(tmp_path: Path) -> N
     path = tmp_path / FILE_NAME
     path.write_bytes(GARBAGE)
     (tmp_path / f"{FILE_NAME}.damaged-20260301T120000-wal").write_bytes(b"older")
-    with aside.exclusive(tmp_path) as folder:
-        kept = aside.quarantine(folder, path, AT)
+    with database.exclusive(tmp_path) as folder:
+        kept = database.quarantine(folder, path, AT)
     assert kept.name == f"{FILE_NAME}.damaged-20260301T120000-2"
 
 
 def test_log_and_index_go_with_it(tmp_path: Path) -> None:
     """What SQLite has left of them, after it had a look at the database."""
     path = tmp_path / FILE_NAME
-    for suffix in aside.SUFFIXES:
+    for suffix in database.SUFFIXES:
         path.with_name(FILE_NAME + suffix).write_text(suffix)
-    with aside.exclusive(tmp_path) as folder:
-        kept = aside.quarantine(folder, path, AT)
+    with database.exclusive(tmp_path) as folder:
+        kept = database.quarantine(folder, path, AT)
     assert {found.name: found.read_text() for found in tmp_path.iterdir()} == {
-        kept.name + suffix: suffix for suffix in aside.SUFFIXES
+        kept.name + suffix: suffix for suffix in database.SUFFIXES
     }
 
 
@@ -200,16 +199,16 @@ def test_whoever_comes_second_uses_what_the_first_one_has_begun(
     state: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     garbage(state / FILE_NAME)
-    waits = aside.fcntl.flock
+    waits = database.fcntl.flock
     told: list[str] = []
 
     def somebody_was_faster(descriptor: int, how: int) -> None:
-        monkeypatch.setattr(aside.fcntl, "flock", waits)
+        monkeypatch.setattr(database.fcntl, "flock", waits)
         faster = open_writer(state)
         faster.connection.close()
         told.append(faster.told)
 
-    monkeypatch.setattr(aside.fcntl, "flock", somebody_was_faster)
+    monkeypatch.setattr(database.fcntl, "flock", somebody_was_faster)
     assert with_journal(state, look) == ""
     assert len(told) == 1
     assert len(asides(state)) == 1

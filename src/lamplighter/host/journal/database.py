@@ -6,7 +6,7 @@ Then there are four kinds of it:
 
 - It is whole, perhaps of an earlier version: that is migrated, in one transaction.
 - There is none, or an empty file: a new one is begun.
-- It is damaged: it is kept aside (``host/aside``), and a new one is begun.
+- It is damaged: it is kept aside (``host/journal/database``), and a new one is begun.
 - It is a newer Lamplighter's, or another program's: ``JournalForeign``. What it says would be
   guessed at, so nothing is written to it and it is not moved.
 
@@ -16,24 +16,33 @@ a copy that can be relied on, a damaged journal stays where it is: nobody knows 
 held, and only a person can say that none is.
 
 Readers move nothing, and wait for nobody.
+
+A damaged journal is kept aside: under a name of its own, and never over an earlier one.
+
+Its write-ahead log and index go with it, and go first: a log that stayed behind would be played
+into the new database. One process does it at a time; whoever waited looks again, because the
+journal may have been begun anew meanwhile.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
 import sqlite3
-from contextlib import suppress
+import stat
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote
 
 from lamplighter.errors import JournalDamaged, JournalError, JournalForeign
-from lamplighter.host.aside import exclusive, quarantine
 from lamplighter.host.clock import LoopClock
 from lamplighter.host.journal import intents
+from lamplighter.host.journal.intents import said, say
 from lamplighter.host.journal.schema import APPLICATION_ID, FILE_NAME, MIGRATIONS
-from lamplighter.host.journal_words import said, say
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
     from pathlib import Path
 
     from lamplighter.model.intent import Intents
@@ -52,15 +61,21 @@ _ADVICE = {
     sqlite3.SQLITE_BUSY: "another program keeps it locked: fuser -v shows which",
     sqlite3.SQLITE_LOCKED: "another program keeps it locked: fuser -v shows which",
 }
+
 _MOVE_ASIDE = "move it aside (mv {path} {path}.old): a new one is begun, the old one keeps its past"
+
 _WILL_RENEW = (
     "the next lamplighter up or down keeps it aside and begins a new one, "
     "with the intents and holds of {copy}"
 )
+
 _UNKNOWN_HOLDS = (
     "there is no copy of intents and holds to begin a new one from, so no domain is started unless "
     "it is named; if none is held, move it aside (mv {path} {path}.old)"
 )
+
+#: What SQLite keeps beside a database, and the database itself, which goes last.
+SUFFIXES = ("-shm", "-wal", "")
 
 
 class Opened(NamedTuple):
@@ -134,9 +149,6 @@ def _damaged(message: str, path: Path) -> JournalDamaged:
     advice = _WILL_RENEW if known else _UNKNOWN_HOLDS
     copy = path.with_name(intents.FILE_NAME)
     return JournalDamaged(message, hint=advice.format(path=path, copy=copy))
-
-
-# --- for writing -----------------------------------------------------------------------------
 
 
 def _open_anew(path: Path, folder: int) -> Opened:
@@ -264,3 +276,57 @@ def _refresh_copy(connection: sqlite3.Connection, path: Path) -> None:
 def _version(connection: sqlite3.Connection) -> int:
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     return int(version)
+
+
+@contextmanager
+def exclusive(directory: Path) -> Iterator[int]:
+    """Be the only one who moves files in this directory; yield a descriptor of it.
+
+    Raises ``JournalError``.
+    """
+    try:
+        folder = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise _cannot(directory, error) from error
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        yield folder
+    finally:
+        os.close(folder)  # and the lock is gone
+
+
+def quarantine(folder: int, path: Path, at: datetime) -> Path:
+    """Rename a database and what belongs to it; return its new name. Raise ``JournalError``.
+
+    ``folder`` is a descriptor of the directory that holds ``path``, from ``exclusive``. A link is
+    left alone: an administrator made it, and the file that it names is somewhere else.
+    """
+    try:
+        if stat.S_ISLNK(os.stat(path.name, dir_fd=folder, follow_symlinks=False).st_mode):
+            raise JournalError(
+                f"{path} is damaged, and a link to {path.readlink()}: it is not moved",
+                hint="move the damaged file aside yourself; a new one is then begun",
+            )
+        name = _free_name(folder, f"{path.name}.damaged-{at:%Y%m%dT%H%M%S}")
+        for suffix in SUFFIXES:
+            with suppress(FileNotFoundError):
+                os.rename(path.name + suffix, name + suffix, src_dir_fd=folder, dst_dir_fd=folder)
+        os.fsync(folder)
+    except OSError as error:
+        raise _cannot(path, error) from error
+    return path.with_name(name)
+
+
+def _free_name(folder: int, wanted: str) -> str:
+    taken, name, number = set(os.listdir(folder)), wanted, 1
+    while any(name + suffix in taken for suffix in SUFFIXES):
+        number += 1
+        name = f"{wanted}-{number}"
+    return name
+
+
+def _cannot(path: Path, error: OSError) -> JournalError:
+    return JournalError(
+        f"{path} cannot be set aside: {error.strerror}",
+        hint="[host] state must name a directory this user may read and write",
+    )

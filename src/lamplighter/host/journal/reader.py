@@ -13,9 +13,8 @@ from uuid import UUID
 
 from lamplighter.errors import JournalError
 from lamplighter.host.journal.database import check_whole, journal_error, open_reader
-from lamplighter.host.journal.intents import read_copy
+from lamplighter.host.journal.intents import HELD, MEANT, read_copy, storable, to_hold, to_intents
 from lamplighter.host.journal.schema import FILE_NAME
-from lamplighter.host.journal_words import HELD, MEANT, storable, to_hold, to_intents
 from lamplighter.model.intent import Intents, PastHold
 from lamplighter.model.lifecycle import Phase
 from lamplighter.model.run import (

@@ -25,12 +25,11 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, NamedTuple
 
 from lamplighter.errors import JournalError
-from lamplighter.host import journal_words as words
+from lamplighter.host.journal import intents as words
 from lamplighter.host.journal.database import journal_error, open_writer
-from lamplighter.host.journal.intents import write_copy
+from lamplighter.host.journal.intents import storable, write_copy
 from lamplighter.host.journal.reader import JournalReader
 from lamplighter.host.journal.schema import FILE_NAME
-from lamplighter.host.journal_words import storable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
