@@ -3,11 +3,19 @@
 systemd names the socket to the processes of a unit that may speak for it. Where it names none,
 nothing is sent. Nothing that goes wrong here may disturb what the process is really about, so
 sending never raises and never waits; what must arrive is sent again.
+
+The end of this process, should it hang: the kernel's timer kills it unless that is put off.
+
+systemd would do the same when a time-out passes, but a unit whose start timed out is failed, and a
+failed unit is not stopped with the host: every domain would be cut off. What dies by itself in
+``ExecStart=-`` leaves the unit active. The timer needs nothing of Python: whatever this process
+waits for, SIGALRM ends it (save in the kernel, where nothing does).
 """
 
 from __future__ import annotations
 
 import os
+import signal
 import socket
 from typing import TYPE_CHECKING
 
@@ -19,7 +27,9 @@ if TYPE_CHECKING:
 #: The environment variables in which systemd names the socket, and the time in which it wants to
 #: hear that the process is well, with the process that is meant.
 VARIABLE = "NOTIFY_SOCKET"
+
 WATCHDOG = "WATCHDOG_USEC"
+
 WATCHDOG_PID = "WATCHDOG_PID"
 
 
@@ -69,3 +79,14 @@ def watchdog_seconds(environ: Mapping[str, str]) -> float | None:
     if (pid and pid != str(os.getpid())) or not told.isdecimal() or not int(told):
         return None
     return int(told) / 1_000_000
+
+
+def arm_alarm(seconds: float) -> None:
+    """End this process in so many real seconds, unless this is called again before."""
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+
+
+def disarm_alarm() -> None:
+    """Let this process take as long as it likes."""
+    signal.setitimer(signal.ITIMER_REAL, 0.0)

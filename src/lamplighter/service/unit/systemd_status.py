@@ -7,7 +7,8 @@ The time-out of the unit is extended every few seconds for as long as the run li
 first moment to its last. That does not let it live for ever: each domain's part has time-outs of
 its own, and so has every call. It lets a stop that is slow but goes on come to its end.
 
-A run that does not even do that any more hangs, and is ended by the kernel (``host/hang``).
+A run that does not even do that any more hangs, and is ended by the kernel
+(``host/systemd/notify``).
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from lamplighter.errors import LamplighterError
 from lamplighter.formats.agent_protocol import doing, quoted
-from lamplighter.host.hang import arm_alarm, disarm_alarm
+from lamplighter.host.systemd.notify import arm_alarm, disarm_alarm
 from lamplighter.model.run import Direction, Verb
 
 if TYPE_CHECKING:
