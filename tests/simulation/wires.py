@@ -18,7 +18,7 @@ from lamplighter.embedded.toolstack import control
 from lamplighter.embedded.xenstored import server
 from lamplighter.errors import ToolstackUnreachable
 from lamplighter.host.xenstore import connection
-from lamplighter.toolstacks.control_client import ControlClient
+from lamplighter.toolstacks.embedded import ControlClient
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from uuid import UUID
 
-    from lamplighter.embedded.definition import EmbeddedDefinition
+    from lamplighter.embedded.guests.behaviour import EmbeddedDefinition
     from lamplighter.embedded.guests.kernel import GuestKernel
     from lamplighter.embedded.host import EmbeddedHost
     from lamplighter.embedded.toolstack.xl import Resident

@@ -18,7 +18,7 @@ from lamplighter.embedded.host import EmbeddedHost
 from lamplighter.errors import CallFailed, CallTimedOut, HostBusy, ToolstackUnreachable
 from lamplighter.host import lock, programs
 from lamplighter.host.clock import LoopClock
-from lamplighter.toolstacks.control_client import ControlClient
+from lamplighter.toolstacks.embedded import ControlClient
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -15,7 +15,7 @@ import pytest
 
 from lamplighter.embedded import CONTROL_SOCKET
 from lamplighter.host.clock import LoopClock
-from lamplighter.toolstacks.control_client import ControlClient
+from lamplighter.toolstacks.embedded import ControlClient
 from tests.shell import LAMPLIGHTER, Shell, outcomes
 
 if TYPE_CHECKING:

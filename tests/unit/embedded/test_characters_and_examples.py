@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lamplighter.embedded.definition import Reaction, read_embedded_definition
 from lamplighter.embedded.examples import CONFIGURATION, definitions, write_example_host
-from lamplighter.embedded.guests.behaviour import Behaviour
+from lamplighter.embedded.guests.behaviour import Behaviour, Reaction, read_embedded_definition
 from lamplighter.errors import ConfigurationError, DefinitionError
 from lamplighter.host.files.reading import read_configuration
 from lamplighter.model.domain import ShutdownReason

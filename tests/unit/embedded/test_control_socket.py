@@ -21,7 +21,7 @@ from lamplighter.errors import (
     ToolstackUnreachable,
 )
 from lamplighter.host.clock import LoopClock
-from lamplighter.toolstacks.control_client import CONNECTIONS, ControlClient, Refused
+from lamplighter.toolstacks.embedded import CONNECTIONS, ControlClient, Refused
 from tests import virtual
 
 if TYPE_CHECKING:

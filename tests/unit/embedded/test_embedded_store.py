@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lamplighter.embedded.quotas import Quotas
-from lamplighter.embedded.xenstored.access import owned, read_only
+from lamplighter.embedded.xenstored.access import Quotas, owned, read_only
 from lamplighter.embedded.xenstored.store import Session, Store
 from lamplighter.errors import StoreConflict, XenStoreError
 from lamplighter.xenstore import paths

@@ -22,7 +22,7 @@ from tests import virtual
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from lamplighter.embedded.definition import EmbeddedDefinition
+    from lamplighter.embedded.guests.behaviour import EmbeddedDefinition
     from lamplighter.model.domain import DomainInfo
 
     Body = Callable[["Bench"], Awaitable[None]]

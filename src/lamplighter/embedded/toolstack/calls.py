@@ -9,7 +9,7 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from lamplighter.embedded.definition import read_embedded_definition
+from lamplighter.embedded.guests.behaviour import read_embedded_definition
 from lamplighter.embedded.toolstack.control import BadRequest
 from lamplighter.embedded.toolstack.faults import Fault, How
 from lamplighter.embedded.toolstack.xl import Busy
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from contextlib import AbstractContextManager
 
-    from lamplighter.embedded.definition import EmbeddedDefinition
+    from lamplighter.embedded.guests.behaviour import EmbeddedDefinition
     from lamplighter.embedded.host import EmbeddedHost
     from lamplighter.model.domain import DomainInfo
 

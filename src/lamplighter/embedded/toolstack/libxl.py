@@ -3,6 +3,12 @@
 A guest may read its part of the store, and owns what it is there to write: the answers in
 ``control``, and ``data``, ``drivers``, ``feature``, ``attr`` and ``error``. What only devices
 would need is left out: these domains have none.
+
+The domains' names, as XenStore has them: ``xl`` knows no others.
+
+Names are nodes, and any client may write them, so they are watched: a name is read again when its
+node may have changed, and finding out whether a name is taken does not take longer with every
+domain.
 """
 
 from __future__ import annotations
@@ -10,7 +16,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
-from lamplighter.embedded.xenstored.access import PRIVATE, owned, read_only
+from lamplighter.embedded.xenstored.access import DOM0, PRIVATE, owned, read_only
 from lamplighter.errors import XenStoreError
 from lamplighter.model.domain import Kind
 from lamplighter.xenstore import paths
@@ -21,7 +27,7 @@ if TYPE_CHECKING:
 
     from lamplighter.embedded.toolstack.hypervisor import Domain
     from lamplighter.embedded.xenstored.access import Permissions
-    from lamplighter.embedded.xenstored.store import Session
+    from lamplighter.embedded.xenstored.store import Session, Store
 
 #: What a guest owns below its own node.
 _GUESTS_OWN = (
@@ -37,6 +43,7 @@ _GUESTS_OWN = (
     "attr",
     "error",
 )
+
 _HVM_GUESTS_OWN = ("control/feature-s3", "control/feature-s4")
 
 
@@ -130,3 +137,58 @@ def _exists(session: Session, path: str, tx: int = 0) -> bool:
     except XenStoreError:
         return False
     return True
+
+
+class Names:
+    """Follows the names of those domains it is told of."""
+
+    def __init__(self, store: Store) -> None:
+        self._session = store.connect(DOM0, self._tell)
+        self._names: dict[int, str] = {}
+        self._bearers: dict[str, set[int]] = {}
+        self._stale: set[int] = set()
+
+    def follow(self, domid: int) -> None:
+        """A domain was made; its name may come later."""
+        self._rename(domid, "")
+        self._session.watch(paths.name(domid), b"%d" % domid)
+
+    def leave(self, domid: int) -> None:
+        """A domain has gone."""
+        self._session.unwatch(paths.name(domid), b"%d" % domid)
+        self._rename(domid, None)
+        self._stale.discard(domid)
+
+    def of(self, domid: int) -> str:
+        """Return a domain's name; empty when it has no nodes, or no longer."""
+        self._catch_up()
+        return self._names.get(domid, "")
+
+    def taken(self, name: str) -> bool:
+        """Say whether a domain has this name, dead or alive."""
+        self._catch_up()
+        return name in self._bearers
+
+    def _tell(self, _path: str, token: bytes) -> None:
+        self._stale.add(int(token))
+
+    def _catch_up(self) -> None:
+        while self._stale:
+            domid = self._stale.pop()
+            self._rename(domid, self._read(domid))
+
+    def _rename(self, domid: int, name: str | None) -> None:
+        before = self._names.pop(domid, None)
+        if before is not None:
+            self._bearers[before].discard(domid)
+            if not self._bearers[before]:
+                del self._bearers[before]
+        if name is not None:
+            self._names[domid] = name
+            self._bearers.setdefault(name, set()).add(domid)
+
+    def _read(self, domid: int) -> str:
+        try:
+            return self._session.read(paths.name(domid)).decode("utf-8", "replace")
+        except XenStoreError:
+            return ""

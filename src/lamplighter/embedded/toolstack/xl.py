@@ -20,10 +20,10 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 from uuid import UUID
 
-from lamplighter.embedded.definition import Reaction
+from lamplighter.embedded.guests.behaviour import Reaction
 from lamplighter.embedded.guests.kernel import GuestKernel
-from lamplighter.embedded.names import Names
 from lamplighter.embedded.toolstack import libxl
+from lamplighter.embedded.toolstack.libxl import Names
 from lamplighter.embedded.xenstored.access import DOM0
 from lamplighter.errors import CallFailed
 from lamplighter.model.domain import DomainInfo, Kind, ShutdownReason
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     import random
     from collections.abc import Coroutine, Iterator
 
-    from lamplighter.embedded.definition import EmbeddedDefinition
+    from lamplighter.embedded.guests.behaviour import EmbeddedDefinition
     from lamplighter.embedded.toolstack.hypervisor import Domain, Hypervisor
     from lamplighter.embedded.xenstored.store import Store
     from lamplighter.model.clock import Clock

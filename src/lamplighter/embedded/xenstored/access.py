@@ -3,13 +3,24 @@
 A node's first permission names its owner and what everybody may do whom no later one names. The
 owner and the control domain may do everything. A node that is made takes its parent's permissions;
 when a guest makes it, the guest owns it.
+
+How much of the store a guest may use.
+
+The numbers and the errors are those of the C xenstored: too many nodes, transactions or
+permissions, or a node too large, is ENOSPC; too many watches is E2BIG. (oxenstored answers
+``EQUOTA``, a name that xs_wire.h does not have.) The control domain has no limits.
+
+One number differs: a guest's node may hold a whole packet here, where xenstored allows 2048 bytes
+unless it is told otherwise, because a host may be told otherwise, and the worst guest is wanted.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lamplighter.xenstore.permissions import Access, Permission
+from lamplighter.xenstore.wire import PAYLOAD_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -18,6 +29,7 @@ if TYPE_CHECKING:
 DOM0 = 0
 
 READ, WRITE, OWN = 1, 2, 4
+
 ALL = READ | WRITE | OWN
 
 _RIGHTS = {
@@ -31,6 +43,9 @@ Permissions = tuple[Permission, ...]
 
 #: The control domain alone.
 PRIVATE: Permissions = (Permission(Access.NONE, DOM0),)
+
+#: What a node needs besides its value and the names below it, in bytes.
+OVERHEAD = 24
 
 
 def rights(granted: Permissions, domid: int) -> int:
@@ -63,3 +78,19 @@ def read_only(domid: int) -> Permissions:
 def owned(domid: int) -> Permissions:
     """Return permissions under which a guest owns a node, and no other guest sees it."""
     return (Permission(Access.NONE, domid),)
+
+
+@dataclass(frozen=True, slots=True)
+class Quotas:
+    """The limits of one guest.
+
+    ``node_size`` is in bytes: a node's value and the names of its children, with ``OVERHEAD``.
+    ``touched`` is how many nodes one transaction may look at.
+    """
+
+    nodes: int = 1000
+    watches: int = 128
+    transactions: int = 10
+    permissions: int = 5
+    node_size: int = PAYLOAD_MAX + 64
+    touched: int = 1024

@@ -8,14 +8,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from lamplighter.embedded.quotas import OVERHEAD
-from lamplighter.embedded.xenstored.access import DOM0, OWN, READ, WRITE, inherited, rights
+from lamplighter.embedded.xenstored.access import (
+    DOM0,
+    OVERHEAD,
+    OWN,
+    READ,
+    WRITE,
+    inherited,
+    rights,
+)
 from lamplighter.embedded.xenstored.tree import ROOT, Node, child_of, name_of, parent_of
 from lamplighter.errors import XenStoreError
 
 if TYPE_CHECKING:
-    from lamplighter.embedded.quotas import Quotas
-    from lamplighter.embedded.xenstored.access import Permissions
+    from lamplighter.embedded.xenstored.access import Permissions, Quotas
     from lamplighter.embedded.xenstored.tree import View
 
 

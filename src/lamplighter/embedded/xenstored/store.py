@@ -13,9 +13,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lamplighter.embedded.quotas import Quotas
 from lamplighter.embedded.xenstored import operations
-from lamplighter.embedded.xenstored.access import DOM0, PRIVATE
+from lamplighter.embedded.xenstored.access import DOM0, PRIVATE, Quotas
 from lamplighter.embedded.xenstored.operations import Actor, Change
 from lamplighter.embedded.xenstored.transactions import Transaction
 from lamplighter.embedded.xenstored.tree import ROOT, Node, Tree, View
