@@ -1,4 +1,4 @@
-"""This machine: its boot, its user, and whether it is the control domain of a Xen host."""
+"""The machine: its boot, its user, and whether it is the control domain of a Xen host."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What a simulated guest is like: its temper and its times, from the keys of its definition.
+"""The definition of an embedded domain: who it is, and how its guest behaves.
 
-    embedded_guest = "slow"         the temper; see ``Behaviour``
+    embedded_guest = "slow"         how it behaves; see ``Behaviour``
     embedded_boot = "3s"            from its creation until its kernel is up
     embedded_shutdown = "2s"        from the request until it is off; "never" is possible
     embedded_after = "20s"          quits, crashes: does so by itself, so long after it came up
@@ -14,12 +14,9 @@
     embedded_script = "3s"          its administrator's script takes so long, and says how far it is
     embedded_more = "30s"           the script asks the host for so much more time
 
-``xl`` ignores keys it does not know, so such a definition is good for a real host, too.
-
-What the embedded host needs to know of a definition in order to create its domain.
-
-As much of xl.cfg is looked at as matters for a domain's life: who it is, its memory, and what
-``xl`` does when it has shut down. Kernels, disks and networks are not: no guest here has any.
+``xl`` ignores keys that it does not know, so such a definition is good for a real host, too. Of
+xl.cfg's own keys only those are read that matter for a domain's life: its name and UUID, its
+memory, and what ``xl`` does when it has shut down.
 """
 
 from __future__ import annotations
@@ -49,6 +46,16 @@ LONGEST = 86400.0
 DEFAULT_MEMORY = 32
 
 MEMORY_MAX = 1 << 24
+
+
+class Reaction(Enum):
+    """What ``xl`` does with a domain that has shut down."""
+
+    DESTROY = "destroy"
+    RESTART = "restart"
+    PRESERVE = "preserve"
+    RENAME_RESTART = "rename-restart"
+
 
 _REACTIONS = {
     **{reaction.value: reaction for reaction in Reaction},
@@ -83,7 +90,7 @@ class Behaviour(Enum):
 
 @dataclass(frozen=True, slots=True)
 class GuestProfile:
-    """One guest's temper and times, in host seconds. Infinite is never.
+    """How one guest behaves, and its times in host seconds. Infinite is never.
 
     ``script`` and ``more`` are 0 where there is no script, or it asks for nothing.
     """
@@ -102,7 +109,7 @@ class GuestProfile:
     more: float = 0.0
 
 
-#: What a temper is like when the definition says no more.
+#: The profile of each behaviour when the definition says no more.
 _TYPICAL = {
     Behaviour.SLOW: GuestProfile(boot=5.0, shutdown=15.0),
     Behaviour.DEAF: GuestProfile(advertises=False),
@@ -130,7 +137,7 @@ def read_profile(config: XlConfig, kind: Kind) -> GuestProfile:
             raise _wrong(config, key, "there is no such key", _nearest(key, known))
     behaviour = _behaviour(config)
     if behaviour is Behaviour.NO_DRIVERS and kind is not Kind.HVM:
-        hint = 'add type = "hvm", or choose another temper'
+        hint = 'add type = "hvm", or choose another embedded_guest'
         raise _wrong(config, "embedded_guest", '"no-drivers" is for HVM domains', hint)
     typical = _TYPICAL.get(behaviour, GuestProfile())
     times = {name: _time(config, PREFIX + name, getattr(typical, name)) for name in _TIMES}
@@ -196,15 +203,6 @@ def _wrong(config: XlConfig, key: str, message: str, hint: str = "") -> Definiti
     )
 
 
-class Reaction(Enum):
-    """What ``xl`` does with a domain that has shut down."""
-
-    DESTROY = "destroy"
-    RESTART = "restart"
-    PRESERVE = "preserve"
-    RENAME_RESTART = "rename-restart"
-
-
 @dataclass(frozen=True, slots=True)
 class EmbeddedDefinition:
     """One definition, as far as it matters here. ``memory`` is in MiB."""
@@ -253,9 +251,3 @@ def _reaction(config: XlConfig, key: str, otherwise: Reaction) -> Reaction:
     if reaction is None:
         raise _wrong(config, key, f"expected one of {', '.join(_REACTIONS)}")
     return reaction
-
-
-def _wrong(config: XlConfig, key: str, message: str) -> DefinitionError:
-    where = config.where(key)
-    message = f"{key}: {message}"
-    return DefinitionError(message, where=where.file, line=where.line, column=where.column)
