@@ -13,8 +13,7 @@ from lamplighter.cli.runs import carry_out
 from lamplighter.errors import UsageError
 from lamplighter.model.run import Direction
 from lamplighter.report.documents import hold_document
-from lamplighter.service.holds import hold_domain
-from lamplighter.service.naming import find_domain
+from lamplighter.service.holds import find_domain, hold_domain
 
 if TYPE_CHECKING:
     import argparse

@@ -1,23 +1,31 @@
-"""An administrator's word about one domain: hold it, or let it go. Written at once, by itself."""
+"""An administrator's word about one domain: hold it, or let it go. Written at once, by itself.
+
+The domain that an administrator names: from the files, or else from what runs.
+
+A word about a domain must be possible when nothing can be seen of the host, so the files come
+first, and the toolstack is asked only about a name that no file has.
+"""
 
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from lamplighter.errors import UsageError
+from lamplighter.errors import CallFailed, Unreachable, UsageError
+from lamplighter.formats.suggest import closest
 from lamplighter.host.clock import LoopClock
 from lamplighter.host.journal.writer import Journal
 from lamplighter.host.machine import who
+from lamplighter.model.domain import DOM0
 from lamplighter.model.intent import Hold
-from lamplighter.service.naming import find_domain
+from lamplighter.service.inventory import definition_owner, load_inventory
+from lamplighter.service.managed_host import open_host
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from lamplighter.model.policy import Configuration
-    from lamplighter.service.naming import DomainRef
+    from lamplighter.model.policy import Configuration, Inventory
 
 
 async def hold_domain(
@@ -67,3 +75,45 @@ async def _journal(
         yield journal
     finally:
         await journal.close()
+
+
+class DomainRef(NamedTuple):
+    """A domain's name, and the key that intent is kept under."""
+
+    key: str
+    name: str
+
+
+async def find_domain(given: str, configuration: Configuration) -> DomainRef:
+    """Return the domain of this name or UUID; raise ``UsageError`` when nobody knows it."""
+    inventory = load_inventory(configuration, owner=definition_owner(configuration))
+    named = _in_files(given, inventory)
+    if named is not None:
+        return named
+    running = await _running(configuration)
+    for one in running:
+        if given == one.name or given.lower() == one.key:
+            return one
+    known = {*inventory.domains, *inventory.blocked, *(one.name for one in running)}
+    near = closest(given, known)
+    hint = f"did you mean {near}?" if near else "lamplighter status lists them all"
+    raise UsageError(f"there is no domain {given!r}", hint=hint)
+
+
+def _in_files(given: str, inventory: Inventory) -> DomainRef | None:
+    for name, managed in inventory.domains.items():
+        if given == name or given.lower() == str(managed.definition.uuid):
+            return DomainRef(managed.definition.key, name)
+    return DomainRef(given, given) if given in inventory.blocked else None
+
+
+async def _running(configuration: Configuration) -> list[DomainRef]:
+    """What runs and has a name; nothing when that cannot be seen."""
+    try:
+        async with open_host(configuration) as host:
+            listed = await host.toolstack.list()
+    except (CallFailed, Unreachable):
+        return []
+    return [
+        DomainRef(str(seen.uuid), seen.name) for seen in listed if seen.name and seen.domid != DOM0
+    ]

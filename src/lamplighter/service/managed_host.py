@@ -7,19 +7,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lamplighter.errors import JournalError
+from lamplighter.errors import CallFailed, JournalError, Unreachable
 from lamplighter.host import machine
 from lamplighter.host.clock import LoopClock
 from lamplighter.host.journal.writer import Journal
 from lamplighter.host.xenstore.client import XenStore
+from lamplighter.model.domain import DomainInfo
 from lamplighter.service.inventory import definition_owner, load_inventory
 from lamplighter.toolstacks.choose import choose
 from lamplighter.toolstacks.embedded import EmbeddedToolstack
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from uuid import UUID
 
     from lamplighter.model.clock import Clock
+    from lamplighter.model.domain import ShutdownReason
     from lamplighter.model.policy import Configuration, Inventory
     from lamplighter.toolstacks.base import Toolstack
 
@@ -111,3 +114,11 @@ async def open_host(configuration: Configuration, *, writing: bool = False) -> A
             except JournalError as error:
                 host.journal_trouble = f"there is no record of this run, which goes on: {error}"
         yield host
+
+
+async def shutdown_reason(host: Host, domid: int, uuid: UUID, name: str) -> ShutdownReason | None:
+    """Return why an incarnation that has gone had shut down; None when nothing is on record."""
+    try:
+        return await host.toolstack.shutdown_reason(DomainInfo(domid, uuid, name))
+    except (CallFailed, Unreachable):
+        return None

@@ -9,15 +9,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lamplighter.engine import recovery
-from lamplighter.errors import CallFailed, JournalError, Unreachable
-from lamplighter.model.domain import DomainInfo
+from lamplighter.errors import JournalError
+from lamplighter.service.managed_host import shutdown_reason
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from uuid import UUID
 
     from lamplighter.host.journal.writer import Journal
-    from lamplighter.model.domain import ShutdownReason
+    from lamplighter.model.domain import DomainInfo, ShutdownReason
     from lamplighter.model.run import Result, Transition, UnfinishedRun
     from lamplighter.service.managed_host import Host
 
@@ -77,11 +76,3 @@ class Recovery:
             if one is not None and one.uuid is not None:
                 ends[domid] = await shutdown_reason(self._host, domid, one.uuid, one.name)
         return ends
-
-
-async def shutdown_reason(host: Host, domid: int, uuid: UUID, name: str) -> ShutdownReason | None:
-    """Return why an incarnation that has gone had shut down; None when nothing is on record."""
-    try:
-        return await host.toolstack.shutdown_reason(DomainInfo(domid, uuid, name))
-    except (CallFailed, Unreachable):
-        return None

@@ -20,7 +20,7 @@ from lamplighter.host.journal.reader import JournalReader
 from lamplighter.model.domain_event import Moment
 from lamplighter.model.intent import Hold, Intents, Meant
 from lamplighter.model.run import Direction, Outcome
-from lamplighter.service.recovery import shutdown_reason
+from lamplighter.service.managed_host import shutdown_reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
