@@ -19,6 +19,7 @@ from lamplighter.model.policy import Inventory, Policy
 from lamplighter.model.problem import Problem
 from lamplighter.model.run import Direction, Outcome, Plan, Result, Run, Step, Verb
 from lamplighter.report.documents import status_document
+from lamplighter.service import status
 from lamplighter.service.run import prepare
 from tests import virtual
 

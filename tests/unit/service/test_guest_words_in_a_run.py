@@ -16,6 +16,7 @@ from lamplighter.errors import XenStoreError
 from lamplighter.formats import agent_protocol
 from lamplighter.formats.agent_protocol import Answer, Forced, More
 from lamplighter.model.run import Outcome
+from lamplighter.service import status
 from lamplighter.service.guests.channel import GuestChannel
 from lamplighter.service.guests.reader import (
     READING_INTERVAL,
