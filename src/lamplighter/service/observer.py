@@ -37,9 +37,6 @@ SAFETY = 5.0
 #: After a listing comes a pause of so many times its own length, at most ``SAFETY``.
 PAUSES = 4.0
 
-#: What a subscriber has been told before the first picture: equal to no sighting or error.
-NOTHING_YET = ""
-
 #: The watches that say that a domain came, shut down or went.
 HINTS = ("@introduceDomain", "@releaseDomain")
 
@@ -75,46 +72,6 @@ class Viewer(Protocol):
 
     def reset(self, believes_from: int) -> None:
         """What was shown so far is of no value; only pictures from this number on are."""
-
-
-class Subscriber:
-    """One worker's window on the pictures of one domain, known by its UUID or else its name.
-
-    ``tell`` is called with a sighting, or None where a picture has none; ``tell_failure`` with an
-    error's text where there is no picture; both only with something new, and from the event loop.
-    """
-
-    def __init__(
-        self,
-        domain: UUID | str,
-        tell: Callable[[DomainInfo | None], None],
-        tell_failure: Callable[[str], None],
-    ) -> None:
-        self._domain = domain
-        self._tell = tell
-        self._tell_failure = tell_failure
-        self._told: DomainInfo | str | None = NOTHING_YET
-        self._believes_from = 0
-
-    def listed(self, listing: Listing) -> None:
-        """Take in a picture, if it is not too old to be believed."""
-        if listing.number < self._believes_from:
-            return
-        found = listing.find(self._domain)
-        if self._told != found:
-            self._told = found
-            self._tell(found)
-
-    def listing_failed(self, number: int, error: str) -> None:
-        """Take in that a listing failed; one that began too early tells nothing either way."""
-        if number >= self._believes_from and self._told != error:
-            self._told = error
-            self._tell_failure(error)
-
-    def reset(self, believes_from: int) -> None:
-        """Believe no listing older than this number, and be told of the next one in any case."""
-        self._believes_from = believes_from
-        self._told = NOTHING_YET
 
 
 class Observer:

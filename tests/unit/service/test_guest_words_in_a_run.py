@@ -18,14 +18,9 @@ from lamplighter.formats.agent_protocol import Answer, Forced, More
 from lamplighter.model.run import Outcome
 from lamplighter.service import status
 from lamplighter.service.guests.channel import GuestChannel
-from lamplighter.service.guests.reader import (
-    READING_INTERVAL,
-    STIRS_A_SECOND,
-    TELLING_INTERVAL,
-    GuestReader,
-    Throttle,
-)
+from lamplighter.service.guests.reader import READING_INTERVAL, STIRS_A_SECOND, GuestReader
 from lamplighter.service.run.mailbox import Inbox
+from lamplighter.service.run.progress import TELLING_INTERVAL, Throttle
 from lamplighter.xenstore import paths
 from tests.simulated import CLOCK, simulate
 

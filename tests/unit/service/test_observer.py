@@ -11,7 +11,8 @@ import pytest
 from lamplighter.errors import CallFailed
 from lamplighter.host.clock import LoopClock
 from lamplighter.model.domain import DomainInfo
-from lamplighter.service.observer import SAFETY, Observer, Subscriber
+from lamplighter.service.observer import SAFETY, Observer
+from lamplighter.service.run.mailbox import Subscriber
 from tests.virtual import run
 
 if TYPE_CHECKING:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from lamplighter.formats.agent_protocol import GuestWords
+    from lamplighter.model.clock import Clock
     from lamplighter.model.run import Plan, Result, Transition
+
+#: Between two tellings of one guest's words, in host seconds: who reads them is a person.
+TELLING_INTERVAL = 1.0
 
 
 class Listener(Protocol):
@@ -60,3 +65,40 @@ class ListenerGroup:
         """Pass it on."""
         for listener in self._listeners:
             listener.said(message)
+
+
+class Throttle:
+    """Tells one guest's words on: only what has changed, and not too often."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        tell: Callable[[GuestWords], None],
+        shown: Callable[[GuestWords], str],
+    ) -> None:
+        """``shown`` is what a person is shown of words; where it is empty there is no news."""
+        self._clock = clock
+        self._tell = tell
+        self._shown = shown
+        self._told = ""
+        self._words: GuestWords | None = None
+        self._after = -inf
+
+    @property
+    def due(self) -> float:
+        """When something is to be told; infinite while nothing is new."""
+        return self._after if self._words is not None else inf
+
+    def hear(self, words: GuestWords) -> None:
+        """Take in the newest words."""
+        shown = self._shown(words)
+        self._words = words if shown and shown != self._told else None
+        self.tell()
+
+    def tell(self) -> None:
+        """Tell what is due."""
+        now = self._clock.monotonic()
+        if self._words is not None and now >= self._after:
+            self._told, self._after = self._shown(self._words), now + TELLING_INTERVAL
+            words, self._words = self._words, None
+            self._tell(words)

@@ -63,10 +63,10 @@ from lamplighter.formats.agent_protocol import NUMBERS, doing
 from lamplighter.model.lifecycle import Phase
 from lamplighter.model.run import Outcome, Result, Step, Transition, Verb
 from lamplighter.service.guests.channel import GuestChannel
-from lamplighter.service.guests.reader import GuestReader, Throttle
+from lamplighter.service.guests.reader import GuestReader
 from lamplighter.service.incarnation import kind_of, newest_domid
-from lamplighter.service.observer import Observer, Subscriber
-from lamplighter.service.run.mailbox import Inbox
+from lamplighter.service.run.mailbox import Inbox, Subscriber
+from lamplighter.service.run.progress import Throttle
 
 if TYPE_CHECKING:
     import asyncio
@@ -77,6 +77,7 @@ if TYPE_CHECKING:
     from lamplighter.host.xenstore.client import XenStore
     from lamplighter.model.clock import Clock
     from lamplighter.model.domain import Definition, DomainInfo
+    from lamplighter.service.observer import Observer
     from lamplighter.toolstacks.base import Toolstack
 
 
