@@ -2,29 +2,62 @@
 
 What a shutdown needs (``say``, ``more``, ``stopping``) also runs on a Python that is not whole,
 such as Debian's ``python3-minimal``; so what installs is imported when it is asked for.
+
+The commands that speak with the host: ``say``, ``more`` and ``status``.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
+from contextlib import contextmanager, suppress
 from functools import partial
 from importlib import import_module
+from math import ceil
 from typing import TYPE_CHECKING, NoReturn
 
-from lamplighter.errors import UsageError
-from lamplighter.formats.agent_protocol import REQUESTS
+from lamplighter.errors import LamplighterError, UsageError
+from lamplighter.formats.agent_protocol import (
+    GUEST_NODES,
+    HOST_NODES,
+    REQUESTS,
+    SECONDS_MAX,
+    Answer,
+    More,
+    encode_more,
+    encode_progress,
+    parse_answer,
+)
+from lamplighter.formats.durations import parse_duration
+from lamplighter.guest.clock import now
+from lamplighter.guest.config import Paths
+from lamplighter.guest.control_socket import HELLO, call
 from lamplighter.guest.init_hook import stopping
 from lamplighter.guest.log import Log
-from lamplighter.guest.places import Paths
-from lamplighter.guest.telling import more, say, status
+from lamplighter.guest.nodes import node
+from lamplighter.guest.xenbus import Bus, remembered
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 #: Of a help text, in characters.
 WIDTH = 78
+
+#: How ``more`` ends.
+GRANTED, REFUSED, NOBODY = 0, 1, 3
+
+#: So many seconds the host may take to answer; it answers within two, if at all.
+PATIENCE = 15.0
+
+#: What ends a command that waits.
+ENDED_BY = (signal.SIGTERM, signal.SIGINT)
+
+#: What a guest writes and what the host does, in the order of ``status``.
+NODES = (*GUEST_NODES, *HOST_NODES)
+
+SHUTDOWN = "control/shutdown"
 
 
 class Parser(argparse.ArgumentParser):
@@ -85,3 +118,83 @@ def run_command(command: str, arguments: Sequence[str]) -> int:
 def _print(text: str) -> None:
     sys.stdout.write(f"{text}\n")
     sys.stdout.flush()
+
+
+def say(places: Paths, text: str, percent: int | None) -> int:
+    """Tell the host how far the guest has come."""
+    if percent is not None and not 0 <= percent <= 100:
+        raise UsageError("--percent is a whole number from 0 to 100")
+    Bus(places.xenstore).write(node("progress"), encode_progress(text, percent))
+    return 0
+
+
+def more(places: Paths, duration: str, why: str, tell: Callable[[str], None]) -> int:
+    """Ask the host for more time and tell what it answers; return how that went."""
+    try:
+        seconds = ceil(parse_duration(duration))
+    except ValueError as error:
+        raise UsageError(f"{duration!r}: {error}") from error
+    if not 1 <= seconds <= SECONDS_MAX:
+        raise UsageError(f"expected a duration from 1 s to {SECONDS_MAX} s, not {duration!r}")
+    asked = More(os.urandom(6).hex(), seconds, why)
+    with _withdrawn_unless_answered(places, encode_more(asked)) as answered:
+        bus = Bus(places.xenstore)
+        bus.watch(node("answer"))
+        bus.write(node("more"), encode_more(asked))
+        answer = _await_answer(bus, asked.id)
+        if answer is not None:
+            answered()
+    if answer is None:
+        tell(f"nobody answered within {PATIENCE:g} s: no Lamplighter is stopping this domain")
+        return NOBODY
+    if answer.left is None:
+        tell(f"refused: {answer.why}")
+        return REFUSED
+    tell(f"granted: {answer.left} s are left")
+    return GRANTED
+
+
+@contextmanager
+def _withdrawn_unless_answered(places: Paths, asked: bytes) -> Iterator[Callable[[], None]]:
+    """A question that nobody waits for any more is taken back.
+
+    The next stop would answer it, and what it grants would be missing where it is needed. That goes
+    for a command that is ended while it waits, too: the deadline of the script that started it is
+    one that comes. The signal may have come in the middle of a request, so the connection is new.
+    """
+    left: list[bool] = []
+    for number in ENDED_BY:
+        signal.signal(number, _end)
+    try:
+        yield lambda: left.append(True)
+    finally:
+        if not left:
+            for number in ENDED_BY:
+                signal.signal(number, signal.SIG_IGN)
+            with suppress(LamplighterError):
+                Bus(places.xenstore).remove_if(node("more"), asked)
+
+
+def _end(number: int, _frame: object) -> None:
+    raise SystemExit(128 + number)
+
+
+def _await_answer(bus: Bus, wanted: str) -> Answer | None:
+    until = now() + PATIENCE
+    while bus.wait(until):
+        answer = parse_answer(bus.read(node("answer")))
+        if answer is not None and answer.id == wanted:
+            return answer
+    return None
+
+
+def status(places: Paths, tell: Callable[[str], None]) -> int:
+    """Tell what stands in the nodes and whether the daemon runs; return 1 if it does not."""
+    version = call(places.hotline, HELLO, patience=5.0)
+    tell(f"{'daemon':<17} {f'runs, version {version}' if version else 'does not run'}")
+    bus = Bus(places.xenstore)
+    for path, name in ((SHUTDOWN, SHUTDOWN), *((node(name), name) for name in NODES)):
+        value = remembered(bus, path)
+        told = value.decode("utf-8", "replace") if value is not None else "-"
+        tell(f"{name:<17} {''.join(c if c.isprintable() else '?' for c in told)}")
+    return 0 if version else 1

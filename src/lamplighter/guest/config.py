@@ -2,6 +2,8 @@
 
 Lines ``key = value``, and comments from ``#`` on. Every key has a default, and no file is a valid
 one. A wrong line must not keep the agent from its work: it is told, and the default stands.
+
+Where the agent finds things and leaves them; every place can be another one, for trials.
 """
 
 from __future__ import annotations
@@ -21,6 +23,9 @@ LONGEST = 65536
 
 #: Words that are no duration but a ``deadline``.
 WORDS = {"host": None, "never": inf}
+
+#: The kernel's device in which XenStore is spoken to, newest first.
+DEVICES = ("/dev/xen/xenbus", "/proc/xen/xenbus")
 
 
 class Config(NamedTuple):
@@ -99,3 +104,58 @@ def closest(given: str, known: Sequence[str]) -> str | None:
     """Return the known word that was most likely meant; difflib is loaded for mistakes only."""
     near = cast("_Difflib", import_module("difflib")).get_close_matches(given, known, 1)
     return near[0] if near else None
+
+
+class Paths(NamedTuple):
+    """The agent's places.
+
+    ``xenstore`` is a device or a Unix socket; empty: the first of ``DEVICES`` that is there.
+    ``rehearse`` is a file into which is written what would be done to the system, instead of doing
+    it; empty: it is done.
+    """
+
+    xenstore: str = ""
+    etc: str = "/etc/lamplighter"
+    run: str = "/run/lamplighter-agent"
+    proc: str = "/proc"
+    rehearse: str = ""
+
+    @property
+    def configuration(self) -> str:
+        """What the guest's administrator decides."""
+        return f"{self.etc}/agent.conf"
+
+    @property
+    def scripts(self) -> str:
+        """What runs before the system's own shutdown."""
+        return f"{self.etc}/shutdown.d"
+
+    @property
+    def checks(self) -> str:
+        """What must succeed before the guest is ready."""
+        return f"{self.etc}/ready.d"
+
+    @property
+    def hotline(self) -> str:
+        """The daemon's socket."""
+        return f"{self.run}/socket"
+
+    @property
+    def orders(self) -> str:
+        """The pipe on which the guard takes orders."""
+        return f"{self.run}/guard"
+
+    @property
+    def begun(self) -> str:
+        """The names of the scripts that were begun since the system booted."""
+        return f"{self.run}/begun"
+
+    @property
+    def answered(self) -> str:
+        """The host's answers that were heard."""
+        return f"{self.run}/answered"
+
+    @property
+    def taken(self) -> str:
+        """The request that the agent took and whose shutdown it has still to begin."""
+        return f"{self.run}/taken"

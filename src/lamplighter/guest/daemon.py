@@ -9,10 +9,13 @@ that grow to five seconds; until then the rest goes on: a shutdown does not need
 
 A request is noted in a file before it is acknowledged, and there it stands until the system's
 shutdown has been begun: an agent that was killed in between is followed by one that goes on.
+
+``lamplighter-agent run``: the daemon, composed.
 """
 
 from __future__ import annotations
 
+import gc
 import os
 import select
 import signal
@@ -21,16 +24,16 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from lamplighter import __version__
-from lamplighter.errors import XenStoreError, XenStoreUnreachable
+from lamplighter.errors import LamplighterError, XenStoreError, XenStoreUnreachable
 from lamplighter.formats.agent_protocol import (
     encode_progress,
     encode_ready,
     encode_version,
     parse_deadline_note,
 )
-from lamplighter.guest.answers import ANSWER, Answers
-from lamplighter.guest.boot import Boot
 from lamplighter.guest.clock import milliseconds, now
+from lamplighter.guest.config import read_choices
+from lamplighter.guest.control_socket import ControlSocket, listen
 from lamplighter.guest.events import (
     Acknowledge,
     Acknowledged,
@@ -57,23 +60,22 @@ from lamplighter.guest.events import (
 from lamplighter.guest.guard import Guard, Order
 from lamplighter.guest.handshake import State, step
 from lamplighter.guest.kernel_shutdown import find_request
+from lamplighter.guest.log import Log
 from lamplighter.guest.nodes import AgentNodes, node
+from lamplighter.guest.power import Power, Rehearsal
 from lamplighter.guest.processes import Children, problem_of
-from lamplighter.guest.run_state import Notebook
-from lamplighter.guest.running import Scripts
+from lamplighter.guest.readiness import Boot
+from lamplighter.guest.run_state import ANSWER, Answers, Notebook, Taking
+from lamplighter.guest.scripts import Scripts
 from lamplighter.guest.systemd import notify
-from lamplighter.guest.taking import Taking
-from lamplighter.guest.xenbus import Bus, remembered
+from lamplighter.guest.xenbus import Bus, find, remembered
 
 if TYPE_CHECKING:
-    from lamplighter.guest.config import Config
-    from lamplighter.guest.control_socket import ControlSocket
-    from lamplighter.guest.log import Log
-    from lamplighter.guest.places import Paths
-    from lamplighter.guest.power import Power
+    from lamplighter.guest.config import Config, Paths
 
 #: The request's node, and the host's note beside it.
 SHUTDOWN = "control/shutdown"
+
 ASKED = node("asked")
 
 #: Seconds until XenStore is opened again: the first time, and at most.
@@ -319,3 +321,31 @@ def _hear_request(bus: Bus) -> RequestSeen:
 
 def _ignore(_number: int, _frame: object) -> None:
     """The descriptor tells of the signal."""
+
+
+def run_daemon(places: Paths) -> int:
+    """Run the agent; return its exit status."""
+    log = Log(marked="JOURNAL_STREAM" in os.environ)
+    choices, problems = read_choices(places.configuration)
+    for problem in problems:
+        log.warn(problem)
+    places = places._replace(xenstore=places.xenstore or find())
+    power = Rehearsal(places.rehearse) if places.rehearse else Power()
+    power.load()
+    hotline = _open_hotline(places, log)
+    # What was imported stays: looking through it again and again only takes time and memory.
+    gc.collect()
+    gc.freeze()
+    return Daemon(places, choices, power, hotline, log).run()
+
+
+def _open_hotline(places: Paths, log: Log) -> ControlSocket:
+    """Return a hotline; one that nobody can call where there is no room for a socket."""
+    try:
+        os.makedirs(places.run, 0o700, exist_ok=True)
+        return ControlSocket(listen(places.hotline), __version__)
+    except FileExistsError as error:
+        raise LamplighterError(f"{places.hotline}: {error.strerror}") from error
+    except OSError as error:
+        log.warn(f"{places.hotline}: {error.strerror}; the scripts are left to init's hook")
+        return ControlSocket(None, __version__)

@@ -15,12 +15,10 @@ from typing import TYPE_CHECKING
 
 from lamplighter.errors import UsageError
 from lamplighter.guest.clock import milliseconds, now
-from lamplighter.guest.config import read_choices
+from lamplighter.guest.config import Paths, read_choices
 from lamplighter.guest.control_socket import ANSWERS, GO_ON, HELLO, STOPPING, call
-from lamplighter.guest.places import Paths
 from lamplighter.guest.processes import LAST_CHANCE, Children, problem_of
-from lamplighter.guest.running import Scripts, owners
-from lamplighter.guest.scripts import find_programs
+from lamplighter.guest.scripts import Scripts, find_programs, owners
 from lamplighter.guest.systemd import find_end, systemd_runs
 
 if TYPE_CHECKING:

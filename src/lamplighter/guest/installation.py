@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING
 from zipimport import ZipImportError, zipimporter
 
 from lamplighter.errors import ConfigurationError, LamplighterError, UsageError
+from lamplighter.guest.config import Paths
 from lamplighter.guest.control_socket import HELLO, call
 from lamplighter.guest.nodes import AgentNodes
-from lamplighter.guest.places import Paths
 from lamplighter.guest.processes import Children, run_to_end
 from lamplighter.guest.systemd import systemd_runs
 from lamplighter.guest.xenbus import Bus

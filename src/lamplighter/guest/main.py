@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from lamplighter import __version__
 from lamplighter.errors import LamplighterError, UsageError
+from lamplighter.guest.config import Paths
 from lamplighter.guest.log import Log
-from lamplighter.guest.places import Paths
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,7 +66,7 @@ def execute(arguments: Sequence[str]) -> int:
     elif command == "--version":
         _print(f"lamplighter-agent {__version__}")
     elif command == "run":
-        return int(import_module("lamplighter.guest.service").run_daemon(parse_places(rest)))
+        return int(import_module("lamplighter.guest.daemon").run_daemon(parse_places(rest)))
     elif command in COMMANDS:
         return int(import_module("lamplighter.guest.commands").run_command(command, rest))
     else:

@@ -10,21 +10,54 @@ is. One that has passed is not run again.
 
 ``Readiness`` says what to start next and when it wants to be woken; it starts nothing itself. Once
 the guest is ready, or goes, nothing of it ever wakes up again.
+
+The guest's way to being ready, carried out: boot's end awaited, the checks run.
+
+systemd says itself when it has booted: a ``systemctl is-system-running --wait`` ends then, and
+nobody has to look again and again. Where that is not understood (before systemd 240) it is asked
+every five seconds while the boot lasts. Other inits start the agent last.
 """
 
 from __future__ import annotations
 
+import os
 from math import inf
 from typing import TYPE_CHECKING
 
+from lamplighter.guest.processes import problem_of, surroundings
+from lamplighter.guest.scripts import find_programs, owners
+from lamplighter.guest.systemd import systemd_runs
+
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from lamplighter.guest.config import Paths
+    from lamplighter.guest.log import Log
+    from lamplighter.guest.processes import Children
     from lamplighter.guest.scripts import Program
 
 BOOTING = "the system is still booting"
+
 GOING = "the system is shutting down"
 
 #: Seconds from a check that failed to the next time that it is tried.
 FIRST_PAUSE, LAST_PAUSE = 5.0, 60.0
+
+ASK = ("systemctl", "is-system-running")
+
+STILL = ("", "initializing", "starting")
+
+#: The system goes, and the agent was started anew in the middle of it.
+STOPPING = "stopping"
+
+#: Somebody has to come and mend it, and will boot it anew or let it go on.
+MAINTENANCE = "maintenance"
+
+RESCUE = "the system is in rescue or emergency mode"
+
+#: Seconds from one question to the next where systemd cannot be waited for, and where it has
+#: stopped short of its boot's end.
+PAUSE, LONG_PAUSE = 5.0, 60.0
 
 
 class Readiness:
@@ -83,3 +116,139 @@ class Readiness:
         if self._pause == FIRST_PAUSE:
             self.waits_for = f"{self.running.name}: running"
         return self.running
+
+
+class Boot:
+    """Tells the daemon by ``tell(ready, waits_for)`` how far it is."""
+
+    def __init__(
+        self,
+        places: Paths,
+        deadline: float,
+        children: Children,
+        log: Log,
+        tell: Callable[[bool, str], None],
+    ) -> None:
+        self._folder = places.checks
+        self._deadline = deadline
+        self._children = children
+        self._log = log
+        self._tell = tell
+        self._told: tuple[bool, str] | None = None
+        self._readiness = Readiness()
+        self._check = 0
+        self._asking = 0
+        self._answer = -1
+        self._ask_again = inf
+        self._over = False
+        self._problems: list[str] = []
+
+    @property
+    def wake(self) -> float:
+        """When ``tick`` is wanted."""
+        return min(self._readiness.wake, self._readiness.overdue, self._ask_again)
+
+    def begin(self, now: float) -> None:
+        """Say that it boots, and wait for its end."""
+        self._say()
+        if systemd_runs():
+            self._ask(now, "--wait")
+        else:
+            self._look(now)
+
+    def tick(self, now: float) -> None:
+        """Do what is due."""
+        if now >= self._ask_again:
+            self._ask_again = inf
+            self._ask(now)
+        if now >= self._readiness.overdue:
+            self._readiness.overdue = inf
+            self._children.end(self._check, now)
+        if now >= self._readiness.wake:
+            self._look(now)
+
+    def ended(self, pid: int, code: int, now: float) -> bool:
+        """Say whether this process was one of its own, and go on."""
+        if pid == self._asking:
+            self._asking = 0
+            self._heard(now)
+        elif pid == self._check:
+            self._check = 0
+            self._run(self._readiness.ended(problem_of(code), now), now)
+        else:
+            return False
+        return True
+
+    def give_up(self, now: float) -> None:
+        """The system goes."""
+        self._readiness.give_up()
+        self._over, self._ask_again = True, inf
+        for pid in (self._asking, self._check):
+            if pid:
+                self._children.end(pid, now)
+        self._say()
+
+    # --- booting ---
+
+    def _ask(self, now: float, *options: str) -> None:
+        ours, theirs = os.pipe()
+        try:
+            self._asking = self._children.start([*ASK, *options], os.environ, theirs)
+            self._answer = ours
+        except OSError as error:
+            self._log.warn(f"systemctl cannot be started: {error.strerror}")
+            os.close(ours)
+            self._look(now)
+        finally:
+            os.close(theirs)
+
+    def _heard(self, now: float) -> None:
+        os.set_blocking(self._answer, False)
+        try:
+            word = os.read(self._answer, 256).decode("ascii", "replace").strip()
+        except BlockingIOError:
+            word = ""
+        os.close(self._answer)
+        if self._over:
+            return
+        if word in STILL:
+            self._readiness.waits_for = BOOTING
+            self._ask_again = now + PAUSE
+            self._say()
+        elif word == STOPPING:
+            self.give_up(now)
+        elif word == MAINTENANCE:
+            self._readiness.waits_for = RESCUE
+            self._ask_again = now + LONG_PAUSE
+            self._say()
+        else:
+            self._log.note(f"the system has booted: {word}")
+            self._look(now)
+
+    # --- checking ---
+
+    def _look(self, now: float) -> None:
+        checks, problems = find_programs(self._folder, self._deadline, owners())
+        for problem in problems:
+            if problem not in self._problems:
+                self._log.warn(problem)
+        self._problems = problems
+        self._run(self._readiness.look(checks, now), now)
+
+    def _run(self, check: Program | None, now: float) -> None:
+        while check is not None:
+            problem = check.refused(owners())
+            try:
+                if not problem:
+                    self._check = self._children.start([check.path], surroundings())
+                    break
+            except OSError as error:
+                problem = f"it cannot be started: {error.strerror}"
+            check = self._readiness.ended(problem, now)
+        self._say()
+
+    def _say(self) -> None:
+        told = (self._readiness.ready, self._readiness.waits_for)
+        if told != self._told:
+            self._told = told
+            self._tell(*told)

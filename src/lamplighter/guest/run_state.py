@@ -3,6 +3,22 @@
 An agent that is started anew, or init's hook in its place, finds there what was done before it.
 Where ``/run`` is on a disk the file outlives the system that it tells of. So the first line says of
 which boot it is, and what another boot has noted is nothing.
+
+The host's answers to requests for more time: which of them is news.
+
+An answer stays in XenStore until the next one, so one that stands there when the agent begins is
+of an earlier shutdown, mostly. But where a shutdown is under way already, it may have come while
+there was no agent to hear it, and the guard would end the guest in the middle of what the time was
+granted for. So which one was heard last is noted for the agent that comes next, once the guard has
+moved: one that is heard twice moves it nowhere. Without such notes nothing that stands there is
+news. What is heard late counts from then, so the outage comes on top.
+
+What the agent took, or is about to take: kept for the agent that follows one that was killed.
+
+    poweroff            it is about to be acknowledged; perhaps it was
+    poweroff taken      it was, and the system's shutdown has to be begun when the scripts end
+
+There is no such file where nobody or somebody else is to begin the shutdown, or it has been begun.
 """
 
 from __future__ import annotations
@@ -11,10 +27,22 @@ import os
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from lamplighter.formats.agent_protocol import REQUESTS, Answer, parse_answer
+from lamplighter.guest.nodes import node
+from lamplighter.guest.xenbus import Bus, remembered
+
 if TYPE_CHECKING:
+    from lamplighter.guest.handshake import State
     from lamplighter.guest.log import Log
 
 BOOT_ID = "sys/kernel/random/boot_id"
+
+ANSWER = node("answer")
+
+#: Noted where none was heard yet; no answer is called so.
+NONE = "-"
+
+TAKEN = "taken"
 
 
 class Notebook:
@@ -56,3 +84,65 @@ class Notebook:
         with suppress(OSError), open(f"{self._proc}/{BOOT_ID}", encoding="ascii") as file:
             return f"boot {file.read().strip()}"
         return "boot unknown"
+
+
+class Answers:
+    """Hears each answer once."""
+
+    def __init__(self, notes: Notebook) -> None:
+        self._notes = notes
+        self._heard = self._noted = ""  # not looked yet
+
+    def begin(self, bus: Bus, *, going: bool) -> None:
+        """Look at XenStore for the first time; ``going``: a shutdown is under way already."""
+        if going and (notes := self._notes.read()):
+            self._heard = self._noted = notes[-1]
+        else:
+            answer = parse_answer(remembered(bus, ANSWER))
+            self._heard = NONE if answer is None else answer.id
+            self.settled()
+
+    def hear(self, bus: Bus) -> Answer | None:
+        """Return the answer that stands there if it is news."""
+        answer = parse_answer(remembered(bus, ANSWER))
+        if answer is None or answer.id == self._heard:
+            return None
+        self._heard = answer.id
+        return answer
+
+    def settled(self) -> None:
+        """What was heard has had its effect."""
+        if self._heard != self._noted:
+            self._noted = self._heard
+            self._notes.add(self._heard)
+
+
+class Taking:
+    """Keeps it in a notebook, whose last line stands."""
+
+    def __init__(self, notes: Notebook) -> None:
+        self._notes = notes
+        self._line = (notes.read() or [""])[-1]
+
+    def find(self) -> tuple[str, bool]:
+        """Return the request that an earlier agent left, if any, and whether it surely took it."""
+        request, _, taken = self._line.partition(" ")
+        return (request, taken == TAKEN) if request in REQUESTS else ("", False)
+
+    def note(self, state: State) -> None:
+        """Before something is done: write down what is to be known if it is the last that is."""
+        if state.begins:
+            self._write(f"{state.begins} {TAKEN}")
+        elif state.taking and not state.took:
+            self._write(state.taking)
+
+    def forget(self, state: State) -> None:
+        """After it was done: the shutdown has been begun, or somebody else begins it."""
+        if self._line and not (state.begins or state.taking):
+            self._line = ""
+            self._notes.clear()
+
+    def _write(self, line: str) -> None:
+        if line != self._line:
+            self._line = line
+            self._notes.add(line)

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 from lamplighter.errors import ProtocolError, XenStoreError, XenStoreUnreachable
 from lamplighter.guest.clock import milliseconds, now
-from lamplighter.guest.places import DEVICES
+from lamplighter.guest.config import DEVICES
 from lamplighter.xenstore.client import (
     ClientConnection,
     Reply,

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lamplighter import __version__
-from lamplighter.guest import telling
+from lamplighter.guest import commands
 from lamplighter.guest.clock import now
-from lamplighter.guest.places import Paths
+from lamplighter.guest.config import Paths
 from tests.agent import PATIENCE, Agent, interpreters, program, until
 from tests.store_thread import StoreThread
 
@@ -143,12 +143,12 @@ def test_a_question_whose_asker_is_ended_is_taken_back(
 def test_a_question_that_nobody_answers_is_taken_back(
     agent: Agent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(telling, "PATIENCE", 0.0)
-    kept = {number: signal.getsignal(number) for number in telling.ENDED_BY}
+    monkeypatch.setattr(commands, "PATIENCE", 0.0)
+    kept = {number: signal.getsignal(number) for number in commands.ENDED_BY}
     told: list[str] = []
     try:
         places = Paths(xenstore=agent.bus.place)
-        assert telling.more(places, "90s", "", told.append) == telling.NOBODY
+        assert commands.more(places, "90s", "", told.append) == commands.NOBODY
     finally:
         for number, handler in kept.items():
             signal.signal(number, handler)

@@ -19,10 +19,10 @@ from lamplighter.errors import LamplighterError, UsageError
 from lamplighter.formats.agent_protocol import GUEST_NODES
 from lamplighter.guest import installation
 from lamplighter.guest.bytecode import with_bytecode
+from lamplighter.guest.config import Paths
 from lamplighter.guest.installation import install, uninstall
 from lamplighter.guest.log import Log
 from lamplighter.guest.nodes import node
-from lamplighter.guest.places import Paths
 from lamplighter.guest.xenbus import Bus
 from tests.agent import BUILDER, PATIENCE, Notes, interpreters, program
 from tests.store_thread import StoreThread

@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lamplighter.guest import boot
-from lamplighter.guest.boot import LONG_PAUSE, PAUSE, RESCUE, Boot
+from lamplighter.guest import readiness
+from lamplighter.guest.config import Paths
 from lamplighter.guest.log import Log
-from lamplighter.guest.places import Paths
 from lamplighter.guest.processes import LAST_CHANCE, Children
-from lamplighter.guest.readiness import BOOTING, GOING
+from lamplighter.guest.readiness import BOOTING, GOING, LONG_PAUSE, PAUSE, RESCUE, Boot
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -59,7 +58,7 @@ def program(path: Path, text: str) -> None:
 @pytest.fixture
 def guest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Guest:
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    monkeypatch.setattr(boot, "systemd_runs", lambda: True)
+    monkeypatch.setattr(readiness, "systemd_runs", lambda: True)
     return Guest(tmp_path)
 
 
@@ -128,7 +127,7 @@ def test_a_systemd_that_cannot_be_waited_for_is_asked_again(guest: Guest) -> Non
 def test_without_systemd_the_boot_is_over_at_once(
     guest: Guest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(boot, "systemd_runs", lambda: False)
+    monkeypatch.setattr(readiness, "systemd_runs", lambda: False)
     guest.boot.begin(0.0)
     assert guest.told == [(False, BOOTING), (True, "")]
 
@@ -158,7 +157,7 @@ def test_a_check_that_fails_is_told_and_one_that_hangs_is_ended(guest: Guest) ->
 
 
 def test_a_check_finds_the_agent_by_its_name(guest: Guest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(boot, "systemd_runs", lambda: False)
+    monkeypatch.setattr(readiness, "systemd_runs", lambda: False)
     monkeypatch.setenv("PATH", "/usr/bin:/bin")
     guest.check("10-a", 'test "$PATH" = /usr/bin:/bin:/usr/local/sbin:/usr/local/bin')
     guest.boot.begin(0.0)

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lamplighter.formats.agent_protocol import Answer, DeadlineNote
-from lamplighter.guest.answers import ANSWER, Answers
 from lamplighter.guest.daemon import ASKED, SHUTDOWN, _hear_request
 from lamplighter.guest.nodes import AgentNodes, node
-from lamplighter.guest.run_state import Notebook
+from lamplighter.guest.run_state import ANSWER, Answers, Notebook
 from lamplighter.guest.xenbus import Bus
 from tests.agent import Notes
 

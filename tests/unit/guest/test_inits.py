@@ -14,6 +14,7 @@ import pytest
 from lamplighter.errors import UsageError
 from lamplighter.guest import init_hook
 from lamplighter.guest.clock import LONGEST, milliseconds
+from lamplighter.guest.config import Paths
 from lamplighter.guest.control_socket import (
     CALLERS_MAX,
     GO_ON,
@@ -23,10 +24,9 @@ from lamplighter.guest.control_socket import (
     call,
     listen,
 )
+from lamplighter.guest.daemon import _open_hotline
 from lamplighter.guest.log import Log
-from lamplighter.guest.places import Paths
 from lamplighter.guest.processes import LAST_CHANCE
-from lamplighter.guest.service import _open_hotline
 from lamplighter.guest.systemd import find_end, notify, systemd_runs
 from tests.agent import Notes
 

@@ -9,11 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from lamplighter.guest.places import Paths
+from lamplighter.guest.config import Paths
 from lamplighter.guest.processes import LAST_CHANCE, Children, problem_of
 from lamplighter.guest.run_state import BOOT_ID, Notebook
-from lamplighter.guest.running import UNSEEN, Scripts
-from lamplighter.guest.scripts import find_programs
+from lamplighter.guest.scripts import UNSEEN, Scripts, find_programs
 from lamplighter.guest.trust import distrust
 from tests.agent import Notes
 

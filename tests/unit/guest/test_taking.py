@@ -10,12 +10,10 @@ import pytest
 
 from lamplighter.errors import XenStoreUnreachable
 from lamplighter.formats.agent_protocol import DeadlineNote
-from lamplighter.guest.config import Config
+from lamplighter.guest.config import Config, Paths
 from lamplighter.guest.daemon import SHUTDOWN, Daemon
 from lamplighter.guest.events import Event, RequestSeen, Settings, Tick
-from lamplighter.guest.places import Paths
-from lamplighter.guest.run_state import BOOT_ID, Notebook
-from lamplighter.guest.taking import Taking
+from lamplighter.guest.run_state import BOOT_ID, Notebook, Taking
 from tests.agent import Notes
 
 if TYPE_CHECKING:
