@@ -38,7 +38,7 @@ COMMANDS = {
     "status": "lamplighter.cli.status",
     "plan": "lamplighter.cli.plan",
     "explain": "lamplighter.cli.explain",
-    "hold": "lamplighter.cli.holds",
+    "hold": "lamplighter.cli.hold",
     "release": "lamplighter.cli.release",
     "check": "lamplighter.cli.check",
     "history": "lamplighter.cli.history",

@@ -8,8 +8,8 @@ from uuid import UUID
 import pytest
 
 from lamplighter.cli import plan, runs, status
+from lamplighter.cli.demo import TALE, Ending
 from lamplighter.cli.output.text import Style
-from lamplighter.cli.tale import TALE, Ending
 from lamplighter.embedded.examples import definitions
 from lamplighter.engine.status import Row, Seen, Wanted
 from lamplighter.errors import CallFailed, CallTimedOut, LamplighterError, ToolstackUnreachable
@@ -19,7 +19,6 @@ from lamplighter.model.policy import Inventory, Policy
 from lamplighter.model.problem import Problem
 from lamplighter.model.run import Direction, Outcome, Plan, Result, Run, Step, Verb
 from lamplighter.report.documents import status_document
-from lamplighter.service import status
 from lamplighter.service.run import prepare
 from tests import virtual
 

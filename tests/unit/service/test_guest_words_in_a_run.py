@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from lamplighter.cli import status
 from lamplighter.engine.status import View, status_rows
 from lamplighter.errors import XenStoreError
 from lamplighter.formats import agent_protocol
