@@ -1,14 +1,11 @@
 """``lamplighter demo``: the whole story on an embedded host of its own.
 
-Every step is a real command line, carried out by the same code as when it is typed; the only
-things of the demonstration's own are the folder, the headings and the closing table. The folder
-and the host's process are gone when it ends, however it ends. Some of the guests are made to
-disobey, so the exit status is 0 when each of them ended as ``cli/demo`` says that it should.
+Every step is a real command line, carried out by the same code as when it is typed; only the
+folder, the headings and the closing table are the demonstration's own. The folder and the host's
+process are gone when it ends, however it ends.
 
-What the demonstration is to show of each domain, and whether it came to pass.
-
-The example host's guests are made to behave well or badly, so how each of them ends is known
-beforehand: two of them do not obey and are forced, and that is no failure of the story.
+The example host's guests are made to behave well or badly, so it is known beforehand how each of
+them ends: two do not obey and are forced. The exit status is 0 when all end as ``TALE`` says.
 """
 
 from __future__ import annotations

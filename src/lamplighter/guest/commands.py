@@ -1,9 +1,7 @@
-"""The commands that are there for moments, with their options.
+"""The agent's short commands: ``say``, ``more``, ``status``, ``stopping``, ``check`` and ``install``.
 
-What a shutdown needs (``say``, ``more``, ``stopping``) also runs on a Python that is not whole,
-such as Debian's ``python3-minimal``; so what installs is imported when it is asked for.
-
-The commands that speak with the host: ``say``, ``more`` and ``status``.
+What a shutdown needs (``say``, ``more``, ``stopping``) also runs on an incomplete Python, such as
+Debian's ``python3-minimal``, so the modules that install are imported when they are asked for.
 """
 
 from __future__ import annotations

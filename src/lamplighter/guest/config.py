@@ -1,9 +1,7 @@
-"""``agent.conf``: what the guest's administrator decides.
+"""``agent.conf``, what the guest's administrator decides, and the paths that the agent uses.
 
-Lines ``key = value``, and comments from ``#`` on. Every key has a default, and no file is a valid
-one. A wrong line must not keep the agent from its work: it is told, and the default stands.
-
-Where the agent finds things and leaves them; every place can be another one, for trials.
+Lines ``key = value``, and comments from ``#`` on. Every key has a default, and a missing file is
+valid. A wrong line must not keep the agent from its work: it is reported, and the default applies.
 """
 
 from __future__ import annotations

@@ -1,16 +1,15 @@
-"""The daemon: hears what happens, has ``handshake`` decide, does it. It sleeps in one poll(2).
+"""``lamplighter-agent run``: the daemon. It hears what happens, has ``handshake`` decide, and acts.
 
-    xenbus       watches on control/shutdown, and the host's asked and answer
-    the hotline  init's hook: the system is on its way to ...
-    signals      a child has ended; SIGTERM: leave at once, and leave guard and scripts alone
+    xenbus          watches on control/shutdown, and on the host's asked and answer
+    control socket  init's hook: the system is on its way to ...
+    signals         a child has ended; SIGTERM: leave at once, and leave guard and scripts alone
 
-Nothing wakes it up while nothing happens. When XenStore is lost it is opened anew, after pauses
-that grow to five seconds; until then the rest goes on: a shutdown does not need the host.
+It sleeps in one poll(2), and nothing wakes it up while nothing happens. When XenStore is lost it is
+opened again, after pauses that grow to five seconds; until then the rest goes on: a shutdown does
+not need the host.
 
-A request is noted in a file before it is acknowledged, and there it stands until the system's
-shutdown has been begun: an agent that was killed in between is followed by one that goes on.
-
-``lamplighter-agent run``: the daemon, composed.
+A request is noted in a file before it is acknowledged and stays there until the system's shutdown
+has begun, so the successor of an agent that was killed in between goes on with it.
 """
 
 from __future__ import annotations
@@ -64,7 +63,7 @@ from lamplighter.guest.log import Log
 from lamplighter.guest.nodes import AgentNodes, node
 from lamplighter.guest.power import Power, Rehearsal
 from lamplighter.guest.processes import Children, problem_of
-from lamplighter.guest.readiness import Boot
+from lamplighter.guest.readiness import BootWatch
 from lamplighter.guest.run_state import ANSWER, Answers, Notebook, Taking
 from lamplighter.guest.scripts import Scripts
 from lamplighter.guest.systemd import notify
@@ -103,7 +102,9 @@ class Daemon:
         self._children = Children()
         self._scripts = Scripts(places, choices.script_deadline, self._children, log)
         self._words = AgentNodes(encode_version(__version__), log)
-        self._boot = Boot(places, choices.check_deadline, self._children, log, self._tell_ready)
+        self._boot = BootWatch(
+            places, choices.check_deadline, self._children, log, self._tell_ready
+        )
         self._answers = Answers(Notebook(places.answered, places.proc, log))
         self._bus: Bus | None = None
         self._reopen = -inf

@@ -1,21 +1,17 @@
-"""When the guest is ready, decided: its boot has ended and the administrator's checks pass.
+"""Whether the guest is ready: its boot has ended and the administrator's checks pass.
 
     booting --boot ended--> checking 1 --exit 0--> checking 2 ... --exit 0--> ready
                               |    ^
                     otherwise v    | after 5 s, 10 s, ... 60 s
                             waiting
 
-Each time it is said anew which checks there are: one that was mended, added or taken away meanwhile
-is. One that has passed is not run again.
+Each time the checks are listed again, so one that was corrected, added or removed meanwhile counts.
+One that has passed does not run again.
 
-``Readiness`` says what to start next and when it wants to be woken; it starts nothing itself. Once
-the guest is ready, or goes, nothing of it ever wakes up again.
-
-The guest's way to being ready, carried out: boot's end awaited, the checks run.
-
-systemd says itself when it has booted: a ``systemctl is-system-running --wait`` ends then, and
-nobody has to look again and again. Where that is not understood (before systemd 240) it is asked
-every five seconds while the boot lasts. Other inits start the agent last.
+``Readiness`` decides what to start next and when it wants to be woken; ``BootWatch`` starts it.
+systemd says itself when it has booted: ``systemctl is-system-running --wait`` ends then. Where
+that is not understood (before systemd 240) it is asked every five seconds while the boot lasts.
+Other inits start the agent last.
 """
 
 from __future__ import annotations
@@ -118,7 +114,7 @@ class Readiness:
         return self.running
 
 
-class Boot:
+class BootWatch:
     """Tells the daemon by ``tell(ready, waits_for)`` how far it is."""
 
     def __init__(

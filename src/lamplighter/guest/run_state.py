@@ -1,24 +1,21 @@
-"""What whoever comes later in the same life of the system has to know: lines in a file in ``/run``.
+"""What the agent's successor in this boot has to know: files of lines in ``/run``.
 
-An agent that is started anew, or init's hook in its place, finds there what was done before it.
-Where ``/run`` is on a disk the file outlives the system that it tells of. So the first line says of
-which boot it is, and what another boot has noted is nothing.
+A restarted agent, or init's hook in its place, finds there what was done before. Where ``/run`` is
+on a disk its files outlive the system that they tell of, so the first line names the boot, and
+lines of another boot count as none.
 
-The host's answers to requests for more time: which of them is news.
-
-An answer stays in XenStore until the next one, so one that stands there when the agent begins is
-of an earlier shutdown, mostly. But where a shutdown is under way already, it may have come while
-there was no agent to hear it, and the guard would end the guest in the middle of what the time was
-granted for. So which one was heard last is noted for the agent that comes next, once the guard has
-moved: one that is heard twice moves it nowhere. Without such notes nothing that stands there is
-news. What is heard late counts from then, so the outage comes on top.
-
-What the agent took, or is about to take: kept for the agent that follows one that was killed.
+``taken``: the request that the agent acknowledged, or is about to:
 
     poweroff            it is about to be acknowledged; perhaps it was
-    poweroff taken      it was, and the system's shutdown has to be begun when the scripts end
+    poweroff taken      it was, and the system's shutdown has to begin when the scripts end
 
-There is no such file where nobody or somebody else is to begin the shutdown, or it has been begun.
+It is empty where nobody or somebody else is to begin the shutdown, or it has begun.
+
+``answered``: the host's last answer to a request for more time that the agent has heard. An answer
+stays in XenStore until the next one, so what stands there when an agent starts mostly belongs to an
+earlier shutdown. But it may also have come while no agent ran to hear it, and then the guard would
+end the guest in the middle of the granted time. It is noted once the guard has moved: an answer
+that is heard twice moves it nowhere. What is heard late counts from then.
 """
 
 from __future__ import annotations

@@ -1,19 +1,17 @@
-"""The administrator's programs: which of a folder's files are run, in which order, and how long.
+"""The administrator's programs: which files of a folder are run, in which order, and how long.
 
-As run-parts does it: executable files whose names are of letters, digits and ``_-.``, in the order
-of their names; what editors and package managers leave behind is none. They run as root, so one
-that somebody else could have written is refused (``trust``), when the folder is looked through and
+As with run-parts: executable files whose names consist of letters, digits and ``_-.``, in the order
+of their names; what editors and package managers leave behind does not count. They run as root, so
+one that somebody else could have written is refused (``trust``), when the folder is listed and
 again when it is started. A line among a program's first twenty says how long it may take:
 
     # lamplighter-deadline: 30s
 
-The administrator's scripts of one shutdown, as programs that run.
-
-A script is begun once in a system's life: what was begun is noted in a file in ``/run``, so that an
-agent that was started anew in the middle of a shutdown, or init's hook in the place of an agent
-that is gone, goes on with the next one. The note says which process it is, and until when it may
-run: who comes later waits for one that still runs, as its own would, and sees in ``/proc`` when it
-has gone. A line a note, of which a script's last one stands (``notebook`` has the first line):
+A shutdown's script is begun once in a system's life: what was begun is noted in ``/run``, so an
+agent that was restarted in the middle of a shutdown, or init's hook in its place, goes on with the
+next one. The note names the process and the end of its time, so a successor waits for one that
+still runs and sees in ``/proc`` when it has gone. One note a line, a script's last one counts
+(``run_state`` has the first line):
 
     boot 5a3c8f1e-...
     10-database

@@ -1,9 +1,7 @@
-"""An administrator's word about one domain: hold it, or let it go. Written at once, by itself.
+"""Holding and releasing a domain, and finding the domain that an administrator names.
 
-The domain that an administrator names: from the files, or else from what runs.
-
-A word about a domain must be possible when nothing can be seen of the host, so the files come
-first, and the toolstack is asked only about a name that no file has.
+A hold must be possible when nothing can be seen of the host. So a name is looked up in the files
+first, and the toolstack is asked only about a name that no file has. It is written at once.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
-"""``lamplighter status``: every domain, what is wanted of it and what is seen.
+"""Gathering what ``lamplighter status`` shows: definitions, the listing, agents and the monitor.
 
-A host that cannot be read is shown as such: every domain that files know is ``unknown``, the
-error is told, and the exit status is the error's. It takes no lock and waits for no run. A monitor
-that runs is asked what it saw last of each domain; nothing depends on it. What an agent in a guest
-says is shown as the guest's own word, and changes no exit status.
+It takes no lock and waits for no run. A host that cannot be read is an ``error`` beside the domains
+that files know. A monitor that runs is asked what it saw last of each domain; nothing depends on
+it.
 """
 
 from __future__ import annotations

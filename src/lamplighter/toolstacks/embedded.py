@@ -1,10 +1,7 @@
-"""The toolstack of an embedded host, over its control socket.
+"""The toolstack of an embedded host, over its control socket (``embedded/toolstack/control``).
 
-The client's end of an embedded host's control socket: one connection a call.
-
-So a call that hangs holds up no other one, as long as fewer than ``CONNECTIONS`` hang, and a caller
-who gives up leaves nothing behind. What is on the wire is told in
-``embedded/toolstack/control.py``.
+Each call has a connection of its own, so a call that hangs holds up no other one as long as fewer
+than ``CONNECTIONS`` hang, and a caller that gives up leaves nothing behind.
 """
 
 from __future__ import annotations

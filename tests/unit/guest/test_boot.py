@@ -12,7 +12,7 @@ from lamplighter.guest import readiness
 from lamplighter.guest.config import Paths
 from lamplighter.guest.log import Log
 from lamplighter.guest.processes import LAST_CHANCE, Children
-from lamplighter.guest.readiness import BOOTING, GOING, LONG_PAUSE, PAUSE, RESCUE, Boot
+from lamplighter.guest.readiness import BOOTING, GOING, LONG_PAUSE, PAUSE, RESCUE, BootWatch
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,7 +25,7 @@ class Guest:
         self.folder = folder
         self.told: list[tuple[bool, str]] = []
         self.children = Children()
-        self.boot = Boot(
+        self.boot = BootWatch(
             Paths(etc=str(folder)),
             60.0,
             self.children,

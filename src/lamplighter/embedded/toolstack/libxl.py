@@ -1,14 +1,12 @@
-"""The nodes that libxl writes for a domain, with the permissions it gives them.
+"""The nodes that libxl writes for a domain, with the permissions it gives them, and its names.
 
 A guest may read its part of the store, and owns what it is there to write: the answers in
 ``control``, and ``data``, ``drivers``, ``feature``, ``attr`` and ``error``. What only devices
 would need is left out: these domains have none.
 
-The domains' names, as XenStore has them: ``xl`` knows no others.
-
-Names are nodes, and any client may write them, so they are watched: a name is read again when its
-node may have changed, and finding out whether a name is taken does not take longer with every
-domain.
+``xl`` knows domains by the names in XenStore, which any client may write. So they are watched: a
+name is read again when its node may have changed, and looking one up does not take longer with
+every domain.
 """
 
 from __future__ import annotations

@@ -1,17 +1,14 @@
-"""Who may do what with a node, as xenstored decides it.
+"""Who may do what with a node, and how much of the store a guest may use, as xenstored decides it.
 
-A node's first permission names its owner and what everybody may do whom no later one names. The
-owner and the control domain may do everything. A node that is made takes its parent's permissions;
-when a guest makes it, the guest owns it.
+A node's first permission names its owner and what everybody else may do whom no later one names.
+The owner and the control domain may do everything. A new node takes its parent's permissions; when
+a guest makes it, the guest owns it.
 
-How much of the store a guest may use.
-
-The numbers and the errors are those of the C xenstored: too many nodes, transactions or
+The quotas and their errors are those of the C xenstored: too many nodes, transactions or
 permissions, or a node too large, is ENOSPC; too many watches is E2BIG. (oxenstored answers
-``EQUOTA``, a name that xs_wire.h does not have.) The control domain has no limits.
-
-One number differs: a guest's node may hold a whole packet here, where xenstored allows 2048 bytes
-unless it is told otherwise, because a host may be told otherwise, and the worst guest is wanted.
+``EQUOTA``, a name that xs_wire.h does not have.) The control domain has no limits. One number
+differs: a guest's node may hold a whole packet here, where xenstored allows 2048 bytes by default,
+because a host may allow more, and the worst guest is wanted.
 """
 
 from __future__ import annotations

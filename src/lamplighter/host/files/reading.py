@@ -1,15 +1,9 @@
 """Reading the configuration and the definitions, without trusting the file system.
 
 Whatever a pattern names may be a folder, a pipe, a dangling link, a gigabyte: each such thing is a
-``Problem`` of its own and none of them waits or stops the others. A folder that cannot be listed is
-a problem, too: "could not be read" never means "there are none".
-
-The files that a pattern of ``definitions`` names, as a shell would expand it.
-
-Unlike ``glob``, it does not pass over a folder that cannot be listed, nor a plain path that leads
-nowhere: what an administrator named and we cannot see is a problem that is told.
-
-The folders this software writes to: whether it can, and whether others can, too.
+``Problem`` of its own, and none of them waits or stops the others. A folder that cannot be listed
+is a problem, too: "could not be read" never means "there are none". So patterns are expanded here:
+``glob`` passes over a folder that cannot be listed and over a plain path that leads nowhere.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ Then there are four kinds of it:
 
 - It is whole, perhaps of an earlier version: that is migrated, in one transaction.
 - There is none, or an empty file: a new one is begun.
-- It is damaged: it is kept aside (``host/journal/database``), and a new one is begun.
+- It is damaged: it is kept aside under a name of its own, and a new one is begun.
 - It is a newer Lamplighter's, or another program's: ``JournalForeign``. What it says would be
   guessed at, so nothing is written to it and it is not moved.
 
@@ -15,13 +15,10 @@ transaction that makes its tables, so that there never is a journal that has for
 a copy that can be relied on, a damaged journal stays where it is: nobody knows which domains are
 held, and only a person can say that none is.
 
-Readers move nothing, and wait for nobody.
-
-A damaged journal is kept aside: under a name of its own, and never over an earlier one.
-
-Its write-ahead log and index go with it, and go first: a log that stayed behind would be played
-into the new database. One process does it at a time; whoever waited looks again, because the
-journal may have been begun anew meanwhile.
+A damaged journal's write-ahead log and index go with it, and go first: a log that stayed behind
+would be played into the new database. One process does it at a time; a process that waited checks
+again, because the journal may have been begun again meanwhile. Readers move nothing, and wait for
+nobody.
 """
 
 from __future__ import annotations

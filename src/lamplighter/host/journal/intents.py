@@ -1,16 +1,11 @@
-"""A copy of intents and holds, in a file beside the journal.
+"""Intents and holds: their tables in the journal, and the copy of them in a file beside it.
 
-Runs that are past are history: to lose them is a pity. What was said of domains is not: to forget
-that one is held may start it over a disk that is being repaired, and not to know it leaves the
-whole host down. So there are two of it, and a journal that is damaged or gone is begun anew from
-the copy. The two are written in one transaction, the copy just before the journal's own commit, so
-that what was promised to be kept is in both. Whoever is cut off in between has promised nothing,
-and the next run makes the copy follow the journal.
-
-Intents and holds in the journal's tables: how they are asked for and how they are written.
-
-They are what a later run decides by, so they alone are copied beside the journal; and whoever
-writes or reads them, the journal or whoever begins a new one from the copy, does it in these words.
+Past runs are history, and to lose them is a pity. Intents and holds decide: to forget that a domain
+is held may start it over a disk that is being repaired, and not to know leaves the whole host down.
+So there are two of them, and a journal that is damaged or gone is begun again from the copy. Both
+are written in one transaction, the copy just before the journal's own commit, so what was promised
+to be kept is in both. A process that is cut off in between has promised nothing, and the next run
+makes the copy follow the journal.
 """
 
 from __future__ import annotations

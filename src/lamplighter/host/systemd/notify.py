@@ -1,15 +1,14 @@
-"""The way to tell systemd something: its notification socket.
+"""What a process of a unit tells systemd, and the alarm that ends the process if it hangs.
 
-systemd names the socket to the processes of a unit that may speak for it. Where it names none,
-nothing is sent. Nothing that goes wrong here may disturb what the process is really about, so
+systemd names its notification socket to the processes that may speak for a unit. Where it names
+none, nothing is sent. Nothing that goes wrong here may disturb what the process is really about, so
 sending never raises and never waits; what must arrive is sent again.
 
-The end of this process, should it hang: the kernel's timer kills it unless that is put off.
-
-systemd would do the same when a time-out passes, but a unit whose start timed out is failed, and a
-failed unit is not stopped with the host: every domain would be cut off. What dies by itself in
-``ExecStart=-`` leaves the unit active. The timer needs nothing of Python: whatever this process
-waits for, SIGALRM ends it (save in the kernel, where nothing does).
+``arm_alarm``: the kernel's timer kills the process unless it is put off. systemd would do the same
+when a time-out passes, but a unit whose start timed out is failed, and a failed unit is not stopped
+with the host: every domain would be cut off. What dies by itself in ``ExecStart=-`` leaves the unit
+active. The timer needs nothing of Python: whatever this process waits for, SIGALRM ends it (except
+in the kernel, where nothing does).
 """
 
 from __future__ import annotations

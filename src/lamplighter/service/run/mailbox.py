@@ -1,6 +1,6 @@
-"""A worker's inbox: the newest word of each kind, never a queue.
+"""A worker's mailbox: the newest listing of its domain, whether nodes changed, an interruption.
 
-What a worker has not read yet is replaced by what is newer, so a guest that rewrites its nodes two
+It keeps the newest of each kind and is never a queue. So a guest that rewrites its nodes two
 thousand times a second costs its worker one reading, and memory stays bounded whatever happens.
 """
 

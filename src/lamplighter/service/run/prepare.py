@@ -1,14 +1,10 @@
-"""Looking at the host and planning, and what a run does before it acts.
+"""Listing the host, planning, and what a run does before it acts.
 
-``plan`` looks and plans and changes nothing. A run also completes the record of runs that died,
-learns intent from what it sees, and writes down what an administrator has just asked for: all of
-it is on disk before the first domain is moved. A record that cannot be kept is told and costs no
-domain anything.
-
-Before a run: the record of runs that died is completed, and it is known where they stood.
-
-Whoever calls this holds the host's lock, so every run that has not ended is dead. What is decided
-is in ``engine/recovery``; here it is looked at the world and written.
+``plan`` lists and plans and changes nothing. A run also completes the record of runs that died
+(whoever calls this holds the host's lock, so every run that has not ended is dead), learns intent
+from what it sees, and writes down what an administrator has just asked for: all of it is on disk
+before the first domain is moved. A record that cannot be kept is reported and costs no domain
+anything.
 """
 
 from __future__ import annotations
