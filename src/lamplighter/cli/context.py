@@ -23,9 +23,6 @@ DEFAULT_CONFIG = Path("/etc/lamplighter/lamplighter.toml")
 #: The environment variable that names the configuration.
 CONFIG_VARIABLE = "LAMPLIGHTER_CONFIG"
 
-#: What a shell adds to the number of the signal that ended a program.
-SIGNALLED = 128
-
 
 @dataclass
 class Context:

@@ -8,6 +8,7 @@ from lamplighter.cli import runs
 from lamplighter.errors import UsageError
 from lamplighter.host.systemd.notify import Notifier
 from lamplighter.model.run import Direction
+from lamplighter.service.run.command import Request
 
 if TYPE_CHECKING:
     import argparse
@@ -34,4 +35,5 @@ def run(args: argparse.Namespace, context: Context) -> int:
             "--after-stop is for the unit alone, where systemd runs it",
             hint="lamplighter down stops everything that runs",
         )
-    return runs.carry_out(Direction.DOWN, args.names, context, after_stop=args.after_stop)
+    request = Request(Direction.DOWN, args.names, after_stop=args.after_stop)
+    return runs.run_and_report(request, context)

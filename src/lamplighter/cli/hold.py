@@ -9,11 +9,12 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from lamplighter.cli.runs import carry_out
+from lamplighter.cli.runs import run_and_report
 from lamplighter.errors import UsageError
 from lamplighter.model.run import Direction
 from lamplighter.report.documents import hold_document
 from lamplighter.service.holds import find_domain, hold_domain
+from lamplighter.service.run.command import Request
 
 if TYPE_CHECKING:
     import argparse
@@ -42,7 +43,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     hold = asyncio.run(_hold(args.domain, reason, context))
     if args.now:
         context.warn(f"{hold.name} is {hold.told}")
-        return carry_out(Direction.DOWN, [hold.name], context)
+        return run_and_report(Request(Direction.DOWN, [hold.name]), context)
     if context.as_json:
         context.print_json(hold_document(hold.name, hold))
     else:

@@ -23,9 +23,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TextIO, cast
 
 from lamplighter import __version__
-from lamplighter.cli.context import CONFIG_VARIABLE, DEFAULT_CONFIG, SIGNALLED, Context
+from lamplighter.cli.context import CONFIG_VARIABLE, DEFAULT_CONFIG, Context
 from lamplighter.errors import LamplighterError, OutputError, UsageError
 from lamplighter.formats.suggest import closest
+from lamplighter.model.run import SIGNALLED
 from lamplighter.report.documents import error_document
 
 if TYPE_CHECKING:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from lamplighter.cli import runs
 from lamplighter.model.run import Direction
+from lamplighter.service.run.command import Request
 
 if TYPE_CHECKING:
     import argparse
@@ -22,4 +23,4 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, context: Context) -> int:
     """Do it; return the exit status."""
-    return runs.carry_out(Direction.UP, args.names, context)
+    return runs.run_and_report(Request(Direction.UP, args.names), context)

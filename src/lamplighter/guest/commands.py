@@ -1,4 +1,4 @@
-"""The agent's short commands: ``say``, ``more``, ``status``, ``stopping``, ``check`` and ``install``.
+"""The agent's short commands: ``say``, ``more``, ``status``, ``stopping`` and those that install.
 
 What a shutdown needs (``say``, ``more``, ``stopping``) also runs on an incomplete Python, such as
 Debian's ``python3-minimal``, so the modules that install are imported when they are asked for.

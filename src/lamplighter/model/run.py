@@ -10,12 +10,17 @@ from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from datetime import datetime
     from uuid import UUID
 
     from lamplighter.model.domain import Definition, DomainInfo
     from lamplighter.model.lifecycle import Phase
     from lamplighter.model.policy import Policy
+
+
+#: What a shell adds to the number of the signal that ended a program.
+SIGNALLED = 128
 
 
 class Transition(NamedTuple):
@@ -142,3 +147,19 @@ class Plan(NamedTuple):
 
     direction: Direction
     steps: tuple[Step, ...]
+
+
+def exit_status(
+    results: Iterable[Result], *, nameless: int = 0, wrong: int = 0, signal: int = 0
+) -> int:
+    """Return the exit status of a run: of its command, in the journal and to systemd.
+
+    ``signal`` is the number of the one that ended the run early. ``wrong`` is the exit status of
+    what is wrong in the configuration, of which a stop of the host used what is sound. ``nameless``
+    counts broken definitions of which nobody can say whose they are, in a start of all domains.
+    """
+    if signal:
+        return SIGNALLED + signal
+    if wrong:
+        return wrong
+    return int(nameless > 0 or not all(result.good for result in results))

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 Document = dict[str, object]
 
 
-def run_document(run: Run, problems: Iterable[Problem], exit_status: int) -> Document:
+def run_document(run: Run, problems: Iterable[Problem]) -> Document:
     """``up`` and ``down``."""
     header = {
         "id": run.id or None,  # a run that no journal knows has no number
@@ -38,7 +38,7 @@ def run_document(run: Run, problems: Iterable[Problem], exit_status: int) -> Doc
         "run": header,
         "domains": [result_document(result) for result in run.results],
         "problems": [problem_document(problem) for problem in problems],
-        "exit": exit_status,
+        "exit": run.exit,
     }
 
 

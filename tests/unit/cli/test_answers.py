@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pytest
 
-from lamplighter.cli import plan, runs, status
+from lamplighter.cli import plan, status
 from lamplighter.cli.demo import TALE, Ending
 from lamplighter.cli.output.text import Style
 from lamplighter.embedded.examples import definitions
@@ -17,7 +17,16 @@ from lamplighter.formats.agent_protocol import Forced, GuestWords, Progress
 from lamplighter.model.domain import Definition, DomainInfo, Kind
 from lamplighter.model.policy import Inventory, Policy
 from lamplighter.model.problem import Problem
-from lamplighter.model.run import Direction, Outcome, Plan, Result, Run, Step, Verb
+from lamplighter.model.run import (
+    Direction,
+    Outcome,
+    Plan,
+    Result,
+    Run,
+    Step,
+    Verb,
+    exit_status,
+)
 from lamplighter.report.documents import status_document
 from lamplighter.service.run import prepare
 from tests import virtual
@@ -119,7 +128,7 @@ def test_a_guests_words_as_a_document() -> None:
 
 
 @pytest.mark.parametrize(
-    ("rows", "problems", "exit_status"),
+    ("rows", "problems", "expected"),
     [
         ([], (), 0),
         ([row("db", Wanted.UP, Seen.RUNNING), row("w", Wanted.UP, Seen.BOOTING)], (), 0),
@@ -135,9 +144,9 @@ def test_a_guests_words_as_a_document() -> None:
 def test_status_is_0_when_what_is_wanted_holds(
     rows: list[Row],
     problems: tuple[Problem, ...],
-    exit_status: int,
+    expected: int,
 ) -> None:
-    assert status._exit_status(rows, Inventory(problems=problems)) == exit_status
+    assert status._exit_status(rows, Inventory(problems=problems)) == expected
 
 
 def step(name: str, verb: Verb, reason: str, outcome: Outcome | None = None, *notes: str) -> Step:
@@ -163,30 +172,31 @@ def test_a_plan_without_steps_says_why() -> None:
     assert "no domain runs" in plan.plan_text(Plan(Direction.DOWN, ()), Style())
 
 
-def ended(direction: Direction, *results: Result, exit_status: int = 0) -> Run:
-    return Run(1, direction, "boot", AT, AT, exit_status, results)
+def ended(direction: Direction, *results: Result) -> Run:
+    return Run(1, direction, "boot", AT, AT, 0, results)
+
+
+GOOD = Result("web", None, 1, Outcome.CLEAN)
+BAD = Result("db", None, 2, Outcome.FORCED, good=False)
 
 
 @pytest.mark.parametrize(
-    ("direction", "problems", "everything", "exit_status"),
+    ("results", "how", "status"),
     [
-        (Direction.UP, (), True, 0),
-        (Direction.UP, (FATAL,), True, 1),
-        (Direction.UP, (FATAL,), False, 0),
-        (Direction.DOWN, (FATAL,), True, 0),
-        (Direction.UP, (WARNING,), True, 0),
+        ((), {}, 0),
+        ((GOOD,), {}, 0),
+        ((GOOD, BAD), {}, 1),
+        ((GOOD,), {"nameless": 1}, 1),
+        ((GOOD,), {"wrong": 78}, 78),
+        ((BAD,), {"wrong": 78, "nameless": 1}, 78),
+        ((BAD,), {"wrong": 78, "signal": 15}, 143),
+        ((GOOD,), {"signal": 2}, 130),
     ],
 )
-def test_a_definition_nobody_can_name_spoils_a_whole_start(
-    direction: Direction,
-    problems: tuple[Problem, ...],
-    everything: bool,
-    exit_status: int,
+def test_the_exit_status_of_a_run(
+    results: tuple[Result, ...], how: dict[str, int], status: int
 ) -> None:
-    run = ended(direction)
-    assert runs._exit_status(run, problems, everything=everything) == exit_status
-    bad = ended(direction, exit_status=1)
-    assert runs._exit_status(bad, problems, everything=everything) == 1
+    assert exit_status(results, **how) == status
 
 
 class Clumsy:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from lamplighter.cli.output.report import left_over, report
+from lamplighter.cli.output.report import left_over, report_text
 from lamplighter.cli.output.text import Style
 from lamplighter.model.run import Direction, Outcome, Result, Run
 
@@ -15,7 +15,7 @@ def told(
     direction: Direction, *results: Result, toolstack: str = "xl", seconds: float = 184.2
 ) -> str:
     run = Run(1, direction, "boot", AT, AT, 1, results)
-    return report(run, seconds, Style(), toolstack=toolstack)
+    return report_text(run, seconds, Style(), toolstack=toolstack)
 
 
 def bad(name: str, outcome: Outcome, note: str = "", domid: int | None = 4) -> Result:
@@ -88,7 +88,7 @@ def test_a_record_that_was_lost_is_told_at_the_end_of_good_runs_too() -> None:
     why = "the record of this run, which goes on, is not whole: the disk is full"
     for results in ((), (Result("web", None, 2, Outcome.CLEAN, 3.14),)):
         run = Run(1, Direction.DOWN, "boot", AT, AT, 0, results, lost=why)
-        assert report(run, 3.2, Style()).endswith(f"\n\n{why}")
+        assert report_text(run, 3.2, Style()).endswith(f"\n\n{why}")
 
 
 def test_what_an_interrupted_run_leaves_is_told_by_name_and_how_to_go_on() -> None:

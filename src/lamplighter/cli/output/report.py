@@ -23,7 +23,7 @@ HEADERS = ("DOMAIN", "OUTCOME", "TIME", "NOTE")
 _UNDONE = (Outcome.SKIPPED, Outcome.UNKNOWN)
 
 
-def report(run: Run, seconds: float, style: Style, *, toolstack: str = "") -> str:
+def report_text(run: Run, seconds: float, style: Style, *, toolstack: str = "") -> str:
     """Tell how a run ended; ``seconds`` is how long it took in host seconds."""
     parts = [nothing_to_do(run.direction)]
     if run.results:

@@ -13,7 +13,17 @@ from typing import TYPE_CHECKING
 
 from lamplighter.engine.plan import plan_late
 from lamplighter.errors import JournalError, Unreachable, XenStoreError
-from lamplighter.model.run import Direction, Outcome, Plan, Result, Run, Step, Transition, Verb
+from lamplighter.model.run import (
+    Direction,
+    Outcome,
+    Plan,
+    Result,
+    Run,
+    Step,
+    Transition,
+    Verb,
+    exit_status,
+)
 from lamplighter.service.observer import SAFETY, Observer
 from lamplighter.service.run.worker import RunContext, Worker
 
@@ -33,7 +43,13 @@ LATE_LISTINGS = 3
 class Runner:
     """Carries out one plan."""
 
-    def __init__(self, host: Host, listener: Listener) -> None:
+    def __init__(
+        self, host: Host, listener: Listener, *, nameless: int = 0, wrong: int = 0
+    ) -> None:
+        """``nameless`` and ``wrong`` decide the exit status, too: see ``model.run.exit_status``."""
+        self._nameless = nameless
+        self._wrong = wrong
+        self._signal = 0
         self._host = host
         self._listener = listener
         self._workers: list[Worker] = []
@@ -62,7 +78,10 @@ class Runner:
         results = await self._all(plan)
         if latecomers is not None:
             results += await self._late(latecomers, results)
-        ended, status = clock.wall(), int(not all(result.good for result in results))
+        ended = clock.wall()
+        status = exit_status(
+            results, nameless=self._nameless, wrong=self._wrong, signal=self._signal
+        )
         if self._host.journal is not None and self._id:
             await self._keep(self._host.journal.finish(self._id, ended, status))
         return Run(
@@ -76,10 +95,11 @@ class Runner:
             self._lost,
         )
 
-    def interrupt(self, why: str) -> None:
+    def interrupt(self, why: str, signal: int = 0) -> None:
         """Begin nothing new and wait for nothing more; a second time: drop what is under way.
 
-        Once more changes nothing: what was dropped is being written down.
+        ``signal`` is the number of the signal that says so. Once more changes nothing: what was
+        dropped is being written down.
         """
         if self._interrupted:
             if not self._dropped:
@@ -87,7 +107,7 @@ class Runner:
                 for task in self._tasks:
                     task.cancel()
             return
-        self._interrupted = why
+        self._interrupted, self._signal = why, signal
         self._ending.set()
         self._listener.said(f"{why}: nothing new is begun; once more to drop what is under way")
         for worker in self._workers:

@@ -1,0 +1,228 @@
+"""One run in its order, from what is asked for to the report.
+
+The host's lock is taken before the first listing, so that a plan is never made from what another
+run is still changing. Under systemd the lock is waited for, and the host's stop makes its holder
+let go (``service/run/takeover``). A first signal ends the run early but in order: nothing new is
+begun and what is known is recorded; a second one drops what is under way. Signals are caught until
+the record is complete and the lock is released, so that no impatience loses what is left undone.
+Before the run begins they end the process as they would any other: nothing has to be put in order
+yet.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from contextlib import AsyncExitStack
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
+
+from lamplighter.errors import JournalError
+from lamplighter.host.clock import LoopClock
+from lamplighter.host.systemd.notify import Notifier
+from lamplighter.model.run import SIGNALLED, Direction
+from lamplighter.service.managed_host import open_host
+from lamplighter.service.run.intents import hold_crash_loops
+from lamplighter.service.run.prepare import plan_latecomers, prepare
+from lamplighter.service.run.progress import ListenerGroup
+from lamplighter.service.run.runner import Runner
+from lamplighter.service.run.takeover import take_host
+from lamplighter.service.unit.systemd_job import UnitJob
+from lamplighter.service.unit.systemd_status import unit_status
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from contextlib import AbstractAsyncContextManager
+    from types import TracebackType
+
+    from lamplighter.errors import ConfigurationError
+    from lamplighter.model.clock import Clock
+    from lamplighter.model.policy import Configuration
+    from lamplighter.model.problem import Problem
+    from lamplighter.model.run import Plan, Run
+    from lamplighter.service.managed_host import Host
+    from lamplighter.service.run.progress import Listener
+    from lamplighter.service.unit.systemd_status import UnitStatus
+
+#: What ends a run early: a key, systemd or a shutdown, a terminal that goes away.
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Request(NamedTuple):
+    """What is asked for: all domains, or those of these names or UUIDs.
+
+    ``after_stop``: this is the unit's ``ExecStopPost=``, and there may be nothing left to do.
+    """
+
+    direction: Direction
+    names: Sequence[str] = ()
+    after_stop: bool = False
+
+
+class Report(NamedTuple):
+    """What a run came to. ``seconds`` are host seconds; ``toolstack`` is the name of the host's."""
+
+    run: Run
+    problems: Sequence[Problem]
+    seconds: float
+    toolstack: str
+
+    @property
+    def signal(self) -> str:
+        """The name of the signal that ended the run early; empty when none did."""
+        status = self.run.exit or 0
+        return signal.Signals(status - SIGNALLED).name if status > SIGNALLED else ""
+
+
+class Spared(NamedTuple):
+    """No domain was to be moved, and why."""
+
+    why: str
+
+
+class Audience(Protocol):
+    """Who asks for a run, and hears of it."""
+
+    environ: Mapping[str, str]
+
+    def configuration(self) -> Configuration:
+        """Read the configuration; raise ``ConfigurationError``."""
+
+    def sound_configuration(self) -> tuple[Configuration, ConfigurationError | None]:
+        """Return what is sound of the configuration, and what is wrong with it."""
+
+    def warn(self, text: str) -> None:
+        """Say something beside the report."""
+
+    def warn_of(self, error: ConfigurationError) -> None:
+        """Say what went wrong, and what to do about it."""
+
+    def planned(self, plan: Plan, problems: Sequence[Problem]) -> None:
+        """Hear what will be done, and what is wrong in files, before the first domain is moved."""
+
+    def listen(self, clock: Clock) -> AbstractAsyncContextManager[Listener]:
+        """Hear of the run while the block lasts."""
+
+
+async def carry_out(request: Request, audience: Audience) -> Report | Spared:
+    """Carry out one run; raise ``LamplighterError`` where there can be none."""
+    direction, names, after_stop = request
+    notifier, clock = Notifier.from_environment(audience.environ), LoopClock()
+    unit_job = None
+    if notifier.active and not names:
+        run_directory = Path(audience.sound_configuration()[0].host.run.value)
+        unit_job = UnitJob(run_directory, audience.environ, clock, audience.warn)
+    if unit_job is not None and after_stop and (why := await unit_job.after_stop()):
+        return Spared(why)  # and the status text stays that of the stop itself
+    async with AsyncExitStack() as stack:
+        signals = stack.enter_context(Signals())
+        unit = await stack.enter_async_context(unit_status(direction, notifier, clock))
+        host_stops = unit_job is not None and direction is Direction.DOWN
+        configuration, wrong = _configuration(audience, host_stops=host_stops)
+        if unit_job is not None and not after_stop:
+            why = await (unit_job.start() if direction is Direction.UP else unit_job.stop())
+            if why:
+                unit.protected(why)
+                return Spared(why)
+        taken = take_host(
+            configuration, direction, unit, clock, tell=audience.warn, everything=not names
+        )
+        stack.enter_context(await taken)
+        async with open_host(configuration, writing=True) as host:
+            report = await _run(host, request, wrong, unit, signals, audience)
+        if unit_job is not None and direction is Direction.DOWN and not report.signal:
+            unit_job.stopped()
+    return report
+
+
+def _configuration(
+    audience: Audience, *, host_stops: bool
+) -> tuple[Configuration, ConfigurationError | None]:
+    """Return the configuration; at the host's stop what is sound of it, and what is wrong.
+
+    The power goes, whatever is in a file: a mistake in it must not cost every domain its clean
+    shutdown.
+    """
+    if not host_stops:
+        return audience.configuration(), None
+    configuration, wrong = audience.sound_configuration()
+    if wrong is not None:
+        audience.warn("the host stops, and goes by what is sound of its configuration:")
+        audience.warn_of(wrong)
+    return configuration, wrong
+
+
+async def _run(
+    host: Host,
+    request: Request,
+    wrong: ConfigurationError | None,
+    unit: UnitStatus,
+    signals: Signals,
+    audience: Audience,
+) -> Report:
+    """Plan and run, until it ends or signals end it early."""
+    plan = await prepare(host, request.direction, request.names, audience.warn)
+    problems = host.inventory.problems
+    audience.planned(plan, problems)
+    began = host.clock.monotonic()
+    everything, up = not request.names, request.direction is Direction.UP
+    # A definition that is too broken to name its domain may be of one that was wanted up.
+    nameless = sum(one.fatal and one.domain is None for one in problems) if everything and up else 0
+    latecomers = partial(plan_latecomers, host) if everything and not up else None
+    async with audience.listen(host.clock) as progress:
+        wrong_status = wrong.exit_status if wrong is not None else 0
+        listener = ListenerGroup([progress, unit])
+        runner = Runner(host, listener, nameless=nameless, wrong=wrong_status)
+        signals.interrupt(runner)
+        run = await runner.run(plan, latecomers)
+        signals.runner = None
+    try:
+        for hold in await hold_crash_loops(host, run):
+            again = f"lamplighter release {hold.name}; lamplighter up {hold.name}"
+            audience.warn(
+                f"{hold.name} is held from now on: {hold.reason}\n  when it is mended: {again}"
+            )
+    except JournalError as error:
+        audience.warn(f"whether a domain fails again and again is not known: {error}")
+    seconds = host.clock.monotonic() - began
+    report = Report(run, problems, seconds, host.toolstack.name)
+    unit.ended(run, report.signal, nameless)
+    return report
+
+
+class Signals:
+    """Lets signals end a run early instead of the process, until the block ends.
+
+    When the run has ended, they are still caught and change nothing any more.
+    """
+
+    def __init__(self) -> None:
+        self.runner: Runner | None = None
+        self._before: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def interrupt(self, runner: Runner) -> None:
+        """Interrupt this run from now on."""
+        self.runner = runner
+        for number in SIGNALS:
+            before = signal.getsignal(number)
+            if before is not signal.SIG_IGN:  # nohup, &
+                self._before[number] = before
+                asyncio.get_running_loop().add_signal_handler(number, self._caught, number)
+
+    def _caught(self, number: signal.Signals) -> None:
+        if self.runner is not None:
+            self.runner.interrupt(f"interrupted by {number.name}", number)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for number, before in self._before.items():
+            asyncio.get_running_loop().remove_signal_handler(number)
+            signal.signal(number, before or signal.SIG_DFL)
