@@ -1,4 +1,4 @@
-"""Every error Lamplighter raises on purpose.
+"""Lamplighter's exceptions: each has a stable code, an exit status, a message and a hint.
 
     LamplighterError
     |-- UsageError              usage           2    the command line is wrong
@@ -8,18 +8,19 @@
     |   |-- ToolstackUnreachable
     |   |-- XenStoreUnreachable
     |   `-- ProtocolError       protocol        69   bytes that are not XenStore's protocol
-    |-- HostBusy                busy            75   another run holds the host
+    |-- HostBusy                busy            75   another process holds the host
     |-- CallFailed              call-failed     1    one call to the toolstack failed
-    |   `-- CallTimedOut        call-timed-out  1    ... or did not return in time
-    |-- JournalError            journal         1    the record cannot be kept
+    |   |-- CallTimedOut        call-timed-out  1    ... or did not return in time
+    |   `-- CallNotBegun        call-not-begun  1    ... or was not begun: the run has to end
+    |-- JournalError            journal         1    the journal cannot be read or written
     |   |-- JournalDamaged      journal-damaged 1    ... its file is damaged
-    |   `-- JournalForeign      journal-foreign 1    ... its file is not this version's
-    |-- OutputError             output          1    the answer cannot be written
-    `-- XenStoreError           xenstore        1    XenStore answered with an error's name
-        `-- StoreConflict       xenstore        1    (EAGAIN) a transaction must be tried again
+    |   `-- JournalForeign      journal-foreign 1    ... its file is not ours, or is newer
+    |-- OutputError             output          1    standard output cannot be written
+    `-- XenStoreError           xenstore        1    XenStore answered with an error
+        `-- StoreConflict       xenstore        1    (EAGAIN) retry the transaction
 
-Each class has a stable ``code`` (it goes into JSON and logs) and the exit status of the command
-that dies of it. Each instance has a message (what is wrong, and where) and a hint (what to do).
+Each class has a stable ``code`` (for JSON and logs) and the exit status of a command that fails
+with it. Each instance has a message (what is wrong, and where) and a hint (what to do).
 """
 
 from __future__ import annotations
@@ -50,7 +51,8 @@ class UsageError(LamplighterError):
 class ConfigurationError(LamplighterError):
     """A configuration file is wrong; ``where`` is the place as text: a file or a key.
 
-    With a ``line`` (and a ``column``), counted from 1, ``where`` is ``file`` and these.
+    ``line`` and ``column`` count from 1; when given, they are appended to ``self.where``, and
+    ``self.file`` is the place without them.
     """
 
     code = "configuration"
@@ -72,51 +74,51 @@ class ConfigurationError(LamplighterError):
 
 
 class DefinitionError(ConfigurationError):
-    """One domain's definition is wrong. The other domains go on."""
+    """One domain's definition is wrong; the other domains are not affected."""
 
     code = "definition"
 
 
 class Unreachable(LamplighterError):
-    """A service this host needs cannot be reached: nothing is known, so nothing is believed."""
+    """A service this host needs cannot be reached, so nothing is known and nothing is assumed."""
 
     code = "unreachable"
     exit_status = 69
 
 
 class ToolstackUnreachable(Unreachable):
-    """The toolstack's program is missing, or cannot speak with the hypervisor at all."""
+    """The toolstack's program is missing, or cannot reach the hypervisor at all."""
 
     code = "toolstack-unreachable"
 
 
 class XenStoreUnreachable(Unreachable):
-    """XenStore's socket is missing, refuses, or closed while a request was under way."""
+    """XenStore's socket is missing, refuses the connection, or closed during a request."""
 
     code = "xenstore-unreachable"
 
 
 class HostBusy(LamplighterError):
-    """Another run holds the host."""
+    """Another process, usually another run, holds the host."""
 
     code = "busy"
     exit_status = 75
 
 
 class CallFailed(LamplighterError):
-    """One call to the toolstack failed; what it did is told by the next observation."""
+    """One call to the toolstack failed; only the next listing shows what it did."""
 
     code = "call-failed"
 
 
 class CallTimedOut(CallFailed):
-    """One call to the toolstack did not return before its deadline; it may still act."""
+    """One call to the toolstack did not return before its deadline; it may still take effect."""
 
     code = "call-timed-out"
 
 
 class CallNotBegun(CallFailed):
-    """One call to the toolstack was not begun, because the run was told to end before it."""
+    """One call to the toolstack was not begun, because the run was asked to end first."""
 
     code = "call-not-begun"
 
@@ -128,19 +130,19 @@ class JournalError(LamplighterError):
 
 
 class JournalDamaged(JournalError):
-    """The journal's file is not whole: what it says cannot be relied on."""
+    """The journal's file is damaged: its content cannot be relied on."""
 
     code = "journal-damaged"
 
 
 class JournalForeign(JournalError):
-    """The journal's file is a newer Lamplighter's, or another program's: nobody touches it."""
+    """The journal's file belongs to a newer Lamplighter or another program; it is left alone."""
 
     code = "journal-foreign"
 
 
 class OutputError(LamplighterError):
-    """Standard output cannot be written: what the command did is done, its answer is lost."""
+    """Standard output cannot be written: the command has done its work, its output is lost."""
 
     code = "output"
 
@@ -156,13 +158,13 @@ class XenStoreError(LamplighterError):
 
 
 class StoreConflict(XenStoreError):
-    """A transaction conflicted with another writer (``EAGAIN``): do it again from its start."""
+    """A transaction conflicted with another writer (``EAGAIN``): repeat it from the start."""
 
     def __init__(self, message: str = "the transaction conflicted with another writer") -> None:
         super().__init__("EAGAIN", message)
 
 
 class ProtocolError(Unreachable):
-    """The peer sent bytes that are not XenStore's protocol; the connection is of no more use."""
+    """The peer sent bytes that are not XenStore's protocol; the connection must be closed."""
 
     code = "protocol"

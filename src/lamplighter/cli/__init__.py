@@ -1,1 +1,1 @@
-"""The commands, one file each, and how they look."""
+"""The command line: one module per command, and their output."""

@@ -1,7 +1,7 @@
-"""``lamplighter check``: everything that is wrong with files, folders and services beside us.
+"""``lamplighter check``: all problems of files, folders and other services on this host.
 
-It changes nothing and asks neither the toolstack nor XenStore, so it says the same whether the
-host is up or not. It exits with 0 only when nothing at all is to be told.
+It changes nothing and asks neither the toolstack nor XenStore, so its answer is the same whether
+the host is up or not. It exits with 0 only when there is no problem, not even a warning.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, context: Context) -> int:
-    """Do it; return the exit status."""
+    """Run the command; return the exit status."""
     inventory = Inventory()
     try:
         configuration = context.configuration()
@@ -67,7 +67,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
 
 
 def check_text(inventory: Inventory, problems: Sequence[Problem], style: Style) -> str:
-    """Lay out every problem and count them; or say what is sound."""
+    """Lay out every problem and their number; without problems, what is defined."""
     if not problems:
         starts = [m for m in inventory.domains.values() if m.policy.start.value is Start.ALWAYS]
         defined = counted(len(inventory.domains), "domain")
@@ -79,15 +79,15 @@ def check_text(inventory: Inventory, problems: Sequence[Problem], style: Style) 
 
 
 def _configuration_problem(error: ConfigurationError) -> Problem:
-    """What makes the configuration unreadable; nothing that it would say can be checked then."""
+    """Return the problem of an unreadable configuration; nothing else can be checked then."""
     where = Location(error.file, error.line, error.column) if error.file else None
     return Problem(error.code, error.problem, where, hint=error.hint)
 
 
 def _host_problems(configuration: Configuration) -> list[Problem]:
-    """What is wrong with our own folders, and which services would act beside us.
+    """Return what is wrong with our own folders, and which services act on the same domains.
 
-    What other services do to the machine's domains does not concern an embedded host.
+    Other services on the machine do not act on the domains of an embedded host.
     """
     owners = {0, definition_owner(configuration)}
     folders = (configuration.host.state, configuration.host.run)
@@ -99,7 +99,7 @@ def _host_problems(configuration: Configuration) -> list[Problem]:
 
 
 def _journal_problems(state: Path) -> list[Problem]:
-    """What is wrong with the journal's file itself; what is with its folder is told of that."""
+    """Return what is wrong with the journal's file; its folder is checked elsewhere."""
     try:
         reader = JournalReader(state)
         try:

@@ -1,4 +1,4 @@
-"""What every command is given: where the configuration is, and where and how to answer."""
+"""What every command is given: its configuration, its streams and its environment."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from lamplighter.errors import ConfigurationError, LamplighterError
     from lamplighter.model.policy import Configuration
 
-#: Where the configuration is when neither option nor environment names another place.
+#: The configuration when neither option nor environment names another one.
 DEFAULT_CONFIG = Path("/etc/lamplighter/lamplighter.toml")
 
 #: The environment variable that names the configuration.
@@ -26,11 +26,11 @@ CONFIG_VARIABLE = "LAMPLIGHTER_CONFIG"
 
 @dataclass
 class Context:
-    """The world of one command.
+    """The context of one command.
 
-    ``explicit`` says that option or environment named ``config_path``: then it must exist, while
-    the default file may be missing and then counts as empty. What a script reads goes to
-    ``out``; progress, warnings and errors go to ``err``.
+    ``explicit`` means that option or environment named ``config_path``: then it must exist, while
+    the default file may be missing and then counts as empty. The answer, which scripts may read,
+    goes to ``out``; progress, warnings and errors go to ``err``.
     """
 
     config_path: Path
@@ -45,7 +45,7 @@ class Context:
         return read_configuration(self.config_path, required=self.explicit)
 
     def sound_configuration(self) -> tuple[Configuration, ConfigurationError | None]:
-        """What is sound of the configuration, and what is wrong with it."""
+        """Return the valid settings of the configuration, and the first error in it or None."""
         return salvage_configuration(self.config_path, required=self.explicit)
 
     def print(self, text: str = "") -> None:
@@ -63,7 +63,7 @@ class Context:
         self.print(json.dumps(document, indent=2, ensure_ascii=False))
 
     def warn(self, text: str) -> None:
-        """Say something beside the answer; a standard error that is gone stops nothing."""
+        """Print a message to standard error; if that is closed, the command goes on."""
         told = "\n".join(printable(line) for line in text.split("\n"))
         try:
             self.err.write(f"lamplighter: {told}\n")
@@ -72,9 +72,9 @@ class Context:
             return
 
     def warn_of(self, error: LamplighterError) -> None:
-        """Say what went wrong beside the answer, and what to do about it."""
+        """Print an error's message and hint to standard error."""
         self.warn(error.message + (f"\n  {error.hint}" if error.hint else ""))
 
     def warn_interrupted(self) -> None:
-        """Say that the command ended before it did anything, or after it had done all."""
+        """Report that a signal ended the command before it did anything, or after it did all."""
         self.warn("interrupted\n  lamplighter status shows where each domain is")

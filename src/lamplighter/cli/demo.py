@@ -1,11 +1,11 @@
-"""``lamplighter demo``: the whole story on an embedded host of its own.
+"""``lamplighter demo``: a host's start and stop, shown on a temporary embedded host.
 
 Every step is a real command line, carried out by the same code as when it is typed; only the
 folder, the headings and the closing table are the demonstration's own. The folder and the host's
-process are gone when it ends, however it ends.
+process are removed when it ends, for whatever reason.
 
-The example host's guests are made to behave well or badly, so it is known beforehand how each of
-them ends: two do not obey and are forced. The exit status is 0 when all end as ``TALE`` says.
+The behaviour of the example host's guests, good or bad, is fixed, so the outcome of each is known
+beforehand: two do not obey and are forced. The exit status is 0 when all end as ``TALE`` says.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ if TYPE_CHECKING:
 
 HELP = "show all of it on an embedded host: a dozen domains come up and go down"
 
-#: How much faster than real time the host runs unless it is said otherwise, and may run: the
-#: story has to end within a minute, and nobody's milliseconds are to count as seconds.
+#: How much faster than real time the host runs: the default, the least and the most. The
+#: demonstration has to end within a minute, and real milliseconds must not count as seconds.
 SPEED, SLOWEST, FASTEST = 1.0, 0.6, 20.0
 
-#: What is typed, one after another, and what it shows.
+#: The command lines, one after another, and the headings that say what they show.
 STORY = (
     (("plan", "up"), "A dozen domains are defined, none runs. What would happen, and why?"),
     (("up",), "The host comes up: what is wanted is started, each in its own time."),
@@ -55,10 +55,10 @@ STORY = (
     (("history",), "What the journal kept of it."),
 )
 
-#: What a command may end with: among these guests are some that must be forced.
+#: The exit statuses that a command may have: some of these guests must be forced.
 HONEST = (0, 1)
 
-#: What ends the demonstration early: a key, a shutdown, a terminal that goes away.
+#: The signals that end the demonstration early: a key, a shutdown, a terminal that closes.
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 HEADERS = ("DOMAIN", "UP", "DOWN", "WHAT IT IS LIKE")
@@ -85,7 +85,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, context: Context) -> int:
-    """Do it; return the exit status: 0 when the story went as told."""
+    """Run the command; return the exit status: 0 when every domain ended as expected."""
     if not SLOWEST <= args.speed <= FASTEST:
         raise UsageError(f"--speed {args.speed:g}: expected {SLOWEST:g} to {FASTEST:g}")
     with _signals_interrupt(), _folder() as folder:
@@ -109,7 +109,7 @@ def _tell(stage: _Stage, folder: Path, speed: float) -> int:
 
 
 class _Stage:
-    """Types commands, shows what they answer, and remembers it."""
+    """Runs command lines, shows their answers, and keeps them."""
 
     def __init__(self, context: Context, environ: Mapping[str, str]) -> None:
         self._context = context
@@ -128,7 +128,7 @@ class _Stage:
         return status
 
     def close(self, folder: Path) -> int:
-        """Show how each domain's two runs ended; return 0 if all is as it should be."""
+        """Show how each domain's two runs ended; return 0 if all ended as expected."""
         reader = JournalReader(folder / "state")
         try:
             ending = Ending(reader.runs(limit=2))
@@ -149,7 +149,7 @@ class _Stage:
             self._context.print_json({"steps": steps, "exit": status})
 
     def clear(self, folder: Path) -> None:
-        """Stop the host; what would interrupt that has to wait."""
+        """Stop the host; the signals that would interrupt that are ignored meanwhile."""
         before = {number: signal.signal(number, signal.SIG_IGN) for number in SIGNALS}
         try:
             execute(("host", "stop", str(folder)), self._environ, io.StringIO(), io.StringIO())
@@ -176,7 +176,7 @@ def _folder() -> Iterator[Path]:
 
 @contextmanager
 def _signals_interrupt() -> Iterator[None]:
-    """Let each signal that ends the demonstration be what SIGINT is already: an interruption."""
+    """Let SIGTERM and SIGHUP raise ``KeyboardInterrupt``, as SIGINT does already."""
 
     def interrupt(number: int, frame: FrameType | None) -> NoReturn:
         raise KeyboardInterrupt
@@ -192,7 +192,7 @@ def _signals_interrupt() -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One domain's part in the story; None: the run has nothing to do with it."""
+    """One domain's behaviour and its expected outcomes; None: the run does not involve it."""
 
     like: str
     up: Outcome | None = Outcome.STARTED
@@ -217,7 +217,7 @@ TALE = {
 
 
 class Ending:
-    """How the two runs ended, beside how they were to end."""
+    """How the two runs ended, compared with how they should end."""
 
     def __init__(self, runs: Iterable[Run]) -> None:
         self._ends: dict[Direction, dict[str, Result]] = {one: {} for one in Direction}
@@ -226,11 +226,11 @@ class Ending:
 
     @property
     def as_told(self) -> bool:
-        """Every domain ended both runs as the story says."""
+        """Whether every domain ended both runs as ``TALE`` says."""
         return not self.differences()
 
     def differences(self) -> list[str]:
-        """Tell, one line each, what went otherwise."""
+        """Return one line for each outcome that differs from ``TALE``."""
         lines = []
         for name, part in TALE.items():
             for direction, expected in ((Direction.UP, part.up), (Direction.DOWN, part.down)):
@@ -244,7 +244,7 @@ class Ending:
         return lines
 
     def text(self, style: Style) -> str:
-        """Lay out each domain's way up and down, and say whether it is the story that was told."""
+        """Lay out each domain's two outcomes, and whether they are the expected ones."""
         rows, colours = [], []
         for name, part in sorted(TALE.items()):
             pair = [self._ends[direction].get(name) for direction in Direction]

@@ -1,4 +1,4 @@
-"""``lamplighter down``."""
+"""``lamplighter down [DOMAIN...]``: stop all that runs, or these domains."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, context: Context) -> int:
-    """Do it; return the exit status."""
+    """Run the command; return the exit status."""
     if args.after_stop and (args.names or not Notifier.from_environment(context.environ).active):
         raise UsageError(
             "--after-stop is for the unit alone, where systemd runs it",

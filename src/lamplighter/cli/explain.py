@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 HELP = "show where each setting of a domain comes from and what follows from it"
 
-#: The name that a definition has for a setting.
+#: The parameter of a definition for each setting.
 XEND_WORDS = {key: parameter for parameter, key in PARAMETERS.items()}
 
 HEADERS = ("SETTING", "VALUE", "FROM")
@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, context: Context) -> int:
-    """Do it; return the exit status."""
+    """Run the command; return the exit status."""
     configuration = context.configuration()
     inventory = load_inventory(configuration, owner=definition_owner(configuration))
     explanation = explain(args.domain, configuration, inventory)
@@ -52,7 +52,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
 
 
 def explanation_text(explanation: Explanation, style: Style) -> str:
-    """Lay it out: what it is, each setting with its place, what follows, what is wrong."""
+    """Lay out the domain, each setting with its origin, what follows, and the problems."""
     parts = [_heading(explanation, style), _settings_table(explanation, style)]
     parts.append("\n".join(_wrapped(sentence, style) for sentence in explanation.follows))
     parts += [problem_text(problem, style) for problem in explanation.problems]
@@ -84,7 +84,7 @@ def _settings_table(explanation: Explanation, style: Style) -> str:
 
 
 def _said(key: str, setting: Setting[Any], explanation: Explanation) -> str:
-    """Where a value was said, and in which other words."""
+    """Describe where a value was set, and under which other name."""
     said = str(setting.origin)
     managed = explanation.managed
     if managed is not None and setting.origin.file == managed.definition.path:
@@ -97,14 +97,14 @@ def _wrapped(sentence: str, style: Style) -> str:
 
 
 def shown(value: object) -> str:
-    """Write a value as one would in lamplighter.toml."""
+    """Return a value as it would be written in lamplighter.toml."""
     if isinstance(value, Enum):
         return f'"{value.value}"'
     return f'"{format_duration(value)}"' if isinstance(value, float) else str(value)
 
 
 def explanation_document(explanation: Explanation) -> dict[str, object]:
-    """``explain``; durations are seconds."""
+    """Return the document of ``explain``; durations are seconds."""
     definition = explanation.managed.definition if explanation.managed else None
     return {
         "name": explanation.name,
@@ -126,7 +126,7 @@ def _setting_document(setting: Setting[Any]) -> dict[str, object]:
 
 
 def _place(origin: Location) -> dict[str, object] | None:
-    """File, line and column; null for what is built in."""
+    """Return file, line and column; null for a built-in default."""
     if origin == BUILT_IN:
         return None
     return {"file": origin.file, "line": origin.line, "column": origin.column}

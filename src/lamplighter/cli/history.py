@@ -1,7 +1,7 @@
 """``lamplighter history [DOMAIN]``: past runs and how each domain ended in them.
 
-It reads the journal alone, beside any run that writes it, and needs neither toolstack nor
-XenStore. Of one domain it also tells what the monitor saw of it between the runs.
+It reads the journal, even while a run writes it, and needs neither toolstack nor XenStore. For one
+domain it also shows what the monitor recorded of it between the runs, from the event log.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ if TYPE_CHECKING:
 
 HELP = "show past runs and how each domain ended in them"
 
-#: Runs that are shown when nothing else is asked for.
+#: How many runs are shown by default, and at most.
 LIMIT = 10
 LIMIT_MAX = 1_000_000
 
-#: What a person needs of a boot id: enough to tell two apart.
+#: How many characters of a boot id are shown: enough to tell two apart.
 BOOT_ID_SHOWN = 8
 
-#: Below a run: an outcome, and what ended with it.
+#: The indent of continued lines below an outcome.
 INDENT = " " * len("    unknown   ")
 
 
@@ -53,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, context: Context) -> int:
-    """Do it; return the exit status."""
+    """Run the command; return the exit status."""
     if not 1 <= args.limit <= LIMIT_MAX:
         raise UsageError(f"--limit {args.limit}: expected 1 to {LIMIT_MAX} runs")
     configuration = context.configuration()
@@ -80,11 +80,11 @@ def run(args: argparse.Namespace, context: Context) -> int:
 
 
 def _events(name: str | None, limit: int, state: Path) -> list[DomainEvent]:
-    """Return the newest passages of a domain, known by name or UUID, the newest first."""
+    """Return the newest events of a domain, given by name or UUID, the newest first."""
     if name is None:
         return []
     mine = (one for one in read_event_log(state) if name in (one.name, str(one.uuid)))
-    # The last word on a domain is repeated where a new file begins.
+    # A new file of the event log repeats the latest event of each domain.
     return list(reversed(deque(dict.fromkeys(mine), maxlen=limit)))
 
 

@@ -1,7 +1,7 @@
 """``lamplighter hold DOMAIN --reason TEXT``: keep a domain down, across the host's reboots.
 
-The word is written at once, beside any run: a run that is under way does not create a domain that
-was held since its plan was made. A domain that runs is left running, unless ``--now``.
+The hold is written at once, even while a run is under way: that run does not create a domain that
+was held since its plan was made. A running domain is left running, unless ``--now`` is given.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 HELP = "keep a domain down, across reboots, until it is released"
 
-#: A reason is a sentence or two.
+#: Characters; a reason is a sentence or two.
 LONGEST_REASON = 1000
 
 
@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, context: Context) -> int:
-    """Do it; return the exit status."""
+    """Run the command; return the exit status."""
     reason = " ".join(args.reason.split())
     if not reason or len(reason) > LONGEST_REASON:
         raise UsageError(f"--reason: expected a sentence of at most {LONGEST_REASON} characters")

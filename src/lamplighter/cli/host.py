@@ -1,13 +1,13 @@
 """``lamplighter host``: the embedded host, a small Xen host in a process of its own.
 
-It lives in one folder: configuration, definitions, state, sockets. ``start`` makes that folder if
-it has no configuration yet. There is a fourth action beside the three that the help tells,
-``fault``, which makes a running host misbehave; it is for those who try this software out.
+It has one folder for configuration, definitions, state and sockets. ``start`` fills that folder if
+it has no configuration yet. Besides the three actions in the help there is a fourth one, ``fault``,
+which makes a running host misbehave; it is for trying this software out.
 
     lamplighter host fault create fail [--times 3]      or hang, half, slow with --seconds 5
     lamplighter host fault clear
     lamplighter host fault xenstore --seconds 2         all clients lose their connection
-    lamplighter host fault reaper 3                     nobody will reap domain 3
+    lamplighter host fault reaper 3                     nothing will reap domain 3
     lamplighter host fault busy --seconds 5             a listing, and each reaping, takes so long
     lamplighter host fault memory 100                   so many MiB are left; "all" gives them back
 """
@@ -38,10 +38,10 @@ if TYPE_CHECKING:
 
 HELP = "start, stop or look at the embedded host"
 
-#: Where an embedded host lives when nothing else is said.
+#: The default folder of an embedded host.
 DEFAULT_FOLDER = "lamplighter-host"
 
-#: How fast a host may run.
+#: How fast a host may run, as a multiple of real time.
 SLOWEST, FASTEST = 0.1, 1000.0
 
 
@@ -67,7 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, context: Context) -> int:
-    """Do it; return the exit status."""
+    """Run the command; return the exit status."""
     match args.action:
         case "fault":
             return _fault(args, context)
@@ -180,7 +180,7 @@ def _fault(args: argparse.Namespace, context: Context) -> int:
 
 
 def _folder(words: list[str], context: Context) -> Path:
-    """The folder that was named, or that of the configuration, or the default one."""
+    """Return the folder that was given, or that of the configuration, or the default one."""
     if words:
         return Path(words[0]).absolute()
     if context.explicit and context.configuration().host.toolstack.value == "embedded":
@@ -189,7 +189,7 @@ def _folder(words: list[str], context: Context) -> Path:
 
 
 def _place(words: list[str], context: Context) -> Place:
-    """Where the host lives, as its configuration says; it must be one of an embedded host."""
+    """Return the host's place; its configuration must be one of an embedded host."""
     folder = _folder(words, context)
     path = folder / CONFIGURATION if words or not context.explicit else context.config_path
     if not path.exists():

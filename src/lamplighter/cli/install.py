@@ -1,7 +1,7 @@
-"""``lamplighter install``: put the units, the manual and a configuration in place, and enable them.
+"""``lamplighter install``: install the units, the manual and a configuration; enable the units.
 
-It starts nothing: to start the domains' unit is to move domains, and that is for an administrator
-who has seen the plan. A monitor that runs is restarted, which moves nothing. It can be repeated at
+It starts nothing: starting the domains' unit starts domains, which is for an administrator who has
+seen the plan. A running monitor is restarted, which moves no domain. The command can be repeated at
 any time and then changes only what differs.
 """
 
@@ -83,7 +83,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, context: Context) -> int:
-    """Do it; return the exit status."""
+    """Run the command; return the exit status."""
     places = places_of(args)
     placed = install_files(places)
     notes: list[str] = []
@@ -116,7 +116,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
 
 
 def places_of(args: argparse.Namespace) -> InstallPaths:
-    """Where the options say that things go."""
+    """Return the paths of the installation, as the options say."""
     if args.root is not None:
         places = inside(Path(args.root).absolute())
     else:
@@ -128,7 +128,7 @@ def places_of(args: argparse.Namespace) -> InstallPaths:
 def bindir_of(
     called: Path, interpreter: Path, usual_folders: Sequence[Path] = USUAL_FOLDERS
 ) -> Path:
-    """The folder from which to start this very program, a usual one if it leads to it."""
+    """Return the folder of the running program; a usual folder if its link leads to it."""
     program = called if called.name == PROGRAM else interpreter.parent / PROGRAM
     for folder in usual_folders:
         if (folder / PROGRAM).exists() and (folder / PROGRAM).resolve() == program.resolve():
@@ -143,7 +143,7 @@ def install_text(
     following: Sequence[str],
     style: Style,
 ) -> str:
-    """Lay out what became of each file, what else to know, and what to type next."""
+    """Lay out what happened to each file, the notes and problems, and what to type next."""
     width = max(len(how.value) for how in Placing)
     lines = [f"{p.how.value:<{width}}  {printable(str(p.path))}" for p in placed]
     lines += [printable(note) for note in notes]
@@ -154,7 +154,7 @@ def install_text(
 
 
 def _enable(*, wanted: bool, notes: list[str]) -> bool:
-    """Let the units start with the host if that is wanted; return whether all of them do."""
+    """Enable the units if that is wanted; return whether all of them are enabled."""
     if not systemd_runs():
         notes.append(f"systemd does not run here; when it does: systemctl enable {' '.join(UNITS)}")
         return all(map(_enabled, UNITS))

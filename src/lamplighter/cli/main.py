@@ -1,12 +1,12 @@
-"""The command: find the subcommand, give it its context, turn its end into an exit status.
+"""The command line: find the command, give it its context, turn its end into an exit status.
 
-Only the module of the one command that was asked for is imported, so that ``status`` starts fast.
-The command line is therefore read twice: once up to the command's name, once by that command's
-own parser. ``--config`` and ``--json`` are understood on both sides of the name.
+Only the module of the requested command is imported, so that ``status`` starts fast. The command
+line is therefore parsed twice: once up to the command's name, once by that command's own parser.
+``--config`` and ``--json`` are accepted on both sides of the name.
 
-Whatever a command raises on purpose is a ``LamplighterError``; it becomes a message and a hint on
-standard error (or, with ``--json``, a document on standard output) and the exit status of its
-class. Anything else is a defect of ours and keeps its traceback.
+Every error that a command raises on purpose is a ``LamplighterError``; it becomes a message and a
+hint on standard error (or, with ``--json``, a document on standard output) and the exit status of
+its class. Anything else is a defect of ours and keeps its traceback.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ COMMANDS = {
     "demo": "lamplighter.cli.demo",
 }
 
-#: How many objects more than before make the collector look for garbage.
+#: How many new objects trigger the garbage collector.
 OBJECTS = 50_000
 
 INTERRUPTED = SIGNALLED + signal.SIGINT
@@ -57,7 +57,7 @@ PIPE_CLOSED = SIGNALLED + signal.SIGPIPE
 
 
 class Command(Protocol):
-    """What the module of a command offers."""
+    """The interface of a command's module."""
 
     HELP: str
 
@@ -65,7 +65,7 @@ class Command(Protocol):
         """Add the command's own arguments."""
 
     def run(self, args: argparse.Namespace, context: Context) -> int:
-        """Do it; return the exit status."""
+        """Run the command; return the exit status."""
 
 
 class Formatter(argparse.HelpFormatter):
@@ -100,7 +100,7 @@ class Parser(argparse.ArgumentParser):
 def main(argv: Sequence[str] | None = None) -> int:
     """Run ``lamplighter`` with the process's own streams; return its exit status."""
     _do_without_ssl()
-    # What the imports to come make stays: looking through it every 700 objects only takes time.
+    # Imported objects stay: a collection every 700 objects would only take time.
     gc.set_threshold(OBJECTS)
     out, err = _own_stream(1, sys.stdout), _own_stream(2, sys.stderr)
     arguments = sys.argv[1:] if argv is None else argv
@@ -108,10 +108,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         status = execute(arguments, os.environ, out, err)
     except BrokenPipeError:
         status = PIPE_CLOSED
-    # All is said: one more Ctrl-C must not change how the command has ended.
+    # Everything is printed: another Ctrl-C must not change how the command has ended.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     status = status if _let_go_of(out) else status or PIPE_CLOSED
-    # The process ends: nothing is gained by searching all that was imported for garbage once more.
+    # The process ends: a last collection of all that was imported would gain nothing.
     gc.freeze()
     return status
 
@@ -124,7 +124,7 @@ def execute(
 ) -> int:
     """Run one command line against these streams and return its exit status.
 
-    A reader of ``out`` that went away raises ``BrokenPipeError``.
+    Raises ``BrokenPipeError`` when the reader of ``out`` has gone.
     """
     context = Context(
         DEFAULT_CONFIG, explicit=False, as_json=False, out=out, err=err, environ=environ
@@ -136,7 +136,7 @@ def execute(
         tell_error(error, context)
         return error.exit_status
     except SystemExit as end:
-        # argparse printed a help text and is done.
+        # argparse printed a help text and has finished.
         return int(end.code or 0)
     except KeyboardInterrupt:
         context.warn_interrupted()
@@ -144,7 +144,7 @@ def execute(
 
 
 def tell_error(error: LamplighterError, context: Context) -> None:
-    """Tell the error that ended the command: to a person, or as the command's document."""
+    """Report the error that ended the command: to a person, or as the command's document."""
     if context.as_json and not isinstance(error, OutputError):
         try:
             context.print_json(error_document(error))
@@ -184,7 +184,7 @@ def _dispatch(argv: Sequence[str], context: Context) -> int:
 
 
 def _settle(context: Context, args: argparse.Namespace) -> None:
-    """Put the global options into the context."""
+    """Set the global options in the context."""
     context.as_json = args.json
     named = args.config if args.config is not None else context.environ.get(CONFIG_VARIABLE)
     if args.config == "":
@@ -201,7 +201,7 @@ def _load(name: str) -> Command:
 
 
 def _front_parser() -> Parser:
-    """Read the command line up to the command's name."""
+    """Return the parser of the command line up to the command's name."""
     parser = Parser(
         prog="lamplighter",
         description="Brings the domains of a Xen host up with the host and down with it, cleanly.",
@@ -218,7 +218,7 @@ def _front_parser() -> Parser:
 
 
 def _global_options() -> Parser:
-    """The options that every command takes, before its name or after it."""
+    """Return the options that every command takes, before its name or after it."""
     parent = Parser(add_help=False, argument_default=argparse.SUPPRESS)
     parent.add_argument(
         "--config",
@@ -237,26 +237,26 @@ def _overview(front: Parser) -> str:
 def _do_without_ssl() -> None:
     """Make asyncio believe that this Python was built without OpenSSL, as it may be.
 
-    Nothing here speaks TLS, and loading it would be a good part of what a command takes to start.
+    Nothing here uses TLS, and loading OpenSSL would be a good part of a command's start time.
     """
     cast("dict[str, object]", sys.modules).setdefault("ssl", None)
 
 
 def _own_stream(descriptor: int, stream: TextIO | None) -> TextIO:
-    """Return a stream that can be written, whatever the process was started with."""
+    """Return a stream that can be written to, even if the process was started without it."""
     if stream is None:
-        # It was closed. A file opened later must not get its number and be written into.
+        # It was closed. A file opened later must not get its descriptor and this output.
         nowhere = os.open(os.devnull, os.O_RDWR)
         os.dup2(nowhere, descriptor)
         stream = os.fdopen(descriptor, "w")
     if isinstance(stream, io.TextIOWrapper):
-        # A name that the locale cannot print must not cost the rest of the answer.
+        # A name that the locale cannot encode must not lose the rest of the answer.
         stream.reconfigure(errors="backslashreplace")
     return stream
 
 
 def _let_go_of(stream: TextIO) -> bool:
-    """Flush a stream; one that nobody reads is sent nowhere, or the interpreter would complain."""
+    """Flush a stream; if that fails, send it to /dev/null, or the interpreter would complain."""
     try:
         stream.flush()
     except OSError:

@@ -1,7 +1,7 @@
 """``lamplighter monitor``: the long-running observer; systemd runs it, and a person may.
 
-It tells on standard error who comes and goes, and ends with SIGTERM or SIGINT. One monitor watches
-a host; a second one ends with 75. It takes no part in anything else: see ``service/monitor``.
+It prints domain events on standard error, and ends on SIGTERM, SIGINT or SIGHUP. One monitor
+watches a host; a second one ends with 75. Nothing depends on it: see ``service/monitor``.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 HELP = "watch who comes and goes and why, until told to end (a systemd service)"
 
-#: What ends it.
+#: The signals that end it.
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 #: Held by the one monitor of a host, in the run directory.
@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, context: Context) -> int:
-    """Do it; return the exit status."""
+    """Run the command; return the exit status."""
     return asyncio.run(_run(context))
 
 

@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, context: Context) -> int:
-    """Do it; return the exit status."""
+    """Run the command; return the exit status."""
     configuration = context.configuration()
     plan, problems = asyncio.run(
         _plan(Direction(args.direction), args.names, configuration, context.warn_of)
@@ -67,7 +67,7 @@ async def _plan(
 
 
 def plan_text(plan: Plan, style: Style) -> str:
-    """Lay out a plan: what acts first, in the order in which it begins."""
+    """Lay out a plan: steps that act come first, in the order in which they begin."""
     if not plan.steps:
         return nothing_to_do(plan.direction)
     ordered = sorted(plan.steps, key=lambda step: step.verb is Verb.NOTHING)

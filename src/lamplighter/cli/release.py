@@ -1,4 +1,4 @@
-"""``lamplighter release DOMAIN``: a held domain may be started again. It starts nothing."""
+"""``lamplighter release DOMAIN``: allow a held domain to be started. It starts nothing."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, context: Context) -> int:
-    """Do it; return the exit status."""
+    """Run the command; return the exit status."""
     configuration = context.configuration()
     name, hold = asyncio.run(release_domain(args.domain, configuration, context.warn))
     if context.as_json:

@@ -1,4 +1,4 @@
-"""What ``up`` and ``down`` have in common: their arguments, and how a run is shown."""
+"""What ``up`` and ``down`` share: their arguments, and how a run is shown."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what ``up`` and ``down`` have in common."""
+    """Add the arguments that ``up`` and ``down`` share."""
     parser.add_argument(
         "names",
         metavar="DOMAIN",
@@ -70,7 +70,7 @@ class _Terminal:
         self.warn_of = context.warn_of
 
     def planned(self, plan: Plan, problems: Sequence[Problem]) -> None:
-        """Say what is wrong with no domain of the plan."""
+        """Report the problems that the plan's own lines do not show."""
         tell_stray_problems(problems, {step.name for step in plan.steps}, self._context)
 
     def listen(self, clock: Clock) -> AbstractAsyncContextManager[Listener]:

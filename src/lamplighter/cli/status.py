@@ -1,9 +1,9 @@
-"""``lamplighter status``: every domain, what is wanted of it and what is seen.
+"""``lamplighter status``: the wanted state and the observed state of every domain.
 
-A host that cannot be read is shown as such: every domain that files know is ``unknown``, the
-error is told, and the exit status is the error's. It takes no lock and waits for no run. A monitor
-that runs is asked what it saw last of each domain; nothing depends on it. What an agent in a guest
-says is shown as the guest's own word, and changes no exit status.
+If the host cannot be read, every domain that has a definition is ``unknown``, the error is
+reported, and the exit status is the error's. The command takes no lock and waits for no run. A
+running monitor is asked for the latest event of each domain; nothing depends on it. What the agent
+in a guest reports is shown as such, and does not change the exit status.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ HELP = "show what is wanted and what is seen of every domain, and why they diffe
 
 HEADERS = ("DOMAIN", "DOMID", "WANTED", "SEEN", "SINCE", "WHY")
 
-#: Before the last column, where any guest has an agent that says something.
+#: The column before the last one, if the agent of any guest reports something.
 GUEST = "GUEST"
 
-#: So many letters of a guest's words are shown here; --json has them all.
+#: So many characters of what an agent reports are shown; --json has all of it.
 LONGEST_WORDS = 48
 
 COLOURS = {
@@ -61,7 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, context: Context) -> int:
-    """Do it; return the exit status."""
+    """Run the command; return the exit status."""
     configuration = context.configuration()
     look = asyncio.run(_gather(configuration))
     traces, intents = _record(configuration, look.boot_id, context)
@@ -86,7 +86,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
 def _record(
     configuration: Configuration, boot_id: str, context: Context
 ) -> tuple[Mapping[str, LastRecord], Intents]:
-    """Read what runs wrote since the host booted, and intent; status goes on without them."""
+    """Read the record of runs since the host booted, and intents; errors are only reported."""
     troubles: list[JournalError] = []
     intents, traces = read_intents(configuration, troubles.append), {}
     try:
@@ -103,14 +103,14 @@ def _record(
 
 
 def _exit_status(rows: Sequence[Row], inventory: Inventory) -> int:
-    """0 when everything that is wanted up is up, or on its way there."""
+    """Return 0 when all that is wanted up is running or booting and no problem is fatal; else 1."""
     up = (Seen.RUNNING, Seen.BOOTING)
     missing = any(row.wanted is Wanted.UP and row.seen not in up for row in rows)
     return int(missing or any(problem.fatal for problem in inventory.problems))
 
 
 def status_text(rows: Sequence[Row], style: Style, *, seen: bool = True) -> str:
-    """Lay out the rows, and count what is up; without ``seen`` nobody knows what runs."""
+    """Lay out the rows and their counts; without ``seen`` it is not known what runs."""
     if not rows:
         return "no domain is defined and none runs" if seen else "no domain is defined"
     guests = any(row.guest is not None for row in rows)
@@ -137,7 +137,7 @@ def status_text(rows: Sequence[Row], style: Style, *, seen: bool = True) -> str:
 
 
 def _said(row: Row) -> str:
-    """What the guest itself says, cut where it would push everything else aside."""
+    """Return what the guest's agent reports, cut so that it leaves room for the rest."""
     told = condition(row.guest) if row.guest is not None else ""
     return told if len(told) <= LONGEST_WORDS else f"{told[:LONGEST_WORDS]}..."
 

@@ -1,4 +1,4 @@
-"""``lamplighter up``."""
+"""``lamplighter up [DOMAIN...]``: start what is wanted, or these domains."""
 
 from __future__ import annotations
 
@@ -22,5 +22,5 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, context: Context) -> int:
-    """Do it; return the exit status."""
+    """Run the command; return the exit status."""
     return runs.run_and_report(Request(Direction.UP, args.names), context)

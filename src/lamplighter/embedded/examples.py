@@ -1,8 +1,8 @@
-"""The example host: about a dozen domains of mixed temper, as ``lamplighter host start`` writes it.
+"""The example host that ``lamplighter host start`` writes: domains of mixed behaviour.
 
-The times are such that at the host's own speed ``up`` takes some ten seconds and ``down`` about
-twenty: two of the guests do not obey. One has an agent, which forces its end; the other has none
-and is destroyed.
+There are about a dozen. The times are chosen so that at speed 1 ``up`` takes about ten seconds and
+``down`` about twenty. Two of the guests do not obey: one has an agent, which forces its end; the
+other has none and is destroyed.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from lamplighter.errors import ConfigurationError
 if TYPE_CHECKING:
     from pathlib import Path
 
-#: The name of the configuration inside an embedded host's folder.
+#: The name of the configuration file in an embedded host's folder.
 CONFIGURATION = "lamplighter.toml"
 
-#: The folder of the definitions.
+#: The folder of the definitions in an embedded host's folder.
 DEFINITIONS = "domains"
 
 LAMPLIGHTER_TOML = """\
@@ -150,7 +150,7 @@ embedded_guest = "crashes"
 
 
 def definitions() -> dict[str, str]:
-    """Return the text of each example definition, by the domain's name."""
+    """Return the text of each example definition, by domain name."""
     return {
         name: f'name = "{name}"\nuuid = "6d1a7e00-0000-4000-8000-{number:012d}"\n{text}'
         for number, (name, text) in enumerate(_DOMAINS.items(), 1)
@@ -158,10 +158,10 @@ def definitions() -> dict[str, str]:
 
 
 def write_example_host(folder: Path) -> None:
-    """Write the configuration and the definitions into a folder; what is there is left alone.
+    """Write the configuration and the definitions into a folder, leaving existing files alone.
 
-    The configuration comes last: with it the folder is complete. Nobody else can write the
-    files, or they would be refused. Raises ``ConfigurationError``.
+    The configuration is written last, so a folder that has it is complete. Only the owner may write
+    the files, as Lamplighter refuses files that others can write. Raises ``ConfigurationError``.
     """
     try:
         (folder / DEFINITIONS).mkdir(mode=0o755, parents=True, exist_ok=True)

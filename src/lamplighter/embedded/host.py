@@ -1,4 +1,4 @@
-"""The embedded host: everything of a small Xen host, in one process, at two sockets.
+"""The embedded host: all parts of a small Xen host, in one process, with two sockets.
 
     store ---- server        run/xenstored.sock     any XenStore client, as the control domain
       +------- guests                               simulated kernels, each as its own domain
@@ -6,9 +6,9 @@
       |
     calls ---- control       run/embedded.sock      the toolstack's driver; faults
 
-It takes its time from the clock it is given and its chance from a seed, so the same host is a
-daemon on a laptop and a deterministic simulation in a test. It keeps nothing on disk: when it
-ends, all its domains have lost their power, and the next one has another boot id.
+It takes time from the clock it is given and randomness from a seed, so the same host is a daemon
+on a laptop and a deterministic simulation in a test. It keeps nothing on disk: when it ends, all
+its domains lose their power, and the next host has another boot id.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ if TYPE_CHECKING:
 
     from lamplighter.model.clock import Clock
 
-#: What the machine has, in MiB: enough for a thousand domains of 256 MiB.
+#: The machine's memory in MiB: enough for a thousand domains of 256 MiB.
 MEMORY = 512 * 1024
 
 
 class EmbeddedHost:
     """One boot of one host; use it with ``async with``.
 
-    ``speed`` is told to clients: how many seconds of ``clock`` pass in a real one. Without a
+    ``speed`` is reported to clients: how many seconds of ``clock`` pass per real second. Without a
     ``seed`` every start is different. ``memory`` is in MiB.
     """
 
@@ -73,10 +73,10 @@ class EmbeddedHost:
         self._control = ControlServer(self.control_path, clock, self._calls.answer)
 
     async def __aenter__(self) -> Self:
-        """Open the sockets; ``ConfigurationError`` when they cannot be."""
+        """Open the sockets; raise ``ConfigurationError`` when that fails."""
         self._make_run_dir()
         await self.xenstore.start()
-        # Whoever finds the control socket finds the whole host.
+        # Last, so that a client that finds the control socket finds the whole host.
         await self._control.start()
         return self
 
@@ -86,22 +86,22 @@ class EmbeddedHost:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Cut the power."""
+        """Cut the power and close the sockets."""
         await self._calls.close()
         await self._control.close()
         await self.xl.close()
         await self.xenstore.close()
 
     def quit(self) -> None:
-        """Ask whoever runs this host to end it."""
+        """Ask the process that runs this host to end it."""
         self._quit.set()
 
     async def asked_to_quit(self) -> None:
-        """Return when somebody asked for the host's end."""
+        """Return once ``quit`` was called."""
         await self._quit.wait()
 
     def status(self) -> dict[str, object]:
-        """Return what there is to know of the host itself; memory in MiB."""
+        """Return the state of the host itself, ready for JSON; memory in MiB."""
         return {
             "boot_id": self.boot_id,
             "pid": os.getpid(),

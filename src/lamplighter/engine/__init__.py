@@ -1,1 +1,1 @@
-"""Pure decisions: what to do with the world, one step at a time."""
+"""Pure decision logic without I/O: plans, state machines of start and stop, recovery, status."""

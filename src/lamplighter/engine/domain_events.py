@@ -1,19 +1,22 @@
-"""Who came and went between two pictures of the host, and on whose account.
+"""The monitor's domain events: which domains came and went between two listings, and by whom.
 
-``IncarnationTracker`` is what the monitor knows: the incarnations that came and have not gone. Each
-new listing is compared with it, with the *evidence* of that moment: what runs wrote into the
-journal, whether a request was seen in ``control/shutdown``, and why the toolstack says that an
-incarnation that is no longer listed had shut down. The rules, the first that fits:
+``IncarnationTracker`` holds the incarnations that came and have not gone. Each new listing is
+compared with it, using the *evidence* of that moment: what runs wrote into the journal, whether a
+request was seen in ``control/shutdown``, and the toolstack's record of why an incarnation that is
+no longer listed shut down. The initiator follows from the first rule that fits:
 
-- A crash is a crash, whoever had asked for what.
-- What a run of ours was stopping, or creating, went or came on our account.
-- What went while a run of ours was stopping domains, and of which its record does not tell, went on
-  nobody knows whose: the record may be lost, and our own stop must never be taken for a wish.
-- What shut down after a request was seen was asked by another tool; without one, the guest did it.
-- What is gone without having shut down was destroyed by another tool, if somebody was looking all
-  the time; otherwise nobody knows.
+- A crash counts as a crash, whoever had asked for what.
+- If a run of ours was stopping or creating the domain, the initiator is Lamplighter; a reboot while
+  it was stopping is the guest's.
+- If a domain went while a run of ours was stopping domains, and the record of that run does not
+  mention it, the initiator is unknown: the record may be lost, and our own stop must never be taken
+  for an intent.
+- If a domain shut down after a request was seen, another tool asked it to; without a request, the
+  guest did it by itself.
+- If a domain is gone without having shut down, another tool destroyed it, provided that there was
+  no gap in the observation; otherwise the initiator is unknown.
 
-All of it is for the record: nothing here decides what becomes of a domain.
+Nothing here acts on a domain; ``engine/intent`` learns from the events.
 """
 
 from __future__ import annotations
@@ -33,11 +36,11 @@ if TYPE_CHECKING:
     from lamplighter.model.domain_event import Moment
     from lamplighter.model.run import LastRecord, Transition
 
-#: So many domains that have gone are remembered, the newest: one without a UUID of its own gets
-#: another with each start.
+#: How many domains are remembered by their last event, the newest ones: a domain whose definition
+#: states no UUID gets a new one with each start.
 REMEMBERED = 5000
 
-#: A run that wrote one of these of an incarnation was stopping it.
+#: A run that last recorded one of these for an incarnation was stopping it.
 STOPPING = frozenset(
     {
         Phase.ASKED,
@@ -50,13 +53,13 @@ STOPPING = frozenset(
     }
 )
 
-#: What ended by a defect of its own.
+#: Shutdown reasons that mean a defect of the domain itself.
 CRASHES = {
     ShutdownReason.CRASH: "it crashed",
     ShutdownReason.WATCHDOG: "its watchdog ran out",
 }
 
-#: What a guest does by itself, and what it is called when it was asked to.
+#: What a guest did by itself, and what that is called when it was asked to.
 ENDS = {
     ShutdownReason.POWEROFF: ("powered off", "power off"),
     ShutdownReason.REBOOT: ("rebooted", "reboot"),
@@ -66,14 +69,15 @@ ENDS = {
 
 
 class Evidence(NamedTuple):
-    """What is known beside a listing.
+    """What is known in addition to a listing.
 
-    ``traces`` is what runs wrote last of each domain in this boot, ``moves`` what they wrote last
-    of each incarnation: that outlives its name and the runs after it. ``asked`` has the word that
-    was seen in each domid's ``control/shutdown``, empty where only its acknowledgement was.
-    ``ends`` has the toolstack's own record of incarnations that are gone. ``doubtful`` are the
-    domids that may have been asked, or destroyed, by a run of ours whose record is lost.
-    ``gapless``: since the listing before, nothing can have happened unseen.
+    ``traces`` is what runs recorded last of each domain in this boot, by name; ``moves`` what they
+    recorded last of each incarnation, by domid: that outlives its name and the runs after it.
+    ``asked`` has the request that was seen in each domid's ``control/shutdown``, empty where only
+    its acknowledgement was. ``ends`` has, by domid, the toolstack's record of why an incarnation
+    that is gone shut down. ``doubtful`` are the domids that may have been asked, or destroyed, by a
+    run of ours whose record is lost. ``gapless``: nothing can have happened unseen since the
+    previous listing.
     """
 
     traces: Mapping[str, LastRecord] = EMPTY
@@ -88,30 +92,30 @@ class IncarnationTracker:
     """The incarnations that came and have not gone."""
 
     def __init__(self, past: Iterable[DomainEvent] = ()) -> None:
-        """``past``: what the record says of this boot, in its order."""
+        """``past``: the recorded events of this boot, in their order."""
         self.present: dict[int, DomainEvent] = {}
         self.last: dict[UUID, DomainEvent] = {}
         for domain_event in past:
             self._enter(domain_event)
 
     def missing(self, sightings: Sequence[DomainInfo]) -> list[DomainEvent]:
-        """Return those that came and are in this listing no longer."""
+        """Return the present incarnations that are not in this listing any more."""
         there = {(seen.domid, seen.uuid) for seen in sightings}
         return [one for one in self.present.values() if (one.domid, one.uuid) not in there]
 
     def news(self, sightings: Sequence[DomainInfo]) -> list[DomainInfo]:
-        """Return the sightings that a comparison would tell something of."""
+        """Return the listed domains of which ``compare`` would make an event."""
         return [seen for seen in sightings if self._is_news(seen)]
 
     def compare(
         self, sightings: Sequence[DomainInfo], evidence: Evidence, moment: Moment
     ) -> list[DomainEvent]:
-        """Return who came and went since the listing before, and remember it."""
+        """Return the events since the previous listing, and remember them."""
         domain_events = [
             self._enter(_went(one, evidence.ends.get(one.domid), evidence, moment))
             for one in self.missing(sightings)
         ]
-        # Who ended before who runs: a domain that came back has gone first.
+        # Ended incarnations before running ones: a domain that came back went first.
         news = sorted(self.news(sightings), key=lambda seen: seen.running)
         return domain_events + [self._enter(self._passage(one, evidence, moment)) for one in news]
 
@@ -160,7 +164,7 @@ class IncarnationTracker:
 
 
 def _known(present: Mapping[int, DomainEvent], seen: DomainInfo) -> bool:
-    """Say whether this incarnation came; domids are not used twice in a boot, UUIDs may be."""
+    """Return whether this incarnation came; a boot uses each domid once, UUIDs may recur."""
     came = present.get(seen.domid)
     return came is not None and came.uuid == seen.uuid
 
@@ -207,9 +211,9 @@ def _who_asked(end: ShutdownReason, word: str | None) -> tuple[Initiator, str]:
 
 
 def _we_created(seen: DomainInfo, trace: LastRecord | None) -> bool:
-    """Say whether a run of this boot is creating the domain, or has seen this domid come.
+    """Return whether a run of this boot is creating the domain, or has seen this domid come.
 
-    A domid is written down only once the toolstack has told it.
+    A domid is recorded only once XenStore or a listing has shown it.
     """
     if trace is None:
         return False

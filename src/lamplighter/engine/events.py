@@ -1,11 +1,11 @@
-"""What happens to one domain, and what is to be done about it.
+"""Events and actions of the state machines that stop and start one domain.
 
-The ladder (a stop) and the ascent (a start) are state machines of one shape:
+``engine/stop/machine`` and ``engine/start`` have the same shape:
 ``step(state, event) -> (state, actions)``. Time reaches them only as the ``now`` of an event, in
-host seconds; the state's ``wake`` says when a ``Tick`` is wanted at the latest.
+host seconds; the state's ``wake`` is the latest time at which a ``Tick`` is wanted.
 
-Actions are carried out in their order, one after another, and each result comes back as an event
-before anything else is told. A ``EnterPhase`` is on disk before the action behind it is begun.
+Actions are carried out in order, one after another, and each result comes back as an event before
+any other event is delivered. An ``EnterPhase`` is on disk before the action after it is begun.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that was seen or that ended, at ``now``."""
+    """Something that was seen or that completed, at ``now``."""
 
     now: float
 
@@ -37,19 +37,19 @@ class Tick(Event):
 
 @dataclass(frozen=True, slots=True)
 class Listed(Event):
-    """A listing holds the domain."""
+    """A listing contains the domain."""
 
     sighting: DomainInfo
 
 
 @dataclass(frozen=True, slots=True)
 class NotListed(Event):
-    """A listing that worked does not hold the domain: gone, or between two incarnations."""
+    """A successful listing does not contain it: it is gone, or between two incarnations."""
 
 
 @dataclass(frozen=True, slots=True)
 class ListingFailed(Event):
-    """The toolstack could not be asked. It says nothing about the domain."""
+    """The toolstack could not list the domains. That says nothing about this one."""
 
     error: str
 
@@ -64,7 +64,7 @@ class KindFound(Event):
 
 @dataclass(frozen=True, slots=True)
 class ShutdownNode(Event):
-    """What stands in ``control/shutdown`` of this incarnation; None: it has gone with its nodes."""
+    """The value of this incarnation's ``control/shutdown``; None: the domain's nodes are gone."""
 
     domid: int
     value: bytes | None
@@ -72,9 +72,9 @@ class ShutdownNode(Event):
 
 @dataclass(frozen=True, slots=True)
 class PoweroffFeature(Event):
-    """The kernel of this incarnation says whether it takes requests to power off.
+    """Whether this incarnation's kernel advertises that it takes requests to power off.
 
-    True: it does (``1``). False: it says that it does not (``0``). None: nothing yet.
+    True: it does (``1``). False: it advertises that it does not (``0``). None: nothing yet.
     """
 
     domid: int
@@ -83,10 +83,10 @@ class PoweroffFeature(Event):
 
 @dataclass(frozen=True, slots=True)
 class AgentReport(Event):
-    """What an agent in this incarnation says; nothing comes of a guest that has none.
+    """What an agent in this incarnation reports; a guest without an agent causes no such event.
 
-    ``given`` is what runs before have given it, as it stood in its nodes when this run read them
-    for the first time.
+    ``given`` is what earlier runs have answered and granted, as its nodes had it when this run
+    read them for the first time.
     """
 
     domid: int
@@ -96,7 +96,7 @@ class AgentReport(Event):
 
 @dataclass(frozen=True, slots=True)
 class RequestWritten(Event):
-    """The request was written, or the error says why it could not be."""
+    """The request was written, or ``error`` says why it could not be."""
 
     error: str = ""
 
@@ -111,7 +111,7 @@ class AnswerFailed(Event):
 
 @dataclass(frozen=True, slots=True)
 class RequestCleared(Event):
-    """The request was taken back; ``taken`` when the guest had acknowledged it before that."""
+    """The request was withdrawn; ``taken``: the guest had acknowledged it before that."""
 
     taken: bool
     error: str = ""
@@ -119,7 +119,7 @@ class RequestCleared(Event):
 
 @dataclass(frozen=True, slots=True)
 class Pressed(Event):
-    """The power button was pressed, or the error says why not."""
+    """The power button was pressed, or ``error`` says why not."""
 
     error: str = ""
 
@@ -135,7 +135,7 @@ class Destroyed(Event):
 class Created(Event):
     """The call to create returned, or failed.
 
-    ``domid`` is None where it failed, and where XenStore did not tell it: then a listing does.
+    ``domid`` is None where it failed, and where XenStore did not have it: then a listing has it.
     """
 
     domid: int | None
@@ -144,14 +144,14 @@ class Created(Event):
 
 @dataclass(frozen=True, slots=True)
 class CreatorChecked(Event):
-    """Whether something, though no run of ours, is creating the domain at this moment."""
+    """Whether a process that no run of ours waits for is creating the domain at this moment."""
 
     creating: bool
 
 
 @dataclass(frozen=True, slots=True)
 class HalfBuiltChecked(Event):
-    """Whether an incarnation that has never run was left half made, so that it never will."""
+    """Whether an incarnation that has never run was left half built, so that it never will."""
 
     domid: int
     half_built: bool
@@ -159,21 +159,21 @@ class HalfBuiltChecked(Event):
 
 @dataclass(frozen=True, slots=True)
 class HeldMeanwhile(Event):
-    """It must not be created any more, though the plan says so; ``why`` for a person."""
+    """The domain was held after it was planned and must not be created; ``why`` for a person."""
 
     why: str
 
 
 @dataclass(frozen=True, slots=True)
 class ShutdownReasonFound(Event):
-    """What the toolstack's own record says about why a vanished incarnation ended."""
+    """Why a vanished incarnation ended, from the toolstack's own record; None: not known."""
 
     reason: ShutdownReason | None
 
 
 @dataclass(frozen=True, slots=True)
 class ReaperChecked(Event):
-    """Whether the process lives that takes this incarnation apart when it has shut down."""
+    """Whether the process that reaps this incarnation after its shutdown is alive."""
 
     domid: int
     lives: bool
@@ -181,14 +181,14 @@ class ReaperChecked(Event):
 
 @dataclass(frozen=True, slots=True)
 class Interrupted(Event):
-    """Someone wants the run to end now; nothing new is begun."""
+    """The run is to end now; nothing new is begun."""
 
     why: str
 
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """Something the runner does."""
+    """Something that the worker carries out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +201,7 @@ class EnterPhase(Action):
 
 @dataclass(frozen=True, slots=True)
 class WatchNodes(Action):
-    """Listen to the XenStore nodes of this incarnation from now on."""
+    """Watch the XenStore nodes of this incarnation from now on."""
 
     domid: int
 
@@ -211,7 +211,7 @@ class RequestShutdown(Action):
     """Write ``poweroff`` into ``control/shutdown``; answered by ``RequestWritten``.
 
     An agent is told that the domain is destroyed at ``until``; infinite: it is not told.
-    ``granted`` are the seconds that it was granted before, and that are in it.
+    ``granted`` is how many of the seconds until then were granted to it before.
     """
 
     domid: int
@@ -221,9 +221,9 @@ class RequestShutdown(Action):
 
 @dataclass(frozen=True, slots=True)
 class TellDeadline(Action):
-    """Tell an agent alone what ``RequestShutdown`` tells it, beside a request that it has had.
+    """Tell only the agent what ``RequestShutdown`` tells it; the guest has had the request.
 
-    Nobody waits for it.
+    No event answers it.
     """
 
     domid: int
@@ -235,7 +235,7 @@ class TellDeadline(Action):
 class AnswerAgent(Action):
     """Answer a guest's request for more time; ``AnswerFailed`` comes if it could not be written.
 
-    ``granted`` are all the seconds that the guest was granted until now.
+    ``granted`` is the total of seconds granted to the guest until now.
     """
 
     domid: int
@@ -245,7 +245,7 @@ class AnswerAgent(Action):
 
 @dataclass(frozen=True, slots=True)
 class ClearRequest(Action):
-    """Take the request back if it still stands; answered by ``RequestCleared``."""
+    """Withdraw the request if it is not acknowledged yet; answered by ``RequestCleared``."""
 
     domid: int
 
@@ -259,7 +259,7 @@ class PressPower(Action):
 
 @dataclass(frozen=True, slots=True)
 class Destroy(Action):
-    """Take the incarnation away; answered by ``Destroyed``."""
+    """Destroy the incarnation; answered by ``Destroyed``."""
 
     domid: int
 
@@ -276,14 +276,14 @@ class CheckCreator(Action):
 
 @dataclass(frozen=True, slots=True)
 class CheckHalfBuilt(Action):
-    """Find out whether this incarnation was left half made; answered by ``HalfBuiltChecked``."""
+    """Find out whether this incarnation was left half built; answered by ``HalfBuiltChecked``."""
 
     sighting: DomainInfo
 
 
 @dataclass(frozen=True, slots=True)
 class CheckReaper(Action):
-    """Find out whether another process reaps this incarnation; answered by ``ReaperChecked``."""
+    """Find out whether the process that reaps it is alive; answered by ``ReaperChecked``."""
 
     sighting: DomainInfo
 
@@ -297,7 +297,7 @@ class FindShutdownReason(Action):
 
 @dataclass(frozen=True, slots=True)
 class Relist(Action):
-    """Make a new listing; what was listed before this moment does not count any more."""
+    """Make a new listing; those that began before this moment do not count any more."""
 
 
 @dataclass(frozen=True, slots=True)

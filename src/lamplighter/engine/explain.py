@@ -1,6 +1,6 @@
 """Where each setting of a domain comes from, and what the host's start and stop do with it.
 
-The sentences tell what ``engine/start`` and ``engine/stop`` do; change them together.
+The sentences describe what ``engine/start`` and ``engine/stop`` do; change them together.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def when_host_starts(name: str, policy: Policy, blocked: Problem | None = None) -> str:
-    """Say what the host's start does with a domain; ``blocked`` is why it must not be started."""
+    """Return what the host's start does with a domain; ``blocked``: why it must not be started."""
     if policy.start.value is Start.NEVER:
         by_hand = "nothing starts it" if blocked else f"lamplighter up {name} starts it"
         return f"It is not started with the host; {by_hand}."
@@ -44,7 +44,7 @@ def when_host_starts(name: str, policy: Policy, blocked: Problem | None = None) 
 
 
 def when_host_stops(policy: Policy, kind: Kind | None, budget: float = 0.0) -> str:
-    """Say what the host's stop does with a domain that runs; ``kind`` is None when unknown.
+    """Return what the host's stop does with a domain that runs; ``kind`` is None when unknown.
 
     ``budget`` is the ``stop_budget`` of the host in seconds, 0 for none.
     """
@@ -87,7 +87,7 @@ def _cut_short(policy: Policy, budget: float) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """Everything that is told of one domain. ``managed`` is None when no definition is usable.
+    """All that ``explain`` shows of one domain. ``managed`` is None when no definition is usable.
 
     ``stop_budget`` is the host's, in seconds; 0 means none.
     """
@@ -101,7 +101,7 @@ class Explanation:
 
     @property
     def follows(self) -> tuple[str, ...]:
-        """What the host's start and stop do with it, in plain words."""
+        """What the host's start and stop do with it, a sentence or more each."""
         blocked = next((problem for problem in self.problems if problem.fatal), None)
         if self.managed is None:
             start = "It is never started: there is no definition of it that can be used."
@@ -112,7 +112,7 @@ class Explanation:
 
 
 def explain(given: str, configuration: Configuration, inventory: Inventory) -> Explanation:
-    """Gather what is known of a domain; raise ``UsageError`` when no file speaks of it."""
+    """Collect what is known of a domain; raise ``UsageError`` when no file mentions it."""
     name = _find(given, inventory)
     managed = inventory.domains.get(name)
     stated: dict[str, Setting[Any]] = {}

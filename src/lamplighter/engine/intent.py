@@ -1,15 +1,16 @@
-"""What is learned about intent from what is seen, and when a domain is held by itself.
+"""Learns intent from what is seen, and decides when a domain is held automatically.
 
-``start = "last-state"`` wants a domain up that was meant to be up when the host went down, however
-that happened. Three rules say what is meant by what nobody said to Lamplighter:
+``start = "last-state"`` starts a domain that was meant to be up when the host went down, however
+that happened. Three rules give the intent where nobody stated one to Lamplighter:
 
-- What runs is meant to be up, unless it is the very incarnation that was told to go down.
-- What powered itself off, or was made to by another tool, is meant to be down. What crashed, or
-  ended in a way that nobody saw, is not: that is no one's wish.
-- What a run of the host's stop took down says nothing, whether or not the host went down after it.
+- A domain that runs is meant to be up, unless it is the very incarnation that was told to stop.
+- A domain that powered off, by itself or because another tool asked it to, is meant to be down. One
+  that crashed, or whose end nobody saw, is not: nobody intended that.
+- A domain that the host's stop took down keeps its intent, whether or not the host went down after
+  it.
 
-What runs do not see themselves, the monitor may have: its passages are learned from by the same
-rules, in whichever boot of the host they were.
+The monitor may have seen what runs did not see: its domain events follow the same rules, in
+whichever boot of the host they were.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from lamplighter.model.policy import Inventory, ManagedDomain, Policy
     from lamplighter.model.run import LastRecord
 
-#: Who says what was only seen.
+#: ``Intent.said_by`` of an intent that was learned from what was seen.
 SEEN = "what was seen"
 
 
@@ -46,7 +47,8 @@ def ended_unasked(
 ) -> list[tuple[ManagedDomain, int]]:
     """Return the domains that are meant to be up and have gone, and their last known domids.
 
-    ``traces`` is what runs wrote since the host booted; those that a run took down are left out.
+    ``traces`` is what runs recorded since the host booted; domains that a run took down are left
+    out.
     """
     found, listing = [], Listing(sightings)
     for managed in inventory.domains.values():
@@ -70,7 +72,7 @@ def learn(
     ends: Mapping[str, ShutdownReason | None],
     moment: Moment,
 ) -> list[Intent]:
-    """Return the intents that change by what is seen; ``ends`` is by the name of the domain."""
+    """Return the intents that change by what is seen; ``ends``: shutdown reasons by name."""
     learned, listing = [], Listing(sightings)
     for managed in inventory.domains.values():
         definition = managed.definition
@@ -89,10 +91,10 @@ def learn(
 def learn_from_passages(
     inventory: Inventory, domain_events: Iterable[DomainEvent], intents: Intents, boot_id: str
 ) -> list[Intent]:
-    """Return the intents that change by who came and went; ``domain_events`` are in their order.
+    """Return the intents that change by ``domain_events``, which are in their order.
 
-    Each passage that is newer than what was last said says something, or nothing; so what another
-    tool started is meant to be up although it has rebooted or crashed since.
+    Each event that is newer than the last intent changes it or leaves it as it is; so a domain that
+    another tool started is meant to be up although it has rebooted or crashed since.
     """
     history = tuple(domain_events)
     by_domain: dict[UUID | str, list[DomainEvent]] = {}
@@ -120,9 +122,10 @@ def learn_from_passages(
 
 
 def _is_of(definition: Definition, found: DomainEvent, stated: Container[str]) -> bool:
-    """Say whether a passage is a domain's: by UUID, or by name where its definition states none.
+    """Return whether an event is a domain's: by UUID, or by name if its definition states none.
 
-    Then one that another definition has stated is not: it was another domain of that name.
+    By name, an event whose UUID another definition has stated is not: that was another domain of
+    that name.
     """
     if definition.uuid is not None:
         return found.uuid == definition.uuid
@@ -130,9 +133,9 @@ def _is_of(definition: Definition, found: DomainEvent, stated: Container[str]) -
 
 
 def _is_newer(found: DomainEvent, before: Intent | None, boots: Mapping[str, int]) -> bool:
-    """Say whether a passage is newer than an intent; ``boots`` has the boots in their order.
+    """Return whether an event is newer than an intent; ``boots`` numbers the boots in their order.
 
-    Clocks jump, above all while a host boots: they are believed only where nothing else tells.
+    Clocks jump, above all while a host boots: they decide only where nothing else does.
     """
     if before is None:
         return True
@@ -148,9 +151,9 @@ def _is_newer(found: DomainEvent, before: Intent | None, boots: Mapping[str, int
 
 
 def _meant_by(domain_event: DomainEvent, before: Intent | None) -> Meant | None:
-    """What a passage says about intent; None: nothing.
+    """Return what an event says about intent; None: nothing.
 
-    A guest that is back from its own reboot was not asked for by anybody.
+    Nobody asked for a guest that is back from its own reboot.
     """
     if domain_event.way is Change.CAME:
         told_down = before is not None and (before.boot_id, before.domid) == (
@@ -172,7 +175,7 @@ def said(
     said_by: str,
     moment: Moment,
 ) -> list[Intent]:
-    """Return the intents that follow from naming domains to ``up`` or ``down``."""
+    """Return the intents that ``lamplighter up NAME`` or ``down NAME`` states."""
     return [
         _intent(
             managed, meant, f"lamplighter {meant.value} {managed.name}", moment, domid
@@ -183,9 +186,9 @@ def said(
 
 
 def crash_loop(failures: Sequence[tuple[datetime, str]], policy: Policy, now: datetime) -> str:
-    """Return the evidence that a domain's starts fail again and again; empty when they do not.
+    """Return the evidence that a domain's starts fail repeatedly; empty when they do not.
 
-    ``failures`` are the failed starts in a row, the newest first.
+    ``failures`` are the consecutive failed starts, the newest first: when, and why.
     """
     limit, window = policy.hold_after.value, policy.hold_window.value
     recent = [note for at, note in failures if now - at <= timedelta(seconds=window)]
@@ -198,7 +201,7 @@ def crash_loop(failures: Sequence[tuple[datetime, str]], policy: Policy, now: da
 
 
 def _is_news(before: Intent | None, seen: DomainInfo, moment: Moment) -> bool:
-    """Say whether a running incarnation tells more than what was last said of its domain."""
+    """Return whether a running incarnation changes the last intent of its domain."""
     if before is None:
         return True
     if before.meant is Meant.UP:

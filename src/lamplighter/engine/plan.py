@@ -1,10 +1,10 @@
-"""What a run would do with each domain, and why.
+"""Planning: what a run does with each domain, and why.
 
-A plan is made from one listing that worked. ``up`` looks at the domains that files know, ``down``
-at the domains that are there. Names an administrator gave by hand win over ``start`` and ``leave``,
-never over a problem that bars a domain, and never over a hold.
+A plan is made from one successful listing. ``up`` considers the domains that files define,
+``down`` the domains that are listed. Names given by an administrator override ``start`` and
+``leave``, but never a problem that blocks a domain, and never a hold.
 
-What runs that died were doing is in ``Past``: a step that goes on with it has ``resume``.
+``Past`` has what runs that died were doing: a step that continues it has ``resume``.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ if TYPE_CHECKING:
 
 
 class Past(NamedTuple):
-    """What was said and done before: intents and holds, and where dead runs of this boot stood.
+    """What was recorded before: intents, holds, and where dead runs of this boot left domains.
 
-    ``resume_points`` is by name; ``creating`` are the paths of definitions from which something
-    creates a domain at this moment, though no run of ours does.
+    ``resume_points`` is by name; ``creating`` are the paths of definitions from which a process
+    that no run of ours waits for is creating a domain at this moment.
     """
 
     intents: Intents = NO_INTENTS
@@ -42,7 +42,7 @@ class Past(NamedTuple):
     creating: Collection[str] = ()
 
 
-#: Nothing was ever said or done.
+#: Nothing was recorded before.
 NO_PAST = Past()
 
 
@@ -53,7 +53,7 @@ def plan_up(
     *,
     past: Past = NO_PAST,
 ) -> Plan:
-    """Plan the start of what is wanted, or of the named domains."""
+    """Plan the start of the domains that are wanted up, or of the named ones."""
     blocked = inventory.blocked
     candidates = {**dict.fromkeys(blocked), **inventory.domains}
     if names:
@@ -75,10 +75,10 @@ def plan_down(
     protected: Collection[int] = (),
     past: Past = NO_PAST,
 ) -> Plan:
-    """Plan the stop of everything that runs, or of the named domains.
+    """Plan the stop of every listed guest, or of the named domains.
 
     ``protected`` are domids of domains that the host itself needs, such as one that provides
-    XenStore; dom0 is always among them.
+    XenStore; dom0 is always protected.
     """
     guests = [seen for seen in sightings if seen.domid != DOM0 and seen.domid not in protected]
     managed = {one.definition.known_by: one for one in reversed(inventory.domains.values())}
@@ -144,13 +144,13 @@ def _runs_already(name: str, policy: Policy, seen: DomainInfo, hold: Hold | None
 
 
 def _held(name: str, policy: Policy, hold: Hold, seen: DomainInfo | None, *, by_hand: bool) -> Step:
-    """What keeps to a hold is good; who asks for such a domain by name is refused."""
+    """Respecting a hold is good; naming a held domain is refused."""
     reason = f"{hold.told}; lamplighter release {name} lets it be started again"
     return _nothing(name, policy, reason, Outcome.HELD, seen, good=not by_hand)
 
 
 def _why_unwanted(managed: ManagedDomain, intents: Intents) -> str:
-    """Why the host's start leaves a domain alone; empty when it is to be started."""
+    """Return why the host's start leaves a domain alone; empty when it is to be started."""
     start = managed.policy.start
     if start.value is Start.NEVER:
         return f'start = "never" ({start.origin})'
@@ -172,9 +172,10 @@ def _why_wanted(policy: Policy, *, by_hand: bool) -> str:
 
 
 def _resumed_start(managed: ManagedDomain, seen: DomainInfo | None, past: Past) -> Phase | None:
-    """Where a start goes on that a dead run, or somebody else, has begun; None to begin it.
+    """Return where a start resumes that a dead run or another process began; None: begin it.
 
-    What has ended and is still listed may be about to be created anew, unless it was suspended.
+    A domain that has ended and is still listed may be about to be created again, unless it was
+    suspended.
     """
     if seen is None or not seen.running:
         kept = seen is not None and seen.shutdown is ShutdownReason.SUSPEND
@@ -195,9 +196,9 @@ def _obstacle(
     *,
     by_hand: bool,
 ) -> str:
-    """Why a domain that is wanted must not be created now; empty when it may be.
+    """Return why a wanted domain must not be created now; empty when it may be.
 
-    ``kept`` is an incarnation that has ended, and that nobody is about to create anew.
+    ``kept`` is an incarnation that has ended, and that nothing is about to replace by a new one.
     """
     if problem is not None:
         return _why_barred(problem)
@@ -253,7 +254,7 @@ def _step_down(
 
 
 def _resumed_stop(name: str, seen: DomainInfo, past: Past) -> Phase | None:
-    """Where the stop of this very incarnation goes on that a dead run had begun; else None."""
+    """Return where a dead run's stop of this very incarnation resumes; None: begin it."""
     left = past.resume_points.get(name)
     if left is None or left.domid != seen.domid or not seen.running:
         return None
@@ -261,10 +262,10 @@ def _resumed_stop(name: str, seen: DomainInfo, past: Past) -> Phase | None:
 
 
 def plan_late(plan: Plan, results: Collection[Result]) -> Plan:
-    """Keep of a later plan what an earlier one did not have, as its results tell.
+    """Return the part of a later plan that an earlier one did not have, as its results show.
 
-    That is an incarnation that was not there at the first look: created since, or created anew
-    after a reboot of its own. What the earlier plan could not stop is not tried again.
+    That is the incarnations that were not in the first listing: created since, or created again
+    after a reboot of their own. What the earlier plan could not stop is not tried again.
     """
     done = {(result.uuid, result.domid) for result in results}
     note = "it was not there when the others were asked"

@@ -1,6 +1,6 @@
-"""Precedence: ``[domain.NAME]`` over the definition over ``[defaults]`` over what is built in.
+"""Precedence of settings: ``[domain.NAME]``, the definition, ``[defaults]``, the built-in value.
 
-``layers`` keeps everything that was said, for ``explain``; ``settle`` keeps what won.
+``layers`` returns every value that was set, for ``explain``; ``settle`` returns those that win.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from lamplighter.model.policy import Configuration, Setting
 
-#: Every setting of a policy, in the order in which it is told.
+#: Every setting of a policy, in the order in which they are shown.
 KEYS = Policy._fields
 
 EMPTY: Mapping[str, Setting[Any]] = {}
@@ -25,9 +25,9 @@ def layers(
     name: str | None,
     stated: Mapping[str, Setting[Any]] = EMPTY,
 ) -> dict[str, tuple[Setting[Any], ...]]:
-    """Return for each key all that is said about it: the winner first, what is built in last.
+    """Return for each key all values set for it: the winner first, the built-in value last.
 
-    ``name`` is None for a domain that no file knows; ``stated`` is what the definition says.
+    ``name`` is None for a domain that no file mentions; ``stated`` has the definition's settings.
     """
     own = configuration.domains.get(name, EMPTY) if name is not None else EMPTY
     built_in = Policy()
@@ -45,6 +45,6 @@ def settle(
     name: str | None = None,
     stated: Mapping[str, Setting[Any]] = EMPTY,
 ) -> Policy:
-    """Return the policy of a domain; without a name, the one of domains that no file knows."""
+    """Return the policy of a domain; without a name, that of domains that no file mentions."""
     winners = {key: said[0] for key, said in layers(configuration, name, stated).items()}
     return Policy(**winners)

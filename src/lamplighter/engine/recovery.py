@@ -1,17 +1,18 @@
-"""Recovery: what a run that died left behind, and how the next one goes on.
+"""Recovery after a run that died: completes its record and finds where the next run resumes.
 
-A run is dead when it has not ended and whoever looks holds the host's lock. Its record then says
-for each domain that it had begun with the newest transition, and that was on disk before the call
-it announces. So the call was not made, or is being made, or was made; only the world tells which.
+A run is dead when it has not ended and the process that reads its record holds the host's lock. The
+record then has the newest transition of each domain that the run had begun with, which was on disk
+before the call that it announces. So the call was not made, or is being made, or was made; only the
+state of the host shows which.
 
-The invariant: *nothing that a dead run decided is believed done, and nothing is done again that
-the world shows as done*. Two things follow from the record and the world, and nothing else:
+The invariant: *nothing that a dead run decided is assumed to be done, and nothing is done again
+that the host shows as done*. Two results are derived from the record and the host, and from nothing
+else:
 
-- ``steps`` completes the record. Each step takes one loose end away, so that being interrupted
-  after any of them and beginning anew leads to the same record as not being interrupted.
-- ``resume_points`` says where this run goes on: a domain whose request stands is not asked as if
-  for the first time, one that acknowledged is waited for, one whose time was up is not given it
-  again.
+- ``steps`` completes the record. Each step settles one open item, so a recovery that is interrupted
+  after any of them and begins again leads to the same record as one that is not interrupted.
+- ``resume_points`` is where this run resumes: a domain that was only asked is asked again, one that
+  acknowledged is waited for, and one whose time was up does not get that time again.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Settle:
-    """Write how a domain's part of a dead run ended."""
+    """Record how a domain's part of a dead run ended."""
 
     run: int
     result: Result
@@ -41,16 +42,16 @@ class Settle:
 
 @dataclass(frozen=True, slots=True)
 class Close:
-    """Write that a dead run has no loose ends any more."""
+    """Record that nothing of a dead run is left to settle."""
 
     run: int
 
 
 class World(NamedTuple):
-    """What is seen now.
+    """The state of the host now.
 
-    ``ends`` maps the domid of an incarnation that has gone to why it had shut down, as far as the
-    toolstack has a record.
+    ``ends`` maps the domid of an incarnation that is gone to its shutdown reason, as far as the
+    toolstack has a record of it.
     """
 
     boot_id: str
@@ -59,7 +60,7 @@ class World(NamedTuple):
 
 
 def steps(unfinished_runs: Sequence[UnfinishedRun], world: World) -> Iterator[Settle | Close]:
-    """Yield what completes the record of the dead runs, the oldest run first."""
+    """Yield what is to be written to complete the record of the dead runs, the oldest first."""
     listing = Listing(world.sightings)
     for end in unfinished_runs:
         for moved in end.moved:
@@ -71,7 +72,7 @@ def steps(unfinished_runs: Sequence[UnfinishedRun], world: World) -> Iterator[Se
 def resume_points(unfinished_runs: Sequence[UnfinishedRun], boot_id: str) -> dict[str, Transition]:
     """Return by name where dead runs of this boot left the domains that they were moving.
 
-    The newest word on a domain counts. What another boot left behind went with it.
+    The newest transition of a domain counts. The domains of another boot of the host ended with it.
     """
     return {
         moved.name: moved
@@ -84,7 +85,7 @@ def resume_points(unfinished_runs: Sequence[UnfinishedRun], boot_id: str) -> dic
 def gone(
     unfinished_runs: Sequence[UnfinishedRun], boot_id: str, sightings: Sequence[DomainInfo]
 ) -> list[int]:
-    """Return the domids of incarnations that dead runs were stopping and that are not there."""
+    """Return the domids of incarnations that dead runs were stopping and that are not listed."""
     there = {seen.domid for seen in sightings}
     return [
         moved.domid

@@ -1,12 +1,12 @@
-"""One domain's start: create it, then wait until its kernel says that it is there.
+"""The state machine that starts one domain: create it, then wait until its kernel is up.
 
-A domain has come up when its kernel advertised itself in XenStore, or when it has run for
-``start_timeout`` without that (an HVM guest without drivers never will). A call to create that
-did not return in time may have worked all the same: only a listing tells.
+A domain is up when its kernel has advertised itself in XenStore, or when it has run for
+``start_timeout`` without that (an HVM guest without drivers never advertises itself). A call to
+create that did not return in time may still have worked: only a listing shows that.
 
-A domain that something is creating already is waited for, and created only when that has come to
-nothing: what an ``xl create`` of a run that died still does, or what the process that waits for a
-domain does when it reboots.
+A domain that something else is already creating is waited for, and created only if that comes to
+nothing: an ``xl create`` of a run that died may still be at work, or the process that waits for a
+domain's end creates it again after a reboot.
 """
 
 from __future__ import annotations
@@ -45,12 +45,12 @@ COMES_BACK = frozenset({ShutdownReason.REBOOT, ShutdownReason.SOFT_RESET})
 
 
 class StartState(NamedTuple):
-    """Where one domain's start stands. Moments are host seconds on the events' clock.
+    """The state of one domain's start. Times are host seconds on the events' clock.
 
-    ``called``: the call to create has returned, and ``trouble`` is why it failed; ``blind`` why the
-    last listing did. ``awaited``: something else is creating it, and ``ask_at`` is when that is
-    asked about again. ``deserted``: nothing creates it any more, and one more look tells whether it
-    came before that was asked.
+    ``called``: the call to create has returned, and ``trouble`` is why it failed; ``blind`` is why
+    the last listing failed. ``awaited``: something else is creating the domain, and ``ask_at`` is
+    when that is checked again. ``deserted``: nothing creates it any more, and one more listing
+    shows whether it came before that check.
     """
 
     start_timeout: float
@@ -73,7 +73,7 @@ class StartState(NamedTuple):
 
     @property
     def wake(self) -> float:
-        """When a ``Tick`` is wanted at the latest."""
+        """The latest time at which a ``Tick`` is wanted."""
         if self.gone_at is not None:
             return self.gone_at + timing.REBOOT_GAP
         if self.ask_at is not None:
@@ -87,9 +87,9 @@ Stepped = tuple[StartState, tuple[Action, ...]]
 def begin(
     policy: Policy, now: float, *, resume: Phase | None = None, domid: int | None = None
 ) -> Stepped:
-    """Start a domain's start.
+    """Begin a domain's start.
 
-    ``resume``: CREATING when something else is creating it; BOOTING when it is there as ``domid``
+    ``resume``: CREATING when something else is creating it; BOOTING when it is listed as ``domid``
     and a run that died did not see it come up.
     """
     ascent = StartState(start_timeout=policy.start_timeout.value, begun=now)
@@ -106,7 +106,7 @@ def begin(
 
 
 def step(ascent: StartState, event: Event) -> Stepped:
-    """Take one event into account."""
+    """Process one event."""
     match event:
         case Created(now, domid, error):
             return _created(ascent, domid, error, now)
@@ -139,9 +139,9 @@ def _not_begun(ascent: StartState, event: Event) -> Stepped:
 
 
 def _underway(ascent: StartState, *, creating: bool, now: float) -> Stepped:
-    """It was not listed: its creator still works, has just ended its work, or has given up.
+    """It was not listed: its creator is still at work, has just finished, or has given up.
 
-    A listing that begins now tells the last two apart.
+    A listing that begins now distinguishes the last two.
     """
     if ascent.domid is not None or not ascent.awaited:
         return ascent, ()
@@ -154,7 +154,7 @@ def _underway(ascent: StartState, *, creating: bool, now: float) -> Stepped:
 
 
 def _created(ascent: StartState, domid: int | None, error: str, now: float) -> Stepped:
-    """``begun`` is set anew: waiting for a place in the queue is not the guest's time."""
+    """``begun`` is set again: waiting for a place in the queue is not the guest's time."""
     ascent = ascent._replace(begun=now, called=True, trouble=error)
     if domid is None:
         return ascent, (Relist(),)

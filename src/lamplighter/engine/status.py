@@ -1,10 +1,10 @@
-"""What is wanted of each domain, what is seen, and why they differ.
+"""The rows of ``status``: what is wanted of each domain, what is seen, and why they differ.
 
-``wanted`` is what policy and intent want of the domain when the host starts; a domain that no file
-knows has nothing wanted of it. ``seen`` comes from one listing, and "could not be read" is a state
-of its own: then every domain that files know is ``unknown``, and none is ``absent``. What runs
-wrote into the journal since the host booted says since when, and why a wanted domain is not there;
-where the monitor runs, it knows that better, of every domain.
+``wanted`` is what policy and intent want of the domain when the host starts; nothing is wanted of a
+domain that no file defines. ``seen`` comes from one listing, and "could not be read" is a state of
+its own: then every domain that files define is ``unknown``, and none is ``absent``. ``since``, and
+why a wanted domain is not there, come from what runs wrote into the journal since the host booted;
+where the monitor runs, its events are more exact and cover every domain.
 """
 
 from __future__ import annotations
@@ -32,31 +32,31 @@ if TYPE_CHECKING:
 
 
 class Wanted(Enum):
-    """What policy wants of a domain."""
+    """What policy and intent want of a domain."""
 
     UP = "up"
     HELD = "held"  # nothing starts it until it is released
     DOWN = "down"  # nothing starts it with the host, and the host's stop stops it
     LEAVE = "leave"  # nothing starts it, nothing stops it
-    NOTHING = "-"  # no file knows it
+    NOTHING = "-"  # no file defines it, or none that can be used
 
 
 class Seen(Enum):
-    """What one listing, and the guest's own word in XenStore, say of a domain."""
+    """The state of a domain, from one listing and from what its kernel advertised in XenStore."""
 
     RUNNING = "running"
     BOOTING = "booting"  # it runs; its kernel has not advertised itself
     PAUSED = "paused"
-    SHUT_DOWN = "shut down"  # it has ended, and nobody took it away yet
+    SHUT_DOWN = "shut down"  # it has ended and was not reaped yet
     DYING = "dying"
     ABSENT = "absent"
     UNKNOWN = "unknown"  # it could not be read
 
 
 class Row(NamedTuple):
-    """One domain in ``status``. ``why`` is empty when nothing is to be said.
+    """One domain in ``status``. ``why`` is empty when there is nothing to explain.
 
-    ``guest`` is what an agent in it says; None: it has none, or does not run.
+    ``guest`` is what an agent in it reports; None: it has none, or does not run.
     """
 
     name: str
@@ -74,8 +74,8 @@ class View(NamedTuple):
 
     ``sightings`` is None when the listing failed. ``silent`` are the domids whose kernel has not
     advertised itself yet, ``protected`` those of domains the host itself needs. ``domain_events``
-    is what the monitor saw last of each domain in this boot, by name; empty where none runs.
-    ``words`` is what agents say, by the domid of the guest.
+    has the monitor's last event of each domain in this boot, by name; empty where none runs.
+    ``words`` is what agents report, by the domid of the guest.
     """
 
     sightings: Sequence[DomainInfo] | None
@@ -91,7 +91,7 @@ def status_rows(
     traces: Mapping[str, LastRecord],
     intents: Intents = NO_INTENTS,
 ) -> list[Row]:
-    """Return a row for every domain that files know or that is there, dom0 aside, by name."""
+    """Return a row for every domain that files define or that is listed, except dom0, by name."""
     blocked = inventory.blocked
     rows: list[Row] = []
     told: set[int] = {DOM0}
@@ -171,7 +171,7 @@ def _wanted(managed: ManagedDomain, seen: DomainInfo | None, intents: Intents) -
 
 
 def _find(managed: ManagedDomain, view: View) -> DomainInfo | None:
-    """The domain's newest incarnation: a dying one may stand beside its successor."""
+    """Return the domain's newest incarnation: a dying one may be listed beside its successor."""
     found = [seen for seen in view.sightings or () if managed.definition.matches(seen)]
     return max(found, key=lambda seen: (seen.running, seen.domid), default=None)
 
@@ -192,13 +192,13 @@ def _state(seen: DomainInfo | None, view: View, trace: LastRecord) -> Seen:
 
 
 def _waited_for(domid: int, trace: LastRecord) -> bool:
-    """Say whether a run took this incarnation for up, perhaps without a word of its kernel."""
+    """Return whether a run took it for up, perhaps though its kernel never advertised itself."""
     moved = trace.moved
     return moved is not None and moved.domid == domid and moved.after is Phase.UP
 
 
 def _since(state: Seen, domid: int | None, trace: LastRecord, view: View) -> datetime | None:
-    """When this began, as the monitor or else the journal has it; None where neither knows."""
+    """Return when this state began, from the monitor or else the journal; None: neither knows."""
     if state is Seen.UNKNOWN:
         return None
     domain_event = view.domain_events.get(trace.name)
@@ -211,7 +211,7 @@ def _since(state: Seen, domid: int | None, trace: LastRecord, view: View) -> dat
 
 
 def _tells_since(domain_event: DomainEvent, state: Seen, domid: int | None) -> bool:
-    """Say whether the state a domain is in began with this passage."""
+    """Return whether the state that a domain is in began with this event."""
     if state is Seen.ABSENT:
         return domain_event.way is Change.WENT
     ended = state in (Seen.SHUT_DOWN, Seen.DYING)
@@ -245,7 +245,7 @@ def _why(
 
 
 def _last_up(managed: ManagedDomain, seen: DomainInfo | None, intents: Intents) -> bool:
-    """Say whether the domain would be up again; of what nobody spoke, what runs is meant to."""
+    """Return whether the domain would be started again; without an intent: whether it runs."""
     if managed.definition.key in intents.meant:
         return intents.meant_up(managed.definition)
     return seen is not None and seen.running
@@ -292,7 +292,7 @@ def _why_absent(
 
 
 def _is_newer(went: DomainEvent, trace: LastRecord) -> bool:
-    """Say whether a domain went after the last run had done its part."""
+    """Return whether a domain went after the last run had finished with it."""
     return trace.settled is None or went.at > trace.settled
 
 

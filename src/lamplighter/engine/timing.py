@@ -1,63 +1,64 @@
-"""How long the engine waits for what, in host seconds, and why that long.
+"""Waiting times of the engine, in host seconds, with the reason for each.
 
-These are facts about Xen and its tools, not policy: what an administrator decides is in
+They follow from Xen and its tools and are not policy: what an administrator decides is in
 ``model/policy``.
 """
 
 from __future__ import annotations
 
-#: A domain that shut down is reaped by the process that created it, at once. After this long it is
-#: asked whether that process lives; where it is dead nobody reaps the domain, so we do.
+#: A domain that shut down is reaped at once by the process that created it. After this long the run
+#: checks whether that process lives; if it is dead, nobody reaps the domain, so the run does.
 REAP_GRACE = 5.0
 
-#: While it lives that is asked again and again, each time after twice as long, but at least this
-#: often: where dozens are taken apart one after another, asking cost a tenth of a whole stop.
+#: While that process lives the check is repeated, each time after twice as long, but at least this
+#: often: where dozens of domains are reaped in sequence, checking cost a tenth of a whole stop.
 REAP_PAUSE = 20.0
 
-#: Where it lives it is left alone for so long, and at least to the domain's own deadline: libxl
-#: gives devices up to 40 s to close (LIBXL_HOTPLUG_TIMEOUT, libxl_internal.h), and dozens of
-#: domains that end at one moment are taken apart one after another: sixty of them took two minutes
-#: on an emulated host.
+#: While that process lives it is left alone for this long, and at least until the domain's own
+#: deadline: libxl gives a device's hotplug script up to 40 s (LIBXL_HOTPLUG_TIMEOUT,
+#: libxl_internal.h), and dozens of domains that end at one moment are reaped one after another:
+#: sixty of them took two minutes on an emulated host.
 REAPER_TIME = 300.0
 
-#: A domain whose time is up is looked at once more before it is destroyed, because the last listing
-#: may have begun before it ended. So long is waited for what is seen then: one listing may be under
+#: A domain whose time is up is listed once more before it is destroyed, because the last listing
+#: may have begun before it ended. That listing is awaited for this long: another one may be under
 #: way, a pause follows it, and the one that counts comes after that; each may take seven seconds.
 LAST_LOOK = 20.0
 
-#: What has shut down and whose reaper has ended was most likely reaped, and the next listing shows
-#: it gone. It executes nothing, so that listing is given the time that it takes where sixty domains
-#: end at once: two of them took 25 s on an emulated host.
+#: A domain that has shut down and whose reaper has ended was most likely reaped, and the next
+#: listing shows that it is gone. It executes nothing, so that listing gets the time that it takes
+#: when sixty domains end at once: two listings took 25 s on an emulated host.
 ORPHAN_LOOK = 60.0
 
-#: Between two incarnations of a rebooting domain xl waits two seconds and then creates it, which
-#: can take long under load. A domain that is still not listed after this has not come back.
+#: Between two incarnations of a rebooting domain xl waits two seconds and then creates the domain,
+#: which can take long under load. A domain that is not listed after this long has not come back.
 REBOOT_GAP = 15.0
 
-#: A dying domain stays listed while another domain still maps its memory. It executes nothing.
+#: How long a dying domain is waited for: it stays listed while another domain still maps its
+#: memory. It executes nothing.
 ZOMBIE_GRACE = 15.0
 
-#: After a call that failed, so long until the same call is tried again.
+#: How long after a failed call the same call is tried again.
 RETRY_PAUSE = 5.0
 
-#: So often a destroy is tried before the domain's stop has failed.
+#: How many times a destroy is tried before the domain's stop has failed.
 DESTROY_TRIES = 3
 
 #: An HVM guest that never advertised itself in XenStore most likely has no drivers for it: its
-#: request is given up early and the power button is pressed.
+#: request is withdrawn after this long and the power button is pressed.
 HVM_SILENCE = 10.0
 
-#: Between two answers to a guest's requests for more time: whatever it asks, and however often, it
-#: costs one decision and one write a second.
+#: The pause between two answers to a guest's requests for more time: whatever it requests, and
+#: however often, that costs one decision and one write a second.
 ANSWER_PAUSE = 1.0
 
-#: What is said to a guest and read of it may take so long beyond the time that a domain's stop
-#: has, all together, and so long in a start: where dozens of domains are taken apart at one moment,
-#: their transactions with XenStore conflict for a minute, and each waits for the others.
+#: XenStore access for a domain may take this much longer than its stop's deadline, all together,
+#: and at least this long in a start: where dozens of domains are reaped at one moment, their
+#: XenStore transactions conflict for a minute, and each waits for the others.
 XENSTORE_TIME = 10.0
 
-#: And what is read when that is over, too, such as a guest's last word: where XenStore answers it
-#: takes a few milliseconds.
+#: A read after that time, such as that of a guest's last report, may take this long: a XenStore
+#: that answers takes a few milliseconds.
 LAST_WORD = 1.0
 
 #: Even with short time-outs, this many requests fit into one stop.

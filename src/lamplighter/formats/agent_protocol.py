@@ -1,24 +1,24 @@
-"""What an agent in a guest and the host say to each other, as it stands in XenStore.
+"""The XenStore protocol between the agent in a guest and the host: its nodes and their values.
 
-Below the guest's own ``data/lamplighter``, one line of UTF-8 text a node. The guest writes
+Each node below the guest's own ``data/lamplighter`` holds one line of UTF-8 text. The guest writes
 
     version     1 0.2.0                      the protocol's number and the agent's version
     ready       1                            or why it is not: 0 10-database: exit status 1
-    progress    40 stopping postgresql       percent, or -, and what it does
-    more        k3 60 rolling back           an id, so many seconds more, and why
-    forced      poweroff not off after 150 s it forces its own end now, and why
+    progress    40 stopping postgresql       percent or -, and what the guest is doing
+    more        k3 60 rolling back           a request for more time: id, seconds, reason
+    forced      poweroff not off after 150 s the guest forces its own end now, and why
 
-and the host, in a guest that has said its version,
+and the host, once the guest has written its version,
 
-    asked       poweroff 180 4711            the request, in how many seconds the host destroys,
-                                             and the request's number
-    answer      k3 granted 210               so many seconds are left now
+    asked       poweroff 180 4711            the request, the seconds until the host destroys the
+                                             guest, and the request's number
+    answer      k3 granted 210               the seconds that are left now
                 k3 refused 30 s are left...  why not
-    granted     60                           so many seconds it has granted, all together
+    granted     60                           the seconds granted in total
 
-Each side takes the other's words for what they are: bytes that anybody may have written. A value
-of more than ``VALUE_MAX`` bytes, of other forms or with characters that do not print is nobody's
-word: parsers answer with None. The agent ships this module; it must run on Python 3.9.
+Neither side trusts the other's values: anybody may have written them. A value that is longer than
+``VALUE_MAX`` bytes, malformed or not printable is ignored: its parser returns None. The agent ships
+this module, so it must run on Python 3.9.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-#: The number of this protocol: the first word of ``version``.
+#: The version of this protocol: the first field of ``version``.
 PROTOCOL = 1
 
-#: The most bytes of a value that are looked at; what is longer is nobody's word.
+#: The longest valid value, in bytes; a longer one is ignored.
 VALUE_MAX = 200
 
-#: Nobody is granted, or told, more than a day.
+#: The most seconds that can be requested, granted or announced: a day.
 SECONDS_MAX = 86400
 
-#: Requests are numbered below this, and then from 0 again.
+#: Request numbers are below this; then they start from 0 again.
 NUMBERS = 100000
 
 #: The nodes that the guest writes, below ``data/lamplighter``, and those that the host writes.
@@ -46,7 +46,7 @@ GUEST_NODES = ("version", "ready", "progress", "more", "forced")
 
 HOST_NODES = ("asked", "answer", "granted")
 
-#: What a host asks a guest, and how a guest may force its own end.
+#: The requests of a host, and the ways in which a guest may force its own end.
 REQUESTS = ("poweroff", "reboot", "halt")
 
 _VERSION = re.compile(r"([0-9]{1,3}) ([A-Za-z0-9][A-Za-z0-9.+~-]{0,31})")
@@ -67,7 +67,7 @@ _ANSWER = re.compile(r"([A-Za-z0-9]{1,16}) (?:granted ([0-9]{1,5})|refused (.+))
 
 
 class Progress(NamedTuple):
-    """How far a guest's shutdown has come, in its own words; ``percent`` is None if unsaid."""
+    """How far a guest's shutdown has come, as it reports; ``percent`` is None if not given."""
 
     text: str
     percent: int | None = None
@@ -77,7 +77,7 @@ class Progress(NamedTuple):
 
 
 class More(NamedTuple):
-    """A guest asks for so many seconds more. Another ``id`` is another request."""
+    """A guest's request for ``seconds`` more. A new ``id`` makes it a new request."""
 
     id: str
     seconds: int
@@ -85,16 +85,16 @@ class More(NamedTuple):
 
 
 class Forced(NamedTuple):
-    """A guest says that it forces its own end: a ``poweroff``, ``reboot`` or ``halt``."""
+    """A guest's report that it forces its own end: a ``poweroff``, ``reboot`` or ``halt``."""
 
     request: str
     why: str = ""
 
 
 class DeadlineNote(NamedTuple):
-    """What the host has asked, and in how many seconds it will destroy the guest.
+    """The host's request, and in how many seconds it will destroy the guest.
 
-    Another ``number`` is another request: its seconds count from when it was written.
+    A new ``number`` makes it a new request, whose seconds count from when it was written.
     """
 
     request: str
@@ -105,7 +105,7 @@ class DeadlineNote(NamedTuple):
 class Answer(NamedTuple):
     """The host's answer to a request for more time.
 
-    ``left`` is how many seconds the guest has now; None: it was refused, and ``why`` says so.
+    ``left`` is how many seconds the guest has now; None: it was refused, and ``why`` is the reason.
     """
 
     id: str
@@ -114,9 +114,9 @@ class Answer(NamedTuple):
 
 
 class Given(NamedTuple):
-    """What the host has given a guest that asked for more time, by whichever of its runs.
+    """What the host's runs have granted a guest so far.
 
-    The id of the last request that has its answer, and the seconds granted all together.
+    ``answered`` is the id of the last request answered, ``granted`` the seconds granted in total.
     """
 
     answered: str = ""
@@ -127,10 +127,10 @@ NOTHING_GIVEN = Given()
 
 
 class GuestWords(NamedTuple):
-    """All that a guest with an agent says.
+    """Everything that the agent in a guest reports.
 
-    ``ready`` is None when it has not said; ``waits_for`` is why it is not ready. ``garbled``
-    names the nodes that hold what is nobody's word.
+    ``ready`` is None when it has not been reported; ``waits_for`` is why the guest is not ready.
+    ``garbled`` names the nodes whose values are invalid.
     """
 
     version: str
@@ -143,9 +143,9 @@ class GuestWords(NamedTuple):
 
 
 def read_words(values: Mapping[str, bytes | None]) -> GuestWords | None:
-    """Return what a guest says, from the values of ``GUEST_NODES``; None: it has no agent.
+    """Return what a guest reports, given the values of ``GUEST_NODES``; None: it has no agent.
 
-    A guest whose ``version`` is garbled has none: nothing else it wrote is looked at.
+    A guest whose ``version`` is invalid has no agent: its other nodes are not parsed.
     """
     version = parse_version(values.get("version"))
     if version is None:
@@ -171,7 +171,7 @@ def parse_ready(value: bytes | None) -> tuple[bool, str] | None:
 
 
 def parse_progress(value: bytes | None) -> Progress | None:
-    """Return how far the guest has come, or None."""
+    """Return how far the guest's shutdown has come, or None."""
     match = _match(_PROGRESS, value)
     if match is None:
         return None
@@ -190,13 +190,13 @@ def parse_more(value: bytes | None) -> More | None:
 
 
 def parse_forced(value: bytes | None) -> Forced | None:
-    """Return that the guest forces its own end, or None."""
+    """Return the guest's report that it forces its own end, or None."""
     match = _match(_FORCED, value)
     return Forced(match[1], match[2] or "") if match is not None else None
 
 
 def read_given(answer: bytes | None, granted: bytes | None) -> Given:
-    """Return what runs before have given; the guest may have written that, as all else."""
+    """Return what earlier runs have granted; the guest may have written these nodes, too."""
     said = parse_answer(answer)
     digits = _match(_GRANTED, granted)
     seconds = min(SECONDS_MAX, int(digits[0])) if digits is not None else 0
@@ -204,18 +204,18 @@ def read_given(answer: bytes | None, granted: bytes | None) -> Given:
 
 
 def quoted(text: str) -> str:
-    """Return a guest's text for a sentence of the host's, in quotes that only the host can end."""
+    """Return a guest's text in double quotes for a message; it cannot end the quotes itself."""
     return '"{}"'.format(text.replace('"', "'"))
 
 
 def parse_deadline_note(value: bytes | None) -> DeadlineNote | None:
-    """Return what the host has asked, or None."""
+    """Return the host's request and its deadline, or None."""
     match = _match(_ASKED, value)
     return DeadlineNote(match[1], int(match[2]), int(match[3] or 1)) if match is not None else None
 
 
 def parse_answer(value: bytes | None) -> Answer | None:
-    """Return the host's answer, or None."""
+    """Return the host's answer to a request for more time, or None."""
     match = _match(_ANSWER, value)
     if match is None:
         return None
@@ -223,46 +223,46 @@ def parse_answer(value: bytes | None) -> Answer | None:
 
 
 def encode_version(version: str) -> bytes:
-    """Write ``version``."""
+    """Return the value of ``version``."""
     return f"{PROTOCOL} {version}".encode("ascii")
 
 
 def encode_ready(*, ready: bool, waits_for: str = "") -> bytes:
-    """Write ``ready``."""
+    """Return the value of ``ready``."""
     return b"1" if ready else _line("0", waits_for)
 
 
 def encode_progress(text: str, percent: int | None = None) -> bytes:
-    """Write ``progress``; a percentage is kept between 0 and 100."""
+    """Return the value of ``progress``; the percentage is clamped to 0 to 100."""
     said = "-" if percent is None else str(min(100, max(0, percent)))
     return _line(said, text.strip() or "...")
 
 
 def encode_more(more: More) -> bytes:
-    """Write ``more``."""
+    """Return the value of ``more``."""
     return _line(f"{more.id} {more.seconds}", more.why)
 
 
 def encode_forced(forced: Forced) -> bytes:
-    """Write ``forced``."""
+    """Return the value of ``forced``."""
     return _line(forced.request, forced.why)
 
 
 def encode_deadline_note(asked: DeadlineNote) -> bytes:
-    """Write ``asked``."""
+    """Return the value of ``asked``."""
     number = asked.number % NUMBERS
     return f"{asked.request} {_seconds(asked.seconds)} {number}".encode("ascii")
 
 
 def encode_answer(answer: Answer) -> bytes:
-    """Write ``answer``."""
+    """Return the value of ``answer``."""
     if answer.left is not None:
         return f"{answer.id} granted {_seconds(answer.left)}".encode("ascii")
     return _line(f"{answer.id} refused", answer.why.strip() or "no reason was given")
 
 
 def encode_granted(seconds: int) -> bytes:
-    """Write ``granted``."""
+    """Return the value of ``granted``."""
     return str(_seconds(seconds)).encode("ascii")
 
 
@@ -271,7 +271,7 @@ def _seconds(seconds: int) -> int:
 
 
 def _line(first: str, text: str) -> bytes:
-    """One printable line, cut where it would be too long; a character cut in two is left out."""
+    """Return one printable line, cut to ``VALUE_MAX`` bytes; a character cut in two is dropped."""
     told = "".join(c if c.isprintable() else "?" for c in text).strip()
     line = f"{first} {told}" if told else first
     return line.encode("utf-8", "replace")[:VALUE_MAX].decode("utf-8", "ignore").strip().encode()
@@ -288,7 +288,7 @@ def _match(form: re.Pattern[str], value: bytes | None) -> re.Match[str] | None:
 
 
 def doing(words: GuestWords) -> str:
-    """Say what the guest does to come to its end; empty when it has not said."""
+    """Return what the guest reports about its shutdown, as text; empty for nothing."""
     if words.forced is not None:
         why = f": {words.forced.why}" if words.forced.why else ""
         return f"forces its own {words.forced.request}{why}"
@@ -296,7 +296,7 @@ def doing(words: GuestWords) -> str:
 
 
 def condition(words: GuestWords) -> str:
-    """Say how a guest is: whether it is ready, and what it says that it does."""
+    """Return a guest's condition as text: whether it is ready, and what it is doing."""
     told = doing(words)
     if words.ready is False:
         ready = f"not ready: {words.waits_for}" if words.waits_for else "not ready"

@@ -1,9 +1,9 @@
-"""What of an xl.cfg concerns us: name, UUID, kind, and what to do when the host starts and stops.
+"""Domain definitions: reads from an xl.cfg the name, UUID, kind, and start and stop policy.
 
-Everything else stays xl's business. What is read here is read as xl 4.17 and 4.20 read it: a kind
-may be abbreviated, a UUID is exactly eight, four, four, four and twelve hexadecimal digits, and
-``uuid`` or ``type`` given as a list is ignored. Three things are refused that xl lets pass: a name
-that no listing can show, and the name and the UUID (of all zeros) of the control domain.
+Everything else is left to xl. What xl reads, too, is read as xl 4.17 and 4.20 read it: a kind may
+be abbreviated, a UUID is exactly eight, four, four, four and twelve hexadecimal digits, and
+``uuid`` or ``type`` given as a list is ignored. Of that, three things are refused that xl accepts:
+a name that no listing can show, and the name and the UUID (all zeros) of the control domain.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     from lamplighter.model.policy import Setting
     from lamplighter.model.problem import Location
 
-#: In xl's order: an abbreviation means the first kind that it begins.
+#: In xl's order: an abbreviation means the first kind that begins with it.
 _TYPES = {"hvm": Kind.HVM, "pv": Kind.PV, "pvh": Kind.PVH}
 _BUILDERS = {"hvm": Kind.HVM, "generic": Kind.PV}
 
-#: What every toolstack calls dom0: a name is given once, so that no other domain can bear it.
+#: The name of dom0 in every toolstack: names are unique, so no other domain can have it.
 CONTROL_DOMAIN = "Domain-0"
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
@@ -41,9 +41,9 @@ PARAMETERS = {"on_xend_start": "start", "on_xend_stop": "stop"}
 class Reading(NamedTuple):
     """What could be read of one definition.
 
-    ``name`` is None when the file states none that can be used. ``definition`` is None when the
-    name is, or when what it says about start or stop cannot be understood: then policy is not
-    known. Any of ``errors`` forbids starting the domain.
+    ``name`` is None when the file states no usable name. ``definition`` is None when ``name`` is,
+    or when its start or stop setting cannot be understood: then the policy is not known. Any of
+    ``errors`` forbids starting the domain.
     """
 
     name: str | None
@@ -53,7 +53,7 @@ class Reading(NamedTuple):
 
 
 def read_definition(config: XlConfig) -> Reading:
-    """Read a parsed file; never raises, a bad value is among the errors."""
+    """Read a parsed file; never raises: a bad value is among the errors."""
     errors: list[DefinitionError] = []
     name = uuid = None
     kind = Kind.PV
@@ -80,7 +80,7 @@ def policy_settings(
     values: Mapping[str, Value],
     locations: Mapping[str, Location],
 ) -> tuple[dict[str, Setting[Any]], list[DefinitionError]]:
-    """Return the policy that a definition states itself, by policy key, and what is wrong in it."""
+    """Return the settings that a definition states, by policy key, and the errors in them."""
     stated: dict[str, Setting[Any]] = {}
     errors: list[DefinitionError] = []
     for parameter, key in PARAMETERS.items():

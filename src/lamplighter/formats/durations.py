@@ -1,8 +1,8 @@
-"""Durations and sizes for people: durations are read and written, sizes are written.
+"""Durations and sizes as text: durations are parsed and formatted, sizes are formatted.
 
 Durations are seconds. They are written as systemd writes them: ``180``, ``180s``, ``3min``,
-``1h 30min``; a number without a unit is seconds. What ``format_duration`` gives is what
-``parse_duration`` reads. Sizes are bytes, with binary units: ``512MiB``, ``1536B``.
+``1h 30min``; a number without a unit is seconds. ``parse_duration`` reads what ``format_duration``
+writes, unless that is negative. Sizes are bytes, with binary units: ``512MiB``, ``1536B``.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ DURATION_FORMS = 'a duration such as "180s", "3min" or "1h 30min", or a number o
 
 
 def parse_duration(text: str) -> float:
-    """Return the seconds that a text says; raise ``ValueError`` saying what was expected.
+    """Return the seconds that a text gives; raise ``ValueError`` saying what was expected.
 
-    A negative plain number is read as what it says: whether it makes sense is for the caller.
+    A negative plain number is accepted: whether it makes sense is for the caller to decide.
     """
     given = text.strip()
     if re.fullmatch(_PLAIN, given):

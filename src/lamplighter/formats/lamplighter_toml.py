@@ -1,8 +1,8 @@
-"""lamplighter.toml: text to a typed ``Configuration`` in which each setting knows its line.
+"""Parses lamplighter.toml to a typed ``Configuration`` in which each setting knows its line.
 
 Every key has a default and an empty text is valid. Unknown keys and wrong values are errors that
-say what was expected, or which known key is nearest. All are looked for; the first one of the
-file is raised and says how many more there are.
+say what was expected, or which known key is nearest. The whole file is checked; the error that
+comes first in it is raised and says how many more there are.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 
     Reader = Callable[[object, Location], Setting[Any]]
 
-#: More domains than this are never created at one time.
+#: The limit of ``parallel_starts``: more domains than this are never created at one time.
 MOST_PARALLEL_STARTS = 1000
 
-#: Nobody waits for more failed starts than this before a domain is held.
+#: The limit of ``hold_after``: nobody waits for more failed starts before a domain is held.
 MOST_FAILED_STARTS = 1000
 
 TOOLSTACKS = ("auto", "xl", "embedded")
@@ -59,9 +59,9 @@ def parse(text: str, file: str) -> Configuration:
 
 
 def salvage(text: str, file: str) -> tuple[Configuration, ConfigurationError | None]:
-    """Return what is sound of a text, and the first thing that is wrong with it.
+    """Return the valid settings of a text, and the first error in it.
 
-    What is wrong counts as not said. Of a text that is no TOML nothing is sound.
+    An invalid setting counts as not set. A text that is not TOML is rejected as a whole.
     """
     try:
         document = tomllib.loads(text)
@@ -90,7 +90,7 @@ def _not_toml(message: str, text: str, file: str) -> ConfigurationError:
 
 
 class _Reader:
-    """One pass over one document, gathering what is wrong instead of stopping at it."""
+    """One pass over one document, collecting errors instead of stopping at the first."""
 
     def __init__(self, file: str, places: Mapping[Path, Place]) -> None:
         self._file = file
@@ -121,7 +121,7 @@ class _Reader:
         )
 
     def first_fault(self) -> ConfigurationError | None:
-        """The error that stands first in the file, if there is any."""
+        """Return the error that comes first in the file, if there is any."""
         if not self._faults:
             return None
         first = min(self._faults, key=lambda fault: (fault.line or 0, fault.column or 0))
@@ -142,7 +142,7 @@ class _Reader:
         value: object,
         readers: Mapping[str, Reader],
     ) -> dict[str, Setting[Any]]:
-        """Read a table of settings; what cannot be read is noted and left out."""
+        """Read a table of settings; one that cannot be read is noted as an error and left out."""
         found: dict[str, Setting[Any]] = {}
         for key, given in self._table(path, value).items():
             key_path = (*path, key)
@@ -163,7 +163,7 @@ class _Reader:
         return {}
 
     def _unknown(self, path: Path, known: Iterable[str]) -> Unfit:
-        """An unknown key, with the nearest known one, or the table where it belongs."""
+        """Return the error of an unknown key, with the nearest known one or its right table."""
         known = list(known)
         key = str(path[-1])
         where = f" in [{'.'.join(str(part) for part in path[:-1])}]" if path[:-1] else ""
@@ -205,7 +205,7 @@ class _Reader:
         return Setting(tuple(self._absolute(item, pattern=True) for item in value), origin)
 
     def _absolute(self, value: object, *, pattern: bool = False) -> str:
-        """Take a relative path from the file's folder, whose own name is never a pattern."""
+        """Resolve a path against the file's folder, whose own name is never a pattern."""
         if not isinstance(value, str):
             raise Unfit(f"expected a path in quotes, not {described(value)}")
         if not value or "\0" in value:

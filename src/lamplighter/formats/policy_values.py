@@ -1,8 +1,8 @@
-"""The words of policy, in both vocabularies, to typed settings.
+"""Parses the values of policy settings, in both vocabularies, to typed settings.
 
 lamplighter.toml says ``start = "always"`` and ``stop = "leave"``; a definition says the same in
-xend's words, ``on_xend_start = "start"`` and ``on_xend_stop = "ignore"``. ``suspend`` is understood
-in both and refused: the setting is a clean shutdown, with a note that says why.
+xend's vocabulary, ``on_xend_start = "start"`` and ``on_xend_stop = "ignore"``. ``suspend`` is
+understood in both and refused: the setting becomes a clean shutdown, with a note that says why.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _XEND_STOP = {"shutdown": Stop.SHUTDOWN, "ignore": Stop.LEAVE}
 
 
 class Unfit(ValueError):
-    """A value that cannot be used: what was expected instead, and what to do."""
+    """A value that cannot be used, with what was expected instead and what to do."""
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)
@@ -106,7 +106,7 @@ def number(value: object, origin: Location, *, least: int, most: int) -> Setting
 
 
 def nearest(given: str, known: Iterable[str]) -> str:
-    """A hint that names the known word nearest to a given one; empty when none is near."""
+    """Return a hint that names the known word nearest to a given one; empty when none is near."""
     near = closest(given.lower(), known)
     return f"did you mean {near}?" if near else ""
 
@@ -118,7 +118,7 @@ def listed(words: Iterable[str]) -> str:
 
 
 def described(value: object) -> str:
-    """What a value is, for a person who wrote TOML or xl.cfg."""
+    """Return what a value is, for a person who wrote TOML or xl.cfg."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str | int | float):

@@ -1,8 +1,8 @@
-"""Datagrams of sd_notify(3): what a service tells systemd about itself.
+"""Datagrams of sd_notify(3), with which a service reports its state to systemd.
 
 A datagram is a list of ``NAME=value`` lines. systemd drops one of more than 4096 bytes, and a
-status that is not UTF-8. The status holds names that guests' owners chose, so it is kept to one
-line that cannot become another assignment, and to a length that can be read.
+status that is not UTF-8. The status contains names that guests' owners chose, so it is kept to one
+line that cannot become another assignment, and to a readable length.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def encode(
     status: str | None = None,
     extend: float | None = None,
 ) -> bytes:
-    """Return a datagram; ``extend`` asks for so many seconds more than there have been."""
+    """Return a datagram; ``extend`` asks that the time-out be this many seconds from now."""
     lines = []
     if ready:
         lines.append("READY=1")
@@ -44,5 +44,5 @@ def status_line(text: str) -> str:
     encoded = line.encode()
     if len(encoded) <= LONGEST_STATUS:
         return line
-    # A character that was cut in two is left out.
+    # A character that was cut in two is dropped.
     return encoded[: LONGEST_STATUS - len(_CUT)].decode(errors="ignore") + _CUT

@@ -1,7 +1,7 @@
-"""The known word that somebody most likely meant.
+"""Finds the known word that a user most likely meant.
 
-``difflib`` is loaded only when somebody mistyped something: it would cost every command that starts
-without a mistake a good part of its start.
+``difflib`` is imported only after a mistyped word: importing it would take up a good part of the
+start of every command without a mistake.
 """
 
 from __future__ import annotations
@@ -18,6 +18,6 @@ class _Difflib(Protocol):
 
 
 def closest(given: str, known: Iterable[str]) -> str | None:
-    """Return the known word that is most like the given one; None if none is much like it."""
+    """Return the known word that is most like the given one; None if none is close."""
     near = cast("_Difflib", import_module("difflib")).get_close_matches(given, sorted(known), 1)
     return near[0] if near else None

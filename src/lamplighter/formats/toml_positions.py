@@ -1,7 +1,7 @@
-"""Where each key of a TOML text stands; ``tomllib`` gives the values but not their lines.
+"""Positions of the keys in a TOML text; ``tomllib`` gives the values but not their lines.
 
-The text must be one that ``tomllib`` has read, so this scanner checks nothing: it only has to
-tell keys from values, and to find where each value ends.
+The text must be one that ``tomllib`` has accepted, so this scanner validates nothing: it only has
+to tell keys from values, and to find where each value ends.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Place = tuple[int, int]
 _SPACE = re.compile(r"(?:[ \t\r\n]|#[^\n]*)*")
 _BLANK = re.compile(r"[ \t]*")
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
-#: A string of any of the four sorts, the long ones first.
+#: A string of any of the four kinds, the multi-line ones first.
 _STRING = re.compile(
     r'"""[^"\\]*(?:(?:\\.|"(?!""))[^"\\]*)*"{3,5}'
     r"|'''[^']*(?:'(?!'')[^']*)*'{3,5}"
@@ -67,7 +67,7 @@ class _Locator:
         return path
 
     def _resolve(self, path: Path) -> Path:
-        """Below an array of tables a header means the array's last element."""
+        """Return a header's path: below an array of tables it means the array's last element."""
         resolved: Path = ()
         for depth, part in enumerate(path):
             resolved = (*resolved, part)
@@ -81,7 +81,7 @@ class _Locator:
         self._value(path)
 
     def _key(self, prefix: Path) -> Path:
-        """Read a dotted key and the blanks around it, noting each of its parts."""
+        """Read a dotted key and the blanks around it, and note the place of each of its parts."""
         path = prefix
         while True:
             self._skip(_BLANK)
@@ -146,7 +146,7 @@ class _Locator:
         return match.group()
 
     def _place(self) -> Place:
-        """Line and column of where we are; lines are counted once, because we never go back."""
+        """Return the current place; lines are counted once, because the scan never goes back."""
         newlines = self._text.count("\n", self._counted_to, self._at)
         if newlines:
             self._line += newlines

@@ -1,8 +1,8 @@
-"""What ``xl`` prints and logs: listings to sightings, logs to epitaphs, stderr to one sentence.
+"""Parsers of what ``xl`` prints and logs: listings, shutdown reasons, and its error messages.
 
-``xl list -v`` is a table, one line a domain, and all columns but the name are single words, so a
-line is read from its right end. A text that is not wholly understood is no listing at all, because
-a domain that was overlooked would be a domain believed off: it raises ``CallFailed``.
+``xl list -v`` prints a table, one line per domain, in which all columns but the name are single
+words, so a line is read from its right end. A listing that is not understood as a whole is
+rejected with ``CallFailed``, because a domain that was overlooked would be taken to be off.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 QUOTED = 200
 
 #: ``NAME ID Mem VCPUs State Time(s) UUID Reason-Code Security-Label [Capabilities]``, as in
-#: tools/xl/xl_list.c. The name is greedy: should it look like columns, the last ones count.
+#: tools/xl/xl_list.c. The name matches greedily: if it looks like columns, the last ones count.
 _LINE = re.compile(
     r"(?P<name>.*\S) +(?P<domid>[0-9]{1,5}) +[0-9]+ +[0-9]+\s+"
     r"(?P<state>[r-][b-][p-][s-][a-z?-][d-]) +(?P<seconds>[0-9.]+) +"
@@ -42,19 +42,19 @@ _SHUT_DOWN = re.compile(
     r"Domain (?P<domid>[0-9]{1,5}) has shut down, reason code (?P<reason>-?[0-9]{1,10}) "
 )
 
-#: What xl says first is not what went wrong.
+#: How lines begin that do not say what went wrong.
 _PREAMBLE = ("Parsing config from", "WARNING:", "libxl: warning:", "libxl: notice:")
 
-#: Where in libxl's sources a message comes from, and for which domid: no help to an administrator.
+#: The place in libxl's sources and the domid before a message: no help to an administrator.
 _ORIGIN = re.compile(
     r"^(?:(?:libxl|xc|xencall|libxl_ctx): )?(?:(?:error|panic|detail): )*"
     r"(?:\w+\.c:[0-9]+: ?(?:\w+: )?)?(?:Domain [0-9]+:)?\s*"
 )
 
-#: What makes a domain.
+#: The xl commands that create a domain.
 _CREATING = ("create", "restore", "migrate-receive")
 
-#: The last one comes of a domain that somebody else has destroyed while xl was about to.
+#: The last one appears when something else destroyed the domain while xl was about to.
 _NO_DOMAIN = re.compile(
     r"Non-exist[ae]nt domain|invalid domain identifier|Getting domain info: No such process"
     r"|xc_domain_destroy failed[^\n]*: No such process"
@@ -71,7 +71,7 @@ _NO_HYPERVISOR = (
 
 
 def parse_listing(text: str) -> list[DomainInfo]:
-    """Read what ``xl list -v`` prints. ``CallFailed`` for garbage."""
+    """Return the domains that ``xl list -v`` printed, by domid; ``CallFailed`` for garbage."""
     heading, *lines = text.removesuffix("\n").split("\n")
     if not heading.startswith("Name ") or "UUID" not in heading:
         raise CallFailed(f"xl's listing does not begin with its heading but with {_quote(heading)}")
@@ -87,8 +87,8 @@ def parse_listing(text: str) -> list[DomainInfo]:
 def parse_epitaph(log: str, domid: int) -> ShutdownReason | None:
     """Return why a domain shut down, from the log of the xl process that waited for it.
 
-    None when it is not told, or only of an incarnation before: what xl logged of this domid
-    before it began to wait (again) speaks of another one, or of the one before a soft reset.
+    None when the log does not say, or only for an earlier incarnation: what xl logged of this domid
+    before it began to wait (again) is about another one, or about the one before a soft reset.
     """
     found = None
     for line in log.splitlines():
@@ -100,7 +100,7 @@ def parse_epitaph(log: str, domid: int) -> ShutdownReason | None:
 
 
 def parse_reaper(log: str, domid: int) -> int | None:
-    """Return the number of the process that waited for a domain's end last; None: none is told."""
+    """Return the pid of the process that last waited for a domain's end; None: none is logged."""
     found = None
     for line in log.splitlines():
         if (has_run := _BEGUN.match(line)) and int(has_run["domid"]) == domid and has_run["pid"]:
@@ -111,7 +111,7 @@ def parse_reaper(log: str, domid: int) -> int | None:
 def created_from(words: Sequence[str]) -> list[str]:
     """Return the absolute paths that a command line gives to ``xl create``; none for any other.
 
-    The command may stand behind another one that starts it, such as ``systemd-run``.
+    The command may follow another one that starts it, such as ``systemd-run``.
     """
     for verb, following in _calls(words):
         if verb == "create":
@@ -120,7 +120,7 @@ def created_from(words: Sequence[str]) -> list[str]:
 
 
 def _calls(words: Sequence[str]) -> Iterator[tuple[str, Sequence[str]]]:
-    """Yield the command of each ``xl`` in a command line, past its global options, and the rest."""
+    """Yield the xl command after each ``xl`` and its global options, and the words after it."""
     for at, word in enumerate(words):
         if word.rpartition("/")[2] == "xl":
             rest = list(dropwhile(lambda option: option.startswith("-"), words[at + 1 :]))
@@ -129,10 +129,10 @@ def _calls(words: Sequence[str]) -> Iterator[tuple[str, Sequence[str]]]:
 
 
 def may_create(words: Sequence[str], path: str) -> bool:
-    """Say whether a process with this command line may be creating a domain from this file.
+    """Return whether a process with this command line may be creating a domain from this file.
 
-    Its path may be a relative one or that of a link, so its name alone decides; of what restores
-    or receives a domain, nothing does.
+    The path in it may be relative or that of a link, so only the file's name decides. A process
+    that restores or receives a domain always may.
     """
     name = path.rpartition("/")[2]
     for verb, following in _calls(words):
@@ -146,7 +146,7 @@ def may_create(words: Sequence[str], path: str) -> bool:
 def complaint(stderr: str) -> str:
     """Return the one line of a failed xl's messages that says what went wrong.
 
-    libxl tells the cause first and what followed from it afterwards.
+    libxl reports the cause first and what followed from it afterwards.
     """
     lines = [line.strip() for line in stderr.splitlines()]
     telling = [line for line in lines if line and not line.startswith(_PREAMBLE)]
@@ -158,12 +158,12 @@ def complaint(stderr: str) -> str:
 
 
 def is_no_domain(stderr: str) -> bool:
-    """Say whether xl complained that there is no such domain."""
+    """Return whether xl reported that there is no such domain."""
     return _NO_DOMAIN.search(stderr) is not None
 
 
 def is_no_hypervisor(stderr: str) -> bool:
-    """Say whether xl could speak with no hypervisor, or with no XenStore, at all."""
+    """Return whether xl could not reach the hypervisor, or XenStore, at all."""
     return any(words in stderr for words in _NO_HYPERVISOR)
 
 
@@ -195,6 +195,6 @@ def _reason(code: int) -> ShutdownReason:
 
 
 def _quote(text: str) -> str:
-    """Return a short form of a text in quotes, without anything a terminal would obey."""
+    """Return a shortened text in quotes, without anything that a terminal would interpret."""
     short = text if len(text) <= QUOTED else f"{text[:QUOTED]}…"
     return '"' + "".join(char if char.isprintable() else "?" for char in short) + '"'

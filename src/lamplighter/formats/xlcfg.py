@@ -1,16 +1,16 @@
-"""xl.cfg: text to values with places, and an error where xl would refuse the file.
+"""Parses xl.cfg to values with their places, with an error where xl would refuse the file.
 
     file    = { [ assignment ] ( newline | ";" ) } [ assignment ]
     assignment = word ( "=" | "+=" ) value
     value   = string | number | "[" { newline } [ items [ "," { newline } ] ] "]"
     items   = value { newline } { "," { newline } value { newline } }
 
-``xltokens`` tells what the tokens are. Of two assignments to one key the last one wins; ``+=``
-joins strings or lists, and to a key that was not there it assigns. xl itself keeps every atom as
-text and makes numbers of it when it asks for one; here a number token that xl could read as a
-number is a ``Number``, which remembers how it was written, and anything else is a string.
+``xlcfg_tokens`` defines the tokens. Of two assignments to one key the last one wins; ``+=`` joins
+strings or lists, and assigns to a key that was not set. xl itself keeps every atom as text and
+converts it when it wants a number; here a number token that xl could read as a number is a
+``Number``, which keeps its spelling, and anything else is a string.
 
-``salvage`` reads what it can of a broken file, for the sake of its domain's name.
+``salvage`` reads what it can of a broken file, to find its domain's name.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ from lamplighter.model.problem import Location
 if TYPE_CHECKING:
     from lamplighter.model.domain import Value
 
-#: xl's own keys need three levels. Deeper nesting is a mistake, and a danger to whoever recurses.
+#: xl's own keys need three levels. Deeper nesting is a mistake, and a danger to recursive code.
 DEEPEST = 64
 
-#: After so many broken lines a file is something else, and there is nothing to salvage.
+#: A file with this many broken lines is something else, and there is nothing to salvage.
 MOST_FAULTS = 100
 
-#: What C's strtol reads with base 0, and how far a long goes.
+#: What C's strtol reads with base 0, and the range of a long.
 _INTEGER = re.compile(r"[ \t\n\v\f\r]*([+-]?)(?:0[xX]([0-9a-fA-F]+)|(0[0-7]*)|([1-9][0-9]*))")
 _LONG = range(-(2**63), 2**63)
 
 
 class Number(int):
-    """A number as it stands in the file; ``text`` is how it was written, such as ``0x10``."""
+    """A number in the file; ``text`` is its spelling there, such as ``0x10``."""
 
     text: str
 
@@ -57,19 +57,19 @@ class XlConfig:
     locations: dict[str, Location] = field(default_factory=dict)
 
     def text(self, key: str) -> str | None:
-        """The value as xl sees it when it wants text; None when absent or a list."""
+        """Return the value as xl sees it when it wants text; None when absent or a list."""
         value = self.values.get(key)
         return None if value is None or isinstance(value, list) else as_text(value)
 
     def where(self, key: str) -> Location:
-        """Where the key is said; the file when it is not."""
+        """Return where the key is set; the file when it is not."""
         return self.locations.get(key, Location(self.file))
 
 
 def parse(text: str, file: str) -> XlConfig:
     """Parse a whole file; raise ``DefinitionError`` with file, line and column at its first fault.
 
-    Bytes that are no UTF-8 are welcome as surrogate escapes: xl does not look at them either.
+    Bytes that are not UTF-8 are accepted as surrogate escapes: xl does not check them either.
     """
     config, faults = _Parser(text, file).run(most=1)
     if faults:
@@ -78,12 +78,12 @@ def parse(text: str, file: str) -> XlConfig:
 
 
 def salvage(text: str, file: str) -> XlConfig:
-    """Read the assignments that can be read, going on behind each broken line."""
+    """Read the assignments that can be read, continuing after each broken line."""
     return _Parser(text, file).run(most=MOST_FAULTS)[0]
 
 
 def to_number(text: str) -> int | None:
-    """Return what C's strtol with base 0 makes of the whole text; None when it is no number."""
+    """Return what C's strtol with base 0 makes of the whole text; None if it is not a number."""
     match = _INTEGER.fullmatch(text)
     if match is None:
         return None
@@ -96,14 +96,14 @@ def to_number(text: str) -> int | None:
 
 
 def as_text(value: str | int) -> str:
-    """Return an atom as xl keeps it."""
+    """Return an atom as the text that xl keeps."""
     if isinstance(value, Number):
         return value.text
     return value if isinstance(value, str) else str(value)
 
 
 class _Fault(Exception):
-    """A token stands where it must not."""
+    """A token is where it must not be."""
 
     def __init__(self, token: Token, message: str, hint: str = "") -> None:
         super().__init__(message)
@@ -113,7 +113,7 @@ class _Fault(Exception):
 
 
 class _Parser:
-    """One pass over one file; on a fault it goes on behind the line, as libxlu's does."""
+    """One pass over one file; after a fault it continues behind the line, as libxlu's does."""
 
     def __init__(self, text: str, file: str) -> None:
         self._scanner = Scanner(text)
@@ -149,7 +149,7 @@ class _Parser:
             raise self._unexpected("the end of the line or ';'")
 
     def _value(self) -> Value:
-        """Read one value. The open lists are a stack of our own, so that depth is bounded."""
+        """Read one value. The open lists are on an explicit stack, so that depth is bounded."""
         if not self._at(Sort.OPEN):
             return self._atom("a string, a number or '['")
         opening = self._advance()
@@ -202,7 +202,7 @@ class _Parser:
             raise _Fault(first, f"+= adds a list to {key}, which is a string")
         if isinstance(before, list):
             raise _Fault(first, f"+= adds a string to {key}, which is a list")
-        # xl takes no number that was made with +=, so the result is text in any case.
+        # xl does not accept a number built with +=, so the result is text in any case.
         return ("" if before is None else as_text(before)) + as_text(added)
 
     def _newlines(self) -> None:

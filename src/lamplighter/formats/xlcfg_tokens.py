@@ -1,17 +1,17 @@
-r"""The lexical half of xl.cfg: characters to tokens, as libxlu's scanner makes them.
+r"""Scanner of xl.cfg: characters to tokens, as libxlu's scanner makes them.
 
-libxlu's language is small and stubborn, and administrators' files are written for it, oddities
+libxlu's language is small and strict, and administrators' files are written for it, oddities
 included; each of these was compared with libxlutil 4.17 and 4.20:
 
-- A line ends with a newline and nothing else: a carriage return is an error, a backslash at the
-  end of a line continues nothing, and no string spans lines. Blanks are spaces and tabs.
-- A comment must end with a newline, so one on a last line that has none is an error.
-- A byte that can begin nothing is an error, except as the file's very last one.
-- Words begin with a lower-case letter and may hold dots; ``True`` is an error. A number is a digit
-  and then digits, ``a`` to ``f`` and ``x``, whatever that means as a number.
-- In strings ``\a \b \f \n \r \t \v \\ \' \"`` are what they are in C. A number after a
-  backslash is read as *decimal*, must have two digits or more behind its first one, and then
-  vanishes; ``\x`` is always an error.
+- A line ends only with a newline: a carriage return is an error, a backslash at the end of a line
+  does not continue it, and no string spans lines. Blanks are spaces and tabs.
+- A comment must end with a newline, so one on a last line without a newline is an error.
+- A byte that cannot begin a token is an error, except as the very last byte of the file.
+- Words begin with a lower-case letter and may contain dots; ``True`` is an error. A number is a
+  digit and then digits, ``a`` to ``f`` and ``x``, whether or not that is a valid number.
+- In strings ``\a \b \f \n \r \t \v \\ \' \"`` mean what they mean in C. A number after a
+  backslash is read as *decimal*, must have two digits or more after its first one, and is then
+  dropped; ``\x`` is always an error.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 
 class Sort(Enum):
-    """What a token is; the values are what a message calls it."""
+    """What a token is; the values are its names in messages."""
 
     WORD = "a word"
     NUMBER = "a number"
@@ -41,8 +41,8 @@ class Sort(Enum):
 class Token(NamedTuple):
     """One token and its place, counted from 1.
 
-    ``text`` is a string's value, any other token's characters, and of a BAD one what is wrong;
-    ``hint`` then says what to write instead.
+    ``text`` is the value of a string, what is wrong with a BAD token, and the characters of any
+    other; ``hint`` says what to write instead of a BAD one.
     """
 
     sort: Sort
@@ -75,7 +75,7 @@ _TOKEN = re.compile(
 _BLANKS = re.compile(r"[ \t]*")
 _CHUNK = re.compile(r"[^ \t\n]*")
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
-#: What strtoul reads of the at most three characters behind an octal-looking escape.
+#: What strtoul reads of the at most three characters after an octal-looking escape.
 _DROPPED = re.compile(r"[ \t\v\f\r]*[+-]?[0-9]+")
 _SIMPLE = {
     "a": "\a",
@@ -93,7 +93,7 @@ _SHOWN = 30
 
 
 class Scanner:
-    """Gives the tokens of one text, one at a time; after the last one, END for ever."""
+    """Returns the tokens of one text, one at a time; after the last one, always END."""
 
     def __init__(self, text: str) -> None:
         self._text = text
@@ -102,7 +102,7 @@ class Scanner:
         self._line_start = 0
 
     def next(self) -> Token:
-        """Return the next token and go behind it."""
+        """Return the next token and move behind it."""
         match = _BLANKS.match(self._text, self._at)
         self._at = match.end() if match else self._at
         if self._at == len(self._text):
@@ -123,7 +123,7 @@ class Scanner:
         return token
 
     def skip_line(self) -> None:
-        """Go behind the end of the line: nothing sensible is to be had before it."""
+        """Move behind the end of the line: nothing useful can be read before it."""
         end = self._text.find("\n", self._at)
         self._go(len(self._text) if end < 0 else end + 1)
 
@@ -137,7 +137,7 @@ class Scanner:
         return Token(sort, text, self._line, start - self._line_start + 1, hint)
 
     def _unknown(self, start: int) -> Token:
-        """Nothing begins here: an error, unless the file ends with this byte."""
+        """Return an error, since no token begins here, unless the file ends with this byte."""
         if start + 1 == len(self._text) and _one_byte(self._text[start]):
             self._at = len(self._text)
             return self._token(Sort.END, "", start)
@@ -183,18 +183,18 @@ class Scanner:
 
 
 def _one_byte(character: str) -> bool:
-    """Whether it is one byte in the file: ASCII, or a surrogate escape."""
+    """Return whether it is one byte in the file: ASCII, or a surrogate escape."""
     return character < "\x80" or "\udc80" <= character <= "\udcff"
 
 
 def _dropped(quoted: str, at: int) -> int:
-    """Where a numeric escape ends of which xl keeps nothing; 0 when xl refuses it."""
+    """Return where a numeric escape that xl drops ends; 0 when xl refuses it."""
     match = _DROPPED.match(quoted, at, at + 3)
     return match.end() if match and match.end() - at > 1 else 0
 
 
 def _diagnose(chunk: str) -> tuple[str, str]:
-    """Say what is wrong with characters that begin no token, and what to write instead."""
+    """Return what is wrong with characters that begin no token, and what to write instead."""
     first = chunk[0]
     if first in "'\"":
         return "a string is not closed on its line", f"close it with {first}; strings are one line"

@@ -1,6 +1,6 @@
 """``lamplighter-agent``, and ``python -m lamplighter.guest`` where the package is installed.
 
-Any Python reads this file, so that one that is too old says so.
+Any Python can parse this file, so that one that is too old can say so.
 """
 
 import sys

@@ -1,9 +1,9 @@
-"""The program with its modules compiled, for the Python that is there.
+"""Adds bytecode to the one-file program, for the Python that installs it.
 
-From the one file as it is built every start compiles every module anew: a fifth of a second on a
-good machine, many on one that is busy shutting down, and scripts call the program then. So what is
-installed carries bytecode beside the sources. A later Python knows its own bytecode by its first
-bytes and, where it is another's, takes the sources again: nothing has to be kept in step.
+Without bytecode every start compiles every module again. That takes a fifth of a second on a good
+machine and far longer on one that is busy shutting down, when scripts call the program. So the
+installed program carries bytecode beside its sources. A later Python tells by the magic number
+whether the bytecode is its own and otherwise uses the sources: nothing has to be kept in step.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ import marshal
 import zipfile
 from importlib.util import MAGIC_NUMBER, source_hash
 
-#: It belongs to the source beside it, and is not compared with it (PEP 552).
+#: Flags of hash-based bytecode that is not compared with the source beside it (PEP 552).
 UNCHECKED = (1).to_bytes(4, "little")
 
 EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
 def with_bytecode(program: bytes, place: str) -> bytes:
-    """Return the program with bytecode for this Python; tracebacks name the file at ``place``."""
+    """Return the program with bytecode for this Python; tracebacks name files below ``place``."""
     shebang, _, _ = program.partition(b"\n")
     target = io.BytesIO()
     target.write(shebang + b"\n")

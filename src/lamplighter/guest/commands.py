@@ -1,7 +1,7 @@
-"""The agent's short commands: ``say``, ``more``, ``status``, ``stopping`` and those that install.
+"""The agent's short-lived commands: all of ``lamplighter-agent`` except ``run``.
 
-What a shutdown needs (``say``, ``more``, ``stopping``) also runs on an incomplete Python, such as
-Debian's ``python3-minimal``, so the modules that install are imported when they are asked for.
+The commands that a shutdown needs (``say``, ``more``, ``stopping``) also run on an incomplete
+Python, such as Debian's ``python3-minimal``, so the installation modules are imported on demand.
 """
 
 from __future__ import annotations
@@ -40,19 +40,19 @@ from lamplighter.guest.xenbus import Bus, remembered
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-#: Of a help text, in characters.
+#: The width of a help text, in characters.
 WIDTH = 78
 
-#: How ``more`` ends.
+#: Exit statuses of ``more``.
 GRANTED, REFUSED, NOBODY = 0, 1, 3
 
-#: So many seconds the host may take to answer; it answers within two, if at all.
+#: Seconds to wait for the host's answer; it answers within two, if at all.
 PATIENCE = 15.0
 
-#: What ends a command that waits.
+#: The signals that end a command that waits.
 ENDED_BY = (signal.SIGTERM, signal.SIGINT)
 
-#: What a guest writes and what the host does, in the order of ``status``.
+#: The guest's nodes and the host's, in the order in which ``status`` prints them.
 NODES = (*GUEST_NODES, *HOST_NODES)
 
 SHUTDOWN = "control/shutdown"
@@ -62,13 +62,13 @@ class Parser(argparse.ArgumentParser):
     """A parser whose errors are ``UsageError``s."""
 
     def error(self, message: str) -> NoReturn:
-        """Raise the error instead of leaving the process."""
+        """Raise the error instead of exiting."""
         raise UsageError(f"{self.prog}: {message}", hint="lamplighter-agent --help tells more")
 
 
 def parser_of(command: str) -> Parser:
-    """Return the parser of one command's own words."""
-    # Without a width it would ask shutil, which a minimal Python lacks.
+    """Return the parser of one command's arguments."""
+    # Without a width it would import shutil, which a minimal Python lacks.
     narrow = partial(argparse.HelpFormatter, width=WIDTH)
     parser = Parser(prog=f"lamplighter-agent {command}", formatter_class=narrow, allow_abbrev=False)
     if command in ("install", "uninstall"):
@@ -90,7 +90,7 @@ def parser_of(command: str) -> Parser:
 
 
 def run_command(command: str, arguments: Sequence[str]) -> int:
-    """Run one of them; return its exit status."""
+    """Run one of the commands; return its exit status."""
     try:
         args = parser_of(command).parse_args(arguments)
     except SystemExit as end:  # help was printed
@@ -119,7 +119,7 @@ def _print(text: str) -> None:
 
 
 def say(places: Paths, text: str, percent: int | None) -> int:
-    """Tell the host how far the guest has come."""
+    """Report to the host how far the guest's shutdown has come."""
     if percent is not None and not 0 <= percent <= 100:
         raise UsageError("--percent is a whole number from 0 to 100")
     Bus(places.xenstore).write(node("progress"), encode_progress(text, percent))
@@ -127,7 +127,7 @@ def say(places: Paths, text: str, percent: int | None) -> int:
 
 
 def more(places: Paths, duration: str, why: str, tell: Callable[[str], None]) -> int:
-    """Ask the host for more time and tell what it answers; return how that went."""
+    """Ask the host for more time and print its answer; return the exit status."""
     try:
         seconds = ceil(parse_duration(duration))
     except ValueError as error:
@@ -154,11 +154,12 @@ def more(places: Paths, duration: str, why: str, tell: Callable[[str], None]) ->
 
 @contextmanager
 def _withdrawn_unless_answered(places: Paths, asked: bytes) -> Iterator[Callable[[], None]]:
-    """A question that nobody waits for any more is taken back.
+    """Remove the request for more time on exit, unless the yielded function was called.
 
-    The next stop would answer it, and what it grants would be missing where it is needed. That goes
-    for a command that is ended while it waits, too: the deadline of the script that started it is
-    one that comes. The signal may have come in the middle of a request, so the connection is new.
+    Otherwise the next stop would answer it, and the time it grants would be missing where it is
+    needed. This also covers a command that is terminated while it waits, for example because the
+    script that started it reached its deadline. The signal may have interrupted a XenStore request,
+    so the removal opens a new connection.
     """
     left: list[bool] = []
     for number in ENDED_BY:
@@ -187,7 +188,7 @@ def _await_answer(bus: Bus, wanted: str) -> Answer | None:
 
 
 def status(places: Paths, tell: Callable[[str], None]) -> int:
-    """Tell what stands in the nodes and whether the daemon runs; return 1 if it does not."""
+    """Print the nodes' values and whether the daemon runs; return 1 if it does not."""
     version = call(places.hotline, HELLO, patience=5.0)
     tell(f"{'daemon':<17} {f'runs, version {version}' if version else 'does not run'}")
     bus = Bus(places.xenstore)

@@ -1,7 +1,8 @@
-"""``agent.conf``, what the guest's administrator decides, and the paths that the agent uses.
+"""The agent's configuration: ``agent.conf``, for the guest's administrator, and all its paths.
 
-Lines ``key = value``, and comments from ``#`` on. Every key has a default, and a missing file is
-valid. A wrong line must not keep the agent from its work: it is reported, and the default applies.
+``agent.conf`` has lines ``key = value`` and comments that start with ``#``. Every key has a
+default, and a missing file is valid. A wrong line must not keep the agent from its work: it is
+reported, and the default applies.
 """
 
 from __future__ import annotations
@@ -16,21 +17,21 @@ from lamplighter.guest.events import Settings
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-#: A longer file is nobody's configuration.
+#: The size limit of ``agent.conf`` in bytes; a longer file is ignored as a whole.
 LONGEST = 65536
 
-#: Words that are no duration but a ``deadline``.
+#: The values of ``deadline`` that are not durations.
 WORDS = {"host": None, "never": inf}
 
-#: The kernel's device in which XenStore is spoken to, newest first.
+#: The paths of the kernel's XenStore device, the newest first.
 DEVICES = ("/dev/xen/xenbus", "/proc/xen/xenbus")
 
 
 class Config(NamedTuple):
-    """All of it; durations in seconds.
+    """The contents of ``agent.conf``; durations in seconds.
 
-    A script has ``script_deadline`` and a readiness check ``check_deadline`` unless it says
-    otherwise itself.
+    ``script_deadline`` and ``check_deadline`` apply to a script and to a readiness check that do
+    not state a deadline themselves.
     """
 
     settings: Settings = Settings()
@@ -38,12 +39,12 @@ class Config(NamedTuple):
     check_deadline: float = 60.0
 
 
-#: Every key that there may be.
+#: All valid keys.
 KEYS = (*Settings._fields, *Config._fields[1:])
 
 
 def read_choices(path: str) -> tuple[Config, list[str]]:
-    """Return what a file says and what is wrong with it."""
+    """Return the configuration in a file, and what is wrong with the file."""
     try:
         with open(path, "rb") as file:
             text = file.read(LONGEST + 1)
@@ -57,7 +58,7 @@ def read_choices(path: str) -> tuple[Config, list[str]]:
 
 
 def parse_choices(text: str, where: str) -> tuple[Config, list[str]]:
-    """Return what a text says and, line by line, what is wrong with it."""
+    """Return the configuration in a text and, line by line, what is wrong with it."""
     found: dict[str, Any] = {}
     problems: list[str] = []
     for number, line in enumerate(text.splitlines(), 1):
@@ -99,17 +100,17 @@ class _Difflib(Protocol):
 
 
 def closest(given: str, known: Sequence[str]) -> str | None:
-    """Return the known word that was most likely meant; difflib is loaded for mistakes only."""
+    """Return the known word that was most likely meant; difflib is loaded only for mistakes."""
     near = cast("_Difflib", import_module("difflib")).get_close_matches(given, known, 1)
     return near[0] if near else None
 
 
 class Paths(NamedTuple):
-    """The agent's places.
+    """The files and folders that the agent uses.
 
-    ``xenstore`` is a device or a Unix socket; empty: the first of ``DEVICES`` that is there.
-    ``rehearse`` is a file into which is written what would be done to the system, instead of doing
-    it; empty: it is done.
+    ``xenstore`` is a device or a Unix socket; empty: the first of ``DEVICES`` that exists.
+    ``rehearse`` is a file that records what would be done to the system instead of doing it;
+    empty: it is done.
     """
 
     xenstore: str = ""
@@ -120,17 +121,17 @@ class Paths(NamedTuple):
 
     @property
     def configuration(self) -> str:
-        """What the guest's administrator decides."""
+        """The configuration file, ``agent.conf``."""
         return f"{self.etc}/agent.conf"
 
     @property
     def scripts(self) -> str:
-        """What runs before the system's own shutdown."""
+        """The folder of the scripts that run before the system's own shutdown."""
         return f"{self.etc}/shutdown.d"
 
     @property
     def checks(self) -> str:
-        """What must succeed before the guest is ready."""
+        """The folder of the checks that must succeed before the guest is ready."""
         return f"{self.etc}/ready.d"
 
     @property
@@ -140,20 +141,20 @@ class Paths(NamedTuple):
 
     @property
     def orders(self) -> str:
-        """The pipe on which the guard takes orders."""
+        """The named pipe on which the guard takes orders."""
         return f"{self.run}/guard"
 
     @property
     def begun(self) -> str:
-        """The names of the scripts that were begun since the system booted."""
+        """The file that names the scripts begun since the system booted."""
         return f"{self.run}/begun"
 
     @property
     def answered(self) -> str:
-        """The host's answers that were heard."""
+        """The file of the host's answers that the agent has processed."""
         return f"{self.run}/answered"
 
     @property
     def taken(self) -> str:
-        """The request that the agent took and whose shutdown it has still to begin."""
+        """The file with the request that the agent took and whose shutdown it has yet to begin."""
         return f"{self.run}/taken"

@@ -1,9 +1,9 @@
-"""The socket on which init's hook tells the daemon that the system is going, and waits.
+"""The control socket, on which init's hook tells the daemon that the system is stopping and waits.
 
     stopping poweroff       answered with "go on" when the administrator's scripts have ended
     hello                   answered with the agent's version, at once
 
-Only root may connect. A line that is none of these, or too long, ends the connection.
+Only root may connect. Any other line, or one that is too long, ends the connection.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from lamplighter.guest.clock import milliseconds
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-#: Longer lines are none, and more callers at once are turned away.
+#: The longest valid line in bytes, and the most callers at once; further ones are turned away.
 LINE_MAX = 64
 CALLERS_MAX = 16
 
-#: Seconds that a daemon may take to say that it is there.
+#: Seconds that a daemon may take to answer ``HELLO``.
 ANSWERS = 5.0
 
 HELLO = "hello"
@@ -33,7 +33,7 @@ GO_ON = "go on"
 
 
 class ControlSocket:
-    """The daemon's end of it; without a ``listener`` nobody calls."""
+    """The daemon's end of the socket; without a ``listener`` nobody can connect."""
 
     def __init__(self, listener: socket.socket | None, version: str) -> None:
         self._version = version
@@ -43,24 +43,24 @@ class ControlSocket:
 
     @property
     def listens(self) -> bool:
-        """Whether init's hook can call."""
+        """Whether init's hook can connect."""
         return self._listener is not None
 
     def descriptors(self) -> Iterator[int]:
-        """What to poll."""
+        """Yield the descriptors to poll."""
         if self._listener is not None:
             yield self._listener.fileno()
         yield from self._calls
 
     def hear(self, descriptor: int) -> str | None:
-        """Take what is there; return the request that the system is on its way to, if told."""
+        """Read from a descriptor; return the shutdown that init's hook reports, if any."""
         if self._listener is not None and descriptor == self._listener.fileno():
             self._accept(self._listener)
             return None
         return self._listen(descriptor)
 
     def release(self) -> None:
-        """Let all who wait go on."""
+        """Answer all waiting callers, so that they go on."""
         waiting, self._waiting = self._waiting, []
         for caller in waiting:
             self._answer(caller, GO_ON)
@@ -103,7 +103,7 @@ class ControlSocket:
 
 
 def listen(path: str) -> socket.socket:
-    """Make the socket; ``OSError`` when it cannot be, ``FileExistsError`` if a daemon has it."""
+    """Return a listening socket; ``OSError`` on failure, ``FileExistsError`` if a daemon has it."""
     if call(path, HELLO, ANSWERS) is not None:
         raise FileExistsError(17, "another lamplighter-agent runs")
     with suppress(FileNotFoundError):
@@ -123,7 +123,7 @@ def listen(path: str) -> socket.socket:
 
 
 def call(path: str, line: str, patience: float) -> str | None:
-    """Say a line to the daemon and return its answer; None: nobody answers in ``patience`` s."""
+    """Send a line to the daemon and return its answer; None: no answer in ``patience`` seconds."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection, suppress(OSError):
         connection.settimeout(patience)
         connection.connect(path)

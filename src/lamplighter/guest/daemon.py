@@ -1,15 +1,15 @@
-"""``lamplighter-agent run``: the daemon. It hears what happens, has ``handshake`` decide, and acts.
+"""The agent's daemon, ``lamplighter-agent run``: takes events, has ``handshake`` decide, and acts.
 
     xenbus          watches on control/shutdown, and on the host's asked and answer
-    control socket  init's hook: the system is on its way to ...
-    signals         a child has ended; SIGTERM: leave at once, and leave guard and scripts alone
+    control socket  init's hook: the system is shutting down
+    signals         a child has ended; SIGTERM: exit at once, and leave guard and scripts alone
 
-It sleeps in one poll(2), and nothing wakes it up while nothing happens. When XenStore is lost it is
-opened again, after pauses that grow to five seconds; until then the rest goes on: a shutdown does
-not need the host.
+It sleeps in one poll(2), and nothing wakes it up while nothing happens. A lost connection to
+XenStore is opened again, after pauses that grow to five seconds. Everything else goes on meanwhile:
+a shutdown does not need the host.
 
-A request is noted in a file before it is acknowledged and stays there until the system's shutdown
-has begun, so the successor of an agent that was killed in between goes on with it.
+A request is noted in a file before it is acknowledged, and stays there until the system's shutdown
+has begun. So if the agent is killed in between, its successor continues with the request.
 """
 
 from __future__ import annotations
@@ -72,20 +72,20 @@ from lamplighter.guest.xenbus import Bus, find, remembered
 if TYPE_CHECKING:
     from lamplighter.guest.config import Config, Paths
 
-#: The request's node, and the host's note beside it.
+#: The request's node, and the node of the host's note on its deadline.
 SHUTDOWN = "control/shutdown"
 
 ASKED = node("asked")
 
-#: Seconds until XenStore is opened again: the first time, and at most.
+#: The shortest and the longest pause, in seconds, until XenStore is opened again.
 FIRST_PAUSE, LAST_PAUSE = 0.1, 5.0
 
-#: What ends it.
+#: The signals that end the daemon.
 LEAVE = (signal.SIGTERM, signal.SIGINT)
 
 
 class Daemon:
-    """The agent while it runs."""
+    """The running agent."""
 
     def __init__(
         self, places: Paths, choices: Config, power: Power, hotline: ControlSocket, log: Log
@@ -113,7 +113,7 @@ class Daemon:
         self._first = True
 
     def run(self) -> int:
-        """Run until told to leave; return the exit status."""
+        """Run until a signal in ``LEAVE`` arrives; return the exit status."""
         ours, theirs = os.pipe()
         os.set_blocking(ours, False)
         os.set_blocking(theirs, False)
@@ -132,7 +132,7 @@ class Daemon:
             self._attend(stirred)
             self._settle()
 
-    # --- what is heard ---
+    # --- events ---
 
     def _sleep(self, signals: int) -> set[int]:
         poll = select.poll()
@@ -151,11 +151,11 @@ class Daemon:
         return stirred | {found for found, _ in poll.poll(milliseconds(wake - now()))}
 
     def _signalled(self, signals: int) -> bool:
-        """Take the signals that came; say whether one of them is to leave."""
+        """Read the signals that arrived; return whether one of them is in ``LEAVE``."""
         return any(number in LEAVE for number in os.read(signals, 4096))
 
     def _attend(self, stirred: set[int]) -> None:
-        """Take in what happened."""
+        """Collect the events behind these descriptors, and those that are due."""
         moment = now()
         for pid, code in self._children.reap():
             self._child_ended(pid, code, moment)
@@ -185,7 +185,7 @@ class Daemon:
             self._guard.ended(pid, code)
 
     def _listen(self) -> None:
-        """XenStore stirred: hear what it was."""
+        """Turn the XenStore watches that fired into events."""
         if self._bus is None:
             return
         try:
@@ -205,7 +205,7 @@ class Daemon:
     # --- XenStore ---
 
     def _open(self) -> None:
-        """Open it and say everything; the watches fire then, and tell what stands there."""
+        """Connect and write all nodes; then the new watches fire and report what is there."""
         try:
             self._bus = Bus(self._places.xenstore)
             if self._first:
@@ -245,10 +245,10 @@ class Daemon:
         self._say("ready", encode_ready(ready=ready, waits_for=waits_for))
         notify(os.environ, status="ready" if ready else f"not ready: {waits_for}")
 
-    # --- what is done ---
+    # --- actions ---
 
     def _settle(self) -> None:
-        """Have the events decided and do what follows, until nothing does any more."""
+        """Process events and carry out the resulting actions until none are left."""
         while self._events:
             went = self._state.going
             self._state, actions = step(self._state, self._events.popleft())
@@ -262,7 +262,7 @@ class Daemon:
         self._answers.settled()
 
     def _do(self, action: Action) -> None:
-        """Carry out one action; what it comes to is another event."""
+        """Carry out one action; its result becomes an event."""
         if isinstance(action, Record):
             self._log.note(action.text)
         elif isinstance(action, Arm):
@@ -278,7 +278,8 @@ class Daemon:
 
     def _do_shutdown(self, action: Action) -> None:
         if isinstance(action, FindScripts):
-            # A hook that cannot call runs them itself, and nobody's notes may be to be had.
+            # A hook that cannot connect runs the scripts itself, and there may be no notes of what
+            # was begun: they must not run here as well.
             found = self._scripts.find() if self._hotline.listens else ()
             self._events.append(Found(now(), found))
         elif isinstance(action, Run):
@@ -308,10 +309,10 @@ class Daemon:
 
 
 def _hear_request(bus: Bus) -> RequestSeen:
-    """Read what the host asks.
+    """Read the host's request and note.
 
-    It writes request and note together, and takes them back together. So a note that is there
-    before and after the request was found empty says that the kernel took it, and nothing less.
+    The host writes both together and takes both back together. So a note that is there before and
+    after the request is found empty proves that the kernel took the request.
     """
     asked = remembered(bus, ASKED)
     value = remembered(bus, SHUTDOWN) or b""
@@ -321,7 +322,7 @@ def _hear_request(bus: Bus) -> RequestSeen:
 
 
 def _ignore(_number: int, _frame: object) -> None:
-    """The descriptor tells of the signal."""
+    """Do nothing: the wakeup descriptor reports the signal."""
 
 
 def run_daemon(places: Paths) -> int:
@@ -334,14 +335,14 @@ def run_daemon(places: Paths) -> int:
     power = Rehearsal(places.rehearse) if places.rehearse else Power()
     power.load()
     hotline = _open_hotline(places, log)
-    # What was imported stays: looking through it again and again only takes time and memory.
+    # What was imported stays: the garbage collector need not spend time and memory on it.
     gc.collect()
     gc.freeze()
     return Daemon(places, choices, power, hotline, log).run()
 
 
 def _open_hotline(places: Paths, log: Log) -> ControlSocket:
-    """Return a hotline; one that nobody can call where there is no room for a socket."""
+    """Return the control socket; without a listener if the socket cannot be created."""
     try:
         os.makedirs(places.run, 0o700, exist_ok=True)
         return ControlSocket(listen(places.hotline), __version__)

@@ -1,7 +1,8 @@
-"""What the agent hears, and what it does about it.
+"""The events and actions of the agent's state machine, ``handshake``.
 
-``handshake.step(state, event) -> (state, actions)`` decides; the daemon listens and acts. Moments
-are seconds on one clock that never goes back; the state's ``wake`` says when a ``Tick`` is wanted.
+``handshake.step(state, event) -> (state, actions)`` decides; the daemon collects the events and
+carries out the actions. Times are seconds on one monotonic clock; the state's ``wake`` says when a
+``Tick`` is due.
 """
 
 from __future__ import annotations
@@ -13,13 +14,13 @@ if TYPE_CHECKING:
 
 
 class Settings(NamedTuple):
-    """What the guest's administrator decides.
+    """The administrator's settings for the handshake, in seconds.
 
-    ``deadline``: so many seconds after the host asked the guest forces its own end, whatever the
-    host allows; infinite means never. None: the host decides (``handshake.UNTOLD`` where it says
-    nothing). ``grace``: so long the kernel may leave a request standing before the agent
-    acknowledges it. ``margin``: so long before the host would destroy the guest its own force
-    comes at the latest.
+    ``deadline``: how long after the host's request the guest forces its own end, even if the host
+    would wait longer; infinite means never. None: the host decides (``handshake.UNTOLD`` if it does
+    not). ``grace``: how long the kernel may leave a request in place before the agent acknowledges
+    it. ``margin``: how long before the host would destroy the guest it forces its own end at the
+    latest.
     """
 
     deadline: float | None = None
@@ -28,19 +29,19 @@ class Settings(NamedTuple):
 
 
 class Script(NamedTuple):
-    """One of the administrator's scripts; it is killed after ``deadline`` seconds."""
+    """One of the administrator's scripts; it is terminated after ``deadline`` seconds."""
 
     name: str
     deadline: float
 
 
-# --- what is heard -----------------------------------------------------------------------------
+# --- events ------------------------------------------------------------------------------------
 
 
 class RequestSeen(NamedTuple):
-    """What stands in ``control/shutdown`` and in the host's ``asked``, after one of them stirred.
+    """The contents of ``control/shutdown`` and of the host's ``asked``, after a watch fired.
 
-    ``value`` is empty where the node is, and where there is none.
+    ``value`` is empty if the node is empty or missing.
     """
 
     now: float
@@ -49,24 +50,24 @@ class RequestSeen(NamedTuple):
 
 
 class KernelChecked(NamedTuple):
-    """Whether the kernel has begun the system's shutdown, as far as that can be seen: which one."""
+    """The shutdown that the kernel was seen to have begun; ``request`` is None if it was not."""
 
     now: float
     request: str | None
 
 
 class SystemStopping(NamedTuple):
-    """The system itself is shutting down, for whatever reason: its init says so."""
+    """The system is shutting down, for whatever reason: its init reports it."""
 
     now: float
     request: str
 
 
 class Acknowledged(NamedTuple):
-    """The request was cleared by us; or not, because somebody else had been faster.
+    """Whether the agent cleared the request (``ours``), or somebody else had been faster.
 
-    None: nobody knows, the connection was lost in the middle of it; or, with a ``problem``, it was
-    refused, and the request still stands.
+    None without a ``problem``: unknown, because the connection was lost in the middle. With a
+    ``problem``: XenStore refused, and the request is still in the node.
     """
 
     now: float
@@ -75,14 +76,14 @@ class Acknowledged(NamedTuple):
 
 
 class Found(NamedTuple):
-    """The administrator's scripts, in their order."""
+    """The administrator's scripts, in the order in which they run."""
 
     now: float
     scripts: tuple[Script, ...]
 
 
 class Ended(NamedTuple):
-    """A script has ended, or could not be started; ``problem`` is empty when it did well."""
+    """A script has ended or could not be started; ``problem`` is empty if it succeeded."""
 
     now: float
     name: str
@@ -90,7 +91,7 @@ class Ended(NamedTuple):
 
 
 class NotBegun(NamedTuple):
-    """What we started to begin the system's shutdown has failed."""
+    """The program that should begin the system's shutdown failed or could not be started."""
 
     now: float
     problem: str
@@ -104,7 +105,7 @@ class Answered(NamedTuple):
 
 
 class Tick(NamedTuple):
-    """Time passed."""
+    """The state's ``wake`` has been reached."""
 
     now: float
 
@@ -114,21 +115,21 @@ Event = Union[
 ]
 
 
-# --- what is done ------------------------------------------------------------------------------
+# --- actions -----------------------------------------------------------------------------------
 
 
 class Record(NamedTuple):
-    """Write a line into the log."""
+    """Write a line to the log."""
 
     text: str
 
 
 class CheckKernel(NamedTuple):
-    """Look whether the kernel has begun the system's shutdown; answered by ``KernelChecked``."""
+    """Check whether the kernel has begun the system's shutdown; answered by ``KernelChecked``."""
 
 
 class Acknowledge(NamedTuple):
-    """Clear the request if this is what stands there; answered by ``Acknowledged``."""
+    """Clear ``control/shutdown`` if it holds this request; answered by ``Acknowledged``."""
 
     request: str
 
@@ -145,13 +146,13 @@ class Run(NamedTuple):
 
 
 class Kill(NamedTuple):
-    """End a script that is out of time; answered by ``Ended`` all the same."""
+    """Terminate a script that is out of time; ``Ended`` still follows."""
 
     script: Script
 
 
 class ReportProgress(NamedTuple):
-    """Tell the host how far the shutdown has come."""
+    """Report to the host how far the shutdown has come."""
 
     text: str
     percent: int | None = None
@@ -162,16 +163,16 @@ class Release(NamedTuple):
 
 
 class ShutDown(NamedTuple):
-    """Start the system's own shutdown, because the kernel does not; ``NotBegun`` when it fails."""
+    """Start the system's own shutdown, because the kernel does not; ``NotBegun`` if that fails."""
 
     request: str
 
 
 class Arm(NamedTuple):
-    """At this moment force the guest's end, whatever becomes of the agent; it replaces the last.
+    """Force the guest's end at ``at``, whatever becomes of the agent; replaces the previous one.
 
-    ``said`` are the host's words that the moment follows from: its note, and after a slash the id
-    of its last grant. A moment that follows from the same words is the same, whoever counts it.
+    ``said`` identifies what the host said to set that time: its note and, after a slash, the id of
+    its last grant. The same ``said`` means the same time, no matter which agent computes it.
     """
 
     request: str

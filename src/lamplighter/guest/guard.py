@@ -1,24 +1,25 @@
-"""The guard: the last thing standing, a process that forces the guest's end at a moment.
+"""The guard: a process that forces the guest's end at a set time, whatever else has failed.
 
-The agent forks it when a shutdown begins, and what it needs is loaded and opened before it sleeps.
-It keeps nothing but its orders, of which the last one stands whatever becomes of the agent, and
-which come through a named pipe:
+The agent forks it when a shutdown begins; everything it needs is loaded and opened before it
+sleeps. It has no state but its current order, which is the last one it received and stays in force
+whatever becomes of the agent. Orders come through a named pipe:
 
-    poweroff 5231.25              force a poweroff at this moment of the system's clock
-    poweroff 5231.25 or sooner    ... unless what stands comes sooner
+    poweroff 5231.25              force a poweroff at this time of the system's clock
+    poweroff 5231.25 or sooner    ... unless the current order comes sooner
 
-An agent that was started anew finds the pipe, and a guard that reads it, and gives its orders
-there; so there is never more than one. It does not know when the shutdown began, nor what the host
-has granted since. So the order that stands is kept in a file beside the pipe as well, with the
-host's words that it follows from, and what a new agent makes of the same words, or of fewer, means
-that very order: however often the agent dies, the end is neither put off nor brought forward. Where
-there is no such file its first order is of the second kind. Without a pipe (``/run`` is full) a
-guard has only the order it was born with, and another one takes its place for the next. Whoever
-could write into the pipe is root anyway.
+A restarted agent finds the pipe, and a guard that reads it, and gives its orders there, so there is
+never more than one guard. The new agent does not know when the shutdown began, nor what the host
+has granted since. So the current order is also kept in a file beside the pipe, together with what
+the host said to set it (``Arm.said``). An order that follows from the same, or from less, is
+replaced by the one in the file: however often the agent dies, the end is neither delayed nor
+brought forward. Without such a file the new agent's first order is of the second kind. Without a
+pipe (``/run`` is full) a guard only has the order it was forked with, and each further order needs
+a new guard. Only root can write to the pipe.
 
-Two seconds before the moment it says so to the host and has the disks written, in a child of its
-own; at the moment, however that went, it ends the system, and when that hangs in a driver, another
-child presses SysRq. The host needs the two seconds to hear the word: it goes with the domain.
+Two seconds before the set time a child of the guard reports to the host and has the disks written.
+At the set time, whatever came of that, the guard ends the system; in case that hangs in a driver,
+another child presses SysRq. The host needs the two seconds to read the report, because the node
+goes with the domain.
 """
 
 from __future__ import annotations
@@ -45,44 +46,44 @@ if TYPE_CHECKING:
     from lamplighter.guest.log import Log
     from lamplighter.guest.power import Power
 
-#: So long, in seconds, the host and the disks have together, before the end.
+#: Seconds before the end for the report to the host and the write of the disks, together.
 LAST_WORDS = 2.0
-#: Of these the host has so many, each of the two times that it is asked.
+#: Seconds of these that a request to XenStore may take.
 HOST_PART = 0.5
-#: So long, in seconds, what belongs to the guard may take to be read into memory.
+#: Seconds that reading all of the guard's memory in may take.
 READING = 5.0
-#: So long reboot(2) may take before SysRq is tried.
+#: Seconds that reboot(2) may take before SysRq is tried.
 LAST_RESORT = 10.0
 
-#: So long after a guard could not be made, in seconds, it is tried again.
+#: Seconds until the agent tries again to fork a guard.
 AGAIN = 5.0
 
 OR_SOONER = " or sooner"
 
-#: So much is read of them at once.
+#: The most bytes of orders that are read at once.
 ORDERS_MAX = 4096
 
 
 class Order(NamedTuple):
-    """Force this ``request`` at this moment, because of what the host has ``said``; see ``Arm``."""
+    """Force this ``request`` at this time, because of what the host has ``said``; see ``Arm``."""
 
     request: str
     at: float
     said: str = ""
 
     def follows_from(self, said: str) -> bool:
-        """Say whether it came of these words, as far as they are known."""
+        """Return whether the order follows from ``said``, of which parts may be unknown (empty)."""
         (note, _, grant), (its_note, _, its_grant) = said.partition("/"), self.said.partition("/")
         return note in ("", its_note) and grant in ("", its_grant)
 
 
 def encode_order(order: Order, *, or_sooner: bool = False) -> bytes:
-    """Write an order as a line; ``or_sooner``: what stands is kept if it comes sooner."""
+    """Return an order as a line; ``or_sooner``: the current order stays if it comes sooner."""
     return f"{order.request} {order.at!r}{OR_SOONER if or_sooner else ''}\n".encode("ascii")
 
 
 def obey(standing: Order, lines: bytes) -> Order:
-    """Return the order that stands after these; what is none changes nothing."""
+    """Return the order in force after these lines; invalid lines are ignored."""
     for line in lines.decode("ascii", "replace").split("\n"):
         told = line.removesuffix(OR_SOONER)
         order = _parse_order(told)
@@ -104,7 +105,7 @@ def _parse_order(line: str) -> Order | None:
 
 
 class Guard:
-    """Gives the guard its orders, and makes one where there is none."""
+    """The agent's interface to the guard: gives it orders, and forks it if there is none."""
 
     def __init__(self, pipe: str, xenstore: str, power: Power, log: Log) -> None:
         self._pipe = pipe
@@ -115,22 +116,22 @@ class Guard:
         self._order: Order | None = None
         self._pid = 0
         self._failed = False
-        self._known = False  # the guard that stands has had an order of ours
+        self._known = False  # the running guard has had an order from this agent
         self._again = inf
 
     @property
     def wake(self) -> float:
-        """When ``tick`` is wanted; infinite while there is nothing to try again."""
+        """When ``tick`` is due; infinite while there is nothing to try again."""
         return self._again
 
     def tick(self, moment: float) -> None:
-        """Make the guard that could not be made, once it is time to."""
+        """Try again to fork a guard, once that is due."""
         if moment >= self._again and self._order is not None:
             self.arm(self._order)
 
     @property
     def stands(self) -> bool:
-        """Whether there is a guard that takes orders, whoever made it."""
+        """Whether there is a guard that takes orders, from this agent or an earlier one."""
         with suppress(OSError):
             os.close(self._open())
             return True
@@ -138,16 +139,16 @@ class Guard:
 
     @property
     def grant(self) -> str:
-        """The id of the grant that the order which stands came of; empty where there is none."""
+        """The id of the grant that the current order follows from; empty if there is none."""
         standing = self._read() if self.stands else None
         return standing.said.partition("/")[2] if standing is not None else ""
 
     def arm(self, order: Order) -> None:
-        """Have this order stand from now on, or what stands already if it follows from the same."""
+        """Give this order, or keep the current one if it follows from the same ``said``."""
         standing = self._read() if self.stands else None
         sure = self._known or standing is not None or not self.stands
         if standing is not None and standing.follows_from(order.said):
-            # As in the handshake: a reboot may become a power-off, and nothing else changes.
+            # As in ``handshake``: a reboot may become a power-off, and nothing else changes.
             request = order.request if standing.request == "reboot" else standing.request
             order = standing._replace(request=request)
         self._order, self._again = order, inf
@@ -158,9 +159,9 @@ class Guard:
         self._known = True
 
     def ended(self, pid: int, code: int) -> bool:
-        """Say whether this was the guard; where it was killed there is another one now.
+        """Return whether this process was the guard; a guard that was killed is replaced.
 
-        So there is where it failed, but only once: the next one may fail for the same reason.
+        One that failed is replaced only once: the next one may fail for the same reason.
         """
         if pid != self._pid or not pid:
             return False
@@ -180,7 +181,7 @@ class Guard:
         return os.open(self._pipe, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
 
     def _give(self, order: Order, *, sure: bool) -> bool:
-        """Say whether there is a guard that takes it."""
+        """Send an order; return whether there is a guard that takes it."""
         with suppress(OSError):
             pipe = self._open()
             try:
@@ -190,7 +191,7 @@ class Guard:
         return False
 
     def _replace(self, order: Order) -> None:
-        """Make a guard; one of ours that took no order would end the system at the old moment."""
+        """Fork a guard and kill our old one, which took no order and would act at its old time."""
         old, new = self._pid, self._fork(order)
         if new:
             self._pid = new
@@ -201,7 +202,7 @@ class Guard:
                 os.kill(old, signal.SIGKILL)
 
     def _read(self) -> Order | None:
-        """Return what was kept; None when nothing was."""
+        """Return the order in the file; None if there is none."""
         with suppress(OSError), open(self._kept, encoding="ascii", errors="replace") as file:
             line, _, said = file.read(ORDERS_MAX).rstrip("\n").partition("\n")
             order = _parse_order(line)
@@ -209,7 +210,7 @@ class Guard:
         return None
 
     def _keep(self, order: Order) -> None:
-        """Keep an order, whole, or none: an old one would be worse."""
+        """Keep an order in the file, or none: an outdated or incomplete one would be worse."""
         new = f"{self._kept}.new"
         try:
             with open(new, "wb") as file:
@@ -247,7 +248,7 @@ class Guard:
         with suppress(FileNotFoundError):
             os.unlink(self._pipe)
         os.mkfifo(self._pipe, 0o600)
-        # To read and to write: there is never an end of the file.
+        # Open for writing as well, so that reads never return end of file.
         return os.open(self._pipe, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
 
 
@@ -255,8 +256,8 @@ class Guard:
 
 
 def _stand(pipe: int, order: Order, xenstore: str, power: Power, log: Log) -> None:
-    """Be the guard; never returns but from a rehearsal."""
-    begun = now()  # what follows takes seconds on a busy machine
+    """Run the guard; returns only in a rehearsal or if the force had no effect."""
+    begun = now()  # the preparation below takes seconds on a busy machine
     detach()
     gc.disable()
     missing = power.prepare()
@@ -266,7 +267,7 @@ def _stand(pipe: int, order: Order, xenstore: str, power: Power, log: Log) -> No
     except (LamplighterError, MemoryError) as error:
         missing.append(str(error) or "the way to XenStore: no memory")
     missing += harden()
-    # A disk that does not answer keeps a child waiting. What one has read, all have.
+    # A disk that does not answer blocks only the child. What one process has read in, all have.
     read = _beside(lambda: power.lock_memory(read=True), READING, pipe)
     if locked := power.lock_memory(read=read):
         missing.append(f"staying in memory: {locked}")
@@ -278,14 +279,14 @@ def _stand(pipe: int, order: Order, xenstore: str, power: Power, log: Log) -> No
 
 
 def _may_speak(xenstore: str, power: Power) -> bool:
-    """A rehearsal does not tell a real host that the end is forced; a socket is a trial's."""
+    """Return whether to report to the host: a rehearsal only on a socket, which is a trial's."""
     with suppress(OSError):
         return not power.rehearses or stat.S_ISSOCK(os.stat(xenstore).st_mode)
     return False
 
 
 def keep(pipe: int, order: Order, clock: Callable[[], float] = now) -> Order:
-    """Sleep until the last words are to be said; take orders meanwhile, and return what stands."""
+    """Sleep until ``LAST_WORDS`` before the end, taking orders; return the order in force."""
     poll = select.poll()
     if pipe >= 0:
         poll.register(pipe, select.POLLIN)
@@ -294,13 +295,13 @@ def keep(pipe: int, order: Order, clock: Callable[[], float] = now) -> Order:
         if poll.poll(milliseconds(left)):
             with suppress(BlockingIOError):
                 order = obey(order, os.read(pipe, ORDERS_MAX))
-        # It has been looked into the pipe, even if it is late; and once is enough, if it is.
+        # The pipe has been read even if the guard is late; then, once is enough.
         if left <= 0 and order.at - LAST_WORDS <= clock():
             return order
 
 
 def force(order: Order, why: str, bus: Bus | None, power: Power, pipe: int = -1) -> None:
-    """Tell the host and have the disks written; then, in two seconds, end the system."""
+    """Report to the host and have the disks written; after ``LAST_WORDS``, end the system."""
     until = now() + LAST_WORDS
     _beside(lambda: _last_words(order, why, bus, power), LAST_WORDS, pipe)
     select.poll().poll(milliseconds(until - now()))
@@ -324,16 +325,16 @@ def _last_resort(order: Order, power: Power) -> None:
 
 
 def _beside(work: Callable[[], object], patience: float, pipe: int) -> bool:
-    """Do something in a child and wait for its end, but not for long: it may never come.
+    """Run ``work`` in a child and wait at most ``patience`` seconds for it, as it may never end.
 
-    Say whether it came.
+    Return whether the child ended.
     """
     ours, theirs = os.pipe()
     ended = False
     if _fork(work, pipe):
         os.close(theirs)
         poll = select.poll()
-        poll.register(ours, 0)  # it hangs up with the child
+        poll.register(ours, 0)  # POLLHUP when the child ends
         ended = bool(poll.poll(milliseconds(patience)))
     else:
         os.close(theirs)
@@ -342,9 +343,9 @@ def _beside(work: Callable[[], object], patience: float, pipe: int) -> bool:
 
 
 def _fork(work: Callable[[], object], pipe: int) -> int:
-    """Do something in a child; return its process id, or 0 when there can be none.
+    """Run ``work`` in a child; return its process id, or 0 if it cannot be forked.
 
-    It does not keep the pipe of orders: where the guard is killed nobody reads them any more.
+    The child closes the order pipe, so that nobody reads it any more once the guard is killed.
     """
     try:
         pid = os.fork()

@@ -1,35 +1,35 @@
-"""The guest's shutdown, decided: what was asked, whether it goes on, when it must have ended.
+"""The state machine of the guest's shutdown: what was asked, whether it is going, its deadline.
 
-    control/shutdown speaks
-      | the kernel takes the word (it nearly always wins): is the system shutting down?
+    control/shutdown changes
+      | the kernel takes the request (it nearly always wins): is the system shutting down?
       |   the host's note, a poweroff that the kernel has started, or init says so: going
-      |   none of these: it was taken back, or a suspend; nothing happens
-      | the word stands for the grace: acknowledge it in a transaction
-          | ours: going, and the system's shutdown is the agent's to begin
-          | somebody was faster: as above
-          | the connection was lost: ours, if the note says that somebody took it
-    going: the scripts run in order, the system's shutdown goes on; where the host has asked for it,
-    the force is armed
+      |   none of these: the request was taken back, or is a suspend; nothing happens
+      | the request stays for the grace period: acknowledge it in a transaction
+          | acknowledged here: going, and the agent has to begin the system's shutdown
+          | somebody else was faster: as above
+          | the connection was lost: acknowledged here, if the note shows that somebody took it
+    going: the scripts run in order, then the system's shutdown goes on; if the host has asked for
+    it, the force is armed
 
-A shutdown that the guest's own administrator begins runs the scripts, too, but nobody waits for it
-outside and nobody will destroy the guest: it may take its time, until the host asks as well.
+A shutdown that the guest's own administrator begins runs the scripts, too. But nobody outside waits
+for it, and nobody will destroy the guest, so it has no deadline until the host asks as well.
 
-The kernel clears a request before anyone in user space can read it, so an empty node says only
-that *something* was asked. A suspend looks the same, and to force the end of a guest that has just
-been restored would be a power cut for nothing: without evidence nothing is armed.
+The kernel clears a request before anyone in user space can read it, so an empty node shows only
+that *something* was asked. A suspend looks the same, and forcing the end of a guest that has just
+been restored would be a power cut for nothing: without evidence of a shutdown nothing is armed.
 
-What the agent took nobody else will begin. So what it has still to begin (``State.begins``) is kept
-where a new agent finds it: one that was killed in the middle of the scripts would leave a guest
-that goes nowhere until the guard ends it. A new agent that began the shutdown whenever it has seen
-nobody do so would be no remedy: SysV's ``poweroff``, started in runlevel 0, ends the system there
-and then, in the middle of its services' end.
+If the agent took a request, nobody else begins the shutdown. So what it has yet to begin
+(``State.begins``) is kept where a new agent finds it: otherwise an agent killed in the middle of
+the scripts would leave a guest that does nothing until the guard ends it. A new agent must not
+begin a shutdown just because it has seen nobody do so: SysV's ``poweroff``, started in runlevel 0,
+ends the system at once, while its services are being stopped.
 
-A shutdown that cannot be begun is tried again and again: init may just be executing itself anew.
+A shutdown that cannot be begun is tried again and again: init may just be re-executing itself.
 
-Defined answers: a second request is recorded and acknowledged, and a power-off that comes during a
-reboot turns the force into a power-off; a request that is taken back before anybody took it is
-forgotten; a word that is no request is left standing and recorded, once. ``suspend`` is the
-kernel's own. Once the system shuts down nothing calls it off: what cannot be undone must end.
+Defined behaviour: a second request is recorded and acknowledged, and a power-off during a reboot
+turns the force into a power-off; a request that is taken back before anybody took it is forgotten;
+a value that is not a request is left in place and recorded once. ``suspend`` is left to the kernel.
+A shutdown that is going is never called off: what cannot be undone must end.
 """
 
 from __future__ import annotations
@@ -66,42 +66,42 @@ from lamplighter.guest.events import (
 if TYPE_CHECKING:
     from lamplighter.formats.agent_protocol import DeadlineNote
 
-#: When, in seconds after a word was taken, it is looked whether the system shuts down. Where PID 1
+#: Seconds after a request was taken at which to check whether the system is shutting down. If PID 1
 #: has crashed, the kernel's poweroff fails within milliseconds, and is the only sign there is.
 CHECK_TIMES = (0.0, 0.003, 0.006, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.4, 0.7, 1.0, 3.0, 10.0)
 
-#: A shutdown that begins so soon after a word was cleared is what the word asked for.
+#: A shutdown that begins within so many seconds of a cleared request is what the request asked for.
 FOLLOWS = 10.0
 
-#: A script that was killed and has not ended so long after that hangs in the kernel.
+#: A script that has not ended so many seconds after it was killed hangs in the kernel.
 UNKILLABLE = 15.0
 
-#: So long after a shutdown could not be begun, or a request not be acknowledged, it is tried again.
+#: Seconds until the agent tries again to begin a shutdown or to acknowledge a request.
 AGAIN = 5.0
 
-#: How long the guest has, in seconds, when neither its administrator nor the host says so.
+#: Seconds from the request to the forced end if neither the administrator nor the host sets them.
 UNTOLD = 150.0
 
-#: The margin before the host's own force is never more than this part of what it allows.
+#: The margin before the host's own force is at most this fraction of the time that it allows.
 MARGIN_PART = 0.25
 
 
 class State(NamedTuple):
-    """Where the guest's shutdown stands.
+    """The state of the guest's shutdown; times in seconds of the agent's clock.
 
-    ``request`` is the request seen in ``control/shutdown`` since ``since``. ``taken`` is when it
-    was cleared. ``checks`` counts the looks since ``checks_since``; None where none is wanted.
-    ``taking`` is a request that is being acknowledged here, or may have been, by this agent or one
-    before it; ``took`` when it is known that it was.
-    ``going`` is the shutdown under way; ``ours`` when it is still to be begun here. ``asked`` is
-    when it was known that the host wants it; infinite before. ``limit`` is when the host would
-    destroy the guest, less the margin; ``granted`` is the id of the host's answer that moved it
-    last; ``noted`` its last note.
-    ``waiting`` are the scripts to come, ``running`` the one at work until ``overdue``, ``killed``
-    if it was out of time before. ``begun``: the system's shutdown has begun, as far as was seen;
-    ``again`` is when it is to be begun once more.
-    ``refused`` is why a request could not be acknowledged. ``nonsense`` and ``suspend``: it was
-    recorded.
+    ``request`` is the request that has been in ``control/shutdown`` since ``since``. ``taken`` is
+    when it was cleared. ``checks`` counts the checks since ``checks_since``; None if none is due.
+    ``taking`` is a request that is being acknowledged here, or may have been, by this agent or an
+    earlier one; ``took`` if it is known to have been.
+    ``going`` is the shutdown under way; ``ours`` if the agent has yet to begin it. ``asked`` is
+    when it became known that the host wants it; infinite before. ``limit`` is when the host would
+    destroy the guest, less the margin; ``granted`` is the id of the host's answer that last moved
+    it; ``noted`` is the host's last note.
+    ``waiting`` are the scripts to come, ``running`` the one that may run until ``overdue``;
+    ``killed`` if it has been out of time already. ``begun``: the system's shutdown was seen to
+    begin; ``again`` is when to try again to begin it.
+    ``refused`` is why a request could not be acknowledged. ``nonsense`` and ``suspend``: that this
+    was in the node has been recorded.
     """
 
     settings: Settings
@@ -132,25 +132,25 @@ class State(NamedTuple):
 
     @property
     def wake(self) -> float:
-        """When a ``Tick`` is wanted at the latest; infinite while nothing is going on."""
+        """When a ``Tick`` is due; infinite while there is nothing to wait for."""
         stands = self.since + self.settings.grace if self.request else inf
         look = self.checks_since + CHECK_TIMES[self.checks] if self.checks is not None else inf
         return min(stands, look, self.overdue, self.again)
 
     @property
     def begins(self) -> str:
-        """The shutdown that nobody will begin if the agent does not; empty for none."""
+        """The shutdown that nobody begins if the agent does not; empty for none."""
         return self.going if self.ours or self.again < inf else ""
 
     @property
     def said(self) -> str:
-        """The host's words that the deadline follows from, as far as it has said any."""
+        """What the host said to set the deadline: its note and last grant, each if any."""
         note = encode_deadline_note(self.noted).decode() if self.noted is not None else ""
         return f"{note}/{self.granted}" if self.granted else note
 
     @property
     def deadline(self) -> float:
-        """When the guest forces its own end; infinite for never, and while nobody has asked."""
+        """When the guest forces its own end; infinite for never, and until the host has asked."""
         own = self.settings.deadline
         if inf in (self.asked, own):
             return inf
@@ -163,7 +163,7 @@ Stepped = tuple[State, tuple[Action, ...]]
 
 
 def step(state: State, event: Event) -> Stepped:
-    """Take one event into account."""
+    """Return the state after an event, and the actions to carry out."""
     if isinstance(event, RequestSeen):
         return _request_seen(state, event)
     if isinstance(event, KernelChecked):
@@ -194,17 +194,18 @@ def _request_seen(state: State, event: RequestSeen) -> Stepped:
     state, resumed = _resume(state, event)
     if event.asked is None or event.value:
         return state, spoken + noted + resumed
-    # The host says what it asked, and the word has been taken: no more is needed.
+    # The host's note is there and the request has been taken: that is evidence enough.
     why = "the host asks and the kernel took it"
     state, gone = _go(state, event.asked.request, event.now, why, asked=True)
     return state, spoken + noted + resumed + gone
 
 
 def _resume(state: State, event: RequestSeen) -> Stepped:
-    """What was acknowledged here, and has not been begun, is begun here.
+    """Begin a shutdown that was acknowledged here and has not been begun.
 
-    Where it is not known whether it was: a request that is taken back goes with its note. So one
-    that has gone and left its note was taken, and the kernel had left it standing for the grace.
+    If it is not known whether it was acknowledged, the note decides: a request that is taken back
+    goes with its note. So one that is gone while its note remains was taken, and not by the kernel,
+    which had left it in place for the grace period.
     """
     word, took = state.taking, state.took or (event.asked is not None and not event.value)
     state = state._replace(taking="", took=False)
@@ -215,11 +216,12 @@ def _resume(state: State, event: RequestSeen) -> Stepped:
 
 
 def _note(state: State, asked: DeadlineNote | None, now: float) -> Stepped:
-    """The host's note tells how much time there is, however the shutdown begins.
+    """Apply the host's note, which says how much time there is, however the shutdown begins.
 
-    One that was heard before tells nothing new, and nothing of a grant since then. Another one is
-    of another request, which may leave less or more. What was granted is in it: the guest's own
-    deadline, which a grant has lifted, does not come back in the middle of that time.
+    A note that was seen before says nothing new, and nothing of a grant since then. A new one
+    belongs to another request, which may leave less time or more. It includes what was granted, so
+    ``granted`` stays: the guest's own deadline, which a grant has lifted, must not come back in the
+    middle of that time.
     """
     if asked is None and not state.going:
         return state._replace(limit=inf, granted="", noted=None), ()  # it was taken back
@@ -249,10 +251,10 @@ def _word(state: State, value: bytes, now: float) -> Stepped:
 
 
 def _emptied(state: State, now: float) -> Stepped:
-    """The node is empty. That is news of a request only where one was seen standing there.
+    """Handle an empty node: a request was taken, or taken back, only if one was seen there.
 
-    Otherwise it may be the kernel that was faster, or a migration, or a rewrite of nothing: the
-    looks will tell.
+    Otherwise the kernel may have been faster, or it was a migration, or an empty value was written
+    again: the checks will tell.
     """
     stood, state = state.request, state._replace(request="", checks=0, checks_since=now)
     state = state._replace(suspend=False)
@@ -288,7 +290,7 @@ def _system_stopping(state: State, event: SystemStopping) -> Stepped:
 
 def _acknowledged(state: State, event: Acknowledged) -> Stepped:
     if event.problem:
-        # It still stands, so it is tried again; that is told once.
+        # The request is still there, so this is tried again, and recorded once.
         told = f"the {state.request} cannot be acknowledged: {event.problem}"
         since = event.now + AGAIN
         again = state._replace(taking="", since=since, refused=event.problem)
@@ -301,7 +303,7 @@ def _acknowledged(state: State, event: Acknowledged) -> Stepped:
 
 
 def _own(state: State, word: str, now: float, why: str) -> Stepped:
-    """The request is the agent's to begin, unless somebody else has begun a shutdown before."""
+    """Enter a shutdown that the agent has to begin, unless somebody else has begun one before."""
     ours = state.ours or not state.going
     state, actions = _go(state, word, now, "", asked=True)
     return state._replace(ours=ours), (Record(why), *actions)
@@ -311,7 +313,7 @@ def _own(state: State, word: str, now: float, why: str) -> Stepped:
 
 
 def _go(state: State, request: str, now: float, why: str, *, asked: bool) -> Stepped:
-    """A shutdown is under way; what is going already goes on, and may only become a power-off."""
+    """Enter a shutdown; one that is going already continues and may only become a power-off."""
     if not state.going:
         state = state._replace(going=request)
         told = (Record(f"{request}: {why}"),) if why else ()
@@ -325,12 +327,12 @@ def _go(state: State, request: str, now: float, why: str, *, asked: bool) -> Ste
 
 
 def _ask(state: State, now: float) -> Stepped:
-    """The host wants this shutdown: from now on its time is counted."""
+    """Note that the host wants this shutdown: its time counts from now on."""
     return _rearm(state._replace(asked=min(state.asked, now), checks=None))
 
 
 def _rearm(state: State) -> Stepped:
-    """The force is moved when it has to come at another moment, or because of other words."""
+    """Arm the force again if its time, or what the host said to set it, has changed."""
     arm = Arm(state.going, state.deadline, state.said)
     never = state.armed is None and arm.at == inf
     if not state.going or never or arm == state.armed:
@@ -348,7 +350,7 @@ def _next_script(state: State, now: float) -> Stepped:
 
 
 def _overdue(state: State, script: Script, now: float) -> Stepped:
-    """A script is out of time; one that cannot even be killed is left behind."""
+    """Kill a script that is out of time; skip one that has not ended although it was killed."""
     if state.killed:
         told = f"{script.name}: it does not end, the shutdown goes on without it"
         state, actions = _next_script(state, now)

@@ -1,14 +1,14 @@
-"""What makes a process outlive everything else on a Linux system, systemd's end of it included.
+"""Hardens the guard so that it outlives all other processes, even systemd's final kill.
 
-systemd ends a unit by killing its control group, so the process leaves it for the root of the
-tree. At the very end systemd-shutdown sends SIGTERM and then SIGKILL to all that is left, but for
-processes of root's whose command line begins with ``@``: that is for daemons which the root file
-system hangs on (systemd.io/ROOT_STORAGE_DAEMONS), and a guard is the same kind of thing. The rest
-is for bad days: no memory (never chosen by the kernel; ``power`` keeps it from being swapped out),
-no processor (before every ordinary process), no disk (nothing of it is open, its working directory
-is none of it).
+systemd stops a unit by killing its control group, so the guard moves to the root of the tree. At
+the very end systemd-shutdown sends SIGTERM and then SIGKILL to all remaining processes, except
+those of root whose command line begins with ``@``. That exception is for daemons which the root
+file system depends on (systemd.io/ROOT_STORAGE_DAEMONS), and a guard is similar. The other steps
+are for a system without memory (the kernel never chooses the guard to kill; ``power`` keeps it from
+being swapped out), without processor time (it runs before every ordinary process) or without a
+disk (no file there is open, nor is it the working directory).
 
-Each step can fail alone, and the others are still worth having: what failed is told.
+Each step can fail alone, and the others are still worth having, so failures are only reported.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-#: What stands in the process list in the place of the command line.
+#: The command line and the name of the guard in the process list.
 TITLE = b"@lamplighter-agent guard"
 NAME = b"lamplighter-grd"
 
-#: The root of the tree of control groups: version 2, both versions, version 1. systemd needs to see
-#: it left in each that there is.
+#: The root control group: version 2, hybrid, version 1. The process has to move there in each that
+#: exists for systemd to notice.
 CGROUPS = (
     "/sys/fs/cgroup/cgroup.procs",
     "/sys/fs/cgroup/unified/cgroup.procs",
     "/sys/fs/cgroup/systemd/cgroup.procs",
 )
 
-#: What can be ignored of what might be sent; SIGKILL and SIGSTOP cannot.
+#: The signals to ignore, of those that might be sent; SIGKILL and SIGSTOP cannot be ignored.
 IGNORED = (
     *(signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGPIPE),
     *(signal.SIGALRM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGPWR, signal.SIGXCPU),
@@ -43,7 +43,7 @@ IGNORED = (
 
 
 def detach() -> None:
-    """Leave the session, the group and the reach of all signals that can be ignored."""
+    """Leave the session and the process group, and ignore ``IGNORED``."""
     signal.set_wakeup_fd(-1)
     for number in IGNORED:
         signal.signal(number, signal.SIG_IGN)
@@ -52,7 +52,7 @@ def detach() -> None:
 
 
 def harden() -> list[str]:
-    """Do all of it; return what failed, in words."""
+    """Take all steps; return a message for each one that failed."""
     steps: tuple[tuple[str, Callable[[], object]], ...] = (
         ("leaving the control group", leave_cgroups),
         ("the name that systemd spares", rename),
@@ -68,7 +68,7 @@ def harden() -> list[str]:
 
 
 def _try(what: str, step: Callable[[], object]) -> str:
-    """Take a step; return what failed."""
+    """Take a step; return what failed, or an empty string."""
     try:
         step()
     except (OSError, ValueError, IndexError, MemoryError) as error:
@@ -77,7 +77,7 @@ def _try(what: str, step: Callable[[], object]) -> str:
 
 
 def leave_cgroups(places: Iterable[str] = CGROUPS) -> None:
-    """Move into the root of each tree; ``OSError`` when one does not take us or there is none."""
+    """Move to the root of each tree; ``OSError`` if one refuses or there is none."""
     there = [place for place in places if os.path.exists(place)]
     if not there:
         raise FileNotFoundError(2, "there are no control groups")
@@ -86,10 +86,10 @@ def leave_cgroups(places: Iterable[str] = CGROUPS) -> None:
 
 
 def rename(proc: str = "/proc/self") -> None:
-    """Overwrite the command line, in place, where the kernel shows it from."""
+    """Overwrite the command line in place, in the memory that the kernel shows it from."""
     with open(f"{proc}/stat", "rb") as file:
         fields = file.read().rpartition(b")")[2].split()
-    # Fields 48 and 49 of proc(5); the first one here is the third.
+    # Fields 48 and 49 of proc(5), arg_start and arg_end; ``fields`` starts with the third.
     start, end = int(fields[45]), int(fields[46])
     room = end - start
     if room < 2:
@@ -101,13 +101,13 @@ def rename(proc: str = "/proc/self") -> None:
 
 
 def schedule() -> None:
-    """Run before every ordinary process; what is forked for a moment does so as well."""
+    """Run before every ordinary process; child processes inherit that."""
     least = os.sched_get_priority_min(os.SCHED_FIFO)
     os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(least))
 
 
 def close_all_but(kept: Iterable[int]) -> None:
-    """Close what is open, but for these; the standard streams lead nowhere then."""
+    """Close all descriptors but these; standard streams not among them become ``/dev/null``."""
     staying = {descriptor for descriptor in kept if descriptor >= 0}
     nowhere = os.open(os.devnull, os.O_RDWR)
     for standard in range(3):

@@ -1,9 +1,10 @@
-"""``lamplighter-agent stopping``: init's hook, run before the first service is stopped.
+"""Init's hook, ``lamplighter-agent stopping``, which init runs before it stops the first service.
 
-It tells the daemon where the system goes and waits until the administrator's scripts have ended.
-Where no daemon answers it runs them itself. systemd also stops the unit when only the unit is to be
-stopped, so it is asked where the system goes, whatever word was given; where it stays, nothing is
-done. Nothing here waits for ever: no daemon, and no script, may keep a system from going down.
+It tells the daemon which shutdown the system is executing, and waits until the administrator's
+scripts have ended. If no daemon answers, it runs them itself. systemd also stops the hook's unit
+when only that unit is to be stopped. So systemd is asked about the shutdown, whatever argument was
+given; if there is none, nothing is done. Every wait is limited: neither a daemon nor a script may
+keep a system from going down.
 """
 
 from __future__ import annotations
@@ -26,26 +27,26 @@ if TYPE_CHECKING:
 
 LIST_JOBS = ("systemctl", "list-jobs", "--no-legend", "--no-pager", "--plain")
 
-#: How often the daemon is called, and the pause in between: systemd may just be restarting it.
+#: How often the daemon is called, and the seconds in between: systemd may just be restarting it.
 CALLS = 3
 PAUSE = 1.5
 
 #: Seconds that systemctl may take.
 PATIENCE = 20.0
 
-#: So much longer, in seconds, than its scripts may take the daemon is waited for.
+#: Seconds to wait for the daemon beyond what its scripts may take.
 MORE = 30.0
 
-#: So long, in seconds, a script may be there after SIGKILL: a disk that hangs holds it for ever.
+#: Seconds to wait for a script after SIGKILL: a disk that hangs may hold it for ever.
 UNKILLABLE = 10.0
 
 
 def stopping(places: Paths, request: str | None, log: Log) -> int:
-    """Return when the scripts have ended; ``request`` None: only systemd knows where it goes."""
+    """Return an exit status when the scripts have ended; ``request`` None: systemd is asked."""
     systemd = systemd_runs()
     if request is None and not systemd:
         raise UsageError("systemd does not run here: say whether it is poweroff, reboot or halt")
-    # An agent on trial, in a folder of its own, may be told anything.
+    # An agent on trial, in a folder of its own, may be given any request.
     if systemd and (request is None or places.run == Paths().run):
         jobs = _output(LIST_JOBS, log)
         if jobs is None:
@@ -61,7 +62,7 @@ def stopping(places: Paths, request: str | None, log: Log) -> int:
 
 
 def _tell_daemon(places: Paths, request: str, log: Log) -> bool:
-    """Say whether the system may go on, as the daemon sees it or because it took too long."""
+    """Return whether the system may go on: the daemon says so, or it took too long."""
     allowed = _allowed(places)
     until = now() + allowed
     for turn in range(CALLS):
@@ -78,7 +79,7 @@ def _tell_daemon(places: Paths, request: str, log: Log) -> bool:
 
 
 def _allowed(places: Paths) -> float:
-    """Return how many seconds all the scripts may take together, each to its last, and more."""
+    """Return the seconds that all scripts may take together, kills included, plus ``MORE``."""
     choices, _ = read_choices(places.configuration)
     programs, _ = find_programs(places.scripts, choices.script_deadline, owners())
     return sum(program.deadline + LAST_CHANCE for program in programs) + MORE
@@ -114,12 +115,12 @@ def _wait(children: Children, scripts: Scripts, name: str, deadline: float) -> s
         if now() >= hopeless:
             return "it is still there after SIGKILL, and is not waited for"
         children.kill_overdue(now())
-        # Whoever runs this has nothing else to do, and the system goes: looking often is cheap.
+        # The hook has nothing else to do, and the system is going down: polling is cheap.
         poll().poll(100)
 
 
 def _output(command: tuple[str, ...], log: Log) -> str | None:
-    """Return what a program prints; None, with the reason told, when it did not do well."""
+    """Return what a program prints; None if it failed, with the reason in the log."""
     children = Children()
     ours, theirs = os.pipe()
     try:

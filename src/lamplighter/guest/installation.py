@@ -1,11 +1,11 @@
-"""``lamplighter-agent install`` and ``uninstall``: the program, its units, its folders.
+"""Installs and removes the agent in a guest: ``lamplighter-agent install`` and ``uninstall``.
 
-With ``--root`` it works on the tree of a system that does not run, as builders of images want it:
-links are made by hand, and nothing is started. It can be repeated at any time. What it removes is
-what it put there; the administrator's own files stay, and a mask of the administrator's is refused.
+With ``--root`` both work on the tree of a system that is not running, as builders of images need
+it: links are made directly, and nothing is started. Both can be repeated at any time. Only what was
+installed is removed; the administrator's own files stay, and masked units are refused.
 
-An agent that has gone takes its words along, or the host would show a guest with an agent until the
-next reboot. One that some other init still runs is not ours to stop: that is told.
+Uninstalling also removes the agent's nodes, or the host would show a guest with an agent until the
+next reboot. An agent that an init other than systemd still runs is not stopped but reported.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ AGENT, HOOK = UNITS = ("lamplighter-agent.service", "lamplighter-agent-shutdown.
 TARGET = "multi-user.target.wants"
 PLACES = Paths()
 
-#: Where systemd looks for programs (systemd.exec(5)), and what a Python ends with that is too old.
+#: Where systemd looks for programs (systemd.exec(5)), and code that fails in too old a Python.
 SYSTEMD_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 NEW_ENOUGH = "import sys; sys.exit(sys.version_info < (3, 9))"
 
 
 def install(root: str | None, *, start: bool, itself: str, log: Log, places: Paths = PLACES) -> int:
-    """Put everything in its place; start it, if this is the system that runs."""
+    """Install everything and, on the running system, start it; return the exit status."""
     tree = _tree(root)
     with Telling(tree):
         if tree.resolve() == Path("/"):
@@ -52,7 +52,7 @@ def install(root: str | None, *, start: bool, itself: str, log: Log, places: Pat
         for name in UNITS:
             _refuse_mask(_inside(tree, UNIT_FOLDER / name))
         program = _program(Path(itself), log)
-        # Read before the program is replaced, which may be the very file that they are in.
+        # Read these before the program is replaced: it may be the file that they are in.
         units = {name: packaged("units", name) for name in UNITS}
         defaults = packaged("etc", "agent.conf")
         _place(_inside(tree, PROGRAM), program, 0o755, log)
@@ -70,7 +70,7 @@ def install(root: str | None, *, start: bool, itself: str, log: Log, places: Pat
 
 
 def uninstall(root: str | None, log: Log, places: Paths = PLACES) -> int:
-    """Remove the program, its units, and what it has said to the host."""
+    """Remove the program, its units and its nodes in XenStore; return the exit status."""
     tree = _tree(root)
     if root is None and systemd_runs():
         _systemctl(log, "disable", "--now", *UNITS)
@@ -95,7 +95,7 @@ def _still_runs(places: Paths) -> bool:
 
 
 def packaged(folder: str, name: str) -> bytes:
-    """Return a file that the program brings along."""
+    """Return a file that is packaged with the program."""
     content = get_data("lamplighter.guest", f"{folder}/{name}")
     if content is None:
         raise FileNotFoundError(f"{folder}/{name} is not in the program")
@@ -103,7 +103,7 @@ def packaged(folder: str, name: str) -> bytes:
 
 
 def _refuse_control_domain(capabilities: Path) -> None:
-    """A host that asked itself to power off would be answered here, by a forced end."""
+    """Refuse dom0: a request for the host itself to power off would force the host's end."""
     if capabilities.is_file() and "control_d" in capabilities.read_text().split():
         raise UsageError(
             f"{capabilities} says that this is the host; the agent belongs into its guests",
@@ -112,7 +112,7 @@ def _refuse_control_domain(capabilities: Path) -> None:
 
 
 def _refuse_old_python(log: Log) -> None:
-    """The units start python3 as systemd finds it, which need not be the Python that runs now."""
+    """Check the python3 that systemd finds for the units; it need not be the one running now."""
     words = ("/usr/bin/env", f"PATH={SYSTEMD_PATH}", "python3", "-IS", "-c", NEW_ENOUGH)
     if run_to_end(Children(), log, words):
         raise ConfigurationError(
@@ -123,7 +123,7 @@ def _refuse_old_python(log: Log) -> None:
 
 
 def _refuse_mask(unit: Path) -> None:
-    """Whoever masked a unit does not want it to run; to write over the link would unmask it."""
+    """Refuse a masked unit: its administrator does not want it to run, and a write unmasks it."""
     if unit.is_symlink() and os.readlink(unit) == os.devnull:
         raise ConfigurationError(
             "the unit is masked", where=str(unit), hint=f"systemctl unmask {unit.name}"
@@ -134,7 +134,7 @@ def _refuse_mask(unit: Path) -> None:
 
 
 def _program(itself: Path, log: Log) -> bytes:
-    """Return what is to be installed: the program with bytecode for this Python."""
+    """Return the program to install, with bytecode for this Python if it can be compiled."""
     try:
         zipimporter(str(itself))
     except ZipImportError:
@@ -153,7 +153,7 @@ def _program(itself: Path, log: Log) -> bytes:
 
 
 def _place(path: Path, content: bytes, mode: int, log: Log) -> None:
-    """Write a file, whole or not at all, unless it is there and the same."""
+    """Write a file atomically, unless it has that content already."""
     if path.is_file() and path.read_bytes() == content:
         if stat.S_IMODE(path.stat().st_mode) != mode:
             path.chmod(mode)
@@ -171,7 +171,7 @@ def _place(path: Path, content: bytes, mode: int, log: Log) -> None:
 
 
 def _link_units(tree: Path) -> None:
-    """What ``systemctl enable`` would do."""
+    """Enable the units as ``systemctl enable`` would."""
     wants = _inside(tree, UNIT_FOLDER / TARGET)
     wants.mkdir(mode=0o755, parents=True, exist_ok=True)
     for name in UNITS:
@@ -194,7 +194,7 @@ def _tree(root: str | None) -> Path:
 
 
 def _inside(tree: Path, path: Path) -> Path:
-    """The path inside the tree; ``UsageError`` when a link there leads out of it."""
+    """Return the path inside the tree; ``UsageError`` if a link there leads out of it."""
     inner = tree / path.relative_to("/")
     try:
         inner.parent.resolve().relative_to(tree.resolve())
@@ -204,7 +204,7 @@ def _inside(tree: Path, path: Path) -> Path:
 
 
 class Telling:
-    """Turns what the system refuses into an error that says where."""
+    """A context manager that turns an ``OSError`` into a ``ConfigurationError`` with a path."""
 
     def __init__(self, tree: Path) -> None:
         self._tree = tree
@@ -227,7 +227,7 @@ class Telling:
 def _start(places: Paths, log: Log) -> int:
     if (status := _enable(places, log)) or not systemd_runs():
         return status
-    # A new program needs a new process; the hook's unit is not restarted, which would be a stop.
+    # A new program needs a new process. The hook's unit is not restarted: that would run its stop.
     status = _systemctl(log, "restart", AGENT) or _systemctl(log, "start", HOOK)
     if not status:
         log.note(f"{AGENT} runs")

@@ -1,9 +1,9 @@
-"""Whether the kernel has begun the system's shutdown, as far as that can be seen.
+"""Detects in ``/proc`` that the kernel has begun the system's shutdown, for the daemon.
 
 A kernel that takes a ``poweroff`` from ``control/shutdown`` starts ``/sbin/poweroff`` (or what
 ``/proc/sys/kernel/poweroff_cmd`` says), on a ``reboot`` ``/sbin/reboot``. The program is a child of
-a kernel thread, which nobody but the kernel can bring about. It lives for moments only: that there
-is none says nothing.
+a kernel thread, which only the kernel can start. It is short-lived, so not finding one proves
+nothing.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from contextlib import suppress
 
 POWEROFF, REBOOT = ("/sbin/poweroff",), ("/sbin/reboot",)
 
-#: The father of all kernel threads, and the flag they have (``PF_KTHREAD``).
+#: The pid of kthreadd, the parent of all kernel threads, and their flag (``PF_KTHREAD``).
 KTHREADD = 2
 IS_KERNEL = 0x200000
 
 
 def find_request(proc: str = "/proc") -> str | None:
-    """Return ``poweroff`` or ``reboot``, or None when the kernel is seen to have begun neither."""
+    """Return the ``poweroff`` or ``reboot`` that the kernel was seen to begin, or None."""
     commands = {"poweroff": _poweroff_command(proc), "reboot": REBOOT}
     with suppress(OSError):
-        # The newest first, and one file of each: it may be gone in a few milliseconds.
+        # The newest first, and only one file of each: it may be gone in a few milliseconds.
         for pid in sorted(map(int, filter(str.isdigit, os.listdir(proc))), reverse=True):
             arguments = _arguments(proc, str(pid))
             for request, command in commands.items():
@@ -46,8 +46,8 @@ def _from_kernel(proc: str, pid: str) -> bool:
 
 
 def _parent_and_flags(proc: str, pid: str) -> tuple[int, int]:
-    """Fields 4 and 9 of ``stat``; zeros for a process that has gone."""
-    # The name, in parentheses, may hold anything.
+    """Return fields 4 and 9 of ``stat``; zeros for a process that has gone."""
+    # The name, in parentheses, may contain anything.
     fields = _text(f"{proc}/{pid}/stat").rpartition(")")[2].split()
     try:
         return int(fields[1]), int(fields[6])

@@ -1,7 +1,7 @@
-"""Lines on standard error, which systemd takes into its journal.
+"""The agent's log: lines on standard error, which systemd adds to its journal.
 
-Late in a shutdown the journal may take nothing any more. Whoever then waits for it waits for ever,
-so a line that cannot be written at once is lost.
+Late in a shutdown the journal may accept nothing any more, and a write would block for ever. So a
+line that cannot be written at once is dropped.
 """
 
 from __future__ import annotations
@@ -9,25 +9,25 @@ from __future__ import annotations
 import os
 import select
 
-#: sd-daemon(3): what systemd takes for a line's level.
+#: The prefixes that systemd takes for a line's level (sd-daemon(3)).
 WARNING, INFO = "<4>", "<6>"
 
 STANDARD_ERROR = 2
 
 
 class Log:
-    """Writes lines; ``marked``: with their level in front, for systemd's journal."""
+    """Writes lines; ``marked``: prefixed with their level for systemd's journal."""
 
     def __init__(self, *, marked: bool, descriptor: int = STANDARD_ERROR) -> None:
         self._marked = marked
         self._descriptor = descriptor
 
     def note(self, text: str) -> None:
-        """Write a line about what happened."""
+        """Write an informational line."""
         self._line(INFO, text)
 
     def warn(self, text: str) -> None:
-        """Write a line about what is wrong."""
+        """Write a warning."""
         self._line(WARNING, text)
 
     def _line(self, level: str, text: str) -> None:
@@ -38,5 +38,5 @@ class Log:
             poll.register(self._descriptor, select.POLLOUT)
             if poll.poll(0):
                 os.write(self._descriptor, line.encode("utf-8", "replace"))
-        except (OSError, ValueError):  # closed, or none at all
+        except (OSError, ValueError):  # standard error is closed, or there is none
             return

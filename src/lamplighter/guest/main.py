@@ -1,7 +1,7 @@
 """The command line of ``lamplighter-agent``.
 
-``run`` is what stays resident, so it does without argparse, and only what it needs is imported; the
-other commands are there for moments.
+``run`` stays resident, so it does without argparse and imports only what it needs; the other
+commands are short-lived.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ COMMANDS = ("run", "say", "more", "status", "stopping", "install", "uninstall")
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run one command line; return the exit status."""
+    """Run one command line and log its error, if any; return the exit status."""
     try:
         return execute(arguments)
     except LamplighterError as error:
@@ -59,7 +59,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def execute(arguments: Sequence[str]) -> int:
-    """Run one command line; raise ``LamplighterError`` for what is wrong."""
+    """Run one command line; return the exit status, or raise ``LamplighterError``."""
     command, *rest = arguments or ("",)
     if command in ("--help", "-h", "help") or (command == "run" and {"--help", "-h"} & set(rest)):
         _print(HELP.rstrip("\n"))
@@ -76,7 +76,7 @@ def execute(arguments: Sequence[str]) -> int:
 
 
 def parse_places(arguments: Sequence[str]) -> Paths:
-    """Read the options of ``run``, all of which name places: ``--etc DIR`` or ``--etc=DIR``."""
+    """Return the paths in the options of ``run``: ``--etc DIR`` or ``--etc=DIR``."""
     found: dict[str, Any] = {}
     waiting = list(arguments)
     while waiting:

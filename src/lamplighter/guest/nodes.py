@@ -1,7 +1,8 @@
-"""The agent's own words to the host: what it means to stand in XenStore, and whether it does.
+"""The agent's nodes in XenStore: what it reports to the host, for the daemon and the commands.
 
-After a migration or a restore the guest's nodes are gone with the domain that it was. Whoever is
-woken calls ``renew``: where the version is missing, everything is written again.
+After a migration or a restore the guest's nodes are gone, together with its old domain. So the
+daemon calls ``renew`` whenever a watch fires: if the version is missing, all nodes are written
+again.
 """
 
 from __future__ import annotations
@@ -18,17 +19,17 @@ if TYPE_CHECKING:
 
 VERSION = "version"
 
-#: What is said during a shutdown, and is over with it.
+#: The nodes that are written during a shutdown and are only valid for it.
 PASSING = ("progress", "more", "forced")
 
 
 def node(name: str) -> str:
-    """Return the path of a word, relative to the guest's own domain."""
+    """Return the path of a node of the protocol, relative to the guest's own domain."""
     return f"{WORDS}/{name}"
 
 
 class AgentNodes:
-    """What the agent says."""
+    """The values of the agent's nodes, kept so that they can be written again."""
 
     def __init__(self, version: bytes, log: Log) -> None:
         self._said = {VERSION: version}
@@ -36,13 +37,13 @@ class AgentNodes:
         self._refused: set[str] = set()
 
     def say(self, bus: Bus | None, name: str, value: bytes) -> None:
-        """Say something now and whenever it has to be said again."""
+        """Write a node now, if there is a ``bus``, and whenever all nodes are written again."""
         self._said[name] = value
         if bus is not None:
             self._write(bus, name, value)
 
     def renew(self, bus: Bus) -> bool:
-        """Say everything again if nothing stands there; return whether that was so."""
+        """Write all nodes again if the version is missing; return whether it was."""
         try:
             if bus.read(node(VERSION)) is not None:
                 return False
@@ -53,18 +54,18 @@ class AgentNodes:
         return True
 
     def say_all(self, bus: Bus) -> None:
-        """Say everything. The version comes last: it says that the rest is this agent's."""
+        """Write all nodes. The version comes last: it tells that the others are this agent's."""
         for name in sorted(self._said, key=lambda name: name == VERSION):
             self._write(bus, name, self._said[name])
 
     def take_back(self, bus: Bus) -> None:
-        """Remove what was said in a shutdown that is over, such as one before a kexec."""
+        """Remove the nodes of a shutdown that is over, such as one before a kexec."""
         for name in PASSING:
             self._remove(bus, name)
 
     @staticmethod
     def leave(bus: Bus) -> None:
-        """Remove every word: there is no agent any more. It is the version that says there is."""
+        """Remove all nodes: there is no agent any more. The version, which says there is, first."""
         for name in (VERSION, *(name for name in GUEST_NODES if name != VERSION)):
             bus.remove(node(name))
 

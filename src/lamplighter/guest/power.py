@@ -1,9 +1,9 @@
-"""How a system ends: by its own shutdown, or by force.
+"""Ends the system, by its own shutdown or by force, for the daemon and the guard.
 
-``Power`` does it; ``Rehearsal`` writes into a file what would be done, for trials and tests.
-The force is reboot(2), which asks nobody, and where that fails or is not to be had the kernel's
-magic SysRq. All that it needs is opened by ``prepare``, and what lies on a disk was loaded when the
-agent began (``load``): when the end is near, no disk may answer.
+``Power`` does it; ``Rehearsal`` writes what would be done to a file, for trials and tests. The
+force is reboot(2), which depends on no other process, and if that fails or is unavailable, the
+kernel's magic SysRq. ``prepare`` opens everything that the force needs, and what is on a disk was
+loaded when the agent started (``load``): near the end, disks may no longer respond.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lamplighter.guest.processes import Children
 
-#: What starts the system's own shutdown; both are there whatever the init is.
+#: The programs that start the system's own shutdown; both exist with every init.
 PROGRAMS = {"poweroff": "/sbin/poweroff", "halt": "/sbin/poweroff", "reboot": "/sbin/reboot"}
 
-#: reboot(2)'s orders (linux/reboot.h). A domain that is halted is not off: it goes off as well.
+#: Commands of reboot(2) (linux/reboot.h). A halted domain would stay, so a halt powers off, too.
 POWER_OFF, RESTART = 0x4321FEDC, 0x01234567
 ORDERS = {"poweroff": POWER_OFF, "halt": POWER_OFF, "reboot": RESTART}
 
@@ -29,9 +29,9 @@ SYSRQ_LETTERS = {"poweroff": b"o", "halt": b"o", "reboot": b"b"}
 
 
 class Power:
-    """Ends the system."""
+    """Ends the system for real."""
 
-    #: Whether nothing is ended.
+    #: Whether this only records what would be done.
     rehearses = False
 
     def __init__(self) -> None:
@@ -40,7 +40,7 @@ class Power:
         self._sysrq = -1
 
     def load(self) -> None:
-        """Load what may lie on a disk. Whoever is forked later has it, whatever the disk does."""
+        """Load what may be on a disk. Processes forked later have it, whatever the disk does."""
         try:
             libc = import_module("ctypes").CDLL(None)
             for name in ("reboot", "mlockall"):
@@ -51,18 +51,18 @@ class Power:
 
     @property
     def descriptors(self) -> tuple[int, ...]:
-        """What must stay open."""
+        """The descriptors that must stay open."""
         return (self._sysrq,) if self._sysrq >= 0 else ()
 
     def shut_down(self, request: str, children: Children) -> int:
-        """Start the system's own shutdown; ``OSError`` when it cannot be.
+        """Start the system's own shutdown; ``OSError`` if that fails.
 
-        Return the process that begins it: it has, once it ends with status 0.
+        Return the pid of the process that begins it; its exit status 0 means that it has begun.
         """
         return children.start([PROGRAMS[request]], os.environ)
 
     def prepare(self) -> list[str]:
-        """Open what the force needs; return what could not be had."""
+        """Open what the force needs; return a message for each thing that is unavailable."""
         missing = [] if self._libc is not None else [f"reboot(2): {self._without_libc}"]
         try:
             self._sysrq = os.open(SYSRQ, os.O_WRONLY | os.O_CLOEXEC)
@@ -71,10 +71,10 @@ class Power:
         return missing
 
     def lock_memory(self, *, read: bool) -> str:
-        """Keep this process in memory; return why not, or nothing.
+        """Lock this process in memory; return why that failed, or an empty string.
 
-        With ``read`` all that belongs to it is read in, which waits for the disk; without, only
-        what is there stays.
+        With ``read`` all its pages are read in, which waits for the disk; without, only the pages
+        that are in memory stay there.
         """
         current, future, on_fault = 1, 2, 4
         flags = current | future | (0 if read else on_fault)
@@ -83,12 +83,12 @@ class Power:
         return "mlockall(2) failed"
 
     def sync(self) -> None:
-        """Have dirty pages written, and return when they are; on a dead disk that is never."""
+        """Write dirty pages and return when that is done; with a dead disk it never returns."""
         self._press(SYSRQ_SYNC)
         os.sync()
 
     def force(self, request: str) -> None:
-        """End the system now. It returns only when it failed."""
+        """End the system now. Returns only if that failed."""
         if self._libc is not None:
             self._libc.reboot(ORDERS[request])
         self.force_by_key(request)
@@ -104,7 +104,7 @@ class Power:
 
 
 class Rehearsal(Power):
-    """Writes what would be done into a file, a line each."""
+    """Writes what would be done to a file, one line for each action."""
 
     rehearses = True
 
@@ -114,7 +114,7 @@ class Rehearsal(Power):
 
     @property
     def descriptors(self) -> tuple[int, ...]:
-        """The file's."""
+        """The descriptor of the file."""
         return (self._file,)
 
     def shut_down(self, request: str, children: Children) -> int:
@@ -123,22 +123,22 @@ class Rehearsal(Power):
         return 0
 
     def load(self) -> None:
-        """There is nothing to load."""
+        """Do nothing."""
 
     def prepare(self) -> list[str]:
-        """There is nothing to prepare."""
+        """Do nothing; nothing is unavailable."""
         return []
 
     def sync(self) -> None:
-        """Write that it would be done."""
+        """Write that the disks would be written."""
         self._write("sync")
 
     def force(self, request: str) -> None:
-        """Write which order would be given."""
+        """Write which reboot(2) command would be used."""
         self._write(f"reboot {ORDERS[request]:#010x}")
 
     def force_by_key(self, request: str) -> None:
-        """Write which key would be pressed."""
+        """Write which SysRq key would be pressed."""
         self._write(f"sysrq {SYSRQ_LETTERS[request].decode()}")
 
     def _write(self, line: str) -> None:

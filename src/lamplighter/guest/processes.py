@@ -1,12 +1,12 @@
-"""Programs that the agent starts: each in a process group of its own, ended for good when told.
+"""Starts and terminates the agent's child processes, each in a process group of its own.
 
-They are started with posix_spawn(3), nothing to read, and their output on the agent's standard
-error. Who is told to end gets SIGTERM, with all of the group, and five seconds later SIGKILL. A
-shell ends at once and leaves what it called in the middle of tidying up, so what is told to end has
-ended when nothing of its group is left.
+They are started with posix_spawn(3), with no input, and with their output on the agent's standard
+error. To terminate one, its whole group gets SIGTERM, and SIGKILL five seconds later. A shell ends
+at once, while the programs it called may still be cleaning up; so a process that was terminated
+counts as ended when its whole group is gone.
 
-That memory is never taken from the agent is the agent's own affair: what it starts is like any
-other program. posix_spawn cannot say so, so it is said right after.
+The agent is protected from the OOM killer, but its children must not be. posix_spawn(3) has no
+option for that, so it is set right afterwards.
 """
 
 from __future__ import annotations
@@ -24,38 +24,38 @@ if TYPE_CHECKING:
 
     from lamplighter.guest.log import Log
 
-#: So long, in seconds, a group that got SIGTERM may take before it gets SIGKILL.
+#: Seconds between a group's SIGTERM and its SIGKILL.
 LAST_CHANCE = 5.0
 
-#: Seconds between two looks whether anything is left of a group whose first process has ended.
+#: Seconds between two checks whether a group whose first process has ended is gone.
 LOOK_AGAIN = 0.2
 
-#: What a program must not inherit as ignored.
+#: The signals that a program must not inherit as ignored.
 USUAL = (signal.SIGPIPE, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 
-#: Where an administrator puts programs, ours among them. Not every init has it in ``PATH``.
+#: Where an administrator installs programs, also the agent. Not every init has them in ``PATH``.
 LOCAL = ("/usr/local/sbin", "/usr/local/bin")
 
 _NO_INPUT = (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)
 
 
 class Children:
-    """The programs that run."""
+    """The agent's running child processes."""
 
     def __init__(self) -> None:
         self._ending: dict[int, float] = {}
-        self._leaderless: dict[int, int] = {}  # and how the leader ended
+        self._leaderless: dict[int, int] = {}  # group: the leader's exit code
 
     @property
     def wake(self) -> float:
-        """When ``reap`` and ``kill_overdue`` are wanted at the latest."""
+        """When ``reap`` and ``kill_overdue`` are due at the latest."""
         look = now() + LOOK_AGAIN if self._leaderless else inf
         return min(look, min(self._ending.values(), default=inf))
 
     def start(
         self, arguments: Sequence[str], environment: Mapping[str, str], output: int = 2
     ) -> int:
-        """Start a program and return its process id; ``OSError`` when it cannot be."""
+        """Start a program and return its process id; ``OSError`` if that fails."""
         pid = os.posix_spawnp(
             arguments[0],
             list(arguments),
@@ -69,35 +69,36 @@ class Children:
             setsigdef=USUAL,
             setsigmask=(),
         )
-        # Nobody but us reaps it: whatever has become of it, the pid is still its own.
+        # Only this process reaps it, so the pid cannot belong to another process yet.
         with suppress(OSError), open(f"/proc/{pid}/oom_score_adj", "w", encoding="ascii") as file:
             file.write("0")
         return pid
 
     def end(self, pid: int, moment: float) -> None:
-        """Have a program end, and all that it started."""
+        """Terminate a program and its whole process group."""
         self._signal(pid, signal.SIGTERM)
         self._ending[pid] = moment + LAST_CHANCE
 
     def kill_overdue(self, moment: float) -> None:
-        """End what did not do so by itself."""
+        """Kill the groups that have not ended in time."""
         for pid, at in list(self._ending.items()):
             if moment >= at:
                 self._ending[pid] = inf
                 self._signal(pid, signal.SIGKILL)
 
     def lingers(self, pid: int) -> bool:
-        """Say whether something of a group that was told to end is left, and has its time still."""
+        """Return whether part of a terminated group is left and not yet overdue."""
         return self._ending.get(pid, inf) < inf and self._signal(pid, 0)
 
     def forget(self, pid: int) -> None:
-        """A program that was to end, and is nobody's child here, has ended."""
+        """Forget a terminated program that is not a child of this process and has ended."""
         self._ending.pop(pid, None)
 
     def reap(self) -> list[tuple[int, int]]:
-        """Return the processes that ended since the last time and how: see ``problem_of``.
+        """Return pid and exit code of the processes that ended since the last call.
 
-        One that was told to end has done so when all of its group has, or has got SIGKILL.
+        For the codes see ``problem_of``. A process that was terminated has ended when its whole
+        group is gone or has got SIGKILL.
         """
         ended = []
         with suppress(ChildProcessError):
@@ -117,7 +118,7 @@ class Children:
         return ended
 
     def _signal(self, group: int, number: int) -> bool:
-        """Say whether there was anybody to get it."""
+        """Send a signal to a group; return whether any process got it."""
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(group, number)
             return True
@@ -125,9 +126,9 @@ class Children:
 
 
 def surroundings(**more: str) -> dict[str, str]:
-    """Return the environment of the administrator's programs, who call ours by its name.
+    """Return the environment of the administrator's programs, which call the agent by its name.
 
-    What is missing in ``PATH`` comes last: what is found there already is found as before.
+    The folders missing in ``PATH`` are appended, so that programs found already stay the same.
     """
     path = [part for part in os.environ.get("PATH", os.defpath).split(":") if part]
     path += [folder for folder in LOCAL if folder not in path]
@@ -135,7 +136,7 @@ def surroundings(**more: str) -> dict[str, str]:
 
 
 def problem_of(code: int) -> str:
-    """Say how a program ended that did not end well: ``exit status 3``; empty when it did."""
+    """Return how a program failed, such as ``exit status 3``; empty if it succeeded."""
     if code >= 0:
         return f"exit status {code}" if code else ""
     try:
@@ -145,7 +146,7 @@ def problem_of(code: int) -> str:
 
 
 def run_to_end(children: Children, log: Log, arguments: Sequence[str]) -> int:
-    """Start a program and wait for its end; return its exit status, or 127 with the reason told."""
+    """Run a program; return its exit status, or 127, with the reason logged, if it cannot start."""
     try:
         pid = children.start(arguments, os.environ)
     except OSError as error:

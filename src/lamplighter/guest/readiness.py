@@ -1,17 +1,17 @@
-"""Whether the guest is ready: its boot has ended and the administrator's checks pass.
+"""Determines whether the guest is ready: its boot has ended and the administrator's checks pass.
 
     booting --boot ended--> checking 1 --exit 0--> checking 2 ... --exit 0--> ready
                               |    ^
                     otherwise v    | after 5 s, 10 s, ... 60 s
                             waiting
 
-Each time the checks are listed again, so one that was corrected, added or removed meanwhile counts.
-One that has passed does not run again.
+Each time the checks are listed again, so corrections, additions and removals take effect. A check
+that has passed does not run again.
 
 ``Readiness`` decides what to start next and when it wants to be woken; ``BootWatch`` starts it.
-systemd says itself when it has booted: ``systemctl is-system-running --wait`` ends then. Where
-that is not understood (before systemd 240) it is asked every five seconds while the boot lasts.
-Other inits start the agent last.
+systemd reports the end of the boot: ``systemctl is-system-running --wait`` ends then. Before
+systemd 240, which does not support this, it is asked every five seconds while the boot lasts. Other
+inits start the agent last.
 """
 
 from __future__ import annotations
@@ -36,31 +36,31 @@ BOOTING = "the system is still booting"
 
 GOING = "the system is shutting down"
 
-#: Seconds from a check that failed to the next time that it is tried.
+#: The shortest and the longest pause, in seconds, until a failed check is tried again.
 FIRST_PAUSE, LAST_PAUSE = 5.0, 60.0
 
 ASK = ("systemctl", "is-system-running")
 
 STILL = ("", "initializing", "starting")
 
-#: The system goes, and the agent was started anew in the middle of it.
+#: The system is shutting down, and the agent was restarted in the middle of that.
 STOPPING = "stopping"
 
-#: Somebody has to come and mend it, and will boot it anew or let it go on.
+#: Somebody has to repair the system, and will then reboot it or let it continue.
 MAINTENANCE = "maintenance"
 
 RESCUE = "the system is in rescue or emergency mode"
 
-#: Seconds from one question to the next where systemd cannot be waited for, and where it has
-#: stopped short of its boot's end.
+#: Seconds between two queries of systemd where it cannot be waited for, and where it has stopped
+#: before the end of the boot.
 PAUSE, LONG_PAUSE = 5.0, 60.0
 
 
 class Readiness:
-    """Where the guest stands on its way to being ready.
+    """The state machine of the guest's readiness.
 
-    ``ready`` and ``waits_for`` are what to tell the host. ``wake`` is when ``look`` is wanted.
-    ``overdue`` is when the check that runs is to be ended.
+    ``ready`` and ``waits_for`` are what to report to the host. ``wake`` is when ``look`` is due.
+    ``overdue`` is when the running check is to be terminated.
     """
 
     def __init__(self) -> None:
@@ -75,12 +75,12 @@ class Readiness:
         self._over = False
 
     def look(self, checks: list[Program], now: float) -> Program | None:
-        """The system has booted and these checks are there; return the one to run now, if any."""
+        """Set the checks, once the system has booted; return the one to run now, if any."""
         self._checks = [check for check in checks if check.name not in self._passed]
         return self._next(now)
 
     def ended(self, problem: str, now: float) -> Program | None:
-        """The check that ran has ended; ``problem`` is empty when it passed. Return the next."""
+        """Handle the end of the running check (empty ``problem``: passed); return the next one."""
         check, self.running, self.overdue = self.running, None, inf
         if check is None or self._over:
             return None
@@ -95,7 +95,7 @@ class Readiness:
         return None
 
     def give_up(self) -> None:
-        """The system goes: nothing is tried any more."""
+        """Stop all checks for good: the system is shutting down."""
         self._over, self.wake = True, inf
         if not self.ready:
             self.waits_for = GOING
@@ -115,7 +115,7 @@ class Readiness:
 
 
 class BootWatch:
-    """Tells the daemon by ``tell(ready, waits_for)`` how far it is."""
+    """Follows the boot, runs the checks and calls ``tell(ready, waits_for)`` on every change."""
 
     def __init__(
         self,
@@ -141,11 +141,11 @@ class BootWatch:
 
     @property
     def wake(self) -> float:
-        """When ``tick`` is wanted."""
+        """When ``tick`` is due."""
         return min(self._readiness.wake, self._readiness.overdue, self._ask_again)
 
     def begin(self, now: float) -> None:
-        """Say that it boots, and wait for its end."""
+        """Report that the system is booting, and wait for the end of the boot."""
         self._say()
         if systemd_runs():
             self._ask(now, "--wait")
@@ -164,7 +164,7 @@ class BootWatch:
             self._look(now)
 
     def ended(self, pid: int, code: int, now: float) -> bool:
-        """Say whether this process was one of its own, and go on."""
+        """Return whether this process was started here, and if so, continue."""
         if pid == self._asking:
             self._asking = 0
             self._heard(now)
@@ -176,7 +176,7 @@ class BootWatch:
         return True
 
     def give_up(self, now: float) -> None:
-        """The system goes."""
+        """Terminate what runs and start nothing more: the system is shutting down."""
         self._readiness.give_up()
         self._over, self._ask_again = True, inf
         for pid in (self._asking, self._check):

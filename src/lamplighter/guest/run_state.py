@@ -1,21 +1,22 @@
-"""What the agent's successor in this boot has to know: files of lines in ``/run``.
+"""The agent's state in ``/run``, for the agents and hooks that run after it in the same boot.
 
-A restarted agent, or init's hook in its place, finds there what was done before. Where ``/run`` is
-on a disk its files outlive the system that they tell of, so the first line names the boot, and
-lines of another boot count as none.
+A restarted agent, or init's hook in its place, reads there what was done before. If ``/run`` is on
+a disk, the files outlive the boot that they describe. So their first line names the boot, and a
+file of another boot counts as empty.
 
-``taken``: the request that the agent acknowledged, or is about to:
+``taken``: the request that the agent acknowledged, or is about to acknowledge:
 
     poweroff            it is about to be acknowledged; perhaps it was
     poweroff taken      it was, and the system's shutdown has to begin when the scripts end
 
-It is empty where nobody or somebody else is to begin the shutdown, or it has begun.
+There is no such file if nobody or somebody else is to begin the shutdown, or if it has begun.
 
-``answered``: the host's last answer to a request for more time that the agent has heard. An answer
-stays in XenStore until the next one, so what stands there when an agent starts mostly belongs to an
-earlier shutdown. But it may also have come while no agent ran to hear it, and then the guard would
-end the guest in the middle of the granted time. It is noted once the guard has moved: an answer
-that is heard twice moves it nowhere. What is heard late counts from then.
+``answered``: the last of the host's answers to requests for more time that the agent has processed.
+An answer stays in XenStore until the next one, so an answer found at the agent's start mostly
+belongs to an earlier shutdown. But it may also have come while no agent was running, and then the
+guard would end the guest in the middle of the granted time. An answer is noted after the guard has
+been moved, because processing it twice does not move the guard again. If it is read late, its
+seconds count from then.
 """
 
 from __future__ import annotations
@@ -36,14 +37,14 @@ BOOT_ID = "sys/kernel/random/boot_id"
 
 ANSWER = node("answer")
 
-#: Noted where none was heard yet; no answer is called so.
+#: Noted if there has been no answer yet; not the id of any answer.
 NONE = "-"
 
 TAKEN = "taken"
 
 
 class Notebook:
-    """The notes in one file."""
+    """A file of notes, one a line, valid for the current boot."""
 
     def __init__(self, path: str, proc: str, log: Log) -> None:
         self._path = path
@@ -51,11 +52,11 @@ class Notebook:
         self._log = log
 
     def read(self) -> list[str]:
-        """Return the lines that were noted since the system booted."""
+        """Return the lines noted since the system booted."""
         return (self._lines() or [""])[1:]
 
     def add(self, line: str) -> None:
-        """Note a line."""
+        """Append a line; a failure is only logged."""
         begun = bool(self._lines())
         heading = "" if begun else f"{self._heading()}\n"
         try:
@@ -65,12 +66,12 @@ class Notebook:
             self._log.warn(f"{self._path}: {error.strerror}")
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Remove the file."""
         with suppress(OSError):
             os.unlink(self._path)
 
     def _lines(self) -> list[str]:
-        """What the file holds, heading and all; nothing when it is of another boot."""
+        """Return the file's lines with the heading; none if it belongs to another boot."""
         with suppress(OSError), open(self._path, encoding="utf-8", errors="replace") as file:
             lines = file.read().splitlines()
             if lines[:1] == [self._heading()]:
@@ -84,14 +85,14 @@ class Notebook:
 
 
 class Answers:
-    """Hears each answer once."""
+    """Returns each of the host's answers once, across restarts of the agent."""
 
     def __init__(self, notes: Notebook) -> None:
         self._notes = notes
-        self._heard = self._noted = ""  # not looked yet
+        self._heard = self._noted = ""  # nothing has been read yet
 
     def begin(self, bus: Bus, *, going: bool) -> None:
-        """Look at XenStore for the first time; ``going``: a shutdown is under way already."""
+        """Find out which answer is old; ``going``: a shutdown is under way already."""
         if going and (notes := self._notes.read()):
             self._heard = self._noted = notes[-1]
         else:
@@ -100,7 +101,7 @@ class Answers:
             self.settled()
 
     def hear(self, bus: Bus) -> Answer | None:
-        """Return the answer that stands there if it is news."""
+        """Return the answer in XenStore if it is new."""
         answer = parse_answer(remembered(bus, ANSWER))
         if answer is None or answer.id == self._heard:
             return None
@@ -108,33 +109,33 @@ class Answers:
         return answer
 
     def settled(self) -> None:
-        """What was heard has had its effect."""
+        """Note that the last answer returned has taken effect."""
         if self._heard != self._noted:
             self._noted = self._heard
             self._notes.add(self._heard)
 
 
 class Taking:
-    """Keeps it in a notebook, whose last line stands."""
+    """Keeps the request that the agent takes in a ``Notebook``, whose last line is valid."""
 
     def __init__(self, notes: Notebook) -> None:
         self._notes = notes
         self._line = (notes.read() or [""])[-1]
 
     def find(self) -> tuple[str, bool]:
-        """Return the request that an earlier agent left, if any, and whether it surely took it."""
+        """Return the request an earlier agent left, or "", and whether it certainly took it."""
         request, _, taken = self._line.partition(" ")
         return (request, taken == TAKEN) if request in REQUESTS else ("", False)
 
     def note(self, state: State) -> None:
-        """Before something is done: write down what is to be known if it is the last that is."""
+        """Before the actions: note what a successor must know if the agent dies during them."""
         if state.begins:
             self._write(f"{state.begins} {TAKEN}")
         elif state.taking and not state.took:
             self._write(state.taking)
 
     def forget(self, state: State) -> None:
-        """After it was done: the shutdown has been begun, or somebody else begins it."""
+        """After the actions: clear the note if the agent has no shutdown to begin any more."""
         if self._line and not (state.begins or state.taking):
             self._line = ""
             self._notes.clear()

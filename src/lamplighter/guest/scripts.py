@@ -1,21 +1,21 @@
-"""The administrator's programs: which files of a folder are run, in which order, and how long.
+"""The administrator's scripts and checks: which files are run, in which order and for how long.
 
 As with run-parts: executable files whose names consist of letters, digits and ``_-.``, in the order
-of their names; what editors and package managers leave behind does not count. They run as root, so
-one that somebody else could have written is refused (``trust``), when the folder is listed and
-again when it is started. A line among a program's first twenty says how long it may take:
+of their names; files that editors and package managers leave behind are skipped. They run as root,
+so a file that somebody else could have written is refused (``trust``), both when the folder is
+listed and when the program is started. One of a program's first twenty lines may set its deadline:
 
     # lamplighter-deadline: 30s
 
-A shutdown's script is begun once in a system's life: what was begun is noted in ``/run``, so an
-agent that was restarted in the middle of a shutdown, or init's hook in its place, goes on with the
-next one. The note names the process and the end of its time, so a successor waits for one that
-still runs and sees in ``/proc`` when it has gone. One note a line, a script's last one counts
-(``run_state`` has the first line):
+A shutdown script is begun only once in a boot. What was begun is noted in ``/run``, so an agent
+that is restarted in the middle of a shutdown, or init's hook in its place, continues with the next
+script. The note contains the process and its deadline, so a successor waits for a script that still
+runs and sees in ``/proc`` when it has ended. One note a line; a script's last one is valid
+(``run_state`` describes the first line):
 
     boot 5a3c8f1e-...
     10-database
-    10-database 4711 88231 5231.25      process, its start in clock ticks, the end of its time
+    10-database 4711 88231 5231.25      pid, its start in clock ticks, its deadline
 """
 
 from __future__ import annotations
@@ -47,29 +47,29 @@ _LEFT_BEHIND = re.compile(
 
 _DEADLINE = re.compile(rb"^\s*(?:#|//|--|;)+\s*lamplighter-deadline:\s*([^\r\n]*)", re.MULTILINE)
 
-#: Where a program says how long it may take: so many lines, of so many bytes together.
+#: How much of a program is searched for its deadline: lines, and bytes altogether.
 LINES = 20
 
 BEGINNING = 4096
 
-#: By this a script knows what the system is on its way to; it is its first argument as well.
+#: The environment variable with the request; a script gets it as its first argument as well.
 VARIABLE = "LAMPLIGHTER_REQUEST"
 
-#: Seconds between two looks whether a script that somebody else began has ended.
+#: Seconds between two checks whether a script that another process began has ended.
 LOOK_AGAIN = 0.5
 
 UNSEEN = "it was begun before and has ended, nobody saw how"
 
 
 class Program(NamedTuple):
-    """A program of the administrator's; it is killed after ``deadline`` seconds."""
+    """One of the administrator's programs; it is terminated after ``deadline`` seconds."""
 
     name: str
     path: str
     deadline: float
 
     def refused(self, owners: tuple[int, ...]) -> str:
-        """Say why it must not be started now; empty when it may be."""
+        """Return why it must not be started now; empty if it may be."""
         try:
             why = distrust(self.path, owners)
         except OSError as error:
@@ -78,16 +78,16 @@ class Program(NamedTuple):
 
     @property
     def script(self) -> Script:
-        """What the handshake knows of it."""
+        """The program as ``handshake`` knows it."""
         return Script(self.name, self.deadline)
 
 
 def find_programs(
     folder: str, deadline: float, owners: tuple[int, ...] = (0,)
 ) -> tuple[list[Program], list[str]]:
-    """Return a folder's programs in order, and what is wrong with it or with what is left out.
+    """Return a folder's programs in order, and the problems of the folder and its files.
 
-    ``deadline`` is theirs who say none themselves. A folder that is not there has none.
+    ``deadline`` applies to programs that do not set one. A missing folder has no programs.
     """
     try:
         names = sorted(os.listdir(folder))
@@ -142,7 +142,7 @@ def _look(
 
 
 class Begun(NamedTuple):
-    """A process that was begun, by whomever; it may run until ``overdue``."""
+    """A script's process, started here or by another process; it may run until ``overdue``."""
 
     pid: int
     start: int
@@ -150,7 +150,7 @@ class Begun(NamedTuple):
 
 
 class Scripts:
-    """Finds them, starts them, ends them."""
+    """Finds, starts and terminates the shutdown scripts."""
 
     def __init__(self, places: Paths, deadline: float, children: Children, log: Log) -> None:
         self._places = places
@@ -163,7 +163,7 @@ class Scripts:
         self._adopted: dict[str, Begun] = {}
 
     def find(self) -> tuple[Script, ...]:
-        """Return those that are to be run, or waited for, in their order."""
+        """Return the scripts to run or to wait for, in order."""
         found, problems = find_programs(self._places.scripts, self._deadline, owners())
         for problem in problems:
             self._log.warn(problem)
@@ -181,7 +181,7 @@ class Scripts:
         return tuple(scripts)
 
     def start(self, name: str, request: str) -> str:
-        """Start one, or wait for it where it runs; return why it could not be, or nothing."""
+        """Start a script, or adopt it if it runs already; return why not, or an empty string."""
         begun = self._begun()
         if name in begun:
             if (process := self._still(begun[name])) is None:
@@ -204,7 +204,7 @@ class Scripts:
         return ""
 
     def end(self, name: str, now: float) -> None:
-        """End one that runs."""
+        """Terminate a script that runs."""
         if name in self._adopted:
             self._children.end(self._adopted[name].pid, now)
         for pid, running in self._running.items():
@@ -213,11 +213,11 @@ class Scripts:
 
     @property
     def look_again(self) -> float:
-        """When ``gone`` is wanted at the latest; infinite while nobody else's script runs."""
+        """When ``gone`` is due; infinite while no script of another process is waited for."""
         return now() + LOOK_AGAIN if self._adopted else inf
 
     def gone(self) -> list[tuple[str, str]]:
-        """Return names and problems of those that somebody else began and that have ended."""
+        """Return names and problems of the scripts of other processes that have ended."""
         ended = [
             name
             for name, process in self._adopted.items()
@@ -228,12 +228,12 @@ class Scripts:
         return [(name, UNSEEN) for name in ended]
 
     def ended(self, pid: int, code: int) -> tuple[str, str] | None:
-        """Return the name and the problem of the script that has ended; None: it was none."""
+        """Return name and problem of the script with this pid, which ended; None: not a script."""
         name = self._running.pop(pid, None)
         return None if name is None else (name, problem_of(code))
 
     def _begun(self) -> dict[str, Begun | None]:
-        """What was begun; None: it is not known as which process."""
+        """Return the scripts begun in this boot; None: the process is unknown."""
         begun: dict[str, Begun | None] = {}
         for name, *process in filter(None, map(str.split, self._notes.read())):
             begun[name] = None
@@ -243,21 +243,21 @@ class Scripts:
         return begun
 
     def _still(self, process: Begun | None) -> Begun | None:
-        """Return the process if it still runs: a pid may belong to another one by now."""
+        """Return the process if it still runs; its pid may have been reused."""
         if process is None or start_of(self._places.proc, process.pid) != process.start:
             return None
         return process
 
 
 def start_of(proc: str, pid: int) -> int | None:
-    """Return when a process was started, in clock ticks; None when there is none that runs."""
+    """Return when a process was started, in clock ticks after boot; None if none runs."""
     with suppress(OSError, ValueError, IndexError), open(f"{proc}/{pid}/stat", "rb") as file:
-        # The name, in parentheses, may hold anything; field 3 of proc(5) follows.
+        # The name, in parentheses, may contain anything; field 3 of proc(5) follows.
         fields = file.read(4096).rpartition(b")")[2].split()
         return None if fields[0] in (b"Z", b"X") else int(fields[19])
     return None
 
 
 def owners() -> tuple[int, ...]:
-    """Whose files are run: root's, and where the agent is on trial as somebody else, that one's."""
+    """Return the users whose files are run: root, and the agent's user if that is another one."""
     return tuple({0, os.geteuid()})

@@ -1,4 +1,4 @@
-"""systemd, where it is the init: told that the agent runs, asked where the system goes."""
+"""systemd as the guest's init: reports the agent's state to it, and finds the current shutdown."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from lamplighter.formats.sd_notify import encode
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-#: It is there, and only there, where systemd is the init (sd_booted(3)).
+#: This folder exists if, and only if, systemd is the init (sd_booted(3)).
 RUNS = "/run/systemd/system"
 
 #: The targets that end the system; kexec starts the next kernel without the machine's help. A
-#: soft-reboot is none: the kernel stays, and with it the domain.
+#: soft-reboot is not among them: the kernel stays, and with it the domain.
 ENDS = {
     "poweroff.target": "poweroff",
     "reboot.target": "reboot",
@@ -26,12 +26,12 @@ ENDS = {
 
 
 def systemd_runs(path: str = RUNS) -> bool:
-    """Say whether systemd is the init of this system."""
+    """Return whether systemd is the init of this system."""
     return os.path.isdir(path)
 
 
 def notify(environment: Mapping[str, str], *, ready: bool = False, status: str = "") -> None:
-    """Tell systemd, if it wants to hear; nothing that goes wrong here matters."""
+    """Notify systemd if it asks for that (``NOTIFY_SOCKET``); errors are ignored."""
     address = environment.get("NOTIFY_SOCKET", "")
     if not address:
         return
@@ -42,7 +42,7 @@ def notify(environment: Mapping[str, str], *, ready: bool = False, status: str =
 
 
 def find_end(jobs: str) -> str | None:
-    """Return where the system goes, by what ``systemctl list-jobs`` prints; None: it stays."""
+    """Return the shutdown in the output of ``systemctl list-jobs``; None: the system stays up."""
     for line in jobs.splitlines():
         words = line.split()
         for target, request in ENDS.items():

@@ -1,9 +1,9 @@
-"""Who could have written what root is about to run: the file, and every folder and link on the way.
+"""Checks who could have written a file that root is about to run.
 
-What lies in a folder that somebody else may write to can be replaced by that somebody, and so can
-what a link there points to. So the whole way is walked from ``/`` on, links included, as the host
-does it with its own files (``host/files/trust``, which can afford to hold the way open meanwhile).
-A sticky folder such as ``/tmp`` may be open to all: in it nobody replaces what is another's.
+A user who may write to a folder can replace the files in it and redirect the links in it. So the
+whole path is checked from ``/`` on, links included, as the host does with its own files
+(``host/files/trust``, which can afford to keep the path open meanwhile). A sticky folder such as
+``/tmp`` may be writable by all: nobody can replace another user's files there.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ import errno
 import os
 import stat
 
-#: What the kernel itself follows before it calls a path a loop.
+#: The number of links that the kernel itself follows before it reports a loop.
 MOST_LINKS = 40
 
 
 def distrust(path: str, owners: tuple[int, ...]) -> str:
-    """Say why a file or folder must not be run, or what is in it; empty when there is no reason.
+    """Return why a file, or a folder's contents, must not be run; empty if there is no reason.
 
-    ``OSError`` where the way cannot be walked.
+    ``OSError`` if the path cannot be followed.
     """
     pending, where, links = _parts(os.path.abspath(path)), "/", 0
     while pending:

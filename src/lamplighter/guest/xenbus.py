@@ -1,13 +1,13 @@
-"""A small, synchronous XenStore client, for a process that has little to say and waits in poll(2).
+"""A small, synchronous XenStore client for the agent, which sends little and waits in poll(2).
 
-It speaks through the kernel's device (what is special about that is told at length in
-``host/xenstore/transport``, of which this is the small sister) or through a Unix socket. A ``Bus``
-is one connection. What is wrong with a request raises ``XenStoreError``; when the connection is of
-no more use (it ended, a reply was not there in time, what came was not the protocol) it is closed
-and raises ``XenStoreUnreachable`` then and ever after: whoever owns it opens another.
+It uses the kernel's device (``host/xenstore/transport``, its counterpart on the host, describes the
+device's peculiarities) or a Unix socket. A ``Bus`` is one connection. A failed request raises
+``XenStoreError``. When the connection becomes unusable (it ended, a reply did not come in time, or
+the bytes were not XenStore's protocol) it is closed, and this call and all later ones raise
+``XenStoreUnreachable``: its owner has to open another one.
 
-Paths are relative to the guest's own domain. Of watches that fired while a reply was awaited the
-paths are kept, each once, until somebody asks what ``stirred``.
+Paths are relative to the guest's own domain. If watches fire while a reply is awaited, their paths
+are kept, each once, until ``stirred`` is called.
 """
 
 from __future__ import annotations
@@ -35,23 +35,23 @@ from lamplighter.xenstore.wire import ERRORS, Op, op_name
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-#: So long a reply may take, in seconds: xenstored answers within milliseconds, or it is gone.
+#: Seconds that a reply may take: xenstored answers within milliseconds, or it is gone.
 PATIENCE = 5.0
 
-#: The device takes a packet and its header together within so many bytes.
+#: The most bytes of a packet, header included, that the device takes.
 DEVICE_MAX = 4096
 
-#: So often a transaction is tried again when somebody else was faster.
+#: How often a transaction is tried if it conflicts.
 TRIES = 50
 
 READ_SIZE = 65536
 
-# The device's EIO is no answer of XenStore's: the device has gone.
+# An EIO comes from the device, not from XenStore: the device has gone.
 _ANSWERS = {number: name for name, number in ERRORS.items() if name != "EIO"}
 
 
 class Bus:
-    """An open connection to XenStore; ``XenStoreUnreachable`` when it cannot be opened."""
+    """An open connection to XenStore; ``XenStoreUnreachable`` if it cannot be opened."""
 
     def __init__(
         self, place: str = "", *, patience: float = PATIENCE, clock: Callable[[], float] = now
@@ -66,15 +66,15 @@ class Bus:
         self._descriptor, self._is_device = _open(self.place)
 
     def fileno(self) -> int:
-        """Return the descriptor to poll for what stirs; -1 once it is closed."""
+        """Return the descriptor to poll for watch events; -1 once it is closed."""
         return self._descriptor
 
     def close(self) -> None:
-        """Close it."""
+        """Close the connection."""
         self._close("it was closed")
 
     def read(self, path: str) -> bytes | None:
-        """Return a node's value; None where there is no such node."""
+        """Return a node's value; None if there is no such node."""
         try:
             return self._ask(Op.READ, path_field(path))
         except XenStoreError as error:
@@ -87,7 +87,7 @@ class Bus:
         self._ask(Op.WRITE, path_field(path) + value)
 
     def remove(self, path: str) -> None:
-        """Remove a node, if it is there."""
+        """Remove a node, if it exists."""
         try:
             self._ask(Op.RM, path_field(path))
         except XenStoreError as error:
@@ -95,7 +95,7 @@ class Bus:
                 raise
 
     def watch(self, path: str) -> None:
-        """Have ``stirred`` tell when a node may have changed; it does so once at first."""
+        """Watch a node: ``stirred`` returns its path at once, and whenever it may have changed."""
         token, payload = self._wire.watch(path)
         self._watched[token] = path
         try:
@@ -106,14 +106,14 @@ class Bus:
             raise
 
     def clear_if(self, path: str, value: bytes) -> bool:
-        """Empty a node if this very value stands there; say whether it was done here.
+        """Empty a node if it has exactly this value; return whether this call emptied it.
 
-        In a transaction, so that of two who do it only one succeeds.
+        In a transaction, so that only one of two callers succeeds.
         """
         return self._if_stands(path, value, Op.WRITE)
 
     def remove_if(self, path: str, value: bytes) -> bool:
-        """Remove a node if this very value stands there; say whether it was done here."""
+        """Remove a node if it has exactly this value; return whether this call removed it."""
         return self._if_stands(path, value, Op.RM)
 
     def _if_stands(self, path: str, value: bytes, then: Op) -> bool:
@@ -134,7 +134,7 @@ class Bus:
         raise XenStoreError("EAGAIN", f"{path} changed {TRIES} times in the middle of it")
 
     def stirred(self) -> set[str]:
-        """Return the paths of watches that fired since the last time; it does not wait."""
+        """Return the paths of the watches that fired since the last call, without waiting."""
         self._check()
         while self._take():
             pass
@@ -143,11 +143,11 @@ class Bus:
 
     @property
     def kept(self) -> bool:
-        """Whether a watch fired while a reply was awaited: the descriptor may say no more of it."""
+        """Whether a watch fired while a reply was awaited; polling may not show that any more."""
         return bool(self._stirred)
 
     def wait(self, until: float) -> set[str]:
-        """Return what ``stirred``; wait for it, but no longer than until this moment."""
+        """Return what ``stirred`` returns, waiting for a watch to fire until this time at most."""
         poll = select.poll()
         poll.register(self._descriptor, select.POLLIN)
         while not (stirred := self.stirred()) and (left := until - self._clock()) > 0:
@@ -157,7 +157,7 @@ class Bus:
     # --- requests ---
 
     def _end(self, transaction: int, *, commit: bool) -> bool:
-        """End a transaction; say whether it was not for nothing."""
+        """End a transaction; return False if it conflicted with another one (``EAGAIN``)."""
         try:
             self._ask(Op.TRANSACTION_END, b"T\0" if commit else b"F\0", transaction)
         except XenStoreError as error:
@@ -167,7 +167,7 @@ class Bus:
         return True
 
     def _ask(self, op: Op, payload: bytes, transaction: int = 0) -> bytes:
-        """Send a request, wait for its reply and return what it holds."""
+        """Send a request, wait for its reply and return the reply's payload."""
         self._check()
         box: list[Reply] = []
         packet = self._wire.request(op, payload, transaction, box)
@@ -194,7 +194,7 @@ class Bus:
             sent += written
 
     def _write(self, op: Op, packet: bytes, sent: int) -> int:
-        """Write what is left of a packet; return how many bytes were taken."""
+        """Write the rest of a packet; return how many bytes were taken."""
         try:
             return os.write(self._descriptor, packet[sent:])
         except BlockingIOError:
@@ -210,14 +210,14 @@ class Bus:
         self._wire.withdraw(int.from_bytes(packet[4:8], sys.byteorder))
 
     def _await(self, what: int, until: float, op: Op) -> None:
-        """Wait for the descriptor; the connection ends when that takes too long."""
+        """Wait for the descriptor; close the connection if that takes too long."""
         poll = select.poll()
         poll.register(self._descriptor, what)
         if not poll.poll(milliseconds(until - self._clock())) and self._clock() >= until:
             raise self._close(f"no reply to {op_name(op)} within {self._patience:g} s")
 
     def _take(self) -> bool:
-        """Take what is there, if anything is; say whether there was."""
+        """Process the bytes that have come; return whether there were any."""
         try:
             data = os.read(self._descriptor, READ_SIZE)
         except BlockingIOError:
@@ -253,7 +253,7 @@ class Bus:
 
 
 def find() -> str:
-    """Return the device; ``XenStoreUnreachable`` where there is none."""
+    """Return the path of the XenStore device; ``XenStoreUnreachable`` if there is none."""
     for path in DEVICES:
         if os.path.exists(path):
             return path
@@ -264,7 +264,7 @@ def find() -> str:
 
 
 def _open(place: str) -> tuple[int, bool]:
-    """Return a descriptor that does not block, and whether it is the device's."""
+    """Return a non-blocking descriptor, and whether it is the device's."""
     try:
         if stat.S_ISSOCK(os.stat(place).st_mode):
             return _connect(place), False
@@ -287,7 +287,7 @@ def _connect(place: str) -> int:
 
 
 def remembered(bus: Bus, path: str) -> bytes | None:
-    """Return a node's value, None as well where it must not be read."""
+    """Return a node's value; None if it does not exist or must not be read."""
     with suppress(XenStoreError):
         return bus.read(path)
     return None

@@ -1,1 +1,1 @@
-"""Everything that touches the world: clock, files, processes, sockets, systemd, journal."""
+"""Access to the machine: clock, files, processes, sockets, systemd, XenStore, journal."""

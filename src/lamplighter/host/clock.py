@@ -1,8 +1,8 @@
-"""The clock: the only module that reads the time or sleeps.
+"""The host's clock: the only module on the host side that reads the time or sleeps.
 
-It asks the running event loop, so a test that brings a loop with virtual time brings virtual
-time to everything. ``speed`` makes host seconds pass faster than real ones, for an embedded
-host; the date stays the real one.
+It uses the time of the running event loop, so a test with a virtual-time loop gives virtual time
+to everything. ``speed`` makes host seconds pass faster than real ones, for an embedded host; the
+date stays the real one.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class LoopClock:
-    """A ``Clock`` over the running event loop; ``speed`` host seconds pass in a real one."""
+    """A ``Clock`` over the running event loop; ``speed`` host seconds pass in one real second."""
 
     def __init__(self, speed: float = 1.0) -> None:
         self.speed = speed

@@ -1,12 +1,12 @@
-"""The monitor's logbook: who came and went, a line each, appended and synced.
+"""The monitor's event log: one line per domain event, appended and synced.
 
-It is a file of its own beside the journal, and the monitor alone writes it, so that no monitor that
-hangs, dies or fills a disk can hold up or harm what runs write down. A reader takes the lines as
-they are: one that cannot be read, because a crash cut it short or a disk lost it, is passed over.
+It is a file of its own beside the journal, written by the monitor alone, so that a monitor that
+hangs, dies or fills the disk can neither delay nor damage the record of runs. A reader skips a line
+that cannot be parsed because a crash cut it short or the disk lost it.
 
-The file is kept to ``LONGEST`` bytes: then it becomes the older one of two, and the oldest goes.
-The new one begins with what the writer wants to be kept, so that one domain that comes and goes
-without end does not push the last word on another one out.
+A file longer than ``LONGEST`` bytes becomes the older one of two and replaces the previous one. The
+new file begins with the events that the writer wants to keep, so that a domain that comes and goes
+without end does not push out the latest event of another one.
 """
 
 from __future__ import annotations
@@ -24,28 +24,28 @@ if TYPE_CHECKING:
 
     from lamplighter.model.domain_event import DomainEvent
 
-#: The logbook inside the state directory, and where its older half is.
+#: The event log inside the state directory, and its older half.
 FILE_NAME = "logbook.jsonl"
 OLDER = "logbook.1.jsonl"
 
-#: So long the file may become, in bytes: some 15,000 passages.
+#: The size in bytes beyond which the file is replaced: some 15,000 domain events.
 LONGEST = 4 << 20
 
-#: A line of ours is shorter; the rest of a longer one is no line either.
+#: Bytes; a line written here is shorter, and no part of a longer one can be parsed.
 LINE_MAX = 1 << 14
 
 
 class EventLog:
-    """The logbook in a state directory, to be written; opened anew for each entry."""
+    """Writes the event log in a state directory; the file is opened for each write."""
 
     def __init__(self, directory: Path, *, longest: int = LONGEST) -> None:
         self._path = directory / FILE_NAME
         self._longest = longest
 
     def write(self, domain_events: Sequence[DomainEvent], kept: Iterable[DomainEvent] = ()) -> None:
-        """Append passages; they survive a power cut when this returns. ``JournalError``.
+        """Append domain events; they survive a power cut when this returns. ``JournalError``.
 
-        ``kept`` is what a new file begins with, once this one is full.
+        ``kept`` is what a new file begins with once this one is full.
         """
         try:
             if self._append(domain_events) > self._longest:
@@ -58,11 +58,11 @@ class EventLog:
             ) from error
 
     def _append(self, domain_events: Sequence[DomainEvent]) -> int:
-        """Append passages and sync them; return how long the file is."""
+        """Append domain events and sync them; return the length of the file in bytes."""
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
         with os.fdopen(os.open(self._path, flags, 0o600), "ab") as file:
-            # Behind what a crash cut short a line of its own begins.
+            # After a line that a crash cut short, begin a new one.
             torn = file.tell() and os.pread(file.fileno(), 1, file.tell() - 1) != b"\n"
             file.write((b"\n" if torn else b"") + b"".join(map(to_line, domain_events)))
             file.flush()
@@ -71,9 +71,9 @@ class EventLog:
 
 
 def read_event_log(directory: Path) -> Iterator[DomainEvent]:
-    """Yield every passage on record, the oldest first; raise ``JournalError``.
+    """Yield every recorded domain event, the oldest first; raise ``JournalError``.
 
-    A logbook that nobody has written yet has none.
+    An event log that does not exist yet has none.
     """
     for name in (OLDER, FILE_NAME):
         path = directory / name

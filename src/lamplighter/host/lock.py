@@ -1,15 +1,15 @@
-"""The lock: one run at a time on a host.
+"""The host lock: one run at a time on a host.
 
-It is an advisory lock (``flock``) on ``lock`` in the run directory, so the kernel lets go of it
-when its holder dies, however it dies. The file is never removed: a second process could hold a
-lock on the removed file while a third locks a new one. It is open to its owner alone, because
-whoever may read a file may lock it, and a user who could would hold up the host's stop.
+It is an advisory lock (``flock``) on ``lock`` in the run directory, so the kernel releases it when
+its holder dies, for whatever reason. The file is never removed: otherwise a second process could
+hold a lock on the removed file while a third locks a new one. Only its owner may open it, because
+a user who may read a file may lock it, and could then delay the host's stop.
 
-The file says who holds it, for the message a second run gets, and for the host's stop, which tells
-the holder to end. That text is only believed of a process that lives and began when the text says:
-a holder that died leaves its text behind, and a new one holds the lock for a moment before it has
-written its own. A holder that lets go takes its text away first, so that nobody is told to end for
-what another one holds.
+The file names the holder, for the message that a second run gets and for the host's stop, which
+signals the holder to end. It is believed only if the named process lives and has the recorded start
+time: a holder that died leaves its text behind, and a new one holds the lock for a moment before it
+has written its own. A holder truncates the file before it releases the lock, so that it is not
+signalled for a lock that another process holds.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ if TYPE_CHECKING:
 #: The lock inside the run directory.
 FILE_NAME = "lock"
 
-#: More than any holder writes; the rest of a strange file is not read.
+#: Bytes, more than any holder writes; the rest of a foreign file is not read.
 _LIMIT = 4096
 
 
 class Holder(NamedTuple):
-    """A run that holds a host: its process, when that began (ticks since boot), and in words.
+    """The run that holds a host: process id, start time in ticks since boot, and description.
 
-    ``command`` is ``up``, ``down`` or another word of the command line.
+    ``command`` is ``up`` or ``down``.
     """
 
     pid: int
@@ -74,7 +74,7 @@ def hold_host(directory: Path, *, command: str, since: datetime) -> Iterator[Non
             with suppress(OSError):
                 os.ftruncate(descriptor, 0)
     finally:
-        os.close(descriptor)  # and the lock is gone
+        os.close(descriptor)  # this releases the lock
 
 
 def _open(path: Path) -> int:
@@ -111,9 +111,9 @@ def _write_holder(descriptor: int, path: Path, command: str, since: datetime) ->
 
 
 def read_holder(directory: Path) -> Holder | None:
-    """Return who holds the host, or None when nobody does or it cannot be told who.
+    """Return who holds the host; None when nobody does or the holder cannot be identified.
 
-    What another user may have written is not believed: it would choose who is told to end.
+    Another user's file is not believed: its owner could choose which process is signalled.
     """
     try:
         descriptor = os.open(directory / FILE_NAME, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
@@ -127,12 +127,11 @@ def read_holder(directory: Path) -> Holder | None:
 
 
 def signal_holder(holder: Holder, number: signal.Signals) -> bool:
-    """Send a signal to this very process; say whether it was there to be sent one.
+    """Send a signal to the holder's process; return whether it was still there.
 
-    Its number may have been given to another process meanwhile. So a descriptor of whatever has the
-    number now is opened, and only when the process with that number still is the one that began
-    when the holder did is the signal sent, through that descriptor. Never to ourselves. Raises
-    ``PermissionError``.
+    Its process id may have been reused. So a pidfd of the process that has the id now is opened,
+    and the signal is sent through it only if the process with that id has the holder's start time.
+    Never signals this process itself. Raises ``PermissionError``.
     """
     if holder.pid == os.getpid():
         return False
@@ -152,7 +151,7 @@ def signal_holder(holder: Holder, number: signal.Signals) -> bool:
 
 
 def _describe_holder(descriptor: int) -> str:
-    """Say who holds the lock, as far as that can be believed."""
+    """Describe the holder of the lock, as far as the file can be believed."""
     holder = _read_holder(descriptor)
     return holder.told if holder is not None else "it has not said yet who it is"
 
@@ -170,12 +169,12 @@ def _read_holder(descriptor: int) -> Holder | None:
 
 
 def _began(pid: int) -> str | None:
-    """When a process began, in the kernel's ticks since boot; None when there is none."""
+    """Return when a process began, in clock ticks since boot; None if there is no such process."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_bytes()
     except OSError:
         return None
-    # The name, in parentheses, may hold anything: field 22 is the 20th after it.
+    # The name, in parentheses, may contain anything: field 22 is the 20th after it.
     fields = stat.rpartition(b")")[2].split()
     return fields[19].decode("ascii", "replace") if len(fields) > 19 else None
 
@@ -192,7 +191,7 @@ def _user() -> str:
 def hold(lock: Path, what: str = "runs this host") -> Iterator[None]:
     """Hold a lock for the length of the block; ``HostBusy`` when another process does.
 
-    ``what`` its holder does is for the message.
+    ``what`` completes the message: "another process ...".
     """
     try:
         lock.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -209,7 +208,7 @@ def hold(lock: Path, what: str = "runs this host") -> Iterator[None]:
 
 
 def is_held(lock: Path) -> bool:
-    """Say whether a living process holds a lock."""
+    """Return whether a living process holds a lock."""
     try:
         descriptor = os.open(lock, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
     except OSError:

@@ -16,7 +16,7 @@ CAPABILITIES = Path("/proc/xen/capabilities")
 
 
 def who() -> str:
-    """Return the user's name, such as ``root``, or ``anna as root`` through sudo."""
+    """Return the user's name, such as ``root``, or ``anna as root`` under sudo."""
     uid = os.getuid()
     try:
         name = pwd.getpwuid(uid).pw_name
@@ -27,7 +27,7 @@ def who() -> str:
 
 
 def boot_id(path: Path = BOOT_ID) -> str:
-    """Return the kernel's identifier of this boot; ``ConfigurationError`` when it tells none."""
+    """Return the kernel's identifier of this boot; ``ConfigurationError`` if unreadable."""
     try:
         return path.read_text(encoding="ascii").strip()
     except (OSError, UnicodeDecodeError) as error:
@@ -35,9 +35,9 @@ def boot_id(path: Path = BOOT_ID) -> str:
 
 
 def booted_at(statistics: Path = STATISTICS) -> float:
-    """Return when the kernel booted, in seconds since 1970 as files have them; infinite if unknown.
+    """Return when the kernel booted, in seconds since 1970 like file times; infinite if unknown.
 
-    It follows the wall clock when that is set, so it is no older than what it is compared with.
+    It moves when the wall clock is set, so it can be compared with file times written since.
     """
     try:
         lines = statistics.read_text(encoding="ascii").splitlines()
@@ -47,7 +47,7 @@ def booted_at(statistics: Path = STATISTICS) -> float:
 
 
 def is_control_domain(path: Path = CAPABILITIES) -> bool:
-    """Say whether the hypervisor lets this domain control others: ``control_d`` is listed."""
+    """Return whether the hypervisor lets this domain control others: ``control_d`` is listed."""
     try:
         return "control_d" in path.read_text(errors="replace").split()
     except OSError:

@@ -1,11 +1,11 @@
-"""The monitor's socket: who connects is told what the monitor knows, and asked nothing.
+"""The monitor's socket: a client that connects is sent what the monitor knows.
 
-There is no request to be read, and so nothing that a client could send wrong. The kernel says who
-is at the other end: root, or the user whose monitor it is; anybody else is let go without a word.
-A client that does not read costs one connection, until newer ones need it.
+No request is read, so a client cannot send a wrong one. The kernel identifies the peer: root and
+the monitor's own user are served, the connection of anybody else is closed without an answer. A
+client that does not read costs one connection, until newer ones need it.
 
-The client's end waits a second and no longer. A monitor that is not there, or hangs, is no answer,
-and no command needs one.
+The client waits at most a second for data to arrive. A monitor that is absent or hangs gives no
+answer, and no command depends on one.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ if TYPE_CHECKING:
 #: The socket inside the run directory.
 FILE_NAME = "monitor.sock"
 
-#: So many clients are served at one time; one more ends the oldest.
+#: So many clients are served at a time; one more closes the oldest connection.
 CLIENTS = 16
 
-#: How many real seconds a client waits for anything to arrive, and how much it reads, in bytes.
+#: How many real seconds a client waits for data to arrive, and how many bytes it reads at most.
 PATIENCE = 1.0
 ANSWER_MAX = 16 << 20
 
-#: What the kernel tells of a peer: process, user, group.
+#: The kernel's credentials of a peer: process, user, group.
 _CREDENTIALS = struct.Struct("3i")
 
 
 class MonitorSocket:
-    """Serves what is watched, as it is when a client comes, on the socket in a run directory."""
+    """Serves the monitor's current state to each client, on the socket in a run directory."""
 
     def __init__(self, directory: Path, watched: Callable[[], MonitorState]) -> None:
         self._path = directory / FILE_NAME
@@ -50,12 +50,12 @@ class MonitorSocket:
         self._clients: dict[asyncio.Transport, None] = {}
 
     async def open(self) -> None:
-        """Begin to serve; ``ConfigurationError`` where there can be no socket."""
+        """Begin to serve; ``ConfigurationError`` if the socket cannot be created."""
         self._path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         self._server = await listen(self._path, lambda: _Client(self._watched, self._clients))
 
     def close(self) -> None:
-        """Serve no more, and take the socket away."""
+        """Stop serving and remove the socket."""
         if self._server is not None:
             self._server.close()
             self._path.unlink(missing_ok=True)
@@ -64,7 +64,7 @@ class MonitorSocket:
 
 
 class _Client(asyncio.Protocol):
-    """One connection; it is in ``clients``, in the order of arrival, while it lasts."""
+    """One connection; while it lasts it is in ``clients``, in the order of arrival."""
 
     def __init__(
         self, watched: Callable[[], MonitorState], clients: dict[asyncio.Transport, None]
@@ -90,9 +90,9 @@ class _Client(asyncio.Protocol):
 
 
 def ask_monitor(directory: Path, patience: float = PATIENCE) -> MonitorState | None:
-    """Return what the monitor in this run directory knows; None where none answers in time.
+    """Return what the monitor in this run directory knows; None if none answers in time.
 
-    It is believed only of a process of root's or of this very user's.
+    Only an answer from a process of root or of this user is believed.
     """
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:

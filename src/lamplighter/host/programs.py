@@ -1,17 +1,17 @@
-"""Running a program: with a deadline, in a session of its own, with bounded output, no shell.
+"""Runs programs: with a deadline, in a session of their own, with bounded output, no shell.
 
-What it prints is read through pipes of our own and the end of the *process* is waited for, not that
-of the pipes: a program may leave a daemon behind that keeps them open. A program that is late, or
-prints without end, is told to end and then killed, with everything in its process group; a daemon
-that has made a session of its own is not in it.
+The output is read through our own pipes, and the end of the *process* is waited for, not that of
+the pipes: a program may leave a daemon behind that keeps them open. A program that exceeds its
+deadline or prints without end gets SIGTERM and then SIGKILL, together with its process group; a
+daemon that has created its own session is not in that group.
 
-Something may have to be done to a process before it executes its program. A shell waits for that
-in the process's place and then becomes the program; it ends instead when the preparation has
-failed, or when whoever prepares was killed.
+A process may have to be prepared before it executes its program. A shell waits for that in the
+process's place and then executes the program; it exits instead when the preparation failed, or when
+the preparing process was killed.
 
-``spawn`` starts a program that outlives the command: no terminal and no signal to the command's
-group reaches it, it has nothing to read and a file to write to. While it lives it holds a lock
-(``host/lock``), which says more than any process id.
+``spawn`` starts a program that outlives the command: it has no terminal, signals to the command's
+process group do not reach it, its input is empty and its output goes to a file. While it lives it
+holds a lock (``host/lock``), which is more reliable than a process id.
 """
 
 from __future__ import annotations
@@ -33,28 +33,28 @@ if TYPE_CHECKING:
 
     from lamplighter.model.clock import Clock
 
-#: Where the system's own programs are.
+#: Where the system's programs are.
 PATH = "/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin"
 
-#: All that a program gets to know of our environment: messages are parsed in no other language.
+#: The whole environment of a program: its messages are parsed in this locale only.
 ENVIRONMENT = {"PATH": PATH, "LC_ALL": "C"}
 
-#: Bytes on each of both streams; a listing of a thousand domains has three million.
+#: Bytes on each of the two streams; a listing of a thousand domains has three million.
 OUTPUT_MAX = 1 << 24
 
-#: Seconds from "end" to "be killed".
+#: Seconds between SIGTERM and SIGKILL.
 GRACE = 2.0
 
-#: Seconds in which what was printed before the end is read.
+#: Seconds for reading what the program printed before it ended.
 DRAIN = 0.5
 
-#: Waits for a line on its standard input and becomes the program; a pipe that ends says no.
+#: Waits for a line on standard input and executes the program; exits at the end of file.
 GATE = ("/bin/sh", "-c", 'read -r go && exec "$@" </dev/null', "sh")
 
-#: What is short for a while says nothing about the program.
+#: Temporary shortages, which say nothing about the program.
 _SCARCE = (errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM)
 
-#: How many bytes of the end of a log are worth telling.
+#: How many bytes of the end of a log are read for its last line.
 TAIL = 2000
 
 
@@ -68,7 +68,7 @@ class Ended:
 
 
 class _TooMuch(Exception):
-    """It prints without end."""
+    """The program prints without end."""
 
 
 async def run(
@@ -79,10 +79,10 @@ async def run(
 ) -> Ended:
     """Run a program to its end.
 
-    ``prepare`` is given the process's number before the program is executed, and whatever it
-    raises keeps the program from being executed. Otherwise raises ``CallTimedOut`` after
-    ``seconds`` of the clock, ``CallFailed`` for more output than can be sensible and when memory
-    or files are short, ``ToolstackUnreachable`` for a program that cannot be started.
+    ``prepare`` is given the process id before the program is executed; if it raises, the program
+    is not executed. Otherwise raises ``CallTimedOut`` after ``seconds`` of the clock,
+    ``CallFailed`` for more than ``OUTPUT_MAX`` bytes of output or when memory or file descriptors
+    are short, ``ToolstackUnreachable`` for a program that cannot be started.
     """
     out, err = await _pipes()
     try:
@@ -113,7 +113,7 @@ async def run(
 
 
 class _Stream:
-    """One of a program's output streams: our end of a pipe, and what has come out of it."""
+    """One of a program's output streams: our end of a pipe, and what was read from it."""
 
     def __init__(
         self, inlet: int, reader: asyncio.StreamReader, transport: asyncio.ReadTransport
@@ -139,14 +139,14 @@ class _Stream:
         return self._content.decode("utf-8", "replace")
 
     async def read(self) -> None:
-        """Read to the end of the pipe; ``_TooMuch``."""
+        """Read to the end of the pipe; raise ``_TooMuch``."""
         while chunk := await self._reader.read(1 << 16):
             self._content += chunk
             if len(self._content) > OUTPUT_MAX:
                 raise _TooMuch
 
     def hand_over(self) -> None:
-        """The program has its own copy of the other end."""
+        """Close our copy of the other end: the program has its own."""
         if self.inlet >= 0:
             os.close(self.inlet)
             self.inlet = -1
@@ -229,19 +229,19 @@ async def _drain(readers: Sequence[asyncio.Future[None]], clock: Clock) -> None:
 
 
 async def _finish(process: Process, clock: Clock) -> None:
-    """See to it that the program has ended, whatever became of the call; its group with it."""
+    """Whatever became of the call, end a program that still runs, and its process group."""
     if process.returncode is not None:
         return
     try:
         for number in (signal.SIGTERM, signal.SIGKILL):
             await _end(process, number, clock)
-    except asyncio.CancelledError:  # nobody wants to wait for it any more: no more mercy
+    except asyncio.CancelledError:  # no time to wait for SIGTERM any more
         await _end(process, signal.SIGKILL, clock)
         raise
 
 
 async def _end(process: Process, number: signal.Signals, clock: Clock) -> None:
-    """Send a signal to a program and all in its group; wait a little for the program's end."""
+    """Send a signal to a program's process group; wait ``GRACE`` for the program's end."""
     with suppress(ProcessLookupError):
         os.killpg(process.pid, number)
     with suppress(TimeoutError):
@@ -254,13 +254,13 @@ def _shown(argv: Sequence[str]) -> str:
 
 
 def executes(pid: int, name: str) -> bool:
-    """Say whether the process with this number lives and executes root's program of this name.
+    """Return whether the process with this id lives, is root's and executes this program.
 
-    Its command line would be its own to write; what it executes is the kernel's word.
+    A process can overwrite its command line; what it executes comes from the kernel.
     """
     try:
         place = Path("/proc", str(pid))
-        # A program that was replaced since, by an update, has gone from its place.
+        # The kernel appends this once an update has replaced the program's file.
         executed = (place / "exe").readlink().name.removesuffix(" (deleted)")
         return place.stat().st_uid == 0 and executed == name
     except OSError:
@@ -268,7 +268,7 @@ def executes(pid: int, name: str) -> bool:
 
 
 def commands() -> Iterator[list[str]]:
-    """Yield the command line of every process that lives; one that ends meanwhile is left out."""
+    """Yield the command line of every living process; one that ends meanwhile is left out."""
     with os.scandir("/proc") as entries:
         for entry in entries:
             if not entry.name.isdigit():
@@ -283,7 +283,7 @@ def commands() -> Iterator[list[str]]:
 
 
 def spawn(argv: tuple[str, ...], log: Path) -> int:
-    """Start a program that lives on; its output is appended to ``log``. Return its process id.
+    """Start a program that outlives us, append its output to ``log``; return its process id.
 
     Raises ``ConfigurationError`` when the log cannot be written, ``OSError`` when the program
     cannot be started.
@@ -323,7 +323,7 @@ def ended(pid: int) -> int | None:
 
 
 def last_words(log: Path) -> str:
-    """Return the last line of a log, or nothing."""
+    """Return the last line of a log; empty if there is none."""
     try:
         with log.open("rb") as file:
             size = file.seek(0, os.SEEK_END)

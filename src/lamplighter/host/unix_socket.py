@@ -1,4 +1,4 @@
-"""Unix sockets that only their owner may open, in the place of stale ones."""
+"""Listening Unix sockets that only their owner may open; a stale one is replaced."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 #: The longest path of a Unix socket, in bytes (``sun_path``).
 PATH_MAX = 107
 
-#: How many connections may wait to be accepted: a client of a full socket does not wait, it fails.
+#: How many connections may wait to be accepted; beyond that a client does not wait but fails.
 BACKLOG = 1024
 
 
 async def listen(path: Path, accept: Callable[[], asyncio.Protocol]) -> asyncio.Server:
-    """Listen on a socket at ``path``; whatever socket was left there is replaced.
+    """Listen on a socket at ``path``; a socket that was left there is replaced.
 
-    Raises ``ConfigurationError`` when there can be no socket of this path.
+    Raises ``ConfigurationError`` when no socket can be created at this path.
     """
     sock = _bind(path)
     return await asyncio.get_running_loop().create_unix_server(accept, sock=sock, backlog=BACKLOG)

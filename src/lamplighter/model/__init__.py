@@ -1,1 +1,1 @@
-"""Pure data: domains, policies, plans, outcomes and the one transition table."""
+"""Pure data types: domains, policies, plans, outcomes and the one transition table."""

@@ -1,8 +1,8 @@
-"""Time is a port.
+"""The clock interface that all host-side code gets its time from.
 
-Nothing outside ``host/clock`` reads a clock or sleeps; everything that needs time is given a
+On the host, only ``host/clock`` reads a clock or sleeps; everything that needs time is given a
 ``Clock``. Seconds are *host seconds*: on an embedded host that runs faster than real time they
-pass faster, so that a ladder of 180 s is climbed in nine real seconds at speed 20.
+pass faster, so that at speed 20 a stop timeout of 180 s takes nine real seconds.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ if TYPE_CHECKING:
 
 
 class Clock(Protocol):
-    """What may be asked of time."""
+    """Monotonic time, wall-clock time, sleeping and timeouts."""
 
     def monotonic(self) -> float:
-        """Host seconds since an arbitrary moment; never goes back."""
+        """Host seconds since an arbitrary moment; never decreases."""
 
     def wall(self) -> datetime:
-        """The date and time of day, with its zone."""
+        """The date and time of day, with a time zone."""
 
     async def sleep(self, seconds: float) -> None:
         """Return after this many host seconds; at once when they are zero or fewer."""
 
     def timeout(self, seconds: float | None) -> AbstractAsyncContextManager[object]:
-        """Cancel the block after this many host seconds with ``TimeoutError``; None: never."""
+        """Cancel the block with ``TimeoutError`` after this many host seconds; None: never."""

@@ -1,8 +1,9 @@
-"""A domain as its definition describes it, and as the toolstack sees it.
+"""Domains: as their definitions describe them, and as the toolstack lists them.
 
-A domain is its UUID; its name is a label and its domid names one *incarnation*. A definition
-that states no UUID gets a new one from the toolstack at every start, so such a domain is known
-by its name: ``Definition.matches`` is the one place that decides whether a sighting is it.
+A domain is identified by its UUID; its name is a label, and its domid identifies one
+*incarnation*. The toolstack gives a domain whose definition states no UUID a new one at every
+start, so such a domain is identified by its name. ``Definition.matches`` is the one place that
+decides whether a listed domain is the defined one.
 """
 
 from __future__ import annotations
@@ -17,10 +18,10 @@ if TYPE_CHECKING:
 
     from lamplighter.model.problem import Location
 
-#: The control domain: never a guest.
+#: The domid of the control domain, which is never a guest.
 DOM0 = 0
 
-#: No entries: what a record has where nothing was said.
+#: The default for mappings: no entries.
 EMPTY: Mapping[Any, Any] = MappingProxyType({})
 
 #: A value of an xl.cfg: a string, a number, or a list of values.
@@ -28,7 +29,7 @@ Value = str | int | list["Value"]
 
 
 class Kind(Enum):
-    """How a domain is virtualised; it decides how the domain can be asked to stop."""
+    """How a domain is virtualised; this determines how it can be asked to stop."""
 
     PV = "pv"
     PVH = "pvh"
@@ -50,10 +51,9 @@ class ShutdownReason(Enum):
 class DomainInfo(NamedTuple):
     """One domain in one listing of the toolstack.
 
-    ``shutdown`` is None while the domain runs, blocks or is paused. ``dying`` says that the
-    hypervisor is taking it apart. ``name`` is empty when XenStore does not have it: not yet, while
-    the domain is being created, or no longer (``(null)`` in xl's output). ``has_run`` says that it
-    has used processor time.
+    ``shutdown`` is None while the domain runs, blocks or is paused. ``dying``: the hypervisor is
+    tearing it down. ``name`` is empty when XenStore does not have it: not yet, while the domain is
+    being created, or no longer (``(null)`` in xl's output). ``has_run``: it has used CPU time.
     """
 
     domid: int
@@ -71,12 +71,12 @@ class DomainInfo(NamedTuple):
 
     @property
     def never_ran(self) -> bool:
-        """True while it has never executed: being created, created paused, or left half made."""
+        """True while it has never executed: being created, created paused, or left half built."""
         return self.running and self.paused and not self.has_run
 
 
 class Definition(NamedTuple):
-    """One domain's definition file, parsed. ``values`` holds all its keys, known or not."""
+    """One parsed definition file. ``values`` holds all its keys, known or not."""
 
     name: str
     uuid: UUID | None
@@ -87,28 +87,28 @@ class Definition(NamedTuple):
 
     @property
     def key(self) -> str:
-        """What intent is kept under: the UUID that the file states, or else the name."""
+        """The key for intents and holds: the UUID that the file states, else the name."""
         return str(self.uuid) if self.uuid is not None else self.name
 
     @property
     def known_by(self) -> UUID | str:
-        """What it is recognised by in a listing: the UUID that the file states, else the name."""
+        """What identifies it in a listing: the UUID that the file states, else the name."""
         return self.uuid if self.uuid is not None else self.name
 
     @property
     def restarts(self) -> bool:
-        """True when ``on_poweroff`` has the toolstack create the domain anew after a power-off."""
+        """True when ``on_poweroff`` has the toolstack create the domain again after a power-off."""
         return str(self.values.get("on_poweroff", "")).endswith("restart")
 
     def matches(self, sighting: DomainInfo) -> bool:
-        """Say whether a sighting is this domain: by UUID when one is stated, else by name."""
+        """Return whether a listed domain is this one: by UUID when one is stated, else by name."""
         return self.known_by in (sighting.uuid, sighting.name)
 
 
 class Listing:
-    """The domains of one look at the host, found without going through all of them.
+    """The domains of one listing, indexed by UUID and by name.
 
-    With a thousand domains each of them is looked for, and that must not cost a million looks.
+    With a thousand domains each one is looked up, which must not cost a million comparisons.
     """
 
     def __init__(self, sightings: Iterable[DomainInfo]) -> None:
@@ -118,9 +118,9 @@ class Listing:
             self._found.setdefault(seen.name, []).append(seen)
 
     def all_of(self, domain: UUID | str) -> Sequence[DomainInfo]:
-        """Return every incarnation with this UUID, or of this name, as they were listed."""
+        """Return every incarnation with this UUID or name, in the order of the listing."""
         return self._found.get(domain, ())
 
     def newest(self, domain: UUID | str) -> DomainInfo | None:
-        """Return the newest one: one that is being taken apart may stand beside its successor."""
+        """Return the newest one: one that is being torn down may be listed beside its successor."""
         return max(self.all_of(domain), key=lambda seen: (seen.running, seen.domid), default=None)

@@ -1,7 +1,7 @@
-"""A domain came or went: what the monitor saw, when, and as far as can be told on whose account.
+"""Domain events: an incarnation appeared or ended, as the monitor saw it; when, and who caused it.
 
-It is about incarnations. A guest that reboots *went* as one domid and *came* as another; a domain
-that shut down went at that moment, whoever takes its remains away later.
+Events are about incarnations. A guest that reboots *went* as one domid and *came* as another; a
+domain that shut down went at that moment, regardless of who destroys it later.
 """
 
 from __future__ import annotations
@@ -17,25 +17,25 @@ if TYPE_CHECKING:
 
 
 class Moment(NamedTuple):
-    """When something was seen or said, and in which boot of the host."""
+    """When something was seen or requested, and during which boot of the host."""
 
     at: datetime
     boot_id: str
 
 
 class Change(Enum):
-    """Which way a domain passed."""
+    """Whether the incarnation appeared or ended."""
 
     CAME = "came"
     WENT = "went"
 
 
 class Initiator(Enum):
-    """On whose account."""
+    """Who or what caused the event."""
 
     US = "lamplighter"
     GUEST = "guest"
-    TOOL = "tool"  # another one than Lamplighter
+    TOOL = "tool"  # a tool other than Lamplighter
     CRASH = "crash"
     UNKNOWN = "unknown"
 
@@ -43,8 +43,8 @@ class Initiator(Enum):
 class DomainEvent(NamedTuple):
     """One incarnation came or went.
 
-    ``why`` is for a person. ``end`` is why it had shut down, where that is known; None for one that
-    came, or that was taken away while it ran.
+    ``why`` is text for a person. ``end`` is its shutdown reason, where that is known; None for one
+    that came, or that was destroyed while it ran.
     """
 
     way: Change
@@ -59,10 +59,11 @@ class DomainEvent(NamedTuple):
 
 
 class MonitorState(NamedTuple):
-    """What a monitor knows of one boot of the host.
+    """What a monitor knows about one boot of the host.
 
-    ``since`` it watches; ``looked`` is when it last made a listing, None before the first;
-    ``trouble`` is why it can see nothing now. ``domain_events`` has the last one of each domain.
+    ``since`` is when it began to watch; ``looked`` is when it last listed the domains, None before
+    the first listing; ``trouble`` is the error that keeps it from listing them now.
+    ``domain_events`` has the last event of each domain.
     """
 
     boot_id: str

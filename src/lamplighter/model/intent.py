@@ -1,12 +1,13 @@
-"""Intent: what was last asked of a domain at run time. It outlives the host's reboot.
+"""Intents and holds: what was last asked of a domain at run time. They survive a host reboot.
 
-Policy is what files say; intent is a word said once. There are two kinds. *Meant* up or down is
-what ``start = "last-state"`` asks for; it is said by ``lamplighter up NAME`` and ``down NAME``, or
-learned from what another tool or the guest itself did. A *hold* keeps a domain down whatever else
-says that it should be up, until it is released.
+Policy is what files say; an intent is set by an action. There are two kinds. *Meant* up or down is
+what ``start = "last-state"`` consults; it is set by ``lamplighter up NAME`` and ``down NAME``, or
+learned from what another tool or the guest itself did. A *hold* keeps a domain down, whatever else
+asks for it to be up, until it is released.
 
-Both are kept under the domain's *key*: the UUID that its definition states, or its name where it
-states none. So a domain that was removed and defined anew under its old name inherits nothing.
+Both are stored under the domain's *key*: the UUID that its definition states, or its name if it
+states none. So a domain that was removed and defined again under its old name, with another UUID,
+inherits nothing.
 """
 
 from __future__ import annotations
@@ -24,16 +25,16 @@ if TYPE_CHECKING:
 
 
 class Meant(Enum):
-    """What a domain is meant to be, whatever it is."""
+    """The state a domain is meant to be in, whatever state it is in."""
 
     UP = "up"
     DOWN = "down"
 
 
 class Intent(NamedTuple):
-    """What a domain is meant to be, since when, and who said so or what it was learned from.
+    """The state a domain is meant to be in, since when, and who set it or what it was learned from.
 
-    ``boot_id`` and ``domid`` name the incarnation that was there when it was said, if one was.
+    ``boot_id`` and ``domid`` identify the incarnation that existed at that moment, if one did.
     """
 
     domain: str
@@ -47,7 +48,7 @@ class Intent(NamedTuple):
 
 
 class Hold(NamedTuple):
-    """A domain is kept down: who wants that, since when and why."""
+    """A domain is kept down: by whom, since when and why."""
 
     domain: str
     name: str
@@ -57,7 +58,7 @@ class Hold(NamedTuple):
 
     @property
     def told(self) -> str:
-        """The whole of it, for a person."""
+        """The hold as one sentence for a person."""
         return f"held by {self.said_by} since {self.at:%Y-%m-%d %H:%M:%S}: {self.reason}"
 
 
@@ -72,7 +73,7 @@ class PastHold(NamedTuple):
 class Intents(NamedTuple):
     """Every intent and every hold, by the domains' keys.
 
-    ``trouble`` says why they could not be read; then nothing is known of any domain.
+    ``trouble`` is the error that kept them from being read; then nothing is known about any domain.
     """
 
     meant: Mapping[str, Intent] = EMPTY
@@ -84,14 +85,14 @@ class Intents(NamedTuple):
         return self.holds.get(definition.key) or self.holds.get(definition.name)
 
     def with_these(self, intents: Iterable[Intent]) -> Intents:
-        """Return all of it with what has been said since; the last word on a domain counts."""
+        """Return a copy with newer intents added; the last one for each domain counts."""
         return self._replace(meant={**self.meant, **{one.domain: one for one in intents}})
 
     def meant_up(self, definition: Definition) -> bool:
-        """Say whether the domain was last meant to be up."""
+        """Return whether the domain was last meant to be up."""
         intent = self.meant.get(definition.key)
         return intent is not None and intent.meant is Meant.UP
 
 
-#: Nothing was ever said.
+#: No intents and no holds.
 NO_INTENTS = Intents()

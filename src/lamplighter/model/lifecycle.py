@@ -1,13 +1,13 @@
-"""The one transition table of a domain's life during a run.
+"""The phases of a domain during a run, and the one table of the transitions between them.
 
     absent -> creating -> booting -> up
     up -> asked -> acknowledged -> ended -> absent
-    asked -> given-up -> asked | forcing          (the request is cleared before the next rung)
-    acknowledged -> rebooting -> up -> asked      (it rebooted instead: look for its UUID again)
+    asked -> given-up -> asked | forcing          (the request is cleared before the next step)
+    acknowledged -> rebooting -> up -> asked      (it rebooted instead: find its UUID again)
     forcing -> ended -> absent
 
-``TRANSITIONS`` is the truth; everything that moves a domain goes through ``check_transition``,
-and the table in ``docs/lifecycle.md`` is generated from it.
+``TRANSITIONS`` is authoritative: every change of a domain's phase goes through
+``check_transition``, and ``docs/lifecycle.md`` is generated from the table.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from enum import Enum
 
 
 class Phase(Enum):
-    """Where a domain is, as far as the run that moves it knows."""
+    """The phase of a domain, as far as the run that handles it knows."""
 
     ABSENT = "absent"  # in no listing
-    CREATING = "creating"  # the toolstack was told to create it
+    CREATING = "creating"  # the toolstack was asked to create it
     BOOTING = "booting"  # it exists; its kernel has not advertised itself yet
     UP = "up"
-    ASKED = "asked"  # the request stands in control/shutdown, or the button was pressed
-    ACKNOWLEDGED = "acknowledged"  # the guest took the request
+    ASKED = "asked"  # the request is in control/shutdown, or the power button was pressed
+    ACKNOWLEDGED = "acknowledged"  # the guest accepted the request
     GIVEN_UP = "given-up"  # a request went unanswered and was cleared
-    FORCING = "forcing"  # the toolstack was told to destroy it
+    FORCING = "forcing"  # the toolstack was asked to destroy it
     REBOOTING = "rebooting"  # its last incarnation ended with a reboot
     ENDED = "ended"  # shut down or dying, still listed
 
@@ -67,11 +67,11 @@ TRANSITIONS: dict[Phase, frozenset[Phase]] = {
 
 
 class ImpossibleTransition(AssertionError):
-    """A defect of ours: the table has no such arrow."""
+    """A defect in Lamplighter: the table has no such transition."""
 
 
 def check_transition(before: Phase, after: Phase) -> Phase:
-    """Return ``after``; raise ``ImpossibleTransition`` when the table has no such arrow."""
+    """Return ``after``; raise ``ImpossibleTransition`` when the table has no such transition."""
     if after is not before and after not in TRANSITIONS[before]:
         raise ImpossibleTransition(f"{before.value} -> {after.value}")
     return after

@@ -1,8 +1,8 @@
-"""Policy: what administrators wrote in files about a domain, each setting with its place.
+"""Policy: the settings of each domain and of the host, each with the place it comes from.
 
-Precedence is ``[domain.NAME]`` over the domain's own definition over ``[defaults]`` over what is
-built in. It is settled when the files are read; from then on a ``Setting`` carries its value and
-the one place that won. ``HostSettings`` is what ``[host]`` says about the host itself.
+Precedence is ``[domain.NAME]`` over the domain's own definition over ``[defaults]`` over the
+built-in defaults. It is applied when the files are read; from then on a ``Setting`` carries its
+value and the one place that won. ``HostSettings`` is the ``[host]`` table.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 
 class Start(Enum):
-    """What the host's start does with a domain."""
+    """What a start of the host does with a domain."""
 
     ALWAYS = "always"
     NEVER = "never"
@@ -31,7 +31,7 @@ class Start(Enum):
 
 
 class Stop(Enum):
-    """What the host's stop does with a domain."""
+    """What a stop of the host does with a domain."""
 
     SHUTDOWN = "shutdown"
     LEAVE = "leave"
@@ -39,7 +39,7 @@ class Stop(Enum):
 
 
 class Setting(NamedTuple, Generic[T]):
-    """A value, where it was said, and what must be told about it (such as a refused suspend)."""
+    """A value, where it was set, and a note to report about it (such as a refused suspend)."""
 
     value: T
     origin: Location = BUILT_IN
@@ -49,12 +49,12 @@ class Setting(NamedTuple, Generic[T]):
 class Policy(NamedTuple):
     """Every setting of one domain. Durations are seconds.
 
-    ``start_timeout``: how long a start may take before it counts as started without a word.
-    ``ack_timeout``: how long one request to stop may stay unacknowledged before the next rung.
+    ``start_timeout``: after this long a domain counts as started even if it has not advertised.
+    ``ack_timeout``: how long one request to stop may stay unacknowledged before the next step.
     ``stop_timeout``: how long the whole stop may take before the domain is destroyed.
-    ``extend_max``: how much more an agent in the guest may ask for during one stop; 0 means none.
-    ``hold_after``: so many failed starts in a row, all within ``hold_window``, hold the domain;
-    0 means never.
+    ``extend_max``: how much more time a guest's agent may be granted in one stop; 0 means none.
+    ``hold_after``: this many failed starts in a row, all within ``hold_window``, put a hold on the
+    domain; 0 means never.
     """
 
     start: Setting[Start] = Setting(Start.NEVER)
@@ -68,25 +68,25 @@ class Policy(NamedTuple):
 
 
 class ManagedDomain(NamedTuple):
-    """A domain that files know: its definition and what policy says about it."""
+    """A domain that has a definition file: the definition and its policy."""
 
     definition: Definition
     policy: Policy
 
     @property
     def name(self) -> str:
-        """The domain's label."""
+        """The domain's name."""
         return self.definition.name
 
 
 @dataclass(frozen=True, slots=True)
 class Inventory:
-    """All that files say: the domains by name, what applies to the unknown, what is wrong.
+    """Everything the files say: domains by name, policies for undefined domains, and problems.
 
-    ``defaults`` is the policy of a domain that runs and that no file knows; ``named`` that of one
-    of which only ``[domain.NAME]`` speaks. ``blocked`` maps the name of a domain that must not be
-    started to the problem that bars it; such a domain may still be in ``domains`` when enough of
-    it could be read to stop it as its policy says.
+    ``defaults`` is the policy of a running domain that no file mentions; ``named`` has the policies
+    of those that only a ``[domain.NAME]`` table mentions. ``blocked`` maps the name of a domain
+    that must not be started to the problem that blocks it; such a domain may still be in
+    ``domains`` when enough of it could be read to stop it according to its policy.
     """
 
     domains: dict[str, ManagedDomain] = field(default_factory=dict)
@@ -95,14 +95,14 @@ class Inventory:
     named: dict[str, Policy] = field(default_factory=dict)
 
     def policy_of(self, name: str) -> Policy:
-        """The policy of a domain that runs under this name."""
+        """The policy of the domain that runs under this name."""
         if name in self.domains:
             return self.domains[name].policy
         return self.named.get(name, self.defaults)
 
     @property
     def blocked(self) -> dict[str, Problem]:
-        """Domains that must not be started, each with the first problem that says why."""
+        """The domains that must not be started, each with the first problem that blocks it."""
         blocked: dict[str, Problem] = {}
         for problem in self.problems:
             if problem.fatal and problem.domain is not None:
@@ -111,11 +111,11 @@ class Inventory:
 
 
 class HostSettings(NamedTuple):
-    """The ``[host]`` table. Paths are absolute: relative ones were taken from the file's folder.
+    """The ``[host]`` table. Paths are absolute: relative ones were resolved in the file's folder.
 
-    ``parallel_starts`` bounds how many domains are being created at one time; all of them may boot
-    at one time. ``stop_budget`` is how long a whole run that stops domains may take, whatever the
-    policy of each one says; 0 means that only their policies count.
+    ``parallel_starts`` bounds how many domains are created at the same time; any number may boot
+    at the same time. ``stop_budget`` is how long, in seconds, a whole run that stops domains may
+    take, whatever their policies say; 0 means that only the policies count.
     """
 
     toolstack: Setting[str] = Setting("auto")
@@ -128,10 +128,10 @@ class HostSettings(NamedTuple):
 
 
 class Configuration(NamedTuple):
-    """The whole file, typed but not yet merged.
+    """The whole configuration file, typed but not yet merged.
 
     ``defaults`` and each table of ``domains`` map a policy key (``start``, ``stop``,
-    ``stop_timeout``, ...) to its already validated value and place.
+    ``stop_timeout``, ...) to its validated value and place.
     """
 
     file: str = ""

@@ -1,4 +1,4 @@
-"""What is wrong in a file, and where: the file and, as far as known, line, column and key."""
+"""Problems in configuration files and definitions: what is wrong, and where as far as known."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class Location(NamedTuple):
-    """A place an administrator can open in an editor. Lines and columns count from 1."""
+    """A place in a file that an editor can open. Lines and columns count from 1."""
 
     file: str
     line: int | None = None
@@ -22,15 +22,15 @@ class Location(NamedTuple):
         return f"{place} ({self.key})" if self.key else place
 
 
-#: Where a setting comes from when no file says anything.
+#: The place of a setting that no file sets.
 BUILT_IN = Location("built-in default")
 
 
 class Problem(NamedTuple):
-    """Something wrong with the configuration or a definition, as ``check`` tells it.
+    """Something wrong with the configuration or a definition, as ``check`` reports it.
 
-    ``domain`` is the name of the domain that suffers from it, or None. A problem with ``fatal``
-    keeps that domain from being started; one without it is a warning.
+    ``domain`` is the name of the affected domain, or None. A ``fatal`` problem keeps that domain
+    from being started; one that is not fatal is a warning.
     """
 
     code: str

@@ -1,7 +1,7 @@
-"""A run: its plan, the transitions of its domains and how each of them ended.
+"""Runs: the plan, the transitions of each domain and the result of each domain.
 
-A plan holds the actions that lead from what is listed to what is wanted, each with its reason. The
-journal keeps runs, transitions and results, and ``history`` shows them.
+A plan holds the actions that lead from the current listing to the wanted state, each with its
+reason. The journal stores runs, transitions and results, and ``history`` shows them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from lamplighter.model.policy import Policy
 
 
-#: What a shell adds to the number of the signal that ended a program.
+#: A shell adds this to the number of the signal that ended a program.
 SIGNALLED = 128
 
 
@@ -38,7 +38,7 @@ class Transition(NamedTuple):
 class Run(NamedTuple):
     """One execution of a plan. ``ended`` and ``exit`` are None while it runs or if it died.
 
-    ``lost`` is why the journal does not have all of it; only the run itself knows that.
+    ``lost`` is why the journal does not have the whole run; only the run itself knows that.
     """
 
     id: int
@@ -52,9 +52,9 @@ class Run(NamedTuple):
 
 
 class UnfinishedRun(NamedTuple):
-    """A run that began and never ended, and where it left the domains that it had begun with.
+    """A run that began and never ended, and the phases in which it left its domains.
 
-    ``moved`` holds the newest transition of each domain whose part has no result.
+    ``moved`` holds the newest transition of each domain that has no result.
     """
 
     run: Run
@@ -62,10 +62,10 @@ class UnfinishedRun(NamedTuple):
 
 
 class LastRecord(NamedTuple):
-    """What the journal last wrote of one domain since the host booted; None: nothing yet.
+    """The last entries of one domain in the journal since the host booted; None: none yet.
 
-    ``direction`` and ``settled`` belong to ``result``: which way its run went, and when the
-    domain's part of it ended.
+    ``direction`` and ``settled`` belong to ``result``: the direction of its run, and when the
+    domain's part of that run ended.
     """
 
     name: str
@@ -76,24 +76,24 @@ class LastRecord(NamedTuple):
 
 
 class Outcome(Enum):
-    """The end of one domain's part of a run. Never told better than it was seen."""
+    """How one domain's part of a run ended. Never better than what was observed."""
 
     CLEAN = "clean"  # it shut itself down after it was asked
-    FORCED = "forced"  # it was destroyed, or the power was cut
+    FORCED = "forced"  # it was destroyed, or its power was cut
     STARTED = "started"
-    ALREADY = "already"  # it was so before the run
+    ALREADY = "already"  # it was in the wanted state before the run
     HELD = "held"
-    SKIPPED = "skipped"  # policy or a problem says to let it be
+    SKIPPED = "skipped"  # left alone because of policy or a problem
     FAILED = "failed"
-    UNKNOWN = "unknown"  # it could not be seen how it ended
+    UNKNOWN = "unknown"  # how it ended was not observed
 
 
 class Result(NamedTuple):
     """One domain's outcome in one run.
 
-    ``seconds`` is how long its part took, in host seconds. ``note`` says why, for a person.
-    ``good`` is False when the run's exit status must be 1 because of it: a stop that was forced
-    although a destroy was asked for is good, a skipped domain that policy leaves is good.
+    ``seconds`` is how long its part took, in host seconds. ``note`` explains the outcome to a
+    person. ``good`` is False when the run's exit status must be 1 because of it: a stop that was
+    forced because policy asks for a destroy is good, and so is a domain that policy skips.
     """
 
     name: str
@@ -106,7 +106,7 @@ class Result(NamedTuple):
 
 
 class Direction(Enum):
-    """Which way a run goes."""
+    """Whether a run starts or stops domains."""
 
     UP = "up"
     DOWN = "down"
@@ -124,10 +124,10 @@ class Verb(Enum):
 class Step(NamedTuple):
     """What happens to one domain and why.
 
-    ``outcome`` is set exactly when the verb is NOTHING: how the domain's part ends without
-    acting. ``good`` is then what ``Result.good`` will be. ``notes`` are further sentences for a
-    person, such as a refused suspend. ``resume`` is where a run that died left the domain, when
-    this one goes on from there.
+    ``outcome`` is set exactly when the verb is NOTHING: it is the result of a domain that is not
+    acted on, and ``good`` is then what ``Result.good`` will be. ``notes`` are further sentences for
+    a person, such as a refused suspend. ``resume`` is the phase in which a run that died left the
+    domain, when this run continues from there.
     """
 
     name: str
@@ -143,7 +143,7 @@ class Step(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """All steps of one direction, in the order in which they begin."""
+    """All steps of a run, in the order in which they begin."""
 
     direction: Direction
     steps: tuple[Step, ...]
@@ -152,11 +152,11 @@ class Plan(NamedTuple):
 def exit_status(
     results: Iterable[Result], *, nameless: int = 0, wrong: int = 0, signal: int = 0
 ) -> int:
-    """Return the exit status of a run: of its command, in the journal and to systemd.
+    """Return the exit status of a run: of its command, in the journal and for systemd.
 
-    ``signal`` is the number of the one that ended the run early. ``wrong`` is the exit status of
-    what is wrong in the configuration, of which a stop of the host used what is sound. ``nameless``
-    counts broken definitions of which nobody can say whose they are, in a start of all domains.
+    ``signal`` is the number of the signal that ended the run early. ``wrong`` is the exit status of
+    a configuration error, when a stop of the host went on with the valid part of the file.
+    ``nameless`` counts the definitions too broken to name their domain, in a start of all domains.
     """
     if signal:
         return SIGNALLED + signal

@@ -1,1 +1,1 @@
-"""What is answered, as JSON."""
+"""The answers of the commands as JSON."""

@@ -1,6 +1,6 @@
-"""The JSON documents of the commands: a contract that scripts rely on.
+"""The JSON documents of the commands, an interface that scripts rely on.
 
-Times are ISO 8601 with zone, durations seconds. Keys are only ever added.
+Times are ISO 8601 with zone, durations are seconds. Keys are only ever added.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ Document = dict[str, object]
 
 
 def run_document(run: Run, problems: Iterable[Problem]) -> Document:
-    """``up`` and ``down``."""
+    """Return the document of ``up`` and ``down``."""
     header = {
-        "id": run.id or None,  # a run that no journal knows has no number
+        "id": run.id or None,  # a run without a record in the journal has no number
         "direction": run.direction.value,
         "boot_id": run.boot_id,
         "started": _iso(run.started),
@@ -43,7 +43,7 @@ def run_document(run: Run, problems: Iterable[Problem]) -> Document:
 
 
 def spared_document(why: str) -> Document:
-    """``up`` and ``down`` where no domain was to be moved."""
+    """Return the document of ``up`` and ``down`` when no domain was to be moved."""
     return {"run": None, "domains": [], "problems": [], "why": why, "exit": 0}
 
 
@@ -53,7 +53,7 @@ def history_document(
     holds: Iterable[PastHold] = (),
     domain_events: Iterable[DomainEvent] = (),
 ) -> Document:
-    """``history``; ``moves`` has the transitions of the runs that are to tell them."""
+    """Return the document of ``history``; ``moves`` has the transitions to show, by run."""
     return {
         "runs": [_past_run_document(run, moves.get(run.id)) for run in runs],
         "holds": [_past_hold_document(past) for past in holds],
@@ -94,7 +94,7 @@ def status_document(
     watched: MonitorState | None,
     exit_status: int,
 ) -> Document:
-    """``status``; ``watched`` is None where no monitor runs."""
+    """Return the document of ``status``; ``watched`` is None when no monitor runs."""
     return {
         "domains": [
             {
@@ -136,7 +136,7 @@ def _watched_document(watched: MonitorState) -> Document:
 
 
 def plan_document(plan: Plan, problems: Iterable[Problem]) -> Document:
-    """``plan``."""
+    """Return the document of ``plan``."""
     return {
         "direction": plan.direction.value,
         "steps": [_step_document(step) for step in plan.steps],
@@ -145,7 +145,7 @@ def plan_document(plan: Plan, problems: Iterable[Problem]) -> Document:
 
 
 def hold_document(name: str, hold: Hold | None) -> Document:
-    """``hold`` and ``release``: the hold that is now in force on a domain, if one is."""
+    """Return the document of ``hold`` and ``release``: a domain's hold in force, or None."""
     held = None
     if hold is not None:
         held = {"reason": hold.reason, "by": hold.said_by, "since": _iso(hold.at)}
@@ -153,7 +153,7 @@ def hold_document(name: str, hold: Hold | None) -> Document:
 
 
 def problem_document(problem: Problem) -> Document:
-    """One problem of a file."""
+    """Return one problem of a file."""
     return {
         "code": problem.code,
         "message": problem.message,
@@ -165,13 +165,13 @@ def problem_document(problem: Problem) -> Document:
 
 
 def error_document(error: LamplighterError) -> Document:
-    """What ended a command."""
+    """Return the error that ended a command."""
     told = {"code": error.code, "message": error.message, "hint": error.hint}
     return {"error": told, "exit": error.exit_status}
 
 
 def result_document(result: Result) -> Document:
-    """One domain's outcome."""
+    """Return one domain's outcome."""
     return {
         "name": result.name,
         "uuid": _text(result.uuid),
@@ -184,7 +184,7 @@ def result_document(result: Result) -> Document:
 
 
 def _transition_document(transition: Transition) -> Document:
-    """One domain's move from one phase to another."""
+    """Return one domain's move from one phase to another."""
     return {
         "name": transition.name,
         "uuid": _text(transition.uuid),

@@ -1,1 +1,1 @@
-"""What creates, destroys and lists domains: xl and embedded."""
+"""Toolstack drivers, which create, destroy and list domains: xl and embedded."""

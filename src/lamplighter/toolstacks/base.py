@@ -1,8 +1,8 @@
-"""The interface of a toolstack: what creates, destroys and lists domains.
+"""The toolstack interface, through which the service creates, destroys and lists domains.
 
-Every method is one call to the toolstack with a deadline. A call that fails raises
-``CallFailed`` (or ``CallTimedOut``), and a toolstack that cannot be reached at all raises
-``ToolstackUnreachable``: neither ever means that a domain is off.
+Every call to the toolstack has a deadline. A call that fails raises ``CallFailed`` (or
+``CallTimedOut``), and a toolstack that cannot be reached at all raises ``ToolstackUnreachable``:
+neither ever means that a domain is off.
 """
 
 from __future__ import annotations
@@ -28,42 +28,44 @@ class Toolstack(Protocol):
         """The XenStore socket (or device) of the host this toolstack manages."""
 
     async def list(self) -> Sequence[DomainInfo]:
-        """Every domain the hypervisor has, dom0 among them, in the order of domids."""
+        """Every domain of the hypervisor, including dom0, ordered by domid."""
 
     async def create(self, definition: Definition, *, ending: Event | None = None) -> None:
-        """Create and start the domain from its file. XenStore and a listing tell its domid.
+        """Create and start the domain from its file; its domid is found in XenStore and listings.
 
-        What has to be waited for before it can begin is waited for until ``ending`` is set, and
-        no longer: ``CallNotBegun``.
+        If the call must wait before it can begin and ``ending`` is set meanwhile, it raises
+        ``CallNotBegun``.
         """
 
     async def creating(self) -> frozenset[str]:
-        """The definitions (paths) from which something may be about to make a domain.
+        """The definitions (paths) from which something may be about to create a domain.
 
-        Of a domain that is listed this says nothing. Of one that is not, it says that a program
-        which no run of ours waits for still creates it, or creates it anew after a reboot.
+        This says nothing about a domain that is listed. For one that is not listed, it says that a
+        program that no run of ours waits for is still creating it, or will create it again after a
+        reboot.
         """
 
     async def half_built(self, sighting: DomainInfo, definition: Definition) -> bool:
-        """Whether nothing creates this ``never_ran`` domain any more and nobody has finished it.
+        """Whether this ``never_ran`` domain is half built and nothing is creating it any more.
 
-        What was created and is left paused on purpose was finished. Where it cannot be told, no.
+        A domain that was created and is left paused on purpose is complete. False where it cannot
+        be determined.
         """
 
     async def destroy(self, domid: int) -> None:
-        """Take this incarnation away at once; one that is gone already is no error."""
+        """Destroy this incarnation at once; it is not an error if it is already gone."""
 
     async def press_power(self, domid: int) -> None:
         """Press the ACPI power button of an HVM domain."""
 
     async def shutdown_reason(self, sighting: DomainInfo) -> ShutdownReason | None:
-        """Why an incarnation that vanished had shut down, if the toolstack kept a record."""
+        """The shutdown reason of an incarnation that is gone, if the toolstack recorded it."""
 
     async def reaper_lives(self, sighting: DomainInfo) -> bool:
-        """Whether the process lives that takes this incarnation apart when it has shut down.
+        """Whether the process that destroys this incarnation after its shutdown is alive.
 
-        Where it cannot be told, no.
+        False where it cannot be determined.
         """
 
     async def close(self) -> None:
-        """Let go of what the toolstack holds open."""
+        """Release what the toolstack holds open."""

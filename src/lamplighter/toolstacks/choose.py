@@ -1,4 +1,4 @@
-"""Which toolstack manages this host: the one its configuration names, or the one it has."""
+"""The choice of the toolstack driver: the configured one, or the one that this host has."""
 
 from __future__ import annotations
 
@@ -29,5 +29,5 @@ def choose(configuration: Configuration, clock: Clock) -> Toolstack:
 
 
 def _load_xl() -> _Xl:
-    # What starts programs takes long to import; an embedded host has no use for it.
+    # Importing what starts programs takes long, and an embedded host does not need it.
     return cast("_Xl", import_module("lamplighter.toolstacks.xl"))

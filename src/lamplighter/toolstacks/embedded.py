@@ -1,7 +1,7 @@
-"""The toolstack of an embedded host, over its control socket (``embedded/toolstack/control``).
+"""The toolstack driver of an embedded host, over its socket (``embedded/toolstack/control``).
 
-Each call has a connection of its own, so a call that hangs holds up no other one as long as fewer
-than ``CONNECTIONS`` hang, and a caller that gives up leaves nothing behind.
+Each call has its own connection, so a call that hangs does not delay others as long as fewer than
+``CONNECTIONS`` hang, and a caller that gives up leaves nothing behind.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
     from lamplighter.model.clock import Clock
     from lamplighter.model.domain import Definition
 
-#: The longest answer, in bytes: a listing of ten thousand domains has two million.
+#: The longest answer, in bytes; a listing of ten thousand domains takes two million.
 ANSWER_MAX = 1 << 24
 
-#: The most connections of one client at one time. The host refuses too many (``CONNECTIONS_MAX``),
+#: The most connections of one client at a time. The host refuses too many (``CONNECTIONS_MAX``),
 #: and a Unix socket with a full backlog answers EAGAIN, which asyncio takes for a connection.
 CONNECTIONS = 100
 
 
 class EmbeddedToolstack:
-    """Implements ``toolstacks.base.Toolstack`` for the host that runs in ``run``."""
+    """Implements ``toolstacks.base.Toolstack`` for the host whose run directory is ``run``."""
 
     def __init__(self, run: Path, clock: Clock, *, call_timeout: float) -> None:
         """``call_timeout`` bounds each call, in seconds of ``clock``."""
@@ -49,7 +49,7 @@ class EmbeddedToolstack:
         return str(self._run / XENSTORE_SOCKET)
 
     async def list(self) -> list[DomainInfo]:
-        """Every domain the host has, dom0 among them, in the order of domids."""
+        """Every domain of the host, including dom0, ordered by domid."""
         answer = await self._control.call("list")
         try:
             return [_sighting(entry) for entry in answer["domains"]]
@@ -57,11 +57,11 @@ class EmbeddedToolstack:
             raise CallFailed(f"the embedded host's listing cannot be read: {error}") from error
 
     async def create(self, definition: Definition, *, ending: Event | None = None) -> None:
-        """Create and start the domain from its file; it begins at once."""
+        """Create and start the domain from its file; the call begins at once."""
         await self._control.call("create", path=definition.path)
 
     async def creating(self) -> frozenset[str]:
-        """The definitions (paths) from which the host is creating domains at this moment."""
+        """The definitions (paths) from which the host is creating domains now."""
         answer = await self._control.call("creating")
         paths = answer.get("paths")
         if not isinstance(paths, list):
@@ -69,12 +69,12 @@ class EmbeddedToolstack:
         return frozenset(map(str, paths))
 
     async def half_built(self, sighting: DomainInfo, definition: Definition) -> bool:
-        """Whether what created this domain has died over it; ``definition`` is known there."""
+        """Whether creation of this domain died half way; the host needs no ``definition``."""
         answer = await self._control.call("abandoned", domid=sighting.domid)
         return answer.get("abandoned") is True
 
     async def destroy(self, domid: int) -> None:
-        """Take this incarnation away at once; one that is gone already is no error."""
+        """Destroy this incarnation at once; it is not an error if it is already gone."""
         try:
             await self._control.call("destroy", domid=domid)
         except Refused as refused:
@@ -86,26 +86,26 @@ class EmbeddedToolstack:
         await self._control.call("press-power", domid=domid)
 
     async def shutdown_reason(self, sighting: DomainInfo) -> ShutdownReason | None:
-        """Why an incarnation that vanished had shut down, if its reaper wrote it down."""
+        """The shutdown reason of an incarnation that is gone, if its reaper recorded it."""
         answer = await self._control.call("epitaph", domid=sighting.domid, uuid=str(sighting.uuid))
         reason = answer.get("reason")
         return ShutdownReason.__members__.get(str(reason))
 
     async def reaper_lives(self, sighting: DomainInfo) -> bool:
-        """Whether the process that xl left behind for this incarnation lives."""
+        """Whether the reaper, the process xl left running for this incarnation, is alive."""
         answer = await self._control.call("reaper", domid=sighting.domid)
         return answer.get("lives") is True
 
     async def boot_id(self) -> str:
-        """Which boot of the host this is."""
+        """The id of the host's current boot."""
         return str((await self._status())["boot_id"])
 
     async def speed(self) -> float:
-        """How many host seconds pass in a real one."""
+        """How many host seconds pass per real second."""
         return float((await self._status())["speed"])
 
     async def close(self) -> None:
-        """Nothing is held open."""
+        """Do nothing: nothing is held open."""
 
     async def _status(self) -> dict[str, Any]:
         status = await self._control.call("status")
@@ -117,7 +117,7 @@ class EmbeddedToolstack:
 
 
 def _sighting(entry: dict[str, Any]) -> DomainInfo:
-    """Read one entry of a listing; ``KeyError``, ``TypeError`` or ``ValueError``."""
+    """Read one entry of a listing; raise ``KeyError``, ``TypeError`` or ``ValueError``."""
     shutdown = entry["shutdown"]
     return DomainInfo(
         int(entry["domid"]),
@@ -131,7 +131,7 @@ def _sighting(entry: dict[str, Any]) -> DomainInfo:
 
 
 class Refused(CallFailed):
-    """The host says that a call failed; ``reason`` is its stable word for why."""
+    """The host reports that a call failed; ``reason`` is the error's stable code."""
 
     def __init__(self, reason: str, message: str, hint: str) -> None:
         super().__init__(message, hint=hint)
@@ -152,8 +152,8 @@ class ControlClient:
         """Make one call and return its answer.
 
         Raises ``ToolstackUnreachable`` when no host answers there, ``CallTimedOut`` when the
-        answer does not come in time, ``Refused`` when the host says why not, and ``CallFailed``
-        when what comes is no answer.
+        answer does not come in time, ``Refused`` when the host reports an error, and
+        ``CallFailed`` when what comes is not a valid answer.
         """
         request = json.dumps({"call": name, **arguments}).encode() + b"\n"
         try:

@@ -1,20 +1,21 @@
-"""The toolstack ``xl``: every call is a program with a deadline.
+"""The toolstack driver for ``xl``: every call runs a program with a deadline.
 
-A listing is one ``xl list -v``, and nothing else is asked: ``xl list -l`` waits for the locks of
-domains that are just being created, or leaves them out. A thousand domains may have to be destroyed
-at one moment; so many programs at once would be more than the control domain has memory for.
+A listing is a single ``xl list -v``; ``xl list -l`` is not used, because it waits for the locks of
+domains that are being created, or leaves those domains out. A thousand domains may have to be
+destroyed at the same moment, and the control domain does not have the memory for that many
+programs, so the number that run at once is limited (``AT_ONCE``).
 
-``xl create`` leaves a process behind for each domain, which reaps it and restarts it when it
-reboots. Under systemd that process is put into a scope of its own, ordered before our service,
-so that it is stopped after it. That process also writes down that it waits, under which number it
-runs, and why the domain shut down, which is all that is left of one that was reaped between two
-listings: its epitaph.
+``xl create`` leaves a process running for each domain, which destroys the domain after its shutdown
+and creates it again after a reboot. Under systemd that process is put into its own scope, ordered
+before our service, so that it is stopped after the service. The process also logs that it waits,
+its PID, and the domain's shutdown reason. For a domain that was destroyed between two listings
+this log is the only record of how it ended.
 
-An ``xl create`` that was killed leaves a domain half made, paused for ever. libxl writes a
-domain's configuration down when its creation has ended well, before it first lets it run, for
-whichever toolstack it does it (``domcreate_complete`` in libxl_create.c). So a domain that never
-ran, of which there is no such record and no process that may be creating it, never will. The record
-of the control domain, made at boot, shows that they are where we look for them.
+An ``xl create`` that was killed leaves a half built domain, paused for ever. libxl saves a
+domain's configuration once its creation has succeeded and before it is first unpaused, for any
+toolstack that uses libxl (``domcreate_complete`` in libxl_create.c). So a domain that never ran,
+that has no such record, and that no process may be creating will never run. The record of the
+control domain, made at boot, confirms that the records are where we look for them.
 """
 
 from __future__ import annotations
@@ -43,21 +44,21 @@ if TYPE_CHECKING:
 #: Where xenstored listens.
 XENSTORE_SOCKET = "/run/xenstored/socket"
 
-#: Where xl's processes log.
+#: Where xl's processes write their logs.
 LOGS = Path("/var/log/xen")
 
-#: Where libxl keeps what it knows of each domain.
+#: Where libxl saves the configuration of each domain.
 RECORDS = Path("/var/lib/xen")
 
-#: It is there when systemd is the init.
+#: Exists when systemd is the init.
 SYSTEMD = Path("/run/systemd/system")
 
-#: Where systemd listens for root.
+#: The socket on which systemd listens for root.
 SYSTEMD_SOCKET = Path("/run/systemd/private")
 
 CONTROL_DOMAIN = UUID(int=0)
 
-#: How many programs that act on running domains may run at one time.
+#: How many programs that act on running domains may run at the same time.
 AT_ONCE = 16
 
 #: How much of the end of a log is read, in bytes.
@@ -65,7 +66,7 @@ TAIL = 1 << 16
 
 
 class XlToolstack:
-    """Implements ``toolstacks.base.Toolstack`` with the ``xl`` that is found in ``path``."""
+    """Implements ``toolstacks.base.Toolstack`` with the ``xl`` found in ``path``."""
 
     def __init__(
         self,
@@ -99,7 +100,7 @@ class XlToolstack:
         return XENSTORE_SOCKET
 
     async def list(self) -> list[DomainInfo]:
-        """Every domain the hypervisor has, dom0 among them, in the order of domids."""
+        """Every domain of the hypervisor, including dom0, ordered by domid."""
         ended = await self._xl("list", "-v")
         _check(ended, "xl list")
         return xl_output.parse_listing(ended.stdout)
@@ -116,12 +117,12 @@ class XlToolstack:
     async def _place(self, name: str, ending: asyncio.Event, pid: int) -> None:
         """Put the process that becomes ``xl create`` into a scope.
 
-        At the host's stop units end in the reverse order of their start, so a scope that is
-        *before* the service ends after it. For the same reason systemd starts no such scope while
-        it stops the service; and where that waits for the end of the very run that asks for the
-        scope, neither would come, so whoever is told to end does not wait for it.
+        When the host stops, systemd stops units in the reverse of their start order, so a scope
+        ordered *before* the service is stopped after it. For the same reason systemd does not start
+        such a scope while it stops the service. If that stop waits for the run that asks for the
+        scope, the two would deadlock, so a run that is asked to end does not wait for its scope.
         """
-        # Only a start needs it, and what speaks D-Bus takes long to import.
+        # Only a start needs this, and the D-Bus code takes long to import.
         from lamplighter.host.systemd.scopes import Scope, make_scope  # noqa: PLC0415
 
         scope = Scope(
@@ -129,7 +130,7 @@ class XlToolstack:
             f"Domain {name}, what xl leaves behind for it",
             before=SERVICE,
         )
-        # Less than the whole call may take, so that it is told who did not answer.
+        # Less than the whole call may take, so that the error names systemd, not xl.
         seconds = self._call_timeout / 2
         making = asyncio.ensure_future(
             make_scope(scope, pid, self._clock, seconds, socket=self._systemd_socket)
@@ -146,21 +147,22 @@ class XlToolstack:
             await asyncio.gather(making, ended, return_exceptions=True)
 
     async def creating(self) -> frozenset[str]:
-        """The definitions (paths) of which a process of ``xl create`` lives.
+        """The definitions (paths) whose ``xl create`` process is alive.
 
-        The same process creates a domain, waits for its end and creates it anew after a reboot. So
-        while it lives and the domain is not listed, it is about to be, or the process about to end.
+        The same process creates a domain, waits for its end and creates it again after a reboot. So
+        while it is alive and the domain is not listed, either the domain is about to be created or
+        the process is about to end.
         """
         return frozenset(
             path for words in programs.commands() for path in xl_output.created_from(words)
         )
 
     async def half_built(self, sighting: DomainInfo, definition: Definition) -> bool:
-        """Whether nothing creates this domain any more and nobody has finished it.
+        """Whether this domain is half built and nothing is creating it any more.
 
-        The processes come first: one that ends meanwhile has then written its record before. The
-        listing comes last: a domain that was finished, ran, and ended since it was sighted has
-        taken both with it.
+        The processes are checked before the record: a process that ends in between has written its
+        record by then. The listing is checked last: a domain that was fully created, ran and ended
+        since ``sighting`` has no process and no record left either.
         """
         if any(xl_output.may_create(words, definition.path) for words in programs.commands()):
             return False
@@ -172,7 +174,7 @@ class XlToolstack:
         )
 
     async def destroy(self, domid: int) -> None:
-        """Take this incarnation away at once; one that is gone already is no error."""
+        """Destroy this incarnation at once; it is not an error if it is already gone."""
         async with self._acting:
             ended = await self._xl("destroy", str(domid))
         if not xl_output.is_no_domain(ended.stderr):
@@ -183,11 +185,11 @@ class XlToolstack:
         async with self._acting:
             ended = await self._xl("trigger", str(domid), "power")
         _check(ended, "xl trigger")
-        if "error" in ended.stderr:  # and yet it exits with 0
+        if "error" in ended.stderr:  # although it exits with 0
             raise CallFailed(f"xl trigger: {xl_output.complaint(ended.stderr)}")
 
     async def shutdown_reason(self, sighting: DomainInfo) -> ShutdownReason | None:
-        """Why an incarnation that vanished had shut down, if its xl process wrote it down."""
+        """The shutdown reason of an incarnation that is gone, if its xl process logged it."""
         for log in self._logs_of(sighting):
             reason = xl_output.parse_epitaph(log, sighting.domid)
             if reason is not None:
@@ -195,15 +197,15 @@ class XlToolstack:
         return None
 
     async def reaper_lives(self, sighting: DomainInfo) -> bool:
-        """Whether the xl process that waits for this incarnation's end lives."""
+        """Whether the xl process that waits for this incarnation's end is alive."""
         pids = (xl_output.parse_reaper(log, sighting.domid) for log in self._logs_of(sighting))
         return any(pid is not None and programs.executes(pid, "xl") for pid in pids)
 
     async def close(self) -> None:
-        """Nothing is held open."""
+        """Do nothing: nothing is held open."""
 
     def _logs_of(self, sighting: DomainInfo) -> Iterator[str]:
-        """Yield the end of what xl's processes logged of domains of this name, the newest first."""
+        """Yield the ends of xl's logs for domains of this name, the newest log first."""
         if sighting.name and "/" not in sighting.name:
             for log in (f"xl-{sighting.name}.log", f"xl-{sighting.name}.log.1"):
                 yield _tail(self._logs / log)
@@ -214,7 +216,7 @@ class XlToolstack:
     # --- calls ---
 
     def _program(self, name: str) -> str:
-        # As shutil.which does it; to import that takes longer than many a command's work.
+        # Like shutil.which, whose import takes longer than many a command.
         places = (Path(folder, name) for folder in self._path.split(os.pathsep))
         found = next((one for one in places if one.is_file() and os.access(one, os.X_OK)), None)
         if found is None:
@@ -230,7 +232,7 @@ class XlToolstack:
 
 
 def _check(ended: Ended, call: str) -> None:
-    """Raise what a call that ended like this means, if it failed."""
+    """Raise the error that matches how a call ended, if it failed."""
     if ended.status == 0:
         return
     if ended.status < 0:
@@ -244,14 +246,14 @@ def _check(ended: Ended, call: str) -> None:
 
 
 def _escaped(name: str) -> str:
-    """Return a name as a part of a unit's name."""
+    """Return a domain's name in a form that is safe within a unit's name."""
     return "".join(char if char.isascii() and char.isalnum() else "_" for char in name)[:100]
 
 
 def _tail(log: Path) -> str:
-    """Return the end of a log that was written to since the host booted; nothing else.
+    """Return the end of a log that was written to since the host booted; else an empty string.
 
-    Domids begin anew with each boot, so an older log may speak of another domain.
+    Domids start over with each boot, so an older log may be about another domain.
     """
     try:
         descriptor = os.open(log, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)

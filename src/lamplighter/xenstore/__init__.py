@@ -1,1 +1,1 @@
-"""The XenStore wire protocol without input or output: both ends of it."""
+"""The XenStore wire protocol, client and server side, without I/O."""

@@ -1,18 +1,18 @@
-"""The client's end of the XenStore protocol: requests out, replies and watch events in.
+"""The client side of the XenStore protocol: requests out, replies and watch events in.
 
 Requests are pipelined and their replies matched by request id, so ``request`` is given a
-*waiter*, anything the caller likes, which comes back with the reply. A waiter that lost interest
-is the caller's business: its request stays pending here until the reply has come, because the
-server will send one in any case and the request id is not free before.
+*waiter*, any object of the caller's, which is returned with the reply. A caller that gives up on a
+request must ignore its reply itself: the request stays pending here until the reply has come,
+because the server will send it in any case and the request id is not free before.
 
-Any of these ends the connection with a ``ProtocolError`` that names it: a packet longer than
-allowed, a reply nobody asked for, a reply of another type than its request, an error or an event
-that is not put as the protocol says, an event of a watch that never was. One thing looks wrong
-and is not: an event of a watch that is no more, which was on its way when the watch was taken
-back. Tokens are never used twice, so it is known as such, and dropped.
+Each of these ends the connection with a ``ProtocolError`` that names it: a packet longer than
+allowed, a reply without a request, a reply of another type than its request, a malformed error or
+event, an event of a watch that never existed. An event of a removed watch is not an error: it may
+have been on its way when the watch was removed. Tokens are never reused, so such an event is
+recognised and dropped.
 
-Memory is bounded: whoever makes requests waits while ``PENDING_MAX`` are ``pending``, and of what
-comes in nothing is kept but the beginning of one packet.
+Memory is bounded: callers must wait while ``PENDING_MAX`` requests are ``pending``, and of the
+incoming bytes only the beginning of one packet is kept.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ _ERROR = int(Op.ERROR)
 class Reply(NamedTuple):
     """The answer to a request.
 
-    ``error`` is the error's name, or empty when the request was done; then ``payload`` is the
-    reply's. An error's name need not be one of ``wire.ERRORS``: oxenstored has others.
+    ``error`` is the error's name, or empty on success; then ``payload`` is the payload of the
+    reply. An error's name need not be one of ``wire.ERRORS``: oxenstored has others.
     """
 
     payload: bytes
@@ -59,7 +59,7 @@ class WatchEvent(NamedTuple):
 
 
 class ClientConnection(Generic[W]):
-    """One connection, seen from the client."""
+    """The client side of one connection."""
 
     def __init__(self, first_request_id: int = 1) -> None:
         self._reader = PacketReader()
@@ -75,13 +75,13 @@ class ClientConnection(Generic[W]):
         return len(self._pending)
 
     def request(self, op: int, payload: bytes, tx_id: int, waiter: W) -> bytes:
-        """Return the bytes of a request; ``XenStoreError`` E2BIG when they are too many."""
+        """Return the bytes of a request; ``XenStoreError`` E2BIG when the payload is too long."""
         if len(payload) > PAYLOAD_MAX:
             raise XenStoreError(
                 "E2BIG", f"{op_name(op)} with {len(payload)} bytes, XenStore takes {PAYLOAD_MAX}"
             )
         req_id = self._next_id
-        while req_id in self._pending:  # it wrapped around while an old one still waits
+        while req_id in self._pending:  # the ids wrapped around while an old request still waits
             req_id = (req_id + 1) & ID_MAX
         self._next_id = (req_id + 1) & ID_MAX
         self._pending[req_id] = (op, waiter)
@@ -90,8 +90,8 @@ class ClientConnection(Generic[W]):
     def watch(self, path: str) -> tuple[bytes, bytes]:
         """Return a new watch's token and the payload of the request for it.
 
-        Events may come before the reply, so they are expected from now on. Whoever is told that
-        the request failed calls ``forget``.
+        Events may come before the reply, so they are expected from now on. If the request fails,
+        the caller calls ``forget``.
         """
         token = b"%d" % self._tokens
         payload = path_field(path) + token + b"\0"
@@ -100,15 +100,15 @@ class ClientConnection(Generic[W]):
         return token, payload
 
     def unwatch(self, token: bytes) -> bytes:
-        """Return the payload of the request that takes a watch back; its events are over now."""
+        """Return the payload of the request that removes a watch; later events are dropped."""
         return path_field(self._watched.pop(token)) + token + b"\0"
 
     def forget(self, token: bytes) -> None:
-        """Expect no more events of a watch the server does not have, or no longer has."""
+        """Expect no more events of a watch that the server does not have, or no longer has."""
         self._watched.pop(token, None)
 
     def waiters(self) -> list[W]:
-        """Return and forget the waiters of all pending requests: the connection has ended."""
+        """Return and forget the waiters of all pending requests, after the connection has ended."""
         waiters = [waiter for _, waiter in self._pending.values()]
         self._pending.clear()
         return waiters
@@ -120,8 +120,7 @@ class ClientConnection(Generic[W]):
     def receive(self, data: bytes) -> Iterator[tuple[W, Reply] | WatchEvent]:
         """Take bytes; return an iterator over the replies (with waiters) and events they complete.
 
-        It raises ``ProtocolError`` where the first bad packet begins, and so does every call
-        after that.
+        It raises ``ProtocolError`` at the first bad packet, and so does every later call.
         """
         if self._failure is not None:
             raise self._failure
@@ -152,7 +151,7 @@ class ClientConnection(Generic[W]):
             raise
 
     def _expected(self, event: WatchEvent) -> bool:
-        """Say whether a watch is there; False when it was there once."""
+        """Return whether the event's watch exists; False when it was removed."""
         token = event.token
         if token in self._watched:
             return True
@@ -166,7 +165,7 @@ def _nobody(op: int, req_id: int) -> tuple[int, W]:
 
 
 def parse_event(payload: bytes) -> WatchEvent:
-    """Read an event's payload: path and token, each ended by a zero byte."""
+    """Parse an event's payload: path and token, each terminated by a zero byte."""
     path, *tokens = payload.split(b"\0")
     if len(tokens) != 2 or tokens[1] or not path.isascii():
         raise _malformed("watch event", payload)
@@ -174,7 +173,7 @@ def parse_event(payload: bytes) -> WatchEvent:
 
 
 def parse_error(payload: bytes) -> str:
-    """Read an error's name."""
+    """Parse an error's name."""
     match = re.fullmatch(_ERROR_NAME, payload)
     if match is None:
         raise _malformed("error", payload)
@@ -182,7 +181,7 @@ def parse_error(payload: bytes) -> str:
 
 
 def parse_names(payload: bytes) -> list[str]:
-    """Read a list of names (or permissions): each ended by a zero byte."""
+    """Parse a list of names (or permissions), each terminated by a zero byte."""
     if not payload:
         return []
     if not (payload.endswith(b"\0") and payload.isascii()):
@@ -191,7 +190,7 @@ def parse_names(payload: bytes) -> list[str]:
 
 
 def parse_text(payload: bytes) -> str:
-    """Read one text, such as a path, ended by a zero byte."""
+    """Parse one text, such as a path, terminated by a zero byte."""
     names = parse_names(payload)
     if len(names) != 1:
         raise _malformed("text", payload)
@@ -199,7 +198,7 @@ def parse_text(payload: bytes) -> str:
 
 
 def parse_number(payload: bytes) -> int:
-    """Read a number in decimal, such as a transaction's id, ended by a zero byte."""
+    """Parse a decimal number, such as a transaction id, terminated by a zero byte."""
     digits = payload[:-1]
     if not (payload.endswith(b"\0") and digits.isdigit() and len(digits) <= 20):
         raise _malformed("number", payload)
@@ -207,14 +206,14 @@ def parse_number(payload: bytes) -> int:
 
 
 def parse_flag(payload: bytes) -> bool:
-    """Read ``T`` or ``F``."""
+    """Parse ``T`` or ``F``."""
     if payload not in (b"T\0", b"F\0"):
         raise _malformed("T or F", payload)
     return payload == b"T\0"
 
 
 def parse_part(payload: bytes) -> tuple[int, bytes, bool]:
-    """Read a part of a directory: the node's generation, the names' bytes, and "it is the last"."""
+    """Parse part of a directory: the node's generation, the names' bytes, and if it is the last."""
     generation, found, names = payload.partition(b"\0")
     if not (found and names.endswith(b"\0") and names.isascii()):
         raise _malformed("part of a directory", payload)
@@ -223,7 +222,7 @@ def parse_part(payload: bytes) -> tuple[int, bytes, bool]:
 
 
 def parse_permissions(payload: bytes) -> list[Permission]:
-    """Read a node's permissions."""
+    """Parse a node's permissions."""
     try:
         return [permissions.parse(text) for text in parse_names(payload)]
     except ValueError:

@@ -1,26 +1,26 @@
-"""The nodes this project reads and writes, and what XenStore takes for a path.
+"""XenStore paths: the nodes this project reads and writes, and which paths XenStore accepts.
 
 A path that begins with ``/`` is absolute. One that begins with ``@`` names a special watch. Any
-other is relative to the connection's own domain: ``/local/domain/<domid>``.
+other path is relative to the connection's own domain: ``/local/domain/<domid>``.
 """
 
 from __future__ import annotations
 
 import re
 
-#: The most bytes of an absolute and of a relative path (``XENSTORE_ABS_PATH_MAX``, ``..REL..``).
+#: The longest absolute and relative path, in bytes (``XENSTORE_ABS_PATH_MAX``, ``..REL..``).
 ABSOLUTE_MAX = 3072
 RELATIVE_MAX = 2048
 
-#: Fires when a domain came, or may have come; and once when the watch is set.
+#: Fires when a domain came, or may have come, and once when the watch is set.
 INTRODUCE_DOMAIN = "@introduceDomain"
-#: Fires when a domain shut down or went, or may have; and once when the watch is set.
+#: Fires when a domain shut down or went, or may have, and once when the watch is set.
 RELEASE_DOMAIN = "@releaseDomain"
 
-#: Where the nodes of all domains are.
+#: The node above the nodes of all domains.
 DOMAINS = "/local/domain"
 
-#: Where a guest's agent and the host leave each other word, below the guest's own node.
+#: Where a guest's agent and the host exchange messages, below the guest's own node.
 WORDS = "data/lamplighter"
 
 _SOUND = re.compile(r"(?:/[A-Za-z0-9_@-]+)+")
@@ -33,27 +33,27 @@ def domain(domid: int) -> str:
 
 
 def control_shutdown(domid: int) -> str:
-    """Return the node a request to shut down is written to; the guest clears it to acknowledge."""
+    """Return the node for shutdown requests, which the guest clears to acknowledge one."""
     return f"{DOMAINS}/{domid}/control/shutdown"
 
 
 def feature(domid: int, request: str) -> str:
-    """Return the node that says whether the guest can do a request: ``poweroff``, ``reboot``..."""
+    """Return the node that says whether the guest supports ``poweroff``, ``reboot``..."""
     return f"{DOMAINS}/{domid}/control/feature-{request}"
 
 
 def feature_poweroff(domid: int) -> str:
-    """Return the node that says whether the guest can be asked to power off: 1, 0, or empty."""
+    """Return the node that says whether the guest supports ``poweroff``: 1, 0, or empty."""
     return feature(domid, "poweroff")
 
 
 def words(domid: int) -> str:
-    """Return the node below which a guest's agent and the host leave each other word."""
+    """Return the node below which a guest's agent and the host exchange messages."""
     return f"{DOMAINS}/{domid}/{WORDS}"
 
 
 def word(domid: int, name: str) -> str:
-    """Return the node of one such word: ``progress``, ``asked``... (``formats/agent_protocol``)."""
+    """Return the node of one message: ``progress``, ``asked``... (``formats/agent_protocol``)."""
     return f"{DOMAINS}/{domid}/{WORDS}/{name}"
 
 
@@ -63,38 +63,38 @@ def name(domid: int) -> str:
 
 
 def vm(domid: int) -> str:
-    """Return the node with the path of the domain's part under ``/vm``."""
+    """Return the node that holds the path of the domain's node under ``/vm``."""
     return f"{DOMAINS}/{domid}/vm"
 
 
 def kind(domid: int) -> str:
-    """Return the node in which libxl keeps how the domain is virtualised: pv, pvh or hvm."""
+    """Return the node in which libxl stores the type of the domain: pv, pvh or hvm."""
     return f"/libxl/{domid}/type"
 
 
 def is_special(path: str) -> bool:
-    """Say whether a path names a special watch instead of a node."""
+    """Return whether a path names a special watch instead of a node."""
     return path.startswith("@")
 
 
 def is_absolute(path: str) -> bool:
-    """Say whether a path begins at the root."""
+    """Return whether a path begins at the root."""
     return path.startswith("/")
 
 
 def absolute(path: str, domid: int) -> str:
-    """Return a path as the store sees it that comes from the connection of a domain."""
+    """Return the absolute form of a path from a domain's connection; a special one is kept."""
     return path if path.startswith(("/", "@")) else f"{DOMAINS}/{domid}/{path}"
 
 
 def is_below(path: str, ancestor: str) -> bool:
-    """Say whether an absolute path is the ancestor or below it."""
+    """Return whether an absolute path is the ancestor or below it."""
     return path == ancestor or ancestor == "/" or path.startswith(ancestor + "/")
 
 
 def fault(path: str, *, special: bool = False) -> str | None:
-    """Return what is wrong with a path, or None. ``special``: names of watches are allowed."""
-    if len(path) <= RELATIVE_MAX and _SOUND.fullmatch(path):  # nearly all there are
+    """Return what is wrong with a path, or None. ``special``: special watches are allowed."""
+    if len(path) <= RELATIVE_MAX and _SOUND.fullmatch(path):  # the usual case
         return None
     if not path:
         return "it is empty"

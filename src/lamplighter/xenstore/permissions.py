@@ -1,7 +1,7 @@
-"""Permissions of a node, as text: ``n0``, ``r3``, ``w5``, ``b1``.
+"""XenStore permissions of a node and their text form: ``n0``, ``r3``, ``w5``, ``b1``.
 
-The first of a node's permissions names its owner, who may do all; the letter of the first is
-what every domain may do that no later permission names.
+The first permission of a node names its owner, who may do everything; its letter applies to every
+domain that no later permission names.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-#: The largest domid there is (``DOMID_MASK``): a domid is a 16-bit number.
+#: The largest domid (``DOMID_MASK``); domids are 16-bit numbers.
 DOMID_MAX = 0x7FFF
 
 
@@ -26,12 +26,12 @@ class Access(Enum):
 
     @property
     def readable(self) -> bool:
-        """It may be read."""
+        """Whether reading is allowed."""
         return self in (Access.READ, Access.BOTH)
 
     @property
     def writable(self) -> bool:
-        """It may be written."""
+        """Whether writing is allowed."""
         return self in (Access.WRITE, Access.BOTH)
 
 
@@ -46,7 +46,7 @@ class Permission(NamedTuple):
 
 
 def parse(text: str) -> Permission:
-    """Read one permission; ``ValueError`` says what is wrong with it."""
+    """Parse one permission; ``ValueError`` says what is wrong with it."""
     letter, digits = text[:1], text[1:]
     try:
         access = Access(letter)
@@ -56,12 +56,12 @@ def parse(text: str) -> Permission:
 
 
 def parse_domid(text: str) -> int:
-    """Read a domid in decimal; ``ValueError`` says what is wrong with it."""
+    """Parse a decimal domid; ``ValueError`` says what is wrong with it."""
     if not (text.isascii() and text.isdigit()) or len(text) > 5 or int(text) > DOMID_MAX:
         raise ValueError(f"{text!r} is no domid (0 to {DOMID_MAX})")
     return int(text)
 
 
 def encode(granted: Iterable[Permission]) -> bytes:
-    """Return permissions as they stand in a packet: each ended by a zero byte."""
+    """Return permissions as they are in a packet: each terminated by a zero byte."""
     return "".join(f"{permission}\0" for permission in granted).encode("ascii")

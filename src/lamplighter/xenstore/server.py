@@ -1,11 +1,11 @@
-"""The server's end of the XenStore protocol: requests in, replies and watch events out.
+"""The server side of the XenStore protocol: requests in, replies and watch events out.
 
-``ServerConnection`` turns bytes into ``Request``s whose payloads are already taken apart and
-checked for form, and turns answers into bytes. It knows nothing of nodes, transactions or
-watches: that is the store's. Clients are not trusted, so nothing a client sends raises but one
-thing: a packet longer than the protocol allows, after which the stream has no meaning and the
-connection must be closed (``ProtocolError``), as xenstored does. A request of unknown type or
-with a malformed payload comes out with ``error`` set, and must be answered with that error.
+``ServerConnection`` turns bytes into ``Request``s whose payloads are already parsed and checked for
+form, and turns answers into bytes. It knows nothing about nodes, transactions or watches: those
+belong to the store. Clients are not trusted, so only one thing a client can send raises an error: a
+packet longer than the protocol allows (``ProtocolError``). After it the stream has no meaning and
+the connection must be closed, as xenstored does. A request of unknown type or with a malformed
+payload is returned with ``error`` set, and must be answered with that error.
 """
 
 from __future__ import annotations
@@ -20,20 +20,19 @@ if TYPE_CHECKING:
 
     from lamplighter.xenstore.permissions import Permission
 
-#: The payload of a reply that says no more than that it was done.
+#: The payload of a reply that only reports success.
 DONE = b"OK\0"
 
 
 class Request(NamedTuple):
-    """One request, taken apart. Which fields mean something depends on ``op``.
+    """One parsed request. Which fields are used depends on ``op``.
 
-    ``path`` is as the client sent it, maybe relative (``paths.absolute``); it was checked for
-    form, and names a special watch only where one is allowed (watches and permissions).
-    ``value`` is what to write; ``token`` a watch's. ``domid`` is the first number of INTRODUCE,
-    RELEASE, GET_DOMAIN_PATH, IS_DOMAIN_INTRODUCED, RESUME and SET_TARGET. ``offset`` is
-    DIRECTORY_PART's, ``commit`` TRANSACTION_END's. ``arguments`` are all fields of a payload of
-    numbers or of CONTROL.
-    With ``error`` set, the only thing to do is to answer with that error.
+    ``path`` is as the client sent it, maybe relative (``paths.absolute``); its form was checked,
+    and it names a special watch only where one is allowed (watches and permissions). ``value`` is
+    what to write; ``token`` is a watch's. ``domid`` is the first number of INTRODUCE, RELEASE,
+    GET_DOMAIN_PATH, IS_DOMAIN_INTRODUCED, RESUME and SET_TARGET. ``offset`` belongs to
+    DIRECTORY_PART, ``commit`` to TRANSACTION_END. ``arguments`` are all fields of a payload of
+    numbers or of CONTROL. When ``error`` is set, the request must be answered with that error.
     """
 
     op: int
@@ -51,16 +50,16 @@ class Request(NamedTuple):
 
 
 class ServerConnection:
-    """One client's connection, seen from the server."""
+    """The server side of one client's connection."""
 
     def __init__(self) -> None:
         self._reader = PacketReader()
 
     def receive(self, data: bytes) -> Iterator[Request]:
-        """Take bytes at once; return an iterator over the requests they complete.
+        """Take bytes and return an iterator over the requests they complete.
 
-        Requests not taken from it are given by the next one. It raises ``ProtocolError`` behind the
-        last good request when the stream is broken.
+        Requests not taken from it are returned by the next iterator. It raises ``ProtocolError``
+        after the last good request when the stream is broken.
         """
         return map(parse, self._reader.feed(data))
 
@@ -77,13 +76,13 @@ class ServerConnection:
         return encode(Op.ERROR, request.req_id, request.tx_id, name.encode() + b"\0")
 
     def watch_event(self, path: str, token: bytes) -> bytes:
-        """Tell of a watch that fired. Empty when the event is too long: xenstored drops it too."""
+        """Return a watch event; empty when it is too long, which xenstored drops, too."""
         payload = path.encode() + b"\0" + token + b"\0"
         return encode(Op.WATCH_EVENT, 0, 0, payload) if len(payload) <= PAYLOAD_MAX else b""
 
 
 def names_payload(names: Sequence[str]) -> bytes:
-    """Return the payload that lists names or permissions: each ended by a zero byte."""
+    """Return the payload of a list of names or permissions, each terminated by a zero byte."""
     return "".join(f"{name}\0" for name in names).encode()
 
 
@@ -91,7 +90,7 @@ def directory_part(generation: int, names: Sequence[str], offset: int) -> bytes 
     """Return DIRECTORY_PART's payload: the node's generation and as many names as fit.
 
     ``offset`` counts bytes of the whole list of names. The last part ends in an empty name.
-    None when the offset is behind the list's end or within a name: the answer is EINVAL.
+    None when the offset is beyond the end of the list or within a name: the answer is EINVAL.
     """
     listed = names_payload(names)
     head = b"%d\0" % generation
@@ -104,13 +103,13 @@ def directory_part(generation: int, names: Sequence[str], offset: int) -> bytes 
 
 
 def parse(packet: Packet) -> Request:
-    """Take a request's payload apart. Never raises; ``Request.error`` says what to answer."""
+    """Parse a request's payload. Never raises; ``Request.error`` is the error to answer with."""
     parser = _PARSERS.get(packet.op)
     if parser is None:
         return _refused(packet, "ENOSYS")
     try:
         return parser(packet)
-    except ValueError:  # UnicodeDecodeError among them
+    except ValueError:  # includes UnicodeDecodeError
         return _refused(packet, "EINVAL")
 
 
@@ -119,7 +118,7 @@ def _refused(packet: Packet, error: str) -> Request:
 
 
 def _fields(packet: Packet, least: int, most: int) -> list[bytes]:
-    """Split a payload in fields that each end in a zero byte."""
+    """Split a payload into fields that are each terminated by a zero byte."""
     *fields, rest = packet.payload.split(b"\0")
     if rest or not least <= len(fields) <= most:
         raise ValueError("wrong number of fields")
@@ -183,7 +182,7 @@ def _transaction_end(packet: Packet) -> Request:
 
 
 def _domains(count: int) -> Callable[[Packet], Request]:
-    """Return a parser of a domid and further numbers, ``count`` fields in all."""
+    """Return a parser for a domid and further numbers, ``count`` fields in all."""
 
     def parse_domains(packet: Packet) -> Request:
         fields = tuple(_fields(packet, count, count))
@@ -204,8 +203,8 @@ def _bare(packet: Packet) -> Request:
     return Request(packet.op, packet.req_id, packet.tx_id)
 
 
-#: How each type of request is read. What is missing here is answered with ENOSYS: what only a
-#: server sends (WATCH_EVENT, ERROR), and what came after Xen 4.20 (features, quotas).
+#: The parser of each type of request. Types missing here are answered with ENOSYS: those that only
+#: a server sends (WATCH_EVENT, ERROR), and those added after Xen 4.20 (features, quotas).
 _PARSERS: dict[int, Callable[[Packet], Request]] = {
     Op.CONTROL: _control,
     Op.DIRECTORY: _one_path,

@@ -1,12 +1,12 @@
-"""XenStore's packets, as xen/include/public/io/xs_wire.h has them.
+"""XenStore packets, as defined in xen/include/public/io/xs_wire.h.
 
-A packet is a header of four 32-bit numbers in the machine's own byte order (both ends always
-run on one machine) and a payload of at most 4096 bytes. What the payload means depends on the
-type, and is the business of the two ends (``client`` and ``server``); here it is bytes.
+A packet is a header of four 32-bit numbers in the machine's native byte order (both ends always
+run on the same machine) and a payload of at most 4096 bytes. The meaning of the payload depends on
+the type and is handled by ``client`` and ``server``; here it is bytes.
 
-``PacketReader`` takes bytes as they come and gives whole packets. What is left of a packet whose
-end has not come yet stays in the reader, and that is at most one packet: a length beyond the
-limit is refused as soon as its header is there, before a byte of the payload is kept.
+``PacketReader`` takes bytes as they arrive and returns whole packets. It keeps at most one
+incomplete packet: a length beyond the limit is refused as soon as the header has arrived, before
+any byte of the payload is kept.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ from lamplighter.errors import ProtocolError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-#: The most bytes a payload may have (``XENSTORE_PAYLOAD_MAX``).
+#: The longest payload, in bytes (``XENSTORE_PAYLOAD_MAX``).
 PAYLOAD_MAX = 4096
 
-#: Request and transaction ids are 32-bit numbers without a sign.
+#: Request and transaction ids are unsigned 32-bit numbers.
 ID_MAX = 2**32 - 1
 
 _HEADER = struct.Struct("=IIII")
 _pack_header = _HEADER.pack
 _unpack_header = _HEADER.unpack_from
 
-#: Bytes of a packet's header: type, request id, transaction id, length of the payload.
+#: The size of a packet's header: type, request id, transaction id, length of the payload.
 HEADER_SIZE = _HEADER.size
 
 
 class Op(IntEnum):
-    """The type of a packet (``enum xsd_sockmsg_type``); 20 was XS_RESTRICT and is no more."""
+    """The type of a packet (``enum xsd_sockmsg_type``); 20 was XS_RESTRICT, which was removed."""
 
     CONTROL = 0
     DIRECTORY = 1
@@ -66,7 +66,7 @@ class Op(IntEnum):
     SET_QUOTA = 26
 
 
-#: Every error XenStore names (``xsd_errors``), with its number on this machine.
+#: Every error name of XenStore (``xsd_errors``), with its number on this machine.
 ERRORS: dict[str, int] = {
     name: getattr(errno, name)
     for name in (
@@ -91,7 +91,7 @@ ERRORS: dict[str, int] = {
 
 
 class Packet(NamedTuple):
-    """One packet. ``op`` is the number on the wire, which may be none that ``Op`` knows."""
+    """One packet. ``op`` is the number on the wire, which may be unknown to ``Op``."""
 
     op: int
     req_id: int
@@ -100,7 +100,7 @@ class Packet(NamedTuple):
 
 
 def op_name(number: int) -> str:
-    """Return the name of a packet's type for a message: ``READ``, or ``type 77``."""
+    """Return the name of a packet type for use in messages: ``READ``, or ``type 77``."""
     try:
         return Op(number).name
     except ValueError:
@@ -108,12 +108,12 @@ def op_name(number: int) -> str:
 
 
 def encode(op: int, req_id: int, tx_id: int, payload: bytes) -> bytes:
-    """Return a packet's bytes. The caller has made sure that the payload is within the limit."""
+    """Return a packet's bytes. The caller must make sure that the payload is within the limit."""
     return _pack_header(op, req_id, tx_id, len(payload)) + payload
 
 
 class PacketReader:
-    """Turns a stream of bytes, cut anywhere, into packets."""
+    """Turns a stream of bytes, in chunks of any size, into packets."""
 
     def __init__(self) -> None:
         self._data = b""
@@ -122,15 +122,15 @@ class PacketReader:
 
     @property
     def pending(self) -> int:
-        """How many bytes of a packet not yet complete are kept."""
+        """How many bytes of an incomplete packet are kept."""
         return len(self._data) - self._at
 
     def feed(self, data: bytes) -> Iterator[Packet]:
         """Take bytes and return an iterator over the packets they complete, in order.
 
-        Packets not taken from it are given by the next one. It raises ``ProtocolError`` where
-        the first bad packet begins, after it gave those before; no later byte means anything,
-        and every further call raises the same.
+        Packets not taken from it are returned by the next iterator. It raises ``ProtocolError`` at
+        the first bad packet, after returning those before it. Later bytes have no meaning, and
+        every further call raises the same error.
         """
         if self._failure is not None:
             raise self._failure

@@ -1,10 +1,10 @@
-"""The live picture of a run: a row a domain, with its phase, its seconds and how far they reach.
+"""The live table of a run on a terminal: one row per domain, with phase, time and progress bar.
 
 A row's bar fills towards the time after which the run stops waiting for the domain: its
-``start_timeout`` or its ``stop_timeout``. What an agent in the guest says stands in its place.
+``start_timeout`` or its ``stop_timeout``. What the agent in the guest reports replaces the bar.
 When there are more domains than lines, those still under way are shown, the longest first, and the
-rest is in the counts. Hearing of something only changes a row's data; the picture is drawn a few
-times a second, whatever happens.
+rest is in the counts. Events only change a row's data; the table is drawn a few times a second,
+whatever happens.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ if TYPE_CHECKING:
     from lamplighter.model.clock import Clock
     from lamplighter.model.run import Plan, Result, Step, Transition
 
-#: Real seconds between two pictures.
+#: Real seconds between two frames.
 FRAME = 0.12
 
-#: Lines the picture leaves free: the counts, the prompt and what was said above it.
+#: Lines that the rows leave free: for the counts, the prompt and the messages above.
 MARGIN = 4
 
 BAR_WIDTH = 24
@@ -50,7 +50,7 @@ COLOURS = {"good": "green", "bad": "red", "busy": "yellow", "quiet": "dim"}
 
 @dataclass(slots=True)
 class _Row:
-    """One domain's part, as far as it is known."""
+    """What is known of one domain's part in the run."""
 
     name: str
     phase: Phase
@@ -61,7 +61,7 @@ class _Row:
 
 
 class LiveTable:
-    """A ``Listener`` that keeps the picture's data and draws it when asked."""
+    """A ``Listener`` that keeps the table's data; ``draw`` renders it."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -87,7 +87,7 @@ class LiveTable:
                 row.began = self._clock.monotonic()
 
     def heard(self, name: str, words: GuestWords) -> None:
-        """Show what the guest says beside the phase; in quotes: the host speaks there, too."""
+        """Show what the agent reports, in quotes: the host's own notes appear there, too."""
         row = self._rows.get(name)
         if row is not None:
             row.word = quoted(told) if (told := doing(words)) else ""
@@ -99,11 +99,11 @@ class LiveTable:
             row.result = result
 
     def said(self, message: str) -> None:
-        """Keep it until the next picture, which it is printed above."""
+        """Keep the message; it is printed above the next frame."""
         self._said.append(message)
 
     def take_said(self) -> list[str]:
-        """Return what was said since the last time."""
+        """Return and clear the messages that were kept."""
         said, self._said = self._said, []
         return said
 
@@ -161,7 +161,7 @@ def _cells(row: _Row, now: float) -> tuple[RenderableType, ...]:
     line = Table.grid(padding=(0, 1))
     line.add_column()
     line.add_column(no_wrap=True)  # a row is one line, however narrow the terminal is
-    if row.word:  # it takes the place of the bar
+    if row.word:  # it replaces the bar
         line.add_row(limit, Text(printable(row.word), overflow="ellipsis"))
     else:
         line.add_row(bar, limit)
@@ -170,9 +170,9 @@ def _cells(row: _Row, now: float) -> tuple[RenderableType, ...]:
 
 @asynccontextmanager
 async def watch(stream: TextIO, clock: Clock) -> AsyncIterator[LiveTable]:
-    """Draw a run on this terminal while the block lasts; the picture is gone afterwards."""
+    """Draw a run on this terminal while the block lasts; the table is erased afterwards."""
     table = LiveTable(clock)
-    # highlight and markup would read meaning into names and notes.
+    # highlight and markup would interpret names and notes.
     console = Console(file=stream, highlight=False, markup=False, emoji=False)
     live = Live(console=console, auto_refresh=False, transient=True, redirect_stderr=False,
                 redirect_stdout=False, vertical_overflow="crop")  # fmt: skip
@@ -186,7 +186,7 @@ async def watch(stream: TextIO, clock: Clock) -> AsyncIterator[LiveTable]:
 
 
 async def _draw_again_and_again(live: Live, table: LiveTable) -> None:
-    """Draw until cancelled; a terminal that went away ends the drawing, not the run."""
+    """Draw until cancelled; a closed terminal ends the drawing, not the run."""
     real_time = LoopClock()
     try:
         with live:

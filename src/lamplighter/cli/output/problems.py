@@ -1,4 +1,4 @@
-"""Problems of files, told to a person."""
+"""Problems of files, as text for a person."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ def tell_stray_problems(
     told: Collection[str],
     context: Context,
 ) -> None:
-    """Warn of what is wrong with no domain in particular, or with one that is not told of.
+    """Warn of problems that concern no single domain, or a domain that the answer does not list.
 
-    ``told`` are the names of the domains whose own line says what is wrong with them.
+    ``told`` are the names of the domains whose own line shows their problem.
     """
     for problem in problems:
         if problem.domain is None or (problem.fatal and problem.domain not in told):
@@ -31,7 +31,7 @@ def tell_stray_problems(
 
 
 def problem_text(problem: Problem, style: Style) -> str:
-    """Lay out one problem: where and what, and below it what to do."""
+    """Lay out one problem: place and message, and below them the hint."""
     place = f"{problem.where}: " if problem.where else ""
     kind = style.paint("error", "bad") if problem.fatal else style.paint("warning", "busy")
     text = f"{kind}: {printable(f'{place}{problem.message}')}"

@@ -1,8 +1,8 @@
-"""What a person sees of a run while it goes on: always on standard error, never in its way.
+"""The progress of a run, shown on standard error while it lasts, without delaying it.
 
-On a terminal it is a live picture (``cli/output/live``, the only part that needs rich); elsewhere,
-such as in the journal of systemd, it is a line for each transition. A standard error that can no
-longer be written to ends the telling and nothing else.
+On a terminal it is a live table (``cli/output/live``, the only part that needs rich); elsewhere,
+such as in systemd's journal, it is a line for each transition. When standard error can no longer be
+written to, only the progress output ends.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class Lines:
-    """A ``Listener`` that writes one line for each thing it hears.
+    """A ``Listener`` that writes one line for each event.
 
     Seconds are host seconds since the run began.
     """
@@ -38,12 +38,12 @@ class Lines:
         self._width = 0
 
     def began(self, plan: Plan) -> None:
-        """Remember when, and how wide names are."""
+        """Keep the start time and the width of the names."""
         self._began = self._clock.monotonic()
         self._width = max((len(printable(step.name)) for step in plan.steps), default=0)
 
     def moved(self, transition: Transition) -> None:
-        """Tell from where to where, and why; or what is new where it is."""
+        """Write the two phases and the reason; within one phase, what is new."""
         if transition.before is transition.after:
             self._line(transition.name, transition.after.value, transition.detail)
             return
@@ -51,16 +51,16 @@ class Lines:
         self._line(transition.name, arrow, transition.detail)
 
     def heard(self, name: str, words: GuestWords) -> None:
-        """Tell what the guest says."""
+        """Write what the guest's agent reports."""
         if told := doing(words):
             self._line(name, "says", told)
 
     def settled(self, result: Result) -> None:
-        """Tell the outcome."""
+        """Write the outcome."""
         self._line(result.name, f"= {result.outcome.value}", result.note)
 
     def said(self, message: str) -> None:
-        """Tell it as it is."""
+        """Write the message."""
         for line in message.splitlines():
             self._write(f"lamplighter: {printable(line)}")
 
@@ -80,14 +80,14 @@ class Lines:
 
 
 class _Live(Protocol):
-    """What ``cli/output/live`` offers."""
+    """The interface of ``cli/output/live``."""
 
     def watch(self, stream: TextIO, clock: Clock) -> AbstractAsyncContextManager[Listener]: ...
 
 
 @asynccontextmanager
 async def show_progress(context: Context, clock: Clock) -> AsyncIterator[Listener]:
-    """Yield the listener that suits standard error, and tidy up after it."""
+    """Yield the listener that suits standard error, and close it after the block."""
     if is_terminal(context.err) and context.environ.get("TERM", "dumb") != "dumb":
         async with _load_live().watch(context.err, clock) as live:
             yield live
@@ -96,6 +96,6 @@ async def show_progress(context: Context, clock: Clock) -> AsyncIterator[Listene
 
 
 def _load_live() -> _Live:
-    # rich takes longer to import than everything else together; at boot nobody looks.
+    # rich takes longer to import than everything else together; at boot nobody watches.
     module: _Live = importlib.import_module("lamplighter.cli.output.live")
     return module

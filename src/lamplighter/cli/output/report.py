@@ -1,4 +1,4 @@
-"""The end of a run, for a person: every domain's outcome, one sentence, and what to type next."""
+"""The report of a run, for a person: all outcomes, a summary, and what to type next."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ if TYPE_CHECKING:
     from lamplighter.cli.output.text import Style
     from lamplighter.model.run import Result, Run
 
-#: For so many domains it is told what to type next; the rest is the same again.
+#: For so many domains the report says what to type next; the rest would only repeat it.
 ADVISED = 8
 
 HEADERS = ("DOMAIN", "OUTCOME", "TIME", "NOTE")
 
-#: How a part ends that was not begun, or not waited for.
+#: The outcomes of a domain's part that was not begun, or not waited for.
 _UNDONE = (Outcome.SKIPPED, Outcome.UNKNOWN)
 
 
 def report_text(run: Run, seconds: float, style: Style, *, toolstack: str = "") -> str:
-    """Tell how a run ended; ``seconds`` is how long it took in host seconds."""
+    """Return the report of a run; ``seconds`` is how long it took, in host seconds."""
     parts = [nothing_to_do(run.direction)]
     if run.results:
         parts = [outcome_table(run.results, style), summary(run, seconds, style)]
@@ -36,7 +36,7 @@ def report_text(run: Run, seconds: float, style: Style, *, toolstack: str = "") 
 
 
 def nothing_to_do(direction: Direction) -> str:
-    """Say why a run had no domain at all."""
+    """Return why a run had no domain at all."""
     if direction is Direction.UP:
         return "up: no definition says anything about any domain; nothing to do"
     return "down: no domain runs; nothing to do"
@@ -51,7 +51,7 @@ def outcome_table(results: Sequence[Result], style: Style) -> str:
 
 
 def summary(run: Run, seconds: float, style: Style) -> str:
-    """Sum a run up in one sentence."""
+    """Summarise a run in one sentence."""
     counts = {
         outcome: sum(result.outcome is outcome for result in run.results) for outcome in Outcome
     }
@@ -66,9 +66,9 @@ def summary(run: Run, seconds: float, style: Style) -> str:
 
 
 def left_over(run: Run, signal: str, names: Sequence[str]) -> str:
-    """Tell what a run that a signal has ended leaves undone, and how to go on with it.
+    """Return what a run that a signal ended leaves undone, and how to continue.
 
-    ``names`` are those that the run was for; none means all.
+    ``names`` are the domains that the run was for; none means all.
     """
     left = sorted(r.name for r in run.results if not r.good and r.outcome in _UNDONE)
     if not left:
@@ -88,7 +88,7 @@ def _took(result: Result) -> str:
 
 
 def _advice(run: Run, toolstack: str) -> str:
-    """Say what to type next about the domains that need attention."""
+    """Return what to type next for the domains that need attention."""
     bad = sorted((r for r in run.results if not r.good), key=lambda r: r.name)
     rows = [row for result in bad[:ADVISED] for row in _commands(result, run.direction, toolstack)]
     width = max(len(command) for command, _ in rows)

@@ -1,6 +1,6 @@
-"""Plain text for terminals and logs: columns, durations, colours, and names that cannot harm.
+"""Plain text for terminals and logs: columns, durations, colours, and escaped names.
 
-What is printed may come from a guest or from another tool's files, so control characters, which a
+Printed text may come from a guest or from another tool's files, so control characters, which a
 terminal would obey, are shown as escapes.
 """
 
@@ -34,18 +34,18 @@ COLOURS = {
 
 
 class Style(NamedTuple):
-    """How a stream wants its text: with colours or without, wrapped to a width or not."""
+    """How text is written to a stream: with colours or without, wrapped to a width or not."""
 
     colours: bool = False
     width: int | None = None
 
     def paint(self, text: str, colour: str) -> str:
-        """Colour a text, where colours are wanted; ``colour`` is a key of ``COLOURS`` or empty."""
+        """Colour a text if colours are on; ``colour`` is a key of ``COLOURS`` or empty."""
         return f"{COLOURS[colour]}{text}{RESET}" if self.colours and colour else text
 
 
 def style_of(stream: TextIO, environ: Mapping[str, str]) -> Style:
-    """Find out what this stream wants: a terminal is coloured unless NO_COLOR is set."""
+    """Return the style of a stream: a terminal has colours unless NO_COLOR is set."""
     if not is_terminal(stream):
         return Style()
     dumb = bool(environ.get("NO_COLOR")) or environ.get("TERM", "dumb") == "dumb"
@@ -57,7 +57,7 @@ def style_of(stream: TextIO, environ: Mapping[str, str]) -> Style:
 
 
 def is_terminal(stream: TextIO) -> bool:
-    """Say whether a person watches this stream; a closed one is no terminal."""
+    """Return whether this stream is a terminal; a closed one is not."""
     try:
         return stream.isatty()
     except ValueError:
@@ -65,7 +65,7 @@ def is_terminal(stream: TextIO) -> bool:
 
 
 def printable(text: str) -> str:
-    """Show every character that is not plainly printable as an escape."""
+    """Replace every character that is not printable by an escape."""
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else _escape(c) for c in text)
@@ -91,12 +91,12 @@ def moment(at: datetime | None) -> str:
 
 
 def counted(number: int, thing: str) -> str:
-    """``1 domain``, ``3 domains``."""
+    """Return a number with its noun: ``1 domain``, ``3 domains``."""
     return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 
 def outcome_colour(outcome: Outcome, *, good: bool) -> str:
-    """Choose a colour for an outcome."""
+    """Return the colour of an outcome, a key of ``COLOURS``."""
     if not good:
         return "bad"
     return "quiet" if outcome in (Outcome.SKIPPED, Outcome.ALREADY, Outcome.HELD) else "good"
@@ -111,10 +111,10 @@ def table(
 ) -> str:
     """Lay out rows under headers; the last column is wrapped to what is left of the width.
 
-    ``colours`` has for each row the colours of its columns, by their numbers.
+    ``colours`` has for each row the colours of its columns, by their indexes.
     """
     cells = [[printable(cell) for cell in row] for row in rows]
-    # On a terminal a cell as wide as half of it stands out of its column, not all others with it.
+    # On a terminal, a cell wider than half of it does not widen its column for all other rows.
     widest = style.width // 2 if style.width else None
     widths = [
         max([len(header), *(n for row in cells if (n := len(row[column])) <= (widest or n))])
@@ -132,7 +132,7 @@ def table(
 
 
 class _Wrapper(textwrap.TextWrapper):
-    """Breaks lines at spaces and after a slash: a path's names stay in one piece."""
+    """Breaks lines at spaces and after slashes, so that the names in a path stay whole."""
 
     wordsep_simple_re = re.compile(r"([\t\n ]+)|(?<=/)")
 

@@ -1,1 +1,1 @@
-"""The embedded host's guests."""
+"""The embedded host's simulated guests: kernel, agent and behaviour."""

@@ -1,9 +1,9 @@
-"""lamplighter-agent in a simulated guest: the agent's own decisions, and simulated hands.
+"""lamplighter-agent in a simulated guest: the agent's real decisions with simulated effects.
 
-``guest/handshake`` decides as it does in a real guest. What it reads and writes is the embedded
-store, with the guest's rights; its scripts are one that takes a time and says how far it is; and
-the guard, whose moment cannot be missed, ends the simulated machine. As in a real guest, an
-acknowledgement is a transaction that meets the kernel's own.
+``guest/handshake`` decides as it does in a real guest. The agent reads and writes the embedded
+store with the guest's rights; its one script takes a given time and reports progress; and the
+guard, which never misses its deadline, ends the simulated machine. As in a real guest, an
+acknowledgement is a transaction that may conflict with the kernel's own.
 """
 
 from __future__ import annotations
@@ -29,25 +29,25 @@ if TYPE_CHECKING:
 
 REQUEST = "control/shutdown"
 
-#: The version that a simulated agent says that it is of.
+#: The version that a simulated agent reports.
 VERSION = "0-embedded"
 
-#: So often a script says how far it is.
+#: How many times a script reports progress.
 STEPS = 4
 
 
 class System(Protocol):
-    """The guest that the agent runs in."""
+    """The guest system that the agent runs in."""
 
     @property
     def shutting_down(self) -> str | None:
-        """What the kernel has started to shut the system down."""
+        """The program that shuts the system down: ``poweroff``, ``reboot``, or None."""
 
     def shut_down(self, request: str) -> None:
-        """Begin the system's own shutdown."""
+        """Begin the system's own shutdown: ``poweroff``, ``halt`` or ``reboot``."""
 
     def release(self) -> None:
-        """Let the system's own shutdown go on."""
+        """Let the system's own shutdown continue."""
 
     def cut(self, request: str) -> None:
         """End the machine at once."""
@@ -76,10 +76,10 @@ class GuestAgent:
         self._force: tuple[str, float] | None = None
         self._script: tuple[events.Script, float] | None = None  # what is running, and since when
         self._steps = 0
-        self._cuts_at = math.inf  # the guard has said its last word
+        self._cuts_at = math.inf  # set once the guard has reported that it forces the end
 
     def tell(self, request: str) -> bool:
-        """Init says that the system shuts down; True: ``System.release`` will be called."""
+        """Report that the system shuts down; True: ``System.release`` will be called."""
         if not self._runs:
             return False
         self._events.append(events.SystemStopping(self._clock.monotonic(), request))
@@ -88,11 +88,11 @@ class GuestAgent:
 
     @property
     def relies_on(self) -> float:
-        """Until when, at the least, the guest has time, as the host has told it; infinite: not."""
+        """Until when the host has promised time, less the margin; infinite if it has not."""
         return self._state.limit
 
     async def run(self) -> None:
-        """Do the agent's work for as long as the task lives."""
+        """Do the agent's work until the task is cancelled."""
         self._runs = True
         for path, token in ((REQUEST, b"request"), (f"{WORDS}/asked", b"request")):
             self._session.watch(path, token)
@@ -108,7 +108,7 @@ class GuestAgent:
                 for action in actions:
                     await self._act(action)
 
-    # --- what it hears ---
+    # --- its events ---
 
     def _stir(self, _path: str, token: bytes) -> None:
         self._stirred[token] = None
@@ -144,7 +144,7 @@ class GuestAgent:
         if now >= self._state.wake:
             self._events.append(events.Tick(now))
 
-    # --- what it does ---
+    # --- its actions ---
 
     async def _act(self, action: events.Action) -> None:
         now = self._clock.monotonic()
@@ -178,7 +178,7 @@ class GuestAgent:
             self._force = (action.request, action.at)
 
     async def _acknowledge(self, word: bytes) -> bool:
-        """Clear the request if it still is this word; the kernel may do so at the same time."""
+        """Clear the request if it is still this one; the kernel may do so at the same time."""
         while True:
             tx = self._session.start()
             try:

@@ -1,22 +1,22 @@
-"""The definition of an embedded domain: who it is, and how its guest behaves.
+"""Definitions of embedded domains: the xl.cfg keys that matter, and the guest's behaviour.
 
-    embedded_guest = "slow"         how it behaves; see ``Behaviour``
-    embedded_boot = "3s"            from its creation until its kernel is up
-    embedded_shutdown = "2s"        from the request until it is off; "never" is possible
-    embedded_after = "20s"          quits, crashes: does so by itself, so long after it came up
-    embedded_advertises = "no"      says in XenStore that it can be asked to power off
-    embedded_every = "1s"           noisy: how often it makes noise
-    embedded_linger = "10s"         stays listed as dying for so long after it was destroyed
-    embedded_react = "5s"           its kernel notices a request so late, or "never"
-    embedded_agent = "yes"          lamplighter-agent runs in it, and with it:
-    embedded_deadline = "60s"       so long after it was asked it forces its own end, or "never";
-                                    else shortly before the host would destroy it
-    embedded_script = "3s"          its administrator's script takes so long, and says how far it is
-    embedded_more = "30s"           the script asks the host for so much more time
+    embedded_guest = "slow"         how the guest behaves; see ``Behaviour``
+    embedded_boot = "3s"            time from its creation until its kernel is up
+    embedded_shutdown = "2s"        time from the request until it is off, or "never"
+    embedded_after = "20s"          quits, crashes: how long after boot it does so by itself
+    embedded_advertises = "no"      whether it advertises in XenStore that it can power off
+    embedded_every = "1s"           noisy: interval between its writes
+    embedded_linger = "10s"         how long it stays listed as dying after it was destroyed
+    embedded_react = "5s"           how late its kernel notices a request, or "never"
+    embedded_agent = "yes"          lamplighter-agent runs in it; these keys belong to it:
+    embedded_deadline = "60s"       how long after a request it forces its own end, or "never";
+                                    by default shortly before the host would destroy it
+    embedded_script = "3s"          how long its shutdown script takes, which reports progress
+    embedded_more = "30s"           how much more time the script asks the host for
 
-``xl`` ignores keys that it does not know, so such a definition is good for a real host, too. Of
-xl.cfg's own keys only those are read that matter for a domain's life: its name and UUID, its
-memory, and what ``xl`` does when it has shut down.
+``xl`` ignores keys that it does not know, so such a definition works on a real host, too. Of
+xl.cfg's own keys only those that matter for a domain's life cycle are read: name, UUID, type,
+memory, and what ``xl`` does after a shutdown.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ if TYPE_CHECKING:
 
 PREFIX = "embedded_"
 
-#: No time of a guest is longer than a day.
+#: The longest time in a definition, in seconds: a day.
 LONGEST = 86400.0
 
-#: What a domain gets that asks for no memory, as libxl has it, and the most there can be; in MiB.
+#: The memory of a domain that asks for none, as in libxl, and the most one may have; in MiB.
 DEFAULT_MEMORY = 32
 
 MEMORY_MAX = 1 << 24
@@ -59,12 +59,12 @@ class Reaction(Enum):
 
 _REACTIONS = {
     **{reaction.value: reaction for reaction in Reaction},
-    # No core is dumped: there is none.
+    # No core is dumped, because a simulated guest has none.
     "coredump-destroy": Reaction.DESTROY,
     "coredump-restart": Reaction.RESTART,
 }
 
-#: The key that says it for each reason, and what is done when it does not.
+#: For each shutdown reason, the key that sets the reaction, and the default.
 _ON = {
     ShutdownReason.POWEROFF: ("on_poweroff", Reaction.DESTROY),
     ShutdownReason.REBOOT: ("on_reboot", Reaction.RESTART),
@@ -76,23 +76,23 @@ _ON = {
 class Behaviour(Enum):
     """How a guest behaves when it is asked to power off, and otherwise."""
 
-    PROMPT = "prompt"  # as it should be
-    SLOW = "slow"  # the same, but takes its time
-    DEAF = "deaf"  # never reads XenStore and feels no button
+    PROMPT = "prompt"  # obeys at once
+    SLOW = "slow"  # obeys, but takes its time
+    DEAF = "deaf"  # never reads XenStore and ignores the power button
     HANGS = "hangs"  # acknowledges, and then nothing happens
-    IGNORES = "ignores-while-booting"  # what was asked before it was up is lost
+    IGNORES = "ignores-while-booting"  # requests made before it was up are lost
     REBOOTS = "reboots"  # reboots instead, once; its next incarnation obeys
     CRASHES = "crashes"  # crashes while it shuts down, or by itself
     QUITS = "quits"  # powers off by itself
     NOISY = "noisy"  # writes random bytes over the request, but obeys what it sees
-    NO_DRIVERS = "no-drivers"  # HVM: knows nothing of XenStore, obeys the power button
+    NO_DRIVERS = "no-drivers"  # HVM: does not use XenStore, obeys the power button
 
 
 @dataclass(frozen=True, slots=True)
 class GuestProfile:
-    """How one guest behaves, and its times in host seconds. Infinite is never.
+    """How one guest behaves, and its times in host seconds; infinite means never.
 
-    ``script`` and ``more`` are 0 where there is no script, or it asks for nothing.
+    ``script`` is 0 where there is no script, and ``more`` is 0 where it asks for no more time.
     """
 
     behaviour: Behaviour = Behaviour.PROMPT
@@ -109,7 +109,7 @@ class GuestProfile:
     more: float = 0.0
 
 
-#: The profile of each behaviour when the definition says no more.
+#: The default profile of each behaviour.
 _TYPICAL = {
     Behaviour.SLOW: GuestProfile(boot=5.0, shutdown=15.0),
     Behaviour.DEAF: GuestProfile(advertises=False),
@@ -205,7 +205,7 @@ def _wrong(config: XlConfig, key: str, message: str, hint: str = "") -> Definiti
 
 @dataclass(frozen=True, slots=True)
 class EmbeddedDefinition:
-    """One definition, as far as it matters here. ``memory`` is in MiB."""
+    """One definition, reduced to what the embedded host uses. ``memory`` is in MiB."""
 
     path: str
     name: str
@@ -217,7 +217,7 @@ class EmbeddedDefinition:
 
 
 def read_embedded_definition(text: str, path: str) -> EmbeddedDefinition:
-    """Read a definition's text; raise ``DefinitionError`` at what is wrong in it."""
+    """Read a definition's text; raise ``DefinitionError`` for the first error in it."""
     config = parse(text, path)
     reading = read_definition(config)
     if reading.errors:

@@ -1,16 +1,16 @@
-"""A guest's kernel, as its domain's XenStore sees it: Linux, well or badly behaved.
+"""A simulated guest kernel, as seen through XenStore: Linux, well or badly behaved.
 
 Once booted, Linux watches ``control/shutdown``, then writes ``1`` into ``control/feature-poweroff``
-and its like. When the watch fires it reads the node in a transaction; a word it knows it clears in
-the same transaction, tries again when another writer came between, and only then acts. What it does
-not know it leaves. The watch fires once when it is set, so a request that was there before the
-kernel is found all the same. While user space shuts down, further requests are cleared and change
-nothing; while a reboot is under way nothing is read any more. (drivers/xen/manage.c)
+and similar nodes. When the watch fires, it reads the node in a transaction. A request that it knows
+it clears in the same transaction, retrying after a conflict, and only then acts; an unknown request
+it leaves alone. The watch fires once when it is set, so a request made before the kernel was up is
+found, too. While user space shuts down, further requests are cleared and have no effect; during a
+reboot nothing is read any more. (drivers/xen/manage.c)
 
-A ``GuestKernel`` runs until its machine would stop, and returns why. It speaks to the store
-through a session of its own domain, with that domain's rights and quotas. Where an agent runs in
-the guest (``agent``), init tells it of the shutdown and waits for its scripts, as the agent's unit
-in systemd has it; a guest whose user space hangs tells it nothing.
+A ``GuestKernel`` runs until its machine would stop, and returns the shutdown reason. It uses the
+store through a session of its own domain, with that domain's rights and quotas. If an agent runs in
+the guest (``agent``), init reports the shutdown to it and waits for its scripts, as the agent's
+systemd unit does; a guest whose user space hangs reports nothing.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 REQUEST = "control/shutdown"
 
-#: The requests Linux knows, and how each ends when nothing goes wrong.
+#: The requests that Linux knows, and the normal shutdown reason of each.
 _REQUESTS = {
     b"poweroff": ShutdownReason.POWEROFF,
     b"halt": ShutdownReason.POWEROFF,
@@ -44,7 +44,7 @@ _REQUESTS = {
     b"suspend": ShutdownReason.SUSPEND,
 }
 
-#: The requests it advertises; ``halt`` is not among them.
+#: The requests that it advertises; ``halt`` is not one of them.
 _ADVERTISED = ("poweroff", "reboot", "suspend")
 
 #: Host seconds from a request to suspend until the guest has frozen itself.
@@ -52,7 +52,7 @@ FREEZING = 0.1
 
 
 class GuestKernel:
-    """One incarnation's kernel."""
+    """The kernel of one incarnation."""
 
     def __init__(
         self,
@@ -63,7 +63,7 @@ class GuestKernel:
         *,
         rebooted: bool,
     ) -> None:
-        """``connect`` opens a session of the domain; ``rebooted``: it did so once already."""
+        """``connect`` opens a session of the domain; ``rebooted``: the domain has rebooted once."""
         self._profile = profile
         self._clock = clock
         self._chance = chance
@@ -78,11 +78,11 @@ class GuestKernel:
         self._reason: ShutdownReason | None = None
         self._request: str | None = None  # what /sbin/poweroff or /sbin/reboot was started for
         self._ends = math.inf
-        self.cut_off = False  # its own guard has ended it
+        self.cut_off = False  # its own guard has forced its end
         self._agent = GuestAgent(profile, connect, clock, self) if profile.agent else None
 
     async def run(self) -> ShutdownReason:
-        """Live; return why the machine stopped. A guest that hangs never returns."""
+        """Run; return the shutdown reason. A guest that hangs never returns."""
         await self._clock.sleep(self._profile.boot)
         self._come_up()
         if self._agent is None:
@@ -116,41 +116,41 @@ class GuestKernel:
             await self._wait(min(self._ends, own, noise, heard))
 
     def press_power(self) -> None:
-        """The ACPI power button: lost while the firmware runs."""
+        """Press the ACPI power button, which has no effect until the kernel is up."""
         if self._booted:
             self._pressed = True
             self._stirred.set()
 
     @property
     def relies_on(self) -> float:
-        """Until when the guest was told that it has time; infinite where it was told nothing."""
+        """Until when the host has promised the guest time; infinite if it has not."""
         return self._agent.relies_on if self._agent is not None else math.inf
 
-    # --- for the agent in it ---
+    # --- for the agent ---
 
     @property
     def shutting_down(self) -> str | None:
-        """The program the kernel has started to shut the system down: its name, or None."""
+        """The program that shuts the system down: ``poweroff``, ``reboot``, or None."""
         return self._request
 
     def shut_down(self, request: str) -> None:
-        """Somebody in the guest runs ``poweroff`` or ``reboot``."""
+        """Act as if ``poweroff`` or ``reboot`` was run in the guest."""
         self._begin(_REQUESTS[request.encode()])
         self._stirred.set()
 
     def release(self) -> None:
-        """The scripts that init has waited for have ended."""
+        """Let the shutdown continue: the scripts that init waited for have ended."""
         if self._reason is not None and math.isinf(self._ends):
             self._ends = self._clock.monotonic() + self._takes(self._reason)
             self._stirred.set()
 
     def cut(self, request: str) -> None:
-        """The power goes at once: ``reboot(2)``, whatever user space does."""
+        """End the machine at once with ``reboot(2)``, whatever user space does."""
         self._reason, self._ends = _REQUESTS[request.encode()], self._clock.monotonic()
         self.cut_off = True
         self._stirred.set()
 
-    # --- what it hears ---
+    # --- requests ---
 
     def _told(self, _path: str, _token: bytes) -> None:
         if not self._asked:
@@ -171,7 +171,7 @@ class GuestKernel:
                 self._write(f"control/feature-{request}", b"1")
 
     async def _listen(self) -> None:
-        """Take in what was asked since the last time."""
+        """Handle the power button and requests since the last call."""
         if self._pressed:
             self._pressed = False
             if self._profile.behaviour is not Behaviour.DEAF:
@@ -185,7 +185,7 @@ class GuestKernel:
                 self._begin(reason)
 
     async def _take_request(self) -> ShutdownReason | None:
-        """Read the request and clear it, if it is one; others may write in between."""
+        """Read the request and clear it if it is known; others may write in between."""
         while True:
             tx = self._session.start()
             try:
@@ -202,10 +202,10 @@ class GuestKernel:
                 return None
             return _REQUESTS.get(request)
 
-    # --- what it does ---
+    # --- behaviour ---
 
     def _begin(self, reason: ShutdownReason) -> None:
-        """User space begins to shut down, unless it does already."""
+        """Begin the shutdown in user space, unless one is under way."""
         if self._reason is not None:
             return
         behaviour = self._profile.behaviour
@@ -224,7 +224,7 @@ class GuestKernel:
         return FREEZING if reason is ShutdownReason.SUSPEND else self._profile.shutdown
 
     def _tells_agent(self, reason: ShutdownReason) -> bool:
-        """Say whether init waits for the agent now."""
+        """Report the shutdown to the agent; return whether init waits for it."""
         if self._agent is None or reason in (ShutdownReason.SUSPEND, ShutdownReason.CRASH):
             return False
         self._request = "reboot" if reason is ShutdownReason.REBOOT else "poweroff"
@@ -233,17 +233,17 @@ class GuestKernel:
         return self._agent.tell(self._request)
 
     def _make_noise(self) -> None:
-        """Fill the request's node with as many bytes as one packet can carry."""
+        """Fill the request's node with as many random bytes as one packet can carry."""
         length = PAYLOAD_MAX - len(REQUEST) - 1
         self._write(REQUEST, self._chance.randbytes(length))
 
     def _write(self, path: str, value: bytes) -> None:
-        """Write a node of the guest's own, unless the control domain took it away."""
+        """Write one of the guest's own nodes, unless the control domain removed it."""
         with contextlib.suppress(XenStoreError):
             self._session.write(path, value)
 
     async def _wait(self, until: float) -> None:
-        """Return when something was heard, or at this moment at the latest."""
+        """Return when there is a new request or button press, or at ``until`` at the latest."""
         pause = None if math.isinf(until) else until - self._clock.monotonic()
         try:
             async with self._clock.timeout(pause):

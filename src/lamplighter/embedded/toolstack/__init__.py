@@ -1,1 +1,1 @@
-"""The embedded host's hypervisor and its xl."""
+"""The embedded host's hypervisor, its xl and libxl, and its control socket."""

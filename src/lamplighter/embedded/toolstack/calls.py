@@ -1,4 +1,4 @@
-"""The calls of the control socket: their arguments, examined, and what they do."""
+"""The calls of the embedded host's control socket: argument checks and implementations."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ if TYPE_CHECKING:
     from lamplighter.embedded.host import EmbeddedHost
     from lamplighter.model.domain import DomainInfo
 
-#: The largest definition that is read, in bytes.
+#: The largest definition file that is read, in bytes.
 LARGEST = 1 << 20
 
-#: The longest time a call may name, in host seconds, and the most calls a fault may spoil.
+#: The longest time an argument may name, in host seconds, and the most calls of one fault.
 LONGEST = 86400.0
 MOST = 1_000_000
 
 
 class Arguments:
-    """What a request says besides the name of its call."""
+    """The arguments of a request; ``BadRequest`` says what is wrong with one."""
 
     def __init__(self, call: str, given: dict[str, object]) -> None:
         self._call = call
@@ -47,14 +47,14 @@ class Arguments:
         return value
 
     def number(self, key: str, most: int, otherwise: int | None = None) -> int:
-        """Return a whole number from 0."""
+        """Return a whole number from 0 to ``most``; ``otherwise`` when it is not given."""
         value = self._take(key, otherwise)
         if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= most:
             raise self._wrong(key, f"a whole number from 0 to {most}")
         return value
 
     def seconds(self, key: str, otherwise: float | None = None) -> float:
-        """Return a time in host seconds."""
+        """Return a time in host seconds, at most a day; ``otherwise`` when it is not given."""
         value = self._take(key, otherwise)
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise self._wrong(key, "a number of seconds")
@@ -63,7 +63,7 @@ class Arguments:
         return float(value)
 
     def done(self) -> None:
-        """Refuse what nobody asked for."""
+        """Refuse arguments that the call did not take."""
         for key in self._left:
             raise BadRequest(f"{self._call}: there is no argument {key!r}")
 
@@ -76,7 +76,7 @@ class Arguments:
 
 
 class Calls:
-    """Carries out requests on one host."""
+    """Carries out the requests to one host."""
 
     def __init__(self, host: EmbeddedHost) -> None:
         self._host = host
@@ -101,7 +101,7 @@ class Calls:
         }
 
     async def answer(self, request: object) -> object:
-        """Carry out a request to its end, even if whoever waits here is cancelled."""
+        """Carry out a request to its end, even if the caller is cancelled."""
         if not isinstance(request, dict) or not isinstance(request.get("call"), str):
             raise BadRequest('expected an object with a "call"')
         name = request.pop("call")
@@ -116,14 +116,14 @@ class Calls:
         return await asyncio.shield(task)
 
     async def close(self) -> None:
-        """Drop every call that has begun."""
+        """Cancel every call that has begun."""
         for task in tuple(self._begun):
             task.cancel()
         if self._begun:
             await asyncio.wait(tuple(self._begun))
 
     def _ended(self, task: asyncio.Task[object]) -> None:
-        """Let go of a call. Whoever asked may have gone, but a defect must be heard of."""
+        """Forget a call. Its caller may have gone, so a defect is reported to the event loop."""
         self._begun.discard(task)
         error = None if task.cancelled() else task.exception()
         if error is not None and not isinstance(error, LamplighterError):
@@ -142,12 +142,12 @@ class Calls:
         return await call(arguments)
 
     def _meanwhile(self, name: str, request: dict[str, object]) -> AbstractContextManager[None]:
-        """A program that creates a domain lives from its beginning, however late it does it."""
+        """Return a context in which a delayed ``create`` counts as under way: its program runs."""
         path = request.get("path")
         creates = name == "create" and isinstance(path, str)
         return self._host.xl.under_way(str(path)) if creates else nullcontext()
 
-    # --- what the toolstack needs ---
+    # --- the toolstack's calls ---
 
     async def _list(self, arguments: Arguments) -> object:
         arguments.done()
@@ -203,7 +203,7 @@ class Calls:
         arguments.done()
         return self._host.status()
 
-    # --- what makes trouble ---
+    # --- fault injection, and the host itself ---
 
     async def _fault(self, arguments: Arguments) -> object:
         call, how = arguments.text("of"), arguments.text("how")
@@ -258,7 +258,7 @@ def read_file(path: str) -> EmbeddedDefinition:
         content = _content(path)
     except OSError as error:
         raise CallFailed(f"{path} cannot be read: {error.strerror}") from error
-    except ValueError as error:  # a NUL in it, or half a surrogate pair
+    except ValueError as error:  # it contains a NUL or a lone surrogate
         raise CallFailed(f"{path!r} cannot be read: no file can have this name") from error
     try:
         return read_embedded_definition(content, path)
@@ -267,7 +267,7 @@ def read_file(path: str) -> EmbeddedDefinition:
 
 
 def _content(path: str) -> str:
-    # A pipe that nobody writes to must not stop the host.
+    # O_NONBLOCK: opening a FIFO that has no writer must not block the host.
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):

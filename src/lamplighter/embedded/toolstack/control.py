@@ -1,4 +1,4 @@
-"""The control socket: one JSON document a line in each direction, for the toolstack's driver.
+"""The embedded host's control socket, for the toolstack driver: one JSON document per line.
 
     {"call": "create", "path": "/srv/host/domains/web.cfg"}
     {"ok": {"domid": 3}}
@@ -7,9 +7,9 @@
 
 The calls of one connection are carried out one after another; connections do not wait for each
 other. A call that has begun is carried out even when its caller goes away, as a program goes on
-that nobody waits for. What comes in is bounded and examined: a line that is too long ends the
-connection, anything else that is wrong is answered with an error that says what was expected.
-Nothing more is read from a caller who does not read its answers.
+that nobody waits for. Input is bounded and checked: lines that are too long or too many end the
+connection, and any other error is answered with a message that says what was expected. Nothing
+more is read from a caller that does not read its answers.
 """
 
 from __future__ import annotations
@@ -32,22 +32,22 @@ if TYPE_CHECKING:
 LINE_MAX = 64 * 1024
 LINES_MAX = 64
 
-#: So many connections are served at one time; a further one is closed at once.
+#: How many connections are served at the same time; a further one is closed at once.
 CONNECTIONS_MAX = 500
 
-#: Host seconds for which the end waits until callers have read their answers, and between looks.
+#: How many host seconds ``close`` waits for callers to read their answers, and between checks.
 GRACE = 1.0
 GLANCE = 0.01
 
 
 class BadRequest(CallFailed):
-    """A request is no call: what was expected."""
+    """A request is not a valid call; the message says what was expected."""
 
     code = "bad-request"
 
 
 class ControlServer:
-    """Reads requests, hands each to ``answer`` and sends what that returns or raises."""
+    """Reads requests, passes each to ``answer`` and sends what that returns or raises."""
 
     def __init__(
         self, path: Path, clock: Clock, answer: Callable[[object], Awaitable[object]]
@@ -59,13 +59,13 @@ class ControlServer:
         self._connections: set[_Connection] = set()
 
     async def start(self) -> None:
-        """Open the socket; one that was left behind is replaced."""
+        """Open the socket, replacing a stale one."""
         self._server = await listen(
             self._path, lambda: _Connection(self._answer, self._connections)
         )
 
     async def close(self) -> None:
-        """Close the socket and every connection, once what was answered is sent."""
+        """Close the socket, and every connection once the answers written to it are sent."""
         if self._server is not None:
             self._server.close()
             self._path.unlink(missing_ok=True)
@@ -81,7 +81,7 @@ class ControlServer:
 
 
 class _Connection(asyncio.Protocol):
-    """One caller."""
+    """One caller's connection."""
 
     def __init__(
         self, answer: Callable[[object], Awaitable[object]], connections: set[_Connection]
@@ -129,18 +129,18 @@ class _Connection(asyncio.Protocol):
             self._worker.cancel()
 
     def close(self) -> None:
-        """Answer nothing more, and hang up."""
+        """Answer no further calls, and hang up once pending output is sent."""
         self._lines.clear()
         self._transport.close()
         if self._worker is not None:
             self._worker.cancel()
 
     def abort(self) -> None:
-        """Hang up at once, whatever is still to be sent."""
+        """Hang up at once and drop pending output."""
         self._transport.abort()
 
     def _worked(self, worker: asyncio.Task[None]) -> None:
-        """A caller whose call ended with a defect of ours must not wait for its answer."""
+        """Hang up after a defect of ours, so that the caller does not wait for an answer."""
         if not worker.cancelled() and worker.exception() is not None:
             self._transport.abort()
 

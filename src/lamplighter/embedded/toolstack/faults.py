@@ -1,4 +1,4 @@
-"""Calls that go wrong on purpose: the next so many calls of one name fail, hang or take long."""
+"""Fault injection: the next calls of a given name fail, die half way, hang or are slow."""
 
 from __future__ import annotations
 
@@ -16,40 +16,41 @@ if TYPE_CHECKING:
 
 
 class How(Enum):
-    """What a call does instead."""
+    """What a faulty call does."""
 
-    FAIL = "fail"  # it says that it failed, and does nothing
-    HALF = "half"  # a create dies over it and leaves the domain half made; others fail
+    FAIL = "fail"  # it reports a failure and does nothing
+    HALF = "half"  # a create dies and leaves the domain half built; other calls fail
     HANG = "hang"  # it never returns, and does nothing
-    SLOW = "slow"  # it does what it should, but later, even for a caller who has gone
+    SLOW = "slow"  # it does what it should, but later, even if its caller has gone
 
 
 class Fault(NamedTuple):
-    """What the next call does; ``seconds`` is how much later a slow one acts."""
+    """The fault of one call; ``seconds`` is how much later a slow call acts."""
 
     how: How
     seconds: float = 0.0
 
 
 class Faults:
-    """What is wrong with the next calls, by their names, in the order in which they were set."""
+    """The faults of the next calls, by the calls' names, in the order in which they were set."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._next: dict[str, deque[Fault]] = {}
 
     def set(self, call: str, fault: Fault, times: int) -> None:
-        """Let the next calls of this name go wrong, after those that are to go wrong already."""
+        """Add a fault for the next ``times`` calls of this name, after those set before."""
         self._next.setdefault(call, deque()).extend([fault] * times)
 
     def clear(self) -> None:
-        """Let every call do what it should."""
+        """Remove all faults."""
         self._next.clear()
 
     async def before(self, call: str, meanwhile: AbstractContextManager[None]) -> bool:
-        """Do what is wrong with this call; return when it is to go on, and whether half way only.
+        """Apply this call's next fault, if any; return whether the call must stop half way.
 
-        ``meanwhile`` is entered while a slow call, which will act, has not acted yet.
+        Raises ``CallFailed`` for a call that fails; never returns for one that hangs. ``meanwhile``
+        is entered while a slow call waits before it acts.
         """
         pending = self._next.get(call)
         if not pending:

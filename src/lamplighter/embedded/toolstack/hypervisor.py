@@ -1,8 +1,8 @@
-"""The hypervisor: domains, their numbers, memory and states. It knows no names and no files.
+"""The embedded host's hypervisor: domains with their domids, memory and states.
 
-A domain begins paused. It ends in two steps: first it *shuts down*, for a reason, and executes no
-more; then somebody destroys it. While it is taken apart it is *dying*, and only when nothing
-refers to its memory any more it has gone. A domid is not given a second time.
+It knows no domain names and no files. A domain begins paused. It ends in two steps: first it *shuts
+down*, for a reason, and stops executing; then a tool destroys it. While it is torn down it is
+*dying*, and it is gone only when nothing refers to its memory any more. Domids are never reused.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from lamplighter.model.domain import Kind
 if TYPE_CHECKING:
     from lamplighter.model.domain import ShutdownReason
 
-#: The first domid that is no domain's (``DOMID_FIRST_RESERVED``).
+#: The first domid that no domain can have (``DOMID_FIRST_RESERVED``).
 FIRST_RESERVED = 0x7FF0
 
-#: What the control domain has, in MiB.
+#: The control domain's memory, in MiB.
 DOM0_MEMORY = 1024
 
 
 class NoSuchDomain(CallFailed):
-    """There is no domain of this number, or no longer."""
+    """There is no domain with this domid, or no longer."""
 
     code = "no-domain"
 
@@ -48,7 +48,7 @@ class Domain:
 
 
 class Hypervisor:
-    """All domains of one host, the control domain among them. ``memory`` is in MiB."""
+    """All domains of one host, including the control domain. ``memory`` is in MiB."""
 
     def __init__(self, memory: int) -> None:
         self.memory = memory
@@ -61,22 +61,22 @@ class Hypervisor:
 
     @property
     def free(self) -> int:
-        """How much memory a new domain could have."""
+        """How much memory a new domain could get, in MiB."""
         return self._free - self._withheld
 
     def domains(self) -> list[Domain]:
-        """Return all domains, in the order of their domids."""
+        """Return all domains, ordered by domid."""
         return list(self._domains.values())
 
     def find(self, domid: int) -> Domain:
-        """Return a domain; ``NoSuchDomain``."""
+        """Return a domain; raise ``NoSuchDomain``."""
         try:
             return self._domains[domid]
         except KeyError:
             raise NoSuchDomain(domid) from None
 
     def create(self, uuid: UUID, kind: Kind) -> Domain:
-        """Make a domain that has no memory yet."""
+        """Create a domain that has no memory yet; ``CallFailed`` when no domid is left."""
         if self._last + 1 >= FIRST_RESERVED:
             raise CallFailed(
                 "no domid is left", hint="domids never come back: start the host again"
@@ -86,7 +86,7 @@ class Hypervisor:
         return domain
 
     def populate(self, domain: Domain, memory: int) -> None:
-        """Give a domain its memory; ``CallFailed`` when there is not so much."""
+        """Give a domain its memory, in MiB; ``CallFailed`` when there is not enough."""
         if memory > self.free:
             raise CallFailed(
                 f"cannot allocate memory for domain {domain.domid}: it wants {memory} MiB, "
@@ -97,12 +97,12 @@ class Hypervisor:
         domain.memory = memory
 
     def forget(self, domain: Domain) -> None:
-        """A domain has gone, and its memory is free."""
+        """Remove a domain that is gone, and free its memory."""
         del self._domains[domain.domid]
         self._free += domain.memory
 
     def leave_free(self, memory: int | None) -> None:
-        """Make memory short: leave no more than this, in MiB; None gives all of it back."""
+        """Make memory scarce: leave no more than this free, in MiB; None gives all of it back."""
         self._withheld = 0
         if memory is not None:
             self._withheld = max(0, self._free - memory)

@@ -1,12 +1,12 @@
-"""The nodes that libxl writes for a domain, with the permissions it gives them, and its names.
+"""The XenStore nodes that libxl writes for a domain, their permissions, and domain names.
 
-A guest may read its part of the store, and owns what it is there to write: the answers in
-``control``, and ``data``, ``drivers``, ``feature``, ``attr`` and ``error``. What only devices
-would need is left out: these domains have none.
+A guest may read its part of the store, and owns the nodes that it is meant to write: the answers in
+``control``, and ``data``, ``drivers``, ``feature``, ``attr`` and ``error``. Nodes that only devices
+need are left out, because these domains have no devices.
 
-``xl`` knows domains by the names in XenStore, which any client may write. So they are watched: a
-name is read again when its node may have changed, and looking one up does not take longer with
-every domain.
+``xl`` knows domains by their names in XenStore, which any client may write. So the names are
+watched: a name is read again when its node may have changed, and the cost of looking one up does
+not grow with the number of domains.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from lamplighter.embedded.xenstored.access import Permissions
     from lamplighter.embedded.xenstored.store import Session, Store
 
-#: What a guest owns below its own node.
+#: The nodes that a guest owns, below its own node.
 _GUESTS_OWN = (
     "control/shutdown",
     "control/feature-poweroff",
@@ -79,7 +79,7 @@ def make(session: Session, domain: Domain, name: str) -> None:
 
 
 def describe(session: Session, domain: Domain, now: datetime) -> None:
-    """Write what is known once the domain is built (``libxl__build_post``)."""
+    """Write the nodes that follow once the domain is built (``libxl__build_post``)."""
     home, vm = paths.domain(domain.domid), _vm(domain.uuid)
     memory = b"%d" % (domain.memory * 1024)
     tx = session.start()
@@ -100,7 +100,7 @@ def describe(session: Session, domain: Domain, now: datetime) -> None:
 def unmake(session: Session, domid: int) -> None:
     """Remove a domain's nodes, as libxl does before the domain itself is destroyed."""
     home = paths.domain(domid)
-    with contextlib.suppress(XenStoreError):  # it has none: somebody removed it
+    with contextlib.suppress(XenStoreError):  # somebody removed the node
         session.rm(session.read(f"{home}/vm").decode())
     for path in (home, f"/libxl/{domid}"):
         if _exists(session, path):
@@ -138,7 +138,7 @@ def _exists(session: Session, path: str, tx: int = 0) -> bool:
 
 
 class Names:
-    """Follows the names of those domains it is told of."""
+    """Tracks the names of the domains it is given."""
 
     def __init__(self, store: Store) -> None:
         self._session = store.connect(DOM0, self._tell)
@@ -147,23 +147,23 @@ class Names:
         self._stale: set[int] = set()
 
     def follow(self, domid: int) -> None:
-        """A domain was made; its name may come later."""
+        """Begin to track a new domain; its name may be written later."""
         self._rename(domid, "")
         self._session.watch(paths.name(domid), b"%d" % domid)
 
     def leave(self, domid: int) -> None:
-        """A domain has gone."""
+        """Stop tracking a domain that is gone."""
         self._session.unwatch(paths.name(domid), b"%d" % domid)
         self._rename(domid, None)
         self._stale.discard(domid)
 
     def of(self, domid: int) -> str:
-        """Return a domain's name; empty when it has no nodes, or no longer."""
+        """Return a domain's name; empty when it has no name node, or no longer."""
         self._catch_up()
         return self._names.get(domid, "")
 
     def taken(self, name: str) -> bool:
-        """Say whether a domain has this name, dead or alive."""
+        """Return whether a domain has this name, whether it runs or not."""
         self._catch_up()
         return name in self._bearers
 

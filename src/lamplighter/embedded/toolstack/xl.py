@@ -1,12 +1,12 @@
-"""What ``xl`` does: creates domains, destroys them, and leaves a process behind for each.
+"""The embedded host's ``xl``: creates and destroys domains and leaves a process for each.
 
 That process, the *reaper*, waits until its domain has shut down, does what the definition says
-for the reason (usually it destroys the domain), and after a reboot waits two seconds and creates
-the domain anew: another domid, the same UUID. It can be killed; then nobody reaps, and nothing is
-on record of why the domain ended.
+for the shutdown reason (usually it destroys the domain), and after a reboot waits two seconds and
+creates the domain again with another domid and the same UUID. It can be killed; then nothing
+destroys the domain, and its shutdown reason is not recorded.
 
-Creating takes a lock that all creations share, as with autoballoon. A definition that states no
-UUID gets a new one at each creation, but keeps it through reboots.
+All creations share one lock, as with autoballoon. A domain whose definition states no UUID gets a
+new one at each creation, but keeps it through reboots.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ if TYPE_CHECKING:
     from lamplighter.embedded.xenstored.store import Store
     from lamplighter.model.clock import Clock
 
-#: Host seconds that things take: giving a new domain its name, building it, noticing that it shut
-#: down, taking it apart, and what xl waits before it starts a rebooted domain again.
+#: Durations in host seconds: giving a new domain its name, building it, noticing that it shut down,
+#: tearing it down, and xl's pause before it starts a rebooted domain again.
 NAMING = 0.01
 BUILDING = 0.04
 REAPING = 0.3
@@ -48,23 +48,23 @@ REBOOT_GAP = 2.0
 
 
 class Busy(NamedTuple):
-    """What a control domain that has much to do makes of its tools, in host seconds.
+    """How much slower the tools are while the control domain is busy, in host seconds.
 
-    A listing takes ``listing`` and tells what was there at its begin, because one call gets all
-    domains from the hypervisor. Those who reap take ``reaping`` longer, one after another.
+    A listing takes ``listing`` and shows the state at its beginning, because one call gets all
+    domains from the hypervisor. Reapers take ``reaping`` longer, one after another.
     """
 
     listing: float = 0.0
     reaping: float = 0.0
 
 
-#: Of so many ended incarnations the reason is kept.
+#: For how many ended incarnations the shutdown reason is kept.
 RECORDS_KEPT = 10_000
 
 
 @dataclass(slots=True, eq=False)
 class Resident:
-    """A domain that xl created, and what runs for it. ``stopped`` is set at each of its ends."""
+    """A domain that xl created, and its tasks. ``stopped``: it has shut down or was destroyed."""
 
     domain: Domain
     definition: EmbeddedDefinition
@@ -100,13 +100,13 @@ class Xl:
     # --- the calls ---
 
     async def list_slowly(self) -> list[DomainInfo]:
-        """Return what ``list`` does, as late as the host is busy."""
+        """Return the result of ``list`` after the delay of a busy host."""
         seen = self.list()
         await self._clock.sleep(self.busy.listing)
         return seen
 
     def list(self) -> list[DomainInfo]:
-        """Return every domain, dom0 among them, in the order of domids."""
+        """Return every domain, including dom0, ordered by domid."""
         return [
             DomainInfo(
                 domain.domid,
@@ -121,7 +121,7 @@ class Xl:
         ]
 
     async def create(self, definition: EmbeddedDefinition) -> int:
-        """Create and start a domain and leave a reaper behind; return its domid."""
+        """Create and start a domain and its reaper; return the domid."""
         with self.under_way(definition.path):
             resident = await self._create(
                 definition, definition.uuid or self._new_uuid(), rebooted=False
@@ -131,7 +131,7 @@ class Xl:
         return domid
 
     async def create_half(self, definition: EmbeddedDefinition) -> None:
-        """Begin to create a domain, and die over it."""
+        """Begin to create a domain and stop half way, as if killed."""
         async with self._creating:
             await self._begin(definition, definition.uuid or self._new_uuid())
 
@@ -146,7 +146,7 @@ class Xl:
         return frozenset(+self._underway)
 
     async def destroy(self, domid: int) -> None:
-        """Take a domain away; ``NoSuchDomain`` when there is none."""
+        """Destroy a domain; ``NoSuchDomain`` when there is none."""
         domain = self._hypervisor.find(domid)
         resident = self._residents.get(domid)
         if resident is None or domain.domid == DOM0:
@@ -163,16 +163,16 @@ class Xl:
             kernel.press_power()
 
     def shutdown_reason(self, domid: int, uuid: UUID) -> ShutdownReason | None:
-        """Return why an incarnation shut down, if a reaper was there to write it down."""
+        """Return the shutdown reason of an incarnation, if a reaper recorded it."""
         kept_uuid, reason = self._records.get(domid, (None, None))
         return reason if kept_uuid == uuid else None
 
     def reaper_lives(self, domid: int) -> bool:
-        """Return whether the process lives that xl left behind for a domain."""
+        """Return whether a domain's reaper is alive."""
         return domid in self._reapers
 
     def kill_reaper(self, domid: int) -> None:
-        """Kill the process that xl left behind for a domain."""
+        """Kill a domain's reaper; ``CallFailed`` when there is none."""
         reaper = self._reapers.pop(domid, None)
         if reaper is None:
             raise CallFailed(f"domain {domid} has no process that waits for its end")
@@ -190,7 +190,7 @@ class Xl:
 
     @contextmanager
     def under_way(self, path: str) -> Iterator[None]:
-        """Count a domain as being created from this definition for the length of the block."""
+        """Count a domain as being created from this definition during the block."""
         self._underway[path] += 1
         try:
             yield
@@ -225,7 +225,7 @@ class Xl:
         return resident
 
     def _make(self, definition: EmbeddedDefinition, uuid: UUID) -> Domain:
-        """Make the domain, nameless as yet, or nothing; even then a domid is used up."""
+        """Create the domain, without a name yet; a failure uses up a domid and leaves nothing."""
         domain = self._hypervisor.create(uuid, definition.kind)
         try:
             if self._names.taken(definition.name):
@@ -238,7 +238,7 @@ class Xl:
         return domain
 
     async def _lasts(self, seconds: float, resident: Resident) -> None:
-        """A step of building a domain takes its time, and somebody may end it meanwhile."""
+        """Wait for a step of building; ``CallFailed`` if the domain is destroyed meanwhile."""
         await self._clock.sleep(seconds)
         if resident.ending is not None:
             raise CallFailed(f"domain {resident.domain.domid} was destroyed while it was built")
@@ -254,7 +254,7 @@ class Xl:
     # --- ending ---
 
     async def _destroy(self, resident: Resident) -> None:
-        """Take a domain apart; of several who want it, one does and the others wait."""
+        """Tear a domain down once: the first caller starts it, and all callers wait for it."""
         if resident.ending is None:
             resident.ending = self._start(self._take_apart(resident))
         await asyncio.shield(resident.ending)
@@ -269,7 +269,7 @@ class Xl:
         await self._clock.sleep(TEARDOWN)
         linger = resident.definition.profile.linger
         if linger:
-            # The event comes when the domain is dead, even if something still maps its memory.
+            # @releaseDomain fires when the domain is dead, even if its memory is still mapped.
             self._start(self._forget_later(resident, linger))
         else:
             self._forget(resident)
@@ -285,7 +285,7 @@ class Xl:
         self._names.leave(resident.domain.domid)
         del self._residents[resident.domain.domid]
 
-    # --- the process that xl leaves behind ---
+    # --- the reaper ---
 
     async def _reap(self, resident: Resident) -> None:
         domid, uuid = resident.domain.domid, resident.domain.uuid
@@ -300,12 +300,12 @@ class Xl:
                 self._reapers[resident.domain.domid] = self._reapers.pop(domid)
                 domid = resident.domain.domid
         except CallFailed:
-            return  # xl says so in its log, and ends
+            return  # a real xl logs this and ends
         finally:
             self._reapers.pop(domid, None)
 
     async def _handle_death(self, resident: Resident) -> bool:
-        """Do what the definition says; return whether the domain is to be created again."""
+        """Do what the definition says; return whether the domain must be created again."""
         domain, reason = resident.domain, resident.domain.shutdown
         if resident.ending is not None or reason is None:
             return False  # somebody destroyed it
@@ -324,7 +324,7 @@ class Xl:
         return reaction in (Reaction.RESTART, Reaction.RENAME_RESTART)
 
     def _preserve(self, resident: Resident) -> None:
-        """Keep what shut down, under another name and UUID, so that it can be started again."""
+        """Rename the domain that shut down and give it another UUID, to free both for a restart."""
         domain, uuid = resident.domain, self._new_uuid()
         name = f"{resident.definition.name}-{self._clock.wall().astimezone(UTC):%Y%m%dT%H%MZ}"
         libxl.rename(self._session, domain, name, uuid)

@@ -1,1 +1,1 @@
-"""The embedded host's XenStore."""
+"""The embedded host's xenstored: its tree, transactions, watches and server."""

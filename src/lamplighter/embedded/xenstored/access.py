@@ -1,14 +1,14 @@
-"""Who may do what with a node, and how much of the store a guest may use, as xenstored decides it.
+"""Access rights to XenStore nodes and the quotas of guests, as in xenstored.
 
-A node's first permission names its owner and what everybody else may do whom no later one names.
-The owner and the control domain may do everything. A new node takes its parent's permissions; when
-a guest makes it, the guest owns it.
+A node's first permission names its owner and the rights of every domain that no later permission
+names. The owner and the control domain may do everything. A new node takes its parent's
+permissions; if a guest creates it, the guest owns it.
 
 The quotas and their errors are those of the C xenstored: too many nodes, transactions or
 permissions, or a node too large, is ENOSPC; too many watches is E2BIG. (oxenstored answers
-``EQUOTA``, a name that xs_wire.h does not have.) The control domain has no limits. One number
+``EQUOTA``, a name that xs_wire.h does not have.) The control domain has no quotas. One number
 differs: a guest's node may hold a whole packet here, where xenstored allows 2048 bytes by default,
-because a host may allow more, and the worst guest is wanted.
+because a host may allow more, and the simulation needs the worst possible guest.
 """
 
 from __future__ import annotations
@@ -38,15 +38,15 @@ _RIGHTS = {
 
 Permissions = tuple[Permission, ...]
 
-#: The control domain alone.
+#: Access for the control domain only.
 PRIVATE: Permissions = (Permission(Access.NONE, DOM0),)
 
-#: What a node needs besides its value and the names below it, in bytes.
+#: The size of a node besides its value and the names of its children, in bytes.
 OVERHEAD = 24
 
 
 def rights(granted: Permissions, domid: int) -> int:
-    """Return what a domain may do with a node, as a sum of READ, WRITE and OWN."""
+    """Return a domain's rights to a node, as a combination of READ, WRITE and OWN."""
     if domid in (DOM0, granted[0].domid):
         return ALL
     for permission in granted[1:]:
@@ -56,24 +56,24 @@ def rights(granted: Permissions, domid: int) -> int:
 
 
 def readable(lists: Iterable[Permissions], domid: int) -> bool:
-    """Say whether any of several lists of permissions lets a domain read."""
+    """Return whether any of several lists of permissions lets a domain read."""
     return any(rights(granted, domid) & READ for granted in lists)
 
 
 def inherited(parent: Permissions, domid: int) -> Permissions:
-    """Return the permissions of a node that a domain makes below a parent."""
+    """Return the permissions of a node that a domain creates below a parent."""
     if domid == DOM0:
         return parent
     return (Permission(parent[0].access, domid), *parent[1:])
 
 
 def read_only(domid: int) -> Permissions:
-    """Return permissions under which a guest may only read."""
+    """Return permissions that let a guest only read."""
     return (Permission(Access.NONE, DOM0), Permission(Access.READ, domid))
 
 
 def owned(domid: int) -> Permissions:
-    """Return permissions under which a guest owns a node, and no other guest sees it."""
+    """Return permissions that make a guest the owner and give other guests no access."""
     return (Permission(Access.NONE, domid),)
 
 
@@ -81,8 +81,8 @@ def owned(domid: int) -> Permissions:
 class Quotas:
     """The limits of one guest.
 
-    ``node_size`` is in bytes: a node's value and the names of its children, with ``OVERHEAD``.
-    ``touched`` is how many nodes one transaction may look at.
+    ``node_size`` is in bytes: a node's value and the names of its children, plus ``OVERHEAD``.
+    ``touched`` is how many nodes one transaction may access.
     """
 
     nodes: int = 1000

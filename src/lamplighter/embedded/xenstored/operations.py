@@ -1,7 +1,7 @@
-"""What can be done with nodes, on behalf of a domain, as the C xenstored does it.
+"""Operations on XenStore nodes on behalf of a domain, as in the C xenstored.
 
-Each operation works on a ``View`` and either does all or raises ``XenStoreError`` and does
-nothing. Those that change something return the ``Change``s for which watches are to fire.
+Each operation works on a ``View`` and either succeeds or raises ``XenStoreError`` and changes
+nothing. Operations that change something return the ``Change``s for which watches must fire.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 class Change(NamedTuple):
     """A node changed. ``exact``: only watches on this very node fire, not those above it.
 
-    ``grants`` are the permissions of which one must let a watcher read for it to be told: the
-    node's, those it had before, its parent's.
+    ``grants`` are the permissions of the node, those it had before, and its parent's: a watcher
+    gets the event if any of them lets it read.
     """
 
     path: str
@@ -38,24 +38,24 @@ class Change(NamedTuple):
 
 
 class Actor(NamedTuple):
-    """On whose behalf something is done, and how much it may use."""
+    """The domain on whose behalf an operation is done, and its quotas."""
 
     domid: int
     quotas: Quotas
 
     @property
     def limited(self) -> bool:
-        """The control domain has no limits."""
+        """Whether the quotas apply: they do not for the control domain."""
         return self.domid != DOM0
 
 
 def read(view: View, actor: Actor, path: str) -> Node:
-    """Return a node that the actor may read."""
+    """Return a node if the actor may read it."""
     return _seek(view, actor, path, READ)
 
 
 def write(view: View, actor: Actor, path: str, value: bytes) -> list[Change]:
-    """Set a node's value; the node and its parents are made when they are not there."""
+    """Set a node's value, creating the node and its parents if they are missing."""
     node = _seek_or_none(view, actor, path, WRITE)
     if node is None:
         return _make(view, actor, path, value)
@@ -65,14 +65,14 @@ def write(view: View, actor: Actor, path: str, value: bytes) -> list[Change]:
 
 
 def mkdir(view: View, actor: Actor, path: str) -> list[Change]:
-    """Make an empty node; one that is there is left as it is."""
+    """Create an empty node; an existing one is left as it is."""
     if _seek_or_none(view, actor, path, WRITE) is not None:
         return []
     return _make(view, actor, path, b"")
 
 
 def rm(view: View, actor: Actor, path: str) -> list[Change]:
-    """Take a node and all below it away; one that is not there is no error if its parent is."""
+    """Remove a node and all below it; a missing node is not an error if its parent exists."""
     if _seek_or_none(view, actor, path, WRITE) is None:
         if view.look(parent_of(path)) is None:
             raise XenStoreError("ENOENT")
@@ -83,7 +83,7 @@ def rm(view: View, actor: Actor, path: str) -> list[Change]:
 
 
 def remove(view: View, path: str) -> list[Change]:
-    """Take a node that is there and all below it away, whoever owns it."""
+    """Remove an existing node and all below it, regardless of their owners."""
     del view.change(parent_of(path)).children[name_of(path)]
     below: list[str] = []
     _collect(view, path, below)
@@ -106,7 +106,7 @@ def set_permissions(view: View, actor: Actor, path: str, granted: Permissions) -
     return [change._replace(grants=(*change.grants, before))]
 
 
-# --- finding ---------------------------------------------------------------------------------
+# --- looking up ------------------------------------------------------------------------------
 
 
 def _seek(view: View, actor: Actor, path: str, wanted: int) -> Node:
@@ -126,7 +126,7 @@ def _seek_or_none(view: View, actor: Actor, path: str, wanted: int) -> Node | No
 
 
 def _why_not(view: View, actor: Actor, path: str, name: str, wanted: int) -> str:
-    """Say no more about a node than its nearest parent lets the domain know."""
+    """Return the error's name: EACCES unless rights to the nearest existing ancestor allow more."""
     parent = None
     while parent is None:
         path = parent_of(path)
@@ -134,7 +134,7 @@ def _why_not(view: View, actor: Actor, path: str, name: str, wanted: int) -> str
     return name if rights(parent.permissions, actor.domid) & wanted else "EACCES"
 
 
-# --- making and removing ---------------------------------------------------------------------
+# --- creating and removing -------------------------------------------------------------------
 
 
 def _make(view: View, actor: Actor, path: str, value: bytes) -> list[Change]:
@@ -166,7 +166,7 @@ def _check_size(actor: Actor, node: Node, more: int) -> None:
 
 
 def _collect(view: View, path: str, found: list[str]) -> None:
-    """Append a node and all below it, what is below first."""
+    """Append a node and all below it, children before their parents."""
     stack = [path]
     order: list[str] = []
     while stack:

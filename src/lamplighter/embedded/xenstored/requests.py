@@ -1,4 +1,4 @@
-"""What each request of the XenStore protocol does to a session: one small function a type."""
+"""The handlers of XenStore requests: one small function per type that acts on a session."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def carry_out(session: Session, request: Request) -> bytes:
-    """Do what a request asks and return the reply's payload; raise ``XenStoreError``."""
+    """Carry out a request and return the reply's payload; raise ``XenStoreError``."""
     if request.error:
         raise XenStoreError(request.error)
     handler = _HANDLERS.get(request.op)
@@ -110,19 +110,19 @@ def _release(session: Session, request: Request) -> bytes:
 
 
 def _resume(session: Session, request: Request) -> bytes:
-    """Nothing is remembered of a domain's end, so there is nothing to forget."""
+    """Check only the domain: the store keeps no shutdown state that a resume would clear."""
     session.must_know(request.domid)
     return DONE
 
 
 def _set_target(session: Session, request: Request) -> bytes:
-    """No domain of this host acts for another one, so a target has no effect."""
+    """Check only the domains: none acts for another on this host, so a target has no effect."""
     session.must_know(request.domid, int(request.arguments[1]))
     return DONE
 
 
 def _control(session: Session, request: Request) -> bytes:
-    """Of xenstored's control commands the one that changes nothing: look the tree over."""
+    """Handle the one of xenstored's control commands that changes nothing: check the tree."""
     session.must_know()
     if request.arguments == (b"help",):
         return b"check\0help\0"
@@ -132,7 +132,7 @@ def _control(session: Session, request: Request) -> bytes:
     return "\n".join(faults).encode()[:4096] if faults else DONE
 
 
-#: What is missing here is answered with ENOSYS.
+#: Types missing here are answered with ENOSYS.
 _HANDLERS: dict[int, Callable[[Session, Request], bytes]] = {
     Op.CONTROL: _control,
     Op.DIRECTORY: _directory,

@@ -1,14 +1,14 @@
 """The XenStore server: clients on a Unix socket, each a session of the control domain.
 
-A client that does not read what it is sent gets no replies to more than it has asked already:
-nothing more is read from it until it has caught up. Watch events it has not read are kept once
-each, as xenstored does, and when even these are too many, or its bytes are not the protocol, the
-connection is closed. No client can harm another one, or the store.
+Nothing more is read from a client that does not read what it is sent, until it has caught up. Watch
+events that it has not read are kept once each, as in xenstored. When there are too many of them, or
+when the client breaks the protocol, the connection is closed. No client can harm another one, or
+the store.
 
 ``interrupt`` closes every connection and refuses new ones for a while, as a restart would. The
-tree stays, and so do the sessions of guests, which have no socket: that is what a live update of
-xenstored keeps, too. (A xenstored that dies takes the whole host with it, and nothing is learned
-from that.)
+tree stays, and so do the sessions of guests, which have no socket; a live update of xenstored
+keeps these, too. (A crash of xenstored is not simulated: it takes the whole host with it, so
+nothing could be learned from it.)
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ if TYPE_CHECKING:
     from lamplighter.model.clock import Clock
     from lamplighter.xenstore.server import Request
 
-#: How many watch events are kept for a client that does not read; more end its connection.
+#: How many watch events are kept for a client that does not read; more close its connection.
 EVENTS_KEPT = 10_000
 
-#: In so many rounds of the loop a client that was accepted has become a connection.
+#: An accepted client has become a connection within this many iterations of the event loop.
 ACCEPTING = 3
 
-#: So many clients are served at one time; a further one is closed at once.
+#: How many clients are served at the same time; a further one is closed at once.
 CLIENTS_MAX = 500
 
 
@@ -51,7 +51,7 @@ class XenStoreServer:
         self._connections: set[_Connection] = set()
 
     async def start(self) -> None:
-        """Open the socket; one that was left behind is replaced."""
+        """Open the socket, replacing a stale one."""
         self._server = await listen(self._path, self._accept)
 
     async def close(self) -> None:
@@ -60,7 +60,7 @@ class XenStoreServer:
             self._server.close()
             self._server = None
             self._path.unlink(missing_ok=True)
-        # Whoever was accepted just now becomes a connection in the loop's next rounds.
+        # A client that was just accepted becomes a connection in the next iterations of the loop.
         for _ in range(ACCEPTING):
             await self._clock.sleep(0)
         for connection in tuple(self._connections):
@@ -125,12 +125,12 @@ class _Connection(asyncio.Protocol):
             self.abort()
 
     def abort(self) -> None:
-        """Drop the client, and what it was still to be sent."""
+        """Drop the client and everything that was still to be sent to it."""
         self._session.close()
         self._transport.abort()
 
     def _answer(self) -> None:
-        """Answer requests until there are no more, or the client must read first."""
+        """Answer requests until there are none left or the client must read first."""
         while not self._full and not self._transport.is_closing():
             request = next(self._requests, None)
             if request is None:
@@ -146,7 +146,7 @@ class _Connection(asyncio.Protocol):
             self._send_kept()
 
     def _tell(self, path: str, token: bytes) -> None:
-        """Take an event; those a request of this very client caused follow its reply."""
+        """Take an event; those caused by this client's own request are sent after its reply."""
         if self._full or self._answering:
             self._kept[path, token] = None
             if len(self._kept) > EVENTS_KEPT:

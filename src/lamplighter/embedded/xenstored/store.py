@@ -1,12 +1,12 @@
-"""XenStore's content and what a connection can do with it: no input or output, no time.
+"""The content of XenStore and the sessions that use it, without I/O and without a clock.
 
-``Store.connect`` gives a ``Session`` to whoever speaks for a domain: a client of the Unix socket
-speaks for the control domain, a guest's kernel for its own. A session refuses by raising
-``XenStoreError`` with the name xenstored would answer. Paths may be relative to the session's
-domain; whoever made them has checked their form (``paths.fault``).
+``Store.connect`` opens a ``Session`` on behalf of a domain: for a client of the Unix socket that is
+the control domain, for a guest's kernel its own. A session refuses a request by raising
+``XenStoreError`` with the name that xenstored would answer. Paths may be relative to the session's
+domain; the caller must have checked their form (``paths.fault``).
 
-A domain is *introduced* when it was made, and released when it has gone. Then its sessions are
-closed and the nodes it owned that are still there are removed: nobody would own them.
+A domain is *introduced* after it was created, and released when it is gone. Then its sessions are
+closed and the nodes it still owns are removed, because they would have no owner.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from lamplighter.embedded.xenstored.access import Permissions
 
-#: Transaction ids are 32-bit numbers; 0 is none.
+#: Transaction ids are 32-bit numbers; 0 means no transaction.
 TRANSACTION_MAX = 2**32 - 1
 
 
@@ -61,21 +61,21 @@ class Store:
             self._sessions.pop(session.domid, None)
 
     def is_introduced(self, domid: int) -> bool:
-        """Say whether a domain was introduced and not released yet."""
+        """Return whether a domain was introduced and not released yet."""
         return domid in self._introduced
 
     def introduce(self, domid: int) -> None:
-        """A domain was made; ``@introduceDomain`` fires unless it is known already."""
+        """Introduce a new domain and fire ``@introduceDomain``, unless it is known already."""
         if domid not in self._introduced:
             self._introduced[domid] = None
             self.fire_special(paths.INTRODUCE_DOMAIN)
 
     def release(self, domid: int) -> None:
-        """A domain has gone: its sessions and its nodes go, and ``@releaseDomain`` fires."""
+        """Close a gone domain's sessions, remove its nodes and fire ``@releaseDomain``."""
         for session in tuple(self._sessions.get(domid, ())):
             session.close()
         for path in tuple(self.tree.paths_of(domid)):
-            # Nodes made by others below one of these go with it.
+            # Removing a node also removes those that other domains created below it.
             if not paths.is_special(path) and self.tree.look(path) is not None:
                 self.watches.fire(operations.remove(self.tree, path))
         if domid in self._introduced:
@@ -90,10 +90,10 @@ class Store:
 
 
 class Session:
-    """One connection, on behalf of one domain. ``tx`` is a transaction's id, 0 for none."""
+    """One connection, on behalf of one domain. ``tx`` is a transaction id, or 0 for none."""
 
     def __init__(self, store: Store, domid: int, tell: Callable[[str, bytes], None]) -> None:
-        """Use ``Store.connect``."""
+        """Use ``Store.connect`` instead."""
         self.domid = domid
         self.tell = tell
         self._store = store
@@ -104,7 +104,7 @@ class Session:
 
     @property
     def privileged(self) -> bool:
-        """Whether this session speaks for the control domain."""
+        """Whether this session belongs to the control domain."""
         return self.domid == DOM0
 
     def read(self, path: str, tx: int = 0) -> bytes:
@@ -112,7 +112,7 @@ class Session:
         return operations.read(self._view(tx), self._actor, self._absolute(path)).value
 
     def directory(self, path: str, tx: int = 0) -> tuple[int, list[str]]:
-        """Return a node's generation and the names below it."""
+        """Return a node's generation and the names of its children."""
         node = operations.read(self._view(tx), self._actor, self._absolute(path))
         return node.generation, list(node.children)
 
@@ -121,12 +121,12 @@ class Session:
         return operations.read(self._view(tx), self._actor, self._absolute(path)).permissions
 
     def write(self, path: str, value: bytes, tx: int = 0) -> None:
-        """Set a node's value, making the node and its parents where they are missing."""
+        """Set a node's value, creating the node and its parents if they are missing."""
         changes = operations.write(self._view(tx), self._actor, self._absolute(path), value)
         self._changed(changes, tx)
 
     def mkdir(self, path: str, tx: int = 0) -> None:
-        """Make an empty node unless it is there."""
+        """Create an empty node unless it exists."""
         self._changed(operations.mkdir(self._view(tx), self._actor, self._absolute(path)), tx)
 
     def rm(self, path: str, tx: int = 0) -> None:
@@ -151,18 +151,18 @@ class Session:
         watch.fire(full)
 
     def unwatch(self, path: str, token: bytes) -> None:
-        """Take a watch back."""
+        """Remove a watch."""
         self._store.watches.remove(self, self._absolute(path), token)
 
     def reset(self) -> None:
-        """Take back all watches and abort all transactions."""
+        """Remove all watches and abort all transactions."""
         self._store.watches.remove_all(self)
         self._transactions.clear()
 
     # --- transactions ---
 
     def start(self, tx: int = 0) -> int:
-        """Start a transaction and return its id; EBUSY inside another one."""
+        """Start a transaction and return its id; EBUSY within another one."""
         self._view(tx)
         if tx:
             raise XenStoreError("EBUSY", "transactions do not nest")
@@ -175,7 +175,7 @@ class Session:
         return self._last_id
 
     def end(self, tx: int, *, commit: bool) -> None:
-        """End a transaction; ``StoreConflict`` (EAGAIN) when its picture is out of date."""
+        """End a transaction; ``StoreConflict`` (EAGAIN) when its snapshot is out of date."""
         transaction = self._transactions.pop(tx, None)
         if transaction is None:
             raise XenStoreError("ENOENT", "no such transaction")
@@ -185,31 +185,31 @@ class Session:
     # --- domains ---
 
     def is_introduced(self, domid: int) -> bool:
-        """Say whether a domain is known; only the control domain may ask."""
+        """Return whether a domain is introduced; only the control domain may ask."""
         self._only_dom0()
         return self._store.is_introduced(domid)
 
     def introduce(self, domid: int) -> None:
-        """Introduce a domain again; a new one can only come from the hypervisor."""
+        """Do nothing for an introduced domain, else EINVAL: new ones come from the hypervisor."""
         self._only_dom0()
         if not self._store.is_introduced(domid):
             raise XenStoreError("EINVAL", "there is no such domain to introduce")
 
     def release(self, domid: int) -> None:
-        """Forget a domain although it lives."""
+        """Release a domain although it still runs."""
         self._only_dom0()
         if domid == DOM0 or not self._store.is_introduced(domid):
             raise XenStoreError("EINVAL" if domid == DOM0 else "ENOENT")
         self._store.release(domid)
 
     def must_know(self, *domids: int) -> None:
-        """ENOENT unless all these domains are introduced; only the control domain may ask."""
+        """Raise ENOENT unless all these domains are introduced; only the control domain may ask."""
         self._only_dom0()
         if not all(map(self._store.is_introduced, domids)):
             raise XenStoreError("ENOENT")
 
     def check(self) -> list[str]:
-        """Return what is inconsistent in the tree; nothing ever should be."""
+        """Return the inconsistencies of the tree; there should never be any."""
         return self._store.tree.faults()
 
     def close(self) -> None:
@@ -217,7 +217,7 @@ class Session:
         self.reset()
         self._store.disconnected(self)
 
-    # --- small things ---
+    # --- helpers ---
 
     def _only_dom0(self) -> None:
         if not self.privileged:

@@ -1,9 +1,9 @@
-"""A transaction: a domain's own picture of the tree, put in its place at once or not at all.
+"""Transactions: a private snapshot of the tree that is committed completely or not at all.
 
-Like the C xenstored's: the picture of a node is the one of the moment it was first looked at,
-whether it was there or not. At the end all nodes looked at must still be as they were (told by
-their generations); if one is not, nothing happens and the answer is EAGAIN. A node lists its
-children, so two transactions that make different nodes below one parent conflict, too.
+As in the C xenstored, the snapshot of a node dates from the first access to it, whether it existed
+or not. At the commit all accessed nodes must be unchanged, judged by their generations; otherwise
+nothing is changed and the answer is EAGAIN. A node lists its children, so two transactions that
+create different nodes below the same parent conflict, too.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class _Touched:
-    """A node in the picture: what it is, and what it was when it was first looked at."""
+    """A node in the snapshot: its present state, and its state at the first access."""
 
     node: Node | None
     generation: int
@@ -44,11 +44,11 @@ class Transaction(View):
         self._events: dict[str, bool] = {}  # path: exact
 
     def look(self, path: str) -> Node | None:
-        """Return a node of the picture, or None; either is remembered for the end."""
+        """Return a node of the snapshot, or None; either is checked again at the commit."""
         return self._touch(path).node
 
     def change(self, path: str) -> Node:
-        """Return the picture's own copy of a node."""
+        """Return the snapshot's own copy of a node."""
         touched = self._touch(path)
         assert touched.node is not None, "only a node that is there can be changed"
         if not touched.modified:
@@ -57,37 +57,37 @@ class Transaction(View):
         return touched.node
 
     def put(self, path: str, node: Node) -> None:
-        """Put a node into the picture."""
+        """Add a node to the snapshot."""
         touched = self._touch(path)
         node.generation = self._tree.next_generation()
         touched.node, touched.modified = node, True
         self._gained[node.owner] += 1
 
     def drop(self, path: str) -> None:
-        """Take a node out of the picture."""
+        """Remove a node from the snapshot."""
         touched = self._touch(path)
         assert touched.node is not None, "only a node that is there can be dropped"
         self._gained[touched.node.owner] -= 1
         touched.node, touched.modified = None, True
 
     def grant(self, path: str, permissions: Permissions) -> None:
-        """Give a node of the picture other permissions."""
+        """Change the permissions of a node of the snapshot."""
         node = self.change(path)
         self._gained[node.owner] -= 1
         node.permissions = permissions
         self._gained[node.owner] += 1
 
     def owned_by(self, domid: int) -> int:
-        """Return how many nodes a domain would own if the transaction ended now."""
+        """Return how many nodes a domain would own if the transaction were committed now."""
         return self._tree.owned_by(domid) + self._gained[domid]
 
     def queue(self, changes: Iterable[Change]) -> None:
-        """Keep for the end which watches are to fire; one event a node, the wider one."""
+        """Record the events for the commit: one per node, ``exact`` only if all of them are."""
         for change in changes:
             self._events[change.path] = self._events.get(change.path, True) and change.exact
 
     def commit(self) -> list[Change]:
-        """Put the picture in the tree's place; return the changes for which watches fire."""
+        """Apply the snapshot to the tree; return the changes for which watches fire."""
         for path, touched in self._touched.items():
             now = self._tree.look(path)
             if touched.generation != (ABSENT if now is None else now.generation):

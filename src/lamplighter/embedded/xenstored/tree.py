@@ -1,11 +1,11 @@
-"""The tree of nodes that everybody sees, and what a transaction and it have in common.
+"""The tree of XenStore nodes, and the interface that it shares with transactions.
 
 ``View`` is what the operations (``operations.py``) work on: the tree itself, or a transaction's
-own picture of it. Nodes are found by their whole path, so nothing here walks from the root.
+snapshot of it. Nodes are found by their whole path, so nothing here walks from the root.
 
-Every change gives a node a new *generation*, a number that is never used twice; a transaction
-tells by it whether what it looked at is still so. A node that a transaction has looked at is
-``shared``: the tree replaces it instead of changing it, so the transaction keeps what it saw.
+Every change gives a node a new *generation*, a number that is never reused; a transaction uses it
+to detect that a node it accessed has changed. A node that a transaction has accessed is
+``shared``: the tree replaces it instead of changing it, so the transaction keeps what it read.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 ROOT = "/"
 
-#: The generation of a node that is not there.
+#: The generation of a node that does not exist.
 ABSENT = -1
 
 
 @dataclass(slots=True)
 class Node:
-    """One node. ``children`` are names, in the order in which they were made."""
+    """One node. ``children`` are names, in the order of their creation."""
 
     permissions: Permissions
     value: bytes = b""
@@ -41,12 +41,12 @@ class Node:
         return self.permissions[0].domid
 
     def copy(self) -> Node:
-        """Return the same node, free to be changed."""
+        """Return a copy that may be changed."""
         return Node(self.permissions, self.value, self.children.copy(), self.generation)
 
 
 def parent_of(path: str) -> str:
-    """Return the path of the node above; the root is above special nodes and itself."""
+    """Return the path of the parent; for special nodes and the root itself, the root."""
     cut = path.rfind("/")
     return path[:cut] if cut > 0 else ROOT
 
@@ -57,32 +57,32 @@ def name_of(path: str) -> str:
 
 
 def child_of(path: str, name: str) -> str:
-    """Return the path of a node below."""
+    """Return the path of a child."""
     return f"/{name}" if path == ROOT else f"{path}/{name}"
 
 
 class View(ABC):
-    """The tree, or a transaction's picture of it."""
+    """The tree, or a transaction's snapshot of it."""
 
     @abstractmethod
     def look(self, path: str) -> Node | None:
-        """Return a node, which must not be changed, or None when there is none."""
+        """Return a node, which must not be changed, or None if there is none."""
 
     @abstractmethod
     def change(self, path: str) -> Node:
-        """Return a node that is there, to be changed by the caller at once."""
+        """Return an existing node, which the caller changes at once."""
 
     @abstractmethod
     def put(self, path: str, node: Node) -> None:
-        """Put a node that was not there; the parent's children are the caller's."""
+        """Add a new node; the caller updates the parent's children."""
 
     @abstractmethod
     def drop(self, path: str) -> None:
-        """Take a node away that is there; the parent's children are the caller's."""
+        """Remove an existing node; the caller updates the parent's children."""
 
     @abstractmethod
     def grant(self, path: str, permissions: Permissions) -> None:
-        """Give a node that is there other permissions, and maybe another owner."""
+        """Change an existing node's permissions, and maybe its owner."""
 
     @abstractmethod
     def owned_by(self, domid: int) -> int:
@@ -106,11 +106,11 @@ class Tree(View):
         return self._generation
 
     def look(self, path: str) -> Node | None:
-        """Return a node, which must not be changed, or None when there is none."""
+        """Return a node, which must not be changed, or None if there is none."""
         return self._nodes.get(path)
 
     def change(self, path: str) -> Node:
-        """Return a node that is there, to be changed by the caller at once."""
+        """Return an existing node, which the caller changes at once."""
         node = self._nodes[path]
         if node.shared:
             node = self._nodes[path] = node.copy()
@@ -118,7 +118,7 @@ class Tree(View):
         return node
 
     def put(self, path: str, node: Node) -> None:
-        """Put a node, in the place of one that was there or not."""
+        """Add a node, or replace an existing one."""
         before = self._nodes.get(path)
         if before is not None and before.owner != node.owner:
             del self._owned[before.owner][path]
@@ -127,7 +127,7 @@ class Tree(View):
         node.generation = self.next_generation()
 
     def drop(self, path: str) -> None:
-        """Take a node away that is there; the parent's children are the caller's."""
+        """Remove an existing node; the caller updates the parent's children."""
         node = self._nodes.pop(path)
         of_owner = self._owned[node.owner]
         del of_owner[path]
@@ -135,7 +135,7 @@ class Tree(View):
             del self._owned[node.owner]
 
     def grant(self, path: str, permissions: Permissions) -> None:
-        """Give a node that is there other permissions, and maybe another owner."""
+        """Change an existing node's permissions, and maybe its owner."""
         node = self._nodes[path].copy()
         node.permissions = permissions
         self.put(path, node)
@@ -149,7 +149,7 @@ class Tree(View):
         return self._owned.get(domid, {}).keys()
 
     def faults(self) -> list[str]:
-        """Return what is inconsistent in the tree; nothing ever should be."""
+        """Return the inconsistencies of the tree; there should never be any."""
         found = []
         for path, node in self._nodes.items():
             if path not in self._owned.get(node.owner, {}):

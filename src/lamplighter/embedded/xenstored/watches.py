@@ -1,8 +1,8 @@
-"""Watches: who is told when what changed.
+"""XenStore watches: which connections get an event when a node changes.
 
-A watch fires for its node and all nodes below it. Watches are kept by their path, and a change
-looks at its own path and those above it: what it costs does not depend on how many watches there
-are. A watch that was set with a relative path is told relative paths.
+A watch fires for its node and all nodes below it. Watches are indexed by path, and a change looks
+up only its own path and those above it, so its cost does not depend on the number of watches. A
+watch that was set with a relative path gets relative paths in its events.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ if TYPE_CHECKING:
 
 
 class Watcher(Protocol):
-    """Who sets watches: a connection of a domain."""
+    """The owner of watches: a domain's connection."""
 
     @property
     def domid(self) -> int:
-        """On whose behalf it watches."""
+        """The domain on whose behalf it watches."""
 
     def tell(self, path: str, token: bytes) -> None:
-        """Take an event. Called while the store is at work: it must not call the store."""
+        """Take an event. It must not call the store, which is in the middle of an operation."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Watch:
-    """One watch. ``cut`` is how many letters of an absolute path it is not told."""
+    """One watch. ``cut`` is how many leading characters its events omit from an absolute path."""
 
     watcher: Watcher
     path: str
@@ -42,7 +42,7 @@ class Watch:
     cut: int
 
     def fire(self, path: str) -> None:
-        """Tell the watcher that a node at or below the watch's path changed."""
+        """Send the event that the watch's node, or one below it, changed."""
         self.watcher.tell(path[self.cut :], self.token)
 
 
@@ -58,7 +58,7 @@ class Watches:
         return len(self._by_watcher.get(watcher, ()))
 
     def add(self, watcher: Watcher, path: str, token: bytes, cut: int) -> Watch:
-        """Set a watch; EEXIST when the connection has the same already. It does not fire yet."""
+        """Set a watch, which does not fire yet; EEXIST when the connection already has the same."""
         mine = self._by_watcher.setdefault(watcher, {})
         if (path, token) in mine:
             raise XenStoreError("EEXIST")
@@ -67,19 +67,19 @@ class Watches:
         return watch
 
     def remove(self, watcher: Watcher, path: str, token: bytes) -> None:
-        """Take a watch back; ENOENT when the connection has none such."""
+        """Remove a watch; ENOENT when the connection does not have it."""
         watch = self._by_watcher.get(watcher, {}).pop((path, token), None)
         if watch is None:
             raise XenStoreError("ENOENT")
         self._forget(watch)
 
     def remove_all(self, watcher: Watcher) -> None:
-        """Take back every watch of a connection."""
+        """Remove every watch of a connection."""
         for watch in self._by_watcher.pop(watcher, {}).values():
             self._forget(watch)
 
     def fire(self, changes: Iterable[Change]) -> None:
-        """Tell everyone who watches and may read."""
+        """Send events to every watcher that may read the node."""
         for change in changes:
             for path in [change.path] if change.exact else _upwards(change.path):
                 for watch in tuple(self._by_path.get(path, ())):

@@ -1,1 +1,1 @@
-"""How one domain is stopped: its state machine."""
+"""The state machine that stops one domain."""

@@ -1,20 +1,21 @@
-"""A guest's words during its stop, and its requests for more time.
+"""Agent reports during a domain's stop, and the guest's requests for more time.
 
-The newest words of an incarnation are kept, whatever the phase: the verdict wants them. What the
-guest said last of its progress, and that it forces its own end, stay said when the nodes are gone,
-because they go with the domain.
+The newest report of an incarnation is kept in every phase, because the verdict uses it. The last
+reported progress, and a report that the guest forces its own end, are kept when the nodes are gone,
+because the nodes go with the domain.
 
-A request is granted whole if it fits into what is left of ``extend_max`` and of the host's
-budget, and refused otherwise, with a reason that says how much is left. So the sum of all grants
-is never more than ``extend_max``, and no deadline is ever later than ``latest``. Each request is
-answered once, by whichever run, and no two within ``patience.ANSWER_PAUSE``; an answer that could
-not be written is said again, with what is left then, as long as the guest asks. What is asked while
-no answer can be given (before the guest is asked, or while a request is taken back) is answered
-when one can; what is asked by a guest that forces its own end, never.
+A request is granted in full if it fits into what is left of ``extend_max`` and of the host's
+``stop_budget``, and refused otherwise, with a reason that says how much is left. So the sum of all
+grants never exceeds ``extend_max``, and no deadline is later than ``latest``. Each request is
+answered once, whichever run does it, and no two answers come within ``timing.ANSWER_PAUSE``; an
+answer that could not be written is repeated, with the time that is left then, as long as the guest
+asks. A request made when no answer can be given (before the guest is asked to power off, or while
+that request is withdrawn) is answered as soon as one can; a request of a guest that forces its own
+end is never answered.
 
-A run that goes on for another has a time of its own, counted from its begin. What those before have
-granted counts for it as well: the guest relies on it. And where the guest has been asked already
-when its first words come, it is told its time by itself.
+A run that continues the stop of an earlier one has its own time, counted from its begin. Earlier
+grants count for it as well, because the guest relies on them. A guest that has already been asked
+to power off when its agent reports first is told its deadline separately.
 """
 
 from __future__ import annotations
@@ -36,12 +37,12 @@ if TYPE_CHECKING:
 
     Stepped = tuple[StopState, tuple[Action, ...]]
 
-#: So many answers of one stop are put on record: the others are given and forgotten.
+#: How many answers of one stop are recorded; later ones are given without a record.
 ANSWERS_ON_RECORD = 20
 
 
 def heard(ladder: StopState, words: GuestWords, now: float, given: Given) -> Stepped:
-    """Take in what the guest says; ``given``: what runs before have given it."""
+    """Process an agent report; ``given``: what earlier runs have answered and granted."""
     before, actions = ladder.words, tuple[Action, ...]()
     if before is None:
         ladder, actions = _go_on(ladder._replace(words=words), given, now)
@@ -52,13 +53,13 @@ def heard(ladder: StopState, words: GuestWords, now: float, given: Given) -> Ste
     ladder, answer = consider(ladder, now)
     if words.forced is None or (before is not None and before.forced is not None):
         return ladder, (*actions, *answer)
-    if ladder.phase is Phase.FORCING:  # what the record says of our own force is the last word
+    if ladder.phase is Phase.FORCING:  # our own force is the last thing to be recorded
         return ladder, (*actions, *answer)
     return ladder, (*actions, EnterPhase(ladder.phase, by_the_guest(words.forced)), *answer)
 
 
 def _go_on(ladder: StopState, given: Given, now: float) -> Stepped:
-    """Go on where runs before have left this incarnation, as far as its first words tell."""
+    """Take over, at the first report, what earlier runs have given this incarnation."""
     ladder, actions = ladder._replace(answered=given.answered), tuple[Action, ...]()
     granted = min(given.granted, ladder.extend_max)
     if ladder.phase in ALIVE and granted > ladder.granted:
@@ -71,7 +72,7 @@ def _go_on(ladder: StopState, given: Given, now: float) -> Stepped:
 
 
 def consider(ladder: StopState, now: float) -> Stepped:
-    """Answer a request for more time that stands, if it is time to."""
+    """Answer a pending request for more time, if it is time to."""
     more = ladder.pending
     if more is None or ladder.phase not in EXTENDABLE:
         return ladder, ()
@@ -83,8 +84,8 @@ def consider(ladder: StopState, now: float) -> Stepped:
         if unsaid.left is not None:
             unsaid = unsaid._replace(left=_left(ladder, now))
         return ladder, (_say(ladder, unsaid),)
-    # What was granted and most likely never heard does not count against what is asked now. But it
-    # may have been heard, so it is not taken back either.
+    # A grant that the guest most likely never read does not count against the new request. But the
+    # guest may have read it, so it is not revoked either.
     heard_of = ladder.granted - (ladder.newest if unsaid is not None else 0.0)
     ladder = ladder._replace(answers=ladder.answers + 1, newest=0.0)
     why_not = _why_not(ladder._replace(granted=heard_of), more, now)
@@ -106,7 +107,7 @@ def _left_in_words(ladder: StopState, now: float) -> str:
 
 
 def _grant(ladder: StopState, more: More, granted: float, now: float) -> Stepped:
-    """Grant it; ``granted`` are all the seconds then."""
+    """Grant the request; ``granted`` is the total of seconds with it."""
     ladder = ladder._replace(newest=granted - ladder.granted, granted=granted)
     detail = f"{format_duration(more.seconds)} more granted, {_left_in_words(ladder, now)}"
     say = _say(ladder, Answer(more.id, _left(ladder, now)))
@@ -124,7 +125,7 @@ def _on_record(ladder: StopState, detail: str) -> tuple[Action, ...]:
 
 
 def _why_not(ladder: StopState, more: More, now: float) -> str:
-    """Why a request does not fit; empty when it does."""
+    """Return why a request does not fit; empty when it does."""
     if not ladder.extend_max:
         return "this host grants no more time: extend_max is not set for it"
     left = ladder.extend_max - ladder.granted

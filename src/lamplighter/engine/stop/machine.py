@@ -1,30 +1,30 @@
-"""One domain's stop, rung by rung.
+"""The state machine that stops one domain.
 
     ask through control/shutdown
-      | not acknowledged in time: take the request back, press the button (HVM), ask again
+      | not acknowledged in time: withdraw the request, press the button (HVM), ask again
       | acknowledged: wait
       | rebooted instead: wait for the next incarnation and ask that one
-    stop_timeout, what was granted on top, or the run's own budget used up: destroy
+    stop_timeout with what was granted on top, or the run's own budget, used up: destroy
 
-A domain that has never run is looked into at each asking: one that was left half made by what
-created it, and is therefore paused for ever, is taken away at once. One that is being created
-still, or was created paused, is asked like any other.
+A domain that has never run is checked each time it is asked: one that its creator left half built,
+and that therefore stays paused for ever, is destroyed at once. One that is still being created, or
+was created paused, is asked like any other.
 
-Invariants: nothing is destroyed before its ``stop_timeout`` unless policy says ``destroy``, or the
-domain has already shut down or can never run; a listing that failed never counts as an end; every
-stop ends.
+Invariants: no domain is destroyed before its deadline unless policy says ``destroy``, an earlier
+run was already forcing it, or it has already shut down or can never run; a failed listing never
+counts as an end; every stop ends.
 
-Whether a domain ended in time is judged by its own shutdown, not by when we saw it: before it is
-forced, a listing that begins after its deadline has to show it running, unless none comes within
-``LAST_LOOK``. And what comes after its shutdown is not its time: the process that takes it apart is
-left alone while it lives.
+Whether a domain ended in time is judged by its own shutdown, not by when that was seen: before it
+is forced, a listing that begins after its deadline must show it running, unless none comes within
+``timing.LAST_LOOK``. The time after its shutdown does not count: while the process that reaps it
+lives, it is left alone until ``StopState.reaper_until``.
 
-A request is only ever taken back in a transaction that looks whether the guest took it first, and
-the node is never read between that and the next asking: so an empty ``control/shutdown`` is always
-the guest's word.
+A request is only withdrawn in a transaction that first checks whether the guest acknowledged it,
+and no value read between that and the next request is used: so an empty ``control/shutdown`` always
+comes from the guest.
 
-What an agent in the guest says is kept, and its requests for more time are answered, in
-``extension``.
+``engine/stop/extension`` keeps what an agent in the guest reports and answers its requests for more
+time.
 """
 
 from __future__ import annotations
@@ -89,12 +89,12 @@ def begin(
     resume: Phase | None = None,
     latest: float = inf,
 ) -> Stepped:
-    """Start a domain's stop.
+    """Begin a domain's stop.
 
     ``destroy``: without asking, because policy says so. ``restarts``: its definition has it
-    created anew when it powers off. ``resume``: a run that died had brought this incarnation so
-    far: to ACKNOWLEDGED, where it is waited for, or to FORCING, which it had earned. ``latest``:
-    the moment by which the whole run wants it down, infinite when there is none.
+    created again when it powers off. ``resume``: the phase in which a run that died left this
+    incarnation: ACKNOWLEDGED, so it is waited for, or FORCING, because its time was up.
+    ``latest``: the time by which the whole run wants it down, infinite when there is none.
     """
     limit = min(policy.stop_timeout.value, max(0.0, latest - now))
     ladder = StopState(
@@ -117,14 +117,14 @@ def begin(
     if resume is Phase.ACKNOWLEDGED:
         ladder = ladder._replace(phase=Phase.ACKNOWLEDGED, acknowledged=True)
         ladder = _remark(ladder, "it had acknowledged the request of a run that died")
-        # On record again, under this run: it may die, too.
+        # Recorded again under this run, because it may die, too.
         ladder, move = _move(ladder, Phase.ACKNOWLEDGED, now, "in a run before, which died")
         return ladder, (*move, WatchNodes(sighting.domid))
     return ladder, (WatchNodes(sighting.domid),)
 
 
 def step(ladder: StopState, event: Event) -> Stepped:
-    """Take one event into account."""
+    """Process one event."""
     match event:
         case Listed(now, sighting):
             return _seen(ladder._replace(blind="", listed=True), sighting, now)
@@ -144,7 +144,7 @@ def step(ladder: StopState, event: Event) -> Stepped:
 def _toolstack(
     ladder: StopState, event: ShutdownReasonFound | Destroyed | ReaperChecked | HalfBuiltChecked
 ) -> Stepped:
-    """The toolstack was asked for something."""
+    """Process what came of a call or a question to the toolstack."""
     match event:
         case ShutdownReasonFound(now, reason):
             return _shutdown_reason(ladder, reason, now)
@@ -157,7 +157,7 @@ def _toolstack(
     return ladder, ()
 
 
-# --- the conversation with the guest ---------------------------------------------------------
+# --- the channel to the guest ----------------------------------------------------------------
 
 
 def _conversation(ladder: StopState, event: Event) -> Stepped:
@@ -182,7 +182,7 @@ def _conversation(ladder: StopState, event: Event) -> Stepped:
 
 
 def _ready(ladder: StopState, supported: bool | None, now: float) -> Stepped:
-    """The first one answers ``WatchNodes``; a later True means that the guest has just booted."""
+    """The first event answers ``WatchNodes``; a later True means that the guest has booted."""
     before, ladder = ladder.supported, ladder._replace(supported=ladder.supported or supported)
     if ladder.phase is Phase.UP:
         return _ask(ladder, now, "asked to power off")
@@ -232,13 +232,13 @@ def _cleared(ladder: StopState, *, taken: bool, error: str, now: float) -> Stepp
     return asked, (*actions[:-1], *button, actions[-1])
 
 
-# --- what listings tell ----------------------------------------------------------------------
+# --- listings --------------------------------------------------------------------------------
 
 
 def _seen(ladder: StopState, sighting: DomainInfo, now: float) -> Stepped:
     if sighting.domid != ladder.sighting.domid:
         return _came_back(ladder, sighting, now)
-    # Whoever takes it apart takes its name first, and by that its reaper and epitaph are found.
+    # A domain being reaped loses its name first, but its reaper and reason are found by the name.
     sighting = sighting._replace(name=sighting.name or ladder.sighting.name)
     ladder = ladder._replace(sighting=sighting, seen_dying=ladder.seen_dying or sighting.dying)
     if not sighting.running and ladder.phase in ALIVE:
@@ -253,7 +253,7 @@ def _seen(ladder: StopState, sighting: DomainInfo, now: float) -> Stepped:
 
 
 def _lives_on(ladder: StopState, now: float) -> Stepped:
-    """A saved domain was resumed in place, or a listing had left the domain out."""
+    """It runs after all: resumed in place after a save, or a listing had left it out."""
     ladder = ladder._replace(
         reason=None, begun_ended=False, seen_dying=False, destroys=0, orphaned=False
     )
@@ -263,7 +263,7 @@ def _lives_on(ladder: StopState, now: float) -> Stepped:
 
 
 def _shut_down(ladder: StopState, sighting: DomainInfo, now: float) -> Stepped:
-    """The incarnation executes no more; someone has to reap it."""
+    """The incarnation has stopped executing; something has to reap it."""
     reason = sighting.shutdown
     phase = Phase.REBOOTING if ladder.comes_back(reason) else Phase.ENDED
     detail = shut_down_detail(ladder, reason) if reason else "it is being destroyed"
@@ -279,7 +279,7 @@ def _shut_down(ladder: StopState, sighting: DomainInfo, now: float) -> Stepped:
 
 
 def _came_back(ladder: StopState, sighting: DomainInfo, now: float) -> Stepped:
-    """Another incarnation of the domain is there, whether the end of the last was seen or not."""
+    """Another incarnation is listed, whether or not the end of the last one was seen."""
     last, came = ladder, f"it came back as domid {sighting.domid}"
     ladder = ladder._replace(
         sighting=sighting,
@@ -311,7 +311,7 @@ def _came_back(ladder: StopState, sighting: DomainInfo, now: float) -> Stepped:
 
 
 def _turn_to(ladder: StopState, now: float) -> Stepped:
-    """A domain runs that was thought to have ended: it is asked, if there is time for that."""
+    """Ask a domain that runs but was thought to have ended, if there is time for that."""
     if now >= ladder.deadline or ladder.destroy_wanted:
         return _force(ladder, now, "its time is up")
     return ladder, (WatchNodes(ladder.sighting.domid),)
@@ -328,7 +328,7 @@ def _not_listed(ladder: StopState, now: float) -> Stepped:
 
 
 def _shutdown_reason(ladder: StopState, reason: ShutdownReason | None, now: float) -> Stepped:
-    """It vanished between two listings; between two incarnations it looks the same."""
+    """It vanished between two listings; a domain between two incarnations looks the same."""
     if ladder.phase not in ALIVE:
         return ladder, ()
     ladder = ladder._replace(reason=reason, listed=False, retry_at=None)
@@ -346,11 +346,11 @@ def _inspected(ladder: StopState, domid: int, now: float) -> Stepped:
     return _force(ladder._replace(half_built=True), now, why)
 
 
-# --- time and force --------------------------------------------------------------------------
+# --- deadlines and force ---------------------------------------------------------------------
 
 
 def _tick(ladder: StopState, now: float, *, looked: bool = False) -> Stepped:
-    """``looked``: a listing that has just worked shows it running, or one has just failed."""
+    """``looked``: a listing has just shown it running, or has just failed."""
     if ladder.phase in ALIVE and now >= ladder.deadline:
         if ladder.last_look < ladder.deadline:
             return ladder._replace(last_look=now), (Relist(),)
@@ -367,7 +367,7 @@ def _tick(ladder: StopState, now: float, *, looked: bool = False) -> Stepped:
         case Phase.REBOOTING if not ladder.listed:
             return ladder, (verdict(ladder),)
         case Phase.REBOOTING | Phase.ENDED if not ladder.destroys:
-            # One question at a time: two answers would be taken for two moments.
+            # One check at a time: two answers would be taken for the state at two times.
             return ladder._replace(since=now), (CheckReaper(ladder.sighting),)
     return ladder, (_still_listed(ladder),)
 
@@ -378,7 +378,7 @@ def _reaper(ladder: StopState, *, lives: bool, now: float) -> Stepped:
     if lives and now < ladder.reaper_until:
         return ladder._replace(since=now, orphaned=False), ()
     if not lives and not ladder.orphaned and not ladder.sighting.dying:
-        # It may have done its work since the last listing, and ended.
+        # The reaper may have done its work since the last listing, and ended.
         return ladder._replace(since=now, orphaned=True), (Relist(),)
     if ladder.sighting.dying:
         return ladder, (_still_listed(ladder),)
@@ -427,7 +427,7 @@ def _destroyed(ladder: StopState, error: str, now: float) -> Stepped:
 
 
 def _still_listed(ladder: StopState) -> Finish:
-    """Time is up for a domain that executes no more, or that cannot be seen."""
+    """Time is up for a domain that has stopped executing, or that cannot be seen."""
     if ladder.sighting.dying:
         remark = "the hypervisor still lists it as dying: another domain maps its memory"
         return verdict(_remark(ladder, remark))
@@ -445,7 +445,7 @@ def _interrupted(ladder: StopState, why: str) -> Finish:
     return Finish(Outcome.UNKNOWN, f"not waited for: {why}{stands}", good=False)
 
 
-# --- small moves -----------------------------------------------------------------------------
+# --- helpers ---------------------------------------------------------------------------------
 
 
 def _move(ladder: StopState, phase: Phase, now: float, detail: str) -> Stepped:

@@ -1,12 +1,13 @@
-"""What a stop came to, told from what was seen: the one place that says ``clean``.
+"""The outcome of a domain's stop, derived from what was seen.
 
-``clean`` needs a power-off (or a reboot) of the domain's own that was seen or is on record. A
-domain that is gone and whose end nobody saw is ``unknown``, however likely a good end is.
+``clean`` requires that the domain's own power-off (or reboot) was seen or is on record. A domain
+that is gone and whose end nobody saw is ``unknown``, however likely a good end is. Only this module
+and ``engine/recovery`` report ``clean``.
 
-A guest whose agent said that it forces its own end, and that then powered off or rebooted, was
-``forced``, by itself. Whatever else became of it, its word changes no outcome: it was destroyed, or
-crashed, or is gone, and the note tells that it had said so. A guest can make its own end look
-worse by a lie, and never better.
+If the agent reported that the guest forces its own end, and the guest then powered off or rebooted,
+the outcome is ``forced``, by the guest. Otherwise that report changes no outcome: the domain was
+destroyed, crashed or is gone, and the note mentions the report. By lying, a guest can make its own
+end look worse, never better.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def verdict(ladder: StopState) -> Finish:
-    """Tell how the domain's stop ended, once it is over."""
+    """Return how the domain's stop ended, once it is over."""
     finish = _of_own_force(ladder) if ladder.forced else _of_reason(ladder)
     notes = [finish.note, *ladder.remarks]
     if not finish.good:
@@ -33,7 +34,7 @@ def verdict(ladder: StopState) -> Finish:
 
 
 def shut_down_detail(ladder: StopState, reason: ShutdownReason) -> str:
-    """Tell for the record that an incarnation has shut down."""
+    """Return the record's text for an incarnation that has shut down."""
     told = f"{SHUT_DOWN}{reason.name.lower()}"
     if ladder.words is None or ladder.words.forced is None:
         return told
@@ -85,7 +86,7 @@ def _times(requests: int) -> str:
 
 
 def _last_words(ladder: StopState, finish: Finish) -> list[str]:
-    """What the guest's agent said last, for the end of a note on what did not go well."""
+    """Return what the agent reported last, for the end of a note on a stop that went wrong."""
     words, told = ladder.words, []
     if words is None:
         return []

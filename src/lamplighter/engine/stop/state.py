@@ -1,4 +1,4 @@
-"""Where one domain's stop stands: the state that ``ladder`` steps from event to event."""
+"""The state of one domain's stop, which ``engine/stop/machine`` steps from event to event."""
 
 from __future__ import annotations
 
@@ -26,27 +26,28 @@ COMES_BACK = frozenset(
 #: Phases in which the domain still executes and its time may run out.
 ALIVE = frozenset({Phase.UP, Phase.ASKED, Phase.GIVEN_UP, Phase.ACKNOWLEDGED})
 
-#: Phases in which a guest that asks for more time is answered.
+#: Phases in which a guest's request for more time is answered.
 EXTENDABLE = frozenset({Phase.ASKED, Phase.ACKNOWLEDGED})
 
 
 class StopState(NamedTuple):
-    """Where one domain's stop stands. Moments are host seconds on the events' clock.
+    """The state of one domain's stop. Times are host seconds on the events' clock.
 
-    ``since`` is when the phase began, ``listed`` whether the last listing that worked held the
-    domain, ``retry_at`` when a call that failed is tried again, ``reason`` why the current
-    incarnation shut down, as far as it was seen. ``supported`` stays True once the kernel has said
-    so. ``kind`` is None while XenStore has not told it. ``restarts``: the definition has the domain
-    created anew when it powers off. ``half_built``: whoever created the incarnation left it half
-    made. ``ended`` is when the incarnation was seen to execute no more, ``last_look`` when the
-    listing was asked for that decides whether it is forced. ``orphaned``: the process that takes it
-    apart is gone, and the next listing tells whether it has done so.
+    ``since`` is when the phase, or the present wait in it, began; ``listed`` whether the last
+    successful listing contained the domain; ``retry_at`` when a failed call is tried again;
+    ``reason`` why the current incarnation shut down, as far as it was seen. ``supported`` stays
+    True once the kernel has advertised it. ``kind`` is None until it is known. ``restarts``: the
+    definition has the domain created again when it powers off. ``half_built``: the creator of the
+    incarnation left it half built. ``ended`` is when the incarnation was seen to have stopped
+    executing, ``last_look`` when the listing was requested that decides whether it is forced.
+    ``orphaned``: the process that reaps it is gone, and the next listing shows whether it has
+    reaped it.
 
-    ``latest`` is when the whole run wants the domain down; ``granted`` how many of the seconds of
-    ``extend_max`` its guest was given. ``words`` are the newest of this incarnation, ``answered``
-    the id of its last request for more time that has its answer, and no other has one before
-    ``answer_at``; ``newest`` is how many seconds that answer granted, and ``unsaid`` the answer if
-    it could not be written.
+    ``latest`` is when the whole run wants the domain down, ``granted`` how many seconds of
+    ``extend_max`` were granted to its guest. ``words`` is the newest agent report of this
+    incarnation, ``answered`` the id of its last request for more time that was answered; no other
+    is answered before ``answer_at``. ``newest`` is how many seconds that answer granted, and
+    ``unsaid`` the answer if it could not be written.
     """
 
     sighting: DomainInfo
@@ -86,7 +87,7 @@ class StopState(NamedTuple):
 
     @property
     def own_deadline(self) -> float:
-        """When the time is up that policy and grants give the stop."""
+        """When the stop's own time, from policy and grants, is up."""
         return self.begun + self.stop_timeout + self.granted
 
     @property
@@ -96,10 +97,10 @@ class StopState(NamedTuple):
 
     @property
     def pending(self) -> More | None:
-        """The guest's request for more time that wants an answer.
+        """The guest's request for more time that is still to be answered.
 
-        Where it forces its own end none does: that is near, and nothing else is to be on record
-        after it.
+        A guest that forces its own end is not answered: its end is near, and nothing else is to be
+        recorded after it.
         """
         if self.words is None or self.words.more is None or self.words.forced is not None:
             return None
@@ -108,7 +109,7 @@ class StopState(NamedTuple):
 
     @property
     def allowed(self) -> str:
-        """How long the stop may take, in words."""
+        """How long the stop may take, as text for a person."""
         if self.latest < self.own_deadline:
             taken = max(0.0, self.latest - self.begun)
             return f"{taken:.0f} s, when the host's stop_budget was used up"
@@ -117,19 +118,19 @@ class StopState(NamedTuple):
 
     @property
     def being_saved(self) -> bool:
-        """True while another tool may still read the memory: to reap it now would lose it."""
+        """True while another tool may still read its memory: reaping it now would lose that."""
         suspended = self.reason is ShutdownReason.SUSPEND
         return suspended and not self.sighting.dying and not self.destroys
 
     @property
     def reaper_until(self) -> float:
-        """How long a process that lives is left alone with what it has to take apart."""
+        """Until when the process that has to reap the domain is left alone while it lives."""
         if self.being_saved:
             return self.deadline
         return min(self.latest, max(self.deadline, self.ended + timing.REAPER_TIME))
 
     def comes_back(self, reason: ShutdownReason | None) -> bool:
-        """Say whether another incarnation may follow one that ended like this."""
+        """Return whether another incarnation may follow one that ended like this."""
         return reason in COMES_BACK or (self.restarts and reason is ShutdownReason.POWEROFF)
 
     @property
@@ -152,18 +153,18 @@ class StopState(NamedTuple):
 
     @property
     def _for_its_reaper(self) -> float:
-        """How long until it is asked whether the process lives that takes it apart."""
+        """How long until the next check whether the process that reaps the domain lives."""
         pause = min(timing.REAP_PAUSE, self.since - self.ended, self.reaper_until - self.since)
         return max(timing.REAP_GRACE, pause)
 
     @property
     def _for_its_absence(self) -> float:
-        """How long a listing is waited for that shows what has no reaper any more, or not."""
+        """How long to wait for a listing that shows whether a domain without reaper is gone."""
         return max(timing.LAST_LOOK, min(timing.ORPHAN_LOOK, self.latest - self.since))
 
     @property
     def wake(self) -> float:
-        """When a ``Tick`` is wanted at the latest; a phase's patience waits for what is retried."""
+        """The latest time at which a ``Tick`` is wanted; a retry comes before ``patience``."""
         step = self.since + self.patience if self.retry_at is None else self.retry_at
         if self.pending is not None and self.phase in EXTENDABLE:
             step = min(step, self.answer_at)

@@ -1,1 +1,1 @@
-"""Files of the host: reading, writing, whom to trust."""
+"""Files of the host: reading them, installing them, and who could have written them."""

@@ -1,9 +1,10 @@
-"""Reading the configuration and the definitions, without trusting the file system.
+"""Reads the configuration and the domain definitions without trusting the file system.
 
-Whatever a pattern names may be a folder, a pipe, a dangling link, a gigabyte: each such thing is a
-``Problem`` of its own, and none of them waits or stops the others. A folder that cannot be listed
-is a problem, too: "could not be read" never means "there are none". So patterns are expanded here:
-``glob`` passes over a folder that cannot be listed and over a plain path that leads nowhere.
+What a pattern names may be a folder, a pipe, a dangling link or a gigabyte: each of these is a
+``Problem`` of its own, and none of them blocks or keeps the other files from being read. A folder
+that cannot be listed is a problem, too: "could not be read" never means "there are none". That is
+why patterns are expanded here: ``glob`` skips a folder that cannot be listed and a plain path that
+does not exist.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from lamplighter.host.files.trust import Distrust
     from lamplighter.model.policy import Setting
 
-#: Bytes; a definition has two or three thousand.
+#: The largest file that is read, in bytes; a definition has two or three thousand.
 LARGEST = 1 << 20
 
 _SORTS = {
@@ -44,14 +45,14 @@ AS_ROOT = "run it as root"
 
 _MAGIC = re.compile(r"[*?[]")
 
-#: How a pattern spells a character that would otherwise be magic.
+#: How a pattern escapes a character that would otherwise be a wildcard.
 _ESCAPED = re.compile(r"\[([*?[])\]")
 
 _HINT = f"{AS_ROOT}, and see that its file system is not mounted read-only"
 
 
 class Unreadable(Exception):
-    """A file that cannot be read: a stable code, what is wrong with it, and what to do."""
+    """A file that cannot be read: a stable code, a message and a hint."""
 
     def __init__(self, code: str, message: str, hint: str = "") -> None:
         super().__init__(message)
@@ -59,7 +60,7 @@ class Unreadable(Exception):
 
 
 class Text(NamedTuple):
-    """What one file holds. Bytes that are no UTF-8 are surrogate escapes.
+    """The content of one file. Bytes that are not UTF-8 become surrogate escapes.
 
     ``identity`` is the same for every path that leads to this file. ``distrust`` is why its
     content must not be acted on, or None.
@@ -74,8 +75,8 @@ class Text(NamedTuple):
 def read_configuration(path: Path, *, required: bool) -> Configuration:
     """Read lamplighter.toml; raise ``ConfigurationError``.
 
-    A file that is not there counts as empty unless it is ``required``. One that others than root
-    and the user who runs this can write is refused.
+    A missing file counts as empty unless it is ``required``. A file that can be written by users
+    other than root and the one who runs this is refused.
     """
     path = path.absolute()
     return toml.parse(_configuration_text(path, required=required), str(path))
@@ -84,7 +85,7 @@ def read_configuration(path: Path, *, required: bool) -> Configuration:
 def salvage_configuration(
     path: Path, *, required: bool
 ) -> tuple[Configuration, ConfigurationError | None]:
-    """Read what is sound of lamplighter.toml, and the first thing that is wrong with it."""
+    """Return the valid settings of lamplighter.toml, and the first error in it or None."""
     path = path.absolute()
     try:
         return toml.salvage(_configuration_text(path, required=required), str(path))
@@ -116,10 +117,10 @@ def read_definitions(
     patterns: Setting[tuple[str, ...]],
     owner: int,
 ) -> tuple[list[Text], list[Problem]]:
-    """Read every file that the patterns name, each once, and say what could not be read.
+    """Read every file that the patterns name, each once; return them and what could not be read.
 
-    Of several ways to one file a trustworthy one is taken. ``owner`` is the user, besides root,
-    who may own definitions.
+    If several paths lead to one file, a trustworthy one is taken. ``owner`` is the user, besides
+    root, who may own definitions.
     """
     texts: dict[tuple[int, int], Text] = {}
     problems: list[Problem] = []
@@ -144,7 +145,7 @@ def read_definitions(
 
 
 def _is_missing(path: Path) -> bool:
-    """Whether nothing is there, not even a dangling link; what cannot be seen may be there."""
+    """Return whether nothing is there, not even a dangling link; False if that cannot be seen."""
     try:
         path.lstat()
     except FileNotFoundError:
@@ -168,7 +169,7 @@ def _read(path: Path, owners: set[int]) -> Text:
 
 
 def _content(fd: int) -> str:
-    """Read an open file to its end, or to where it is too large; close it."""
+    """Read an open file to its end and close it; raise ``Unreadable`` when it is too large."""
     with os.fdopen(fd, "rb") as file:
         content = file.read(LARGEST + 1)
     if len(content) > LARGEST:
@@ -189,7 +190,7 @@ def _explained(path: Path, error: OSError) -> Unreadable:
 
 
 def _link_target(path: Path) -> str:
-    """Where a link points to; empty when it is none, or is gone by now."""
+    """Return where a link points to; empty when the path is not a link or is gone by now."""
     try:
         return str(path.readlink())
     except OSError:
@@ -199,7 +200,7 @@ def _link_target(path: Path) -> str:
 def matches(pattern: str, origin: Location) -> tuple[list[Path], list[Problem]]:
     """Return the paths an absolute pattern names, sorted, and what is wrong with it.
 
-    ``origin`` is where the pattern was said. The built-in one may name a folder that is not there.
+    ``origin`` is where the pattern was set. The built-in one may name a missing folder.
     """
     folder, base = pattern.rsplit("/", 1)
     literal = _literal(folder or "/")
@@ -234,7 +235,7 @@ def _folders(pattern: str) -> list[Path]:
 
 
 def _may_be_folder(path: Path) -> bool:
-    """Whether to try to list it; where we may not even look, the attempt will tell."""
+    """Return whether to try to list it; without permission to look, listing reports the error."""
     try:
         return path.is_dir()
     except OSError:
@@ -242,14 +243,14 @@ def _may_be_folder(path: Path) -> bool:
 
 
 def _literal(pattern: str) -> str | None:
-    """The one path that a pattern without magic names; None when it has some."""
+    """Return the one path that a pattern without wildcards names; None when it has wildcards."""
     if _MAGIC.search(_ESCAPED.sub("", pattern)):
         return None
     return _ESCAPED.sub(r"\1", pattern)
 
 
 def folder_problem(setting: Setting[str], owners: Collection[int]) -> Problem | None:
-    """Say what is wrong with a folder that a run will write to, or create when it is not there.
+    """Return what is wrong with a folder that a run will write to, or create when it is missing.
 
     ``owners`` are the users who may own it and every folder above it.
     """
@@ -262,7 +263,7 @@ def folder_problem(setting: Setting[str], owners: Collection[int]) -> Problem | 
             if way.distrust is not None:
                 hint = way.distrust.hint
                 return Problem("permissions", f"{way.distrust}", where, hint=hint)
-            # By descriptor, because the name could mean something else by now.
+            # By descriptor, because the path could lead elsewhere by now.
             if not os.access(f"/proc/self/fd/{way.fd}", os.W_OK | os.X_OK):
                 return Problem("permissions", _cannot_write(path, setting.value), where, hint=_HINT)
     except OSError as error:
@@ -277,7 +278,7 @@ def _cannot_write(path: Path, wanted: str) -> str:
 
 
 def _nearest_existing(path: Path) -> Path:
-    """The folder itself, or the one in which it and its missing parents would be created."""
+    """Return the folder, or the one in which it and its missing parents would be created."""
     while not os.path.lexists(path) and path != path.parent:
         path = path.parent
     return path

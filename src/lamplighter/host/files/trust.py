@@ -1,14 +1,14 @@
 """Who could have written a file: its owner and mode, and those of every folder on the way to it.
 
 What root starts must come from files that only root can write; on an embedded host the user who
-runs it counts as well. A file is as trustworthy as the folders that lead to it, so the path is
+runs it is trusted as well. A file is as trustworthy as the folders that lead to it, so the path is
 walked from ``/`` on, one descriptor after the other: what is checked is what is opened, and nobody
-can swap a folder or a link in between. Symbolic links are followed by hand and both ways count:
-the folders that hold the link, and the folders that hold what it points to.
+can swap a folder or a link in between. Symbolic links are resolved here, and both the folders that
+hold the link and the folders that hold its target are checked.
 
 A sticky folder such as ``/tmp`` may be writable by all, because nobody can replace an entry of
-another owner in it, and every entry on the way must belong to somebody trusted anyway. Writable by
-the group is harmless when the group is the owner's own and has no other member.
+another owner in it, and every entry on the way must belong to a trusted user anyway. Being writable
+by the group is harmless when the group is the owner's own and has no other member.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-#: What the kernel itself follows before it calls a path a loop.
+#: The number of links that the kernel itself follows before it reports a loop.
 MOST_LINKS = 40
 
 _ACL = "system.posix_acl_access"
@@ -33,7 +33,7 @@ _PATH_ONLY = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Distrust(NamedTuple):
-    """One file or folder that somebody else could write: which one, why, and the way out."""
+    """One file or folder that somebody else could write: its path, the reason and a hint."""
 
     path: str
     reason: str
@@ -44,11 +44,11 @@ class Distrust(NamedTuple):
 
 
 class Walk:
-    """The way to a file or folder, holding a descriptor of its end; close it.
+    """The walk to a file or folder; a context manager that holds a descriptor of its target.
 
-    ``path`` is the end without links, ``status`` its ``fstat``, ``distrust`` the first reason on
+    ``path`` is the target without links, ``status`` its ``fstat``, ``distrust`` the first reason on
     the way not to trust it, or None. ``fd`` is an ``O_PATH`` descriptor: nothing was opened yet
-    that could wait or act. Raises the ``OSError`` of the step that failed.
+    that could block or have an effect. Raises the ``OSError`` of the step that failed.
     """
 
     def __init__(self, path: str | Path, owners: Collection[int]) -> None:
@@ -77,7 +77,7 @@ class Walk:
         return os.open(f"/proc/self/fd/{self.fd}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
 
     def _step(self, name: str) -> None:
-        """Go down to the entry of the folder we stand in, up from it, or along a link."""
+        """Go to an entry of the current folder, to its parent, or along a link."""
         where = self.path.parent if name == ".." else self.path / name
         entry = os.open(name, _PATH_ONLY, dir_fd=self.fd)
         status = self._examine(entry, where)
@@ -118,7 +118,7 @@ def judge(
     where: Path,
     owners: Collection[int],
 ) -> Distrust | None:
-    """Say why an entry could have been written by somebody else, if it could."""
+    """Return why an entry could have been written by somebody else; None if it could not."""
     path = str(where)
     if status.st_uid not in owners:
         reason = f"belongs to {_user(status.st_uid)}, not to {_users(owners)}"
@@ -136,7 +136,7 @@ def judge(
 
 
 def _private_group(fd: int, status: os.stat_result) -> bool:
-    """Whether the group is its owner's own; with an ACL the group bits mean other people, too."""
+    """Return whether the group is the owner's own; with an ACL its bits cover other users, too."""
     try:
         if _ACL in os.listxattr(f"/proc/self/fd/{fd}"):
             return False

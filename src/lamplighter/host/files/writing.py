@@ -1,8 +1,8 @@
-"""Files and folders put in their place: whole or not at all, and only when something changes.
+"""Installs files and folders: whole or not at all, and only when something changes.
 
-A file is written beside its place and moved there, so nobody ever reads half of it. What is
+A file is written beside its target and renamed over it, so nobody ever reads half of it. What is
 already as it should be is not touched. A link is never written through and never replaced: an
-administrator made it, and it may mean something, such as a masked unit.
+administrator made it, and it may have a meaning, such as a masked unit.
 """
 
 from __future__ import annotations
@@ -23,24 +23,24 @@ NULL = "/dev/null"
 
 
 class Placing(Enum):
-    """What became of one file or folder."""
+    """What happened to one file or folder."""
 
     CREATED = "created"
     UPDATED = "updated"
     UNCHANGED = "unchanged"
-    KEPT = "kept"  # it is there, and it is the administrator's
+    KEPT = "kept"  # it exists and belongs to the administrator
 
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """One file or folder and what became of it."""
+    """One file or folder and what happened to it."""
 
     path: Path
     how: Placing
 
 
 def place_file(path: Path, content: bytes, *, keep: bool = False) -> Placed:
-    """Put a file, readable by all, in its place; with ``keep`` only when there is none.
+    """Install a file, readable by all; with ``keep`` only when there is none.
 
     Missing folders are created. Raises ``ConfigurationError`` when it cannot be done.
     """
@@ -79,7 +79,7 @@ def place_folder(path: Path, mode: int) -> Placed:
 
 
 def write_whole(path: Path, content: bytes, mode: int) -> None:
-    """Replace a file by one with this content and mode, on disk when this returns; ``OSError``."""
+    """Replace a file by one with this content and mode, synced on return; raise ``OSError``."""
     beside = path.with_name(f".{path.name}.{os.urandom(4).hex()}")
     descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
@@ -101,7 +101,7 @@ def write_whole(path: Path, content: bytes, mode: int) -> None:
 
 
 def _make_folders(path: Path) -> None:
-    """Create missing folders so that others can look into them, whatever the umask is."""
+    """Create missing folders that everybody can list, whatever the umask is."""
     missing = [folder for folder in (path, *path.parents) if not folder.exists()]
     for folder in reversed(missing):
         folder.mkdir()

@@ -1,14 +1,14 @@
-"""What a process of a unit tells systemd, and the alarm that ends the process if it hangs.
+"""Notifications from a process of a unit to systemd, and the alarm that ends a hanging process.
 
-systemd names its notification socket to the processes that may speak for a unit. Where it names
-none, nothing is sent. Nothing that goes wrong here may disturb what the process is really about, so
-sending never raises and never waits; what must arrive is sent again.
+systemd passes its notification socket to the processes that may report for a unit; without one,
+nothing is sent. A failure here must not disturb the actual work of the process, so sending never
+raises and never blocks; what must arrive is sent again.
 
-``arm_alarm``: the kernel's timer kills the process unless it is put off. systemd would do the same
-when a time-out passes, but a unit whose start timed out is failed, and a failed unit is not stopped
-with the host: every domain would be cut off. What dies by itself in ``ExecStart=-`` leaves the unit
-active. The timer needs nothing of Python: whatever this process waits for, SIGALRM ends it (except
-in the kernel, where nothing does).
+``arm_alarm``: a kernel timer kills the process unless it is armed again in time. systemd would do
+the same when a time-out passes, but a unit whose start timed out is failed, and a failed unit is
+not stopped with the host: every domain would be cut off. A process of ``ExecStart=-`` that dies by
+itself leaves the unit active. The timer needs nothing of Python: whatever this process waits for,
+SIGALRM ends it (except inside the kernel, where nothing does).
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from lamplighter.formats.sd_notify import encode
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-#: The environment variables in which systemd names the socket, and the time in which it wants to
-#: hear that the process is well, with the process that is meant.
+#: The environment variables in which systemd passes the socket, the time within which it expects
+#: the watchdog's notification, and the process that is to send it.
 VARIABLE = "NOTIFY_SOCKET"
 
 WATCHDOG = "WATCHDOG_USEC"
@@ -45,7 +45,7 @@ class Notifier:
 
     @property
     def active(self) -> bool:
-        """Whether systemd wants to hear from this process."""
+        """Whether systemd expects notifications from this process."""
         return bool(self._address)
 
     def send(
@@ -57,7 +57,7 @@ class Notifier:
         stopping: bool = False,
         watchdog: bool = False,
     ) -> bool:
-        """Tell the state in one line, or what ``formats/sd_notify`` has; say whether it went."""
+        """Send what ``formats/sd_notify`` can encode; return whether it was sent."""
         if not self.active:
             return False
         told = encode(
@@ -73,7 +73,7 @@ class Notifier:
 
 
 def watchdog_seconds(environ: Mapping[str, str]) -> float | None:
-    """Return in which time systemd wants to hear from this process again and again, if at all."""
+    """Return the watchdog's time in seconds; None if systemd has none for this process."""
     pid, told = environ.get(WATCHDOG_PID, ""), environ.get(WATCHDOG, "")
     if (pid and pid != str(os.getpid())) or not told.isdecimal() or not int(told):
         return None
@@ -81,11 +81,11 @@ def watchdog_seconds(environ: Mapping[str, str]) -> float | None:
 
 
 def arm_alarm(seconds: float) -> None:
-    """End this process in so many real seconds, unless this is called again before."""
+    """Have this process killed in so many real seconds, unless this is called again before."""
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.setitimer(signal.ITIMER_REAL, seconds)
 
 
 def disarm_alarm() -> None:
-    """Let this process take as long as it likes."""
+    """Cancel the alarm."""
     signal.setitimer(signal.ITIMER_REAL, 0.0)

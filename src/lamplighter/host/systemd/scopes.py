@@ -1,9 +1,9 @@
-"""Scopes of systemd: a process that is there already gets a control group and a unit of its own.
+"""systemd scopes: an existing process gets a control group and a unit of its own.
 
-That is asked of systemd itself, over the socket that ``systemctl`` uses as root as well: it works
-without D-Bus's daemon, and starts no program as ``systemd-run`` would. systemd moves the process
-when the job that starts the scope is carried out, and tells every client of that socket when the
-job is done (``JobRemoved`` of org.freedesktop.systemd1(5)).
+The request goes to systemd itself, over the socket that ``systemctl`` uses as root as well: that
+works without the D-Bus daemon, and starts no program as ``systemd-run`` would. systemd moves the
+process when the job that starts the scope is carried out, and signals every client of that socket
+when the job is done (``JobRemoved`` of org.freedesktop.systemd1(5)).
 """
 
 from __future__ import annotations
@@ -32,20 +32,20 @@ MANAGER = DBusAddress(
     interface="org.freedesktop.systemd1.Manager",
 )
 
-#: How often systemd is asked, and how many seconds lie between: it is away for a moment while it
-#: executes itself anew.
+#: How often the request is tried, and the pause in seconds: systemd does not answer for a moment
+#: while it re-executes itself.
 TRIES, PAUSE = 3, 2.0
 
-#: The most that is read at once, and what of a message tells its size, in bytes; and which byte
-#: tells its type (the message format of the D-Bus specification).
+#: The most that is read at once and the part of a message that tells its size, in bytes; and which
+#: byte is its type (the message format of the D-Bus specification).
 CHUNK, HEAD, KIND = 1 << 16, 16, 1
 
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """A scope that is to be made. ``before``: the unit that ends before it at the host's stop.
+    """A scope to be created. ``before`` is the unit that is stopped before it at the host's stop.
 
-    Its unit is named ``name`` and what makes it unique.
+    The name of its unit is ``name`` and a random suffix.
     """
 
     name: str
@@ -53,7 +53,7 @@ class Scope:
     before: str
 
     def request(self, unit: str, pid: int) -> Message:
-        """Return the call that makes it under this unit's name, with this process in it."""
+        """Return the call that creates the scope as this unit, with this process in it."""
         properties: list[tuple[str, tuple[str, Any]]] = [
             ("PIDs", ("au", [pid])),
             ("Description", ("s", self.description)),
@@ -66,7 +66,7 @@ class Scope:
 
 
 async def make_scope(scope: Scope, pid: int, clock: Clock, seconds: float, *, socket: Path) -> None:
-    """Return when the process is in the scope; ``CallFailed`` when that is not to be had in time.
+    """Return when the process is in the scope; ``CallFailed`` if that is not done in time.
 
     ``seconds`` of the clock are for all tries together.
     """
@@ -93,7 +93,7 @@ async def _make(scope: Scope, pid: int, socket: Path) -> None:
             writer.write(line)
             authenticator.feed(await _chunk(reader))
         writer.write(BEGIN)
-        # A try that was cut off may have made its scope, so each has a unit of its own.
+        # A try that was cut off may have created its scope, so each try has a unit of its own.
         unit = f"{scope.name}-{os.urandom(3).hex()}.scope"
         writer.write(scope.request(unit, pid).serialise(serial=1))
         async for raw in _messages(reader):
@@ -114,9 +114,9 @@ async def _make(scope: Scope, pid: int, socket: Path) -> None:
 
 
 async def _messages(reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
-    """Yield messages as they come, unread: systemd tells each client of all that it does.
+    """Yield messages as they come, unparsed: systemd signals each client everything it does.
 
-    To take every one of them apart would cost more than all else that a start needs of us.
+    Parsing all of them would cost more than everything else that we do for a start.
     """
     waiting = b""
     while True:

@@ -8,21 +8,21 @@ from typing import NamedTuple
 
 from lamplighter.errors import CallFailed, CallTimedOut
 
-#: It exists exactly while systemd is the host's service manager.
+#: This folder exists exactly while systemd is the host's service manager.
 BOOTED = Path("/run/systemd/system")
 
-#: Real seconds: enabling a unit makes systemd read all units again.
+#: Real seconds; enabling a unit makes systemd read all units again.
 TIMEOUT = 90.0
 
-#: Real seconds for a question; systemd asks to be answered while it waits for us itself.
+#: Real seconds for a query, which is made while systemd itself waits for this process.
 ANSWER_TIMEOUT = 10.0
 
-#: What is shown of a failed call's own words.
+#: How many characters of a failed call's output are shown.
 _MOST_WORDS = 500
 
 
 class Job(NamedTuple):
-    """What systemd is about to do with a unit: the job's number, unique in a boot, and its type.
+    """A systemd job of a unit: its number, unique in a boot, and its type.
 
     A restart is one job: its type is ``restart`` until the unit has stopped, and ``start`` then.
     """
@@ -32,33 +32,33 @@ class Job(NamedTuple):
 
 
 def systemd_runs(booted: Path = BOOTED) -> bool:
-    """Say whether systemd manages this host's services."""
+    """Return whether systemd manages this host's services."""
     return booted.is_dir()
 
 
 def reload_units() -> None:
-    """Let systemd read its unit files again; raise ``CallFailed`` or ``CallTimedOut``."""
+    """Make systemd read its unit files again; raise ``CallFailed`` or ``CallTimedOut``."""
     _install("daemon-reload")
 
 
 def enable_units(*names: str) -> None:
-    """Let units start with the host from now on; raise ``CallFailed`` or ``CallTimedOut``.
+    """Make units start with the host; raise ``CallFailed`` or ``CallTimedOut``.
 
-    systemd reads its unit files again after it, as after ``reload_units``.
+    systemd then reads its unit files again, as after ``reload_units``.
     """
     _install("enable", "--quiet", *names)
 
 
 def restart_if_running(name: str) -> None:
-    """Let a unit that runs run its newer program; raise ``CallFailed`` or ``CallTimedOut``."""
+    """Restart a unit if it runs; raise ``CallFailed`` or ``CallTimedOut``."""
     _install("try-restart", name)
 
 
 def list_jobs(*units: str) -> dict[str, Job]:
     """Return the jobs of those of the units that have one; raise ``CallFailed``.
 
-    Root's ``systemctl`` asks systemd itself, over a socket of its own: no other daemon is needed,
-    so it works until the very end of a shutdown.
+    As root, ``systemctl`` asks systemd itself over a private socket: no other daemon is needed, so
+    it works until the very end of a shutdown.
     """
     told = _systemctl(
         "list-jobs", "--full", "--no-legend", "--no-pager", *units, timeout=ANSWER_TIMEOUT

@@ -1,7 +1,7 @@
-"""What systemd and the kernel say about this boot of the host and about services beside us.
+"""The names of our units, and which other enabled services would act on the same domains.
 
-Units are looked up as systemd does, in files and links alone, so that it can be done while
-systemd is busy, inside a folder that is to become a host, and without starting a program.
+Units are looked up as systemd does it, but in files and links alone. So it works while systemd is
+busy and inside a folder that is to become a host, and starts no program.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from pathlib import Path
 
 from lamplighter.model.problem import Location, Problem
 
-#: The unit that lights the domains and puts them out.
+#: The unit that starts and stops the domains.
 SERVICE = "lamplighter-domains.service"
 
-#: The unit that looks on.
+#: The unit of the monitor.
 MONITOR = "lamplighter-monitor.service"
 
-#: Where systemd looks for units, the first of them wins.
+#: Where systemd looks for units; the first match wins.
 UNIT_FOLDERS = (
     "etc/systemd/system.control",
     "run/systemd/system.control",
@@ -50,9 +50,9 @@ def conflicting_units(root: Path = Path("/")) -> list[Problem]:
 
 
 def enabling_link(service: str, root: Path = Path("/")) -> Path | None:
-    """Return the link that starts a service with the host; None when nothing does.
+    """Return the link that starts a service with the host; None if there is none.
 
-    A masked service is not started, nor is one whose links are left over from a removed package.
+    A masked service is not started, nor one whose links are left over from a removed package.
     """
     unit = f"{service}.service"
     file = _unit_file(unit, root)
@@ -75,14 +75,14 @@ def _conflict(service: str, link: Path) -> Problem:
 
 
 def _unit_file(unit: str, root: Path) -> Path | None:
-    """The file that systemd takes a unit from, save what it generates from init scripts."""
+    """Return the file of a unit, unless systemd generated it from an init script."""
     folders = (folder for folder in UNIT_FOLDERS if folder != "run/systemd/generator.late")
     files = (root / folder / unit for folder in folders)
     return next((file for file in files if os.path.lexists(file)), None)
 
 
 def _wanting_link(unit: str, root: Path) -> Path | None:
-    """The link by which another unit pulls this one in; an earlier folder's hides a later one."""
+    """Return the link by which another unit pulls in this one; earlier folders hide later ones."""
     seen: dict[str, Path] = {}
     for folder in UNIT_FOLDERS:
         for kind in ("wants", "requires", "upholds"):
@@ -93,13 +93,13 @@ def _wanting_link(unit: str, root: Path) -> Path | None:
 
 
 def _runlevel_link(service: str, root: Path) -> Path | None:
-    """The link by which an init script, of which systemd makes a unit, starts with the host."""
+    """Return the link by which an init script, as a generated unit, starts with the host."""
     links = sorted((root / "etc").glob(f"rc[2-5].d/S[0-9][0-9]{service}"))
     return links[0] if links else None
 
 
 def _is_null(path: Path) -> bool:
-    """Whether this masks: a link to /dev/null, or an empty file."""
+    """Return whether this file masks a unit: a link to /dev/null, or an empty file."""
     try:
         if path.is_symlink():
             return str(path.readlink()) == _NULL

@@ -1,17 +1,17 @@
-"""XenStore for the rest of Lamplighter: requests, transactions, watches, over one connection.
+"""XenStore client for the rest of Lamplighter: requests, transactions, watches.
 
 The connection is to xenstored's socket, or to ``/dev/xen/xenbus`` where there is no socket. When
-it is lost, every request under way and every new one raises ``XenStoreUnreachable`` (or the
-``ProtocolError`` that ended it): nothing is queued for better times, because what was wanted
-then may be wrong by then. In the background it is opened again, with growing pauses, and all
+it is lost, every pending request and every new one raises ``XenStoreUnreachable`` (or the
+``ProtocolError`` that ended it): no request is queued until the connection is back, because it may
+be wrong by then. In the background the connection is opened again, with growing pauses, and all
 watches are registered again. XenStore fires a watch when it is registered, so whatever happened
-meanwhile is noticed; after that ``on_connection`` says True.
+meanwhile is noticed; after that the callbacks of ``on_connection`` are called with True.
 
-There are no deadlines here but the reconnect's own: callers put ``within`` or ``clock.timeout``
-around their requests and may be cancelled at any moment.
+The only deadlines here are those of connecting: callers put ``within`` or ``clock.timeout`` around
+their requests and may be cancelled at any moment.
 
 Transactions belong to a connection. The numbers given to a transaction's body are this object's
-own and never used twice, so one from before a reconnect can't be taken for one after it.
+own and never used twice, so one from before a reconnect cannot be taken for one after it.
 """
 
 from __future__ import annotations
@@ -51,14 +51,14 @@ T = TypeVar("T")
 #: Host seconds before the first attempt to connect again, and the most between two attempts.
 FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 5.0
-#: Host seconds one attempt may take, with the registration of all watches.
+#: Host seconds that one attempt may take, including the registration of all watches.
 ATTEMPT_TIMEOUT = 30.0
-#: Host seconds a connection must have lasted for the pauses to begin small again.
+#: Host seconds that a connection must have lasted for the pauses to start small again.
 STEADY = 30.0
-#: How often a transaction is tried. A guest that writes without pause could win for ever.
+#: How often a transaction is tried: a guest that writes without pause could make each one fail.
 TRANSACTION_ATTEMPTS = 64
-#: The most bytes of names one directory may have, and how often its listing is begun when the
-#: directory changes between two parts.
+#: The most bytes of names that one directory may have, and how often its listing is started when
+#: the directory changes between two parts.
 DIRECTORY_MAX = 1024 * 1024
 DIRECTORY_ATTEMPTS = 16
 
@@ -93,7 +93,7 @@ class XenStore:
     async def within(self, seconds: float) -> AsyncIterator[None]:
         """Bound the block, in host seconds; ``XenStoreUnreachable`` when time is up before its end.
 
-        A XenStore that hangs keeps its connection, and nothing else would tell.
+        A XenStore that hangs keeps its connection, and nothing else would report it.
         """
         try:
             async with self._clock.timeout(seconds):
@@ -119,22 +119,22 @@ class XenStore:
             raise
 
     async def write(self, path: str, value: bytes, tx: int = 0) -> None:
-        """Write a node's value; the node and those above it are made if they are not there."""
+        """Write a node's value; the node and missing ones above it are created."""
         link, tx_id = self._within(tx)
         await link.call(Op.WRITE, path_field(path) + value, tx_id)
 
     async def mkdir(self, path: str, tx: int = 0) -> None:
-        """Make an empty node; one that is there is left as it is."""
+        """Create an empty node; an existing one is left as it is."""
         link, tx_id = self._within(tx)
         await link.call(Op.MKDIR, path_field(path), tx_id)
 
     async def rm(self, path: str, tx: int = 0) -> None:
-        """Remove a node and all below it; one that is not there is no error."""
+        """Remove a node and all below it; a missing one is not an error."""
         link, tx_id = self._within(tx)
         await link.call(Op.RM, path_field(path), tx_id)
 
     async def directory(self, path: str, tx: int = 0) -> list[str]:
-        """Return the names of the nodes right below a node."""
+        """Return the names of the children of a node."""
         link, tx_id = self._within(tx)
         try:
             return await link.ask(Op.DIRECTORY, path_field(path), tx_id, parse_names)
@@ -165,7 +165,7 @@ class XenStore:
         raise XenStoreError("E2BIG", f"{path} lists more than {DIRECTORY_MAX} bytes of names")
 
     async def get_permissions(self, path: str, tx: int = 0) -> list[Permission]:
-        """Return a node's permissions; the first is its owner's and everybody's."""
+        """Return a node's permissions; the first names the owner and everybody's access."""
         link, tx_id = self._within(tx)
         return await link.ask(Op.GET_PERMS, path_field(path), tx_id, parse_permissions)
 
@@ -175,11 +175,11 @@ class XenStore:
         await link.call(Op.SET_PERMS, path_field(path) + permissions.encode(granted), tx_id)
 
     async def get_domain_path(self, domid: int) -> str:
-        """Return a domain's own node, whether the domain exists or not."""
+        """Return the path of a domain's own node, whether the domain exists or not."""
         return await self._link.ask(Op.GET_DOMAIN_PATH, b"%d\0" % domid, 0, parse_text)
 
     async def is_domain_introduced(self, domid: int) -> bool:
-        """Say whether XenStore knows the domain: from its creation to its end."""
+        """Return whether XenStore knows the domain: from its creation to its end."""
         return await self._link.ask(Op.IS_DOMAIN_INTRODUCED, b"%d\0" % domid, 0, parse_flag)
 
     async def transact(
@@ -187,9 +187,9 @@ class XenStore:
     ) -> T:
         """Run ``body(tx)`` in a transaction and return what it returned once it is committed.
 
-        When another writer came between, all is done again from the start, so the body must
-        have no effects but through ``tx``; ``StoreConflict`` when that happens too often.
-        Whatever else the body raises aborts the transaction.
+        After a conflict with another writer the body is run again from the start, so it must have
+        no effects but through ``tx``; ``StoreConflict`` when that happens ``attempts`` times. Any
+        other exception of the body aborts the transaction.
         """
         for _ in range(attempts):
             with contextlib.suppress(StoreConflict):
@@ -213,7 +213,7 @@ class XenStore:
                 link.abort(tx_id)
 
     def _within(self, tx: int) -> tuple[Link, int]:
-        """Return the connection a transaction belongs to and its id there."""
+        """Return the connection that a transaction belongs to, and its id there."""
         if not tx:
             return self._link, 0
         try:
@@ -224,7 +224,7 @@ class XenStore:
     async def watch(self, path: str, fired: Callable[[str], None]) -> Watch:
         """Call ``fired(path)`` in the loop whenever a node, or one below it, may have changed.
 
-        It fires once at once, and once after each reconnect. Calls may come before this returns.
+        It fires once on registration and once after each reconnect, maybe before this returns.
         """
         watch = Watch(path, fired)
         try:
@@ -236,13 +236,13 @@ class XenStore:
         return watch
 
     async def unwatch(self, watch: Watch) -> None:
-        """Take a watch back; it fires no more from this moment. Does not mind a lost connection."""
+        """Remove a watch; it fires no more from this moment. A lost connection is not an error."""
         watch.active = False
         self._watches.pop(watch, None)
         await self._link.unregister(watch)
 
     async def reset_watches(self) -> None:
-        """Take all watches back, and abort all transactions."""
+        """Remove all watches, and abort all transactions."""
         watches = tuple(self._watches)
         self._watches.clear()
         for watch in watches:
@@ -255,7 +255,7 @@ class XenStore:
         self._listeners.append(changed)
 
     async def close(self) -> None:
-        """Close the connection; what is under way raises ``XenStoreUnreachable``."""
+        """Close the connection; pending requests raise ``XenStoreUnreachable``."""
         self._closed = True
         if self._reconnecting is not None:
             self._reconnecting.cancel()
@@ -273,7 +273,7 @@ class XenStore:
     def _tell(self, *, connected: bool) -> None:
         self._connected = connected
         for changed in self._listeners:
-            # In turns of their own: what a callback raises is the loop's to report.
+            # Each in a loop iteration of its own: the loop reports what a callback raises.
             asyncio.get_running_loop().call_soon(changed, connected)
 
     async def _reconnect(self) -> None:

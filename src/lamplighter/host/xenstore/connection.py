@@ -1,15 +1,15 @@
 """One connection to XenStore, from its opening to its loss; ``client`` holds one at a time.
 
-A request is *posted*: its bytes go out and a future for its reply is kept with it, so the two
-can be apart. Whoever is cancelled while it waits for the future leaves the request behind: its
-reply comes, finds the future cancelled and is dropped. Where the server would then hold
-something for nobody (a transaction, a watch), it is told to let go.
+A request is *posted*: its bytes are sent and a future for its reply is kept, so that sending and
+waiting can be apart. A caller cancelled while it waits for the future leaves the request behind:
+the reply finds the future cancelled and is dropped. If the server would then hold a transaction or
+a watch that nobody uses, it is told to release it.
 
-Bytes go out at once when no reply is awaited, and the reply is looked for before the loop gets
-its turn, which is fastest for one request at a time. Otherwise they go out together with all else
-that is posted in the same turn of the loop, which is fastest for many. A reply found by looking
-makes ``await`` return without a turn of the loop, so that is allowed a few times in one turn only:
-nobody who makes one request after another keeps the rest of the program waiting.
+When no other reply is pending, bytes are sent at once and the reply is polled for before control
+returns to the loop, which is fastest for one request at a time. Otherwise they are sent together
+with all else posted in the same iteration of the loop, which is fastest for many. A reply found by
+polling makes ``await`` return without an iteration of the loop, so polling is limited to a few
+times per iteration: a task that makes one request after another must not starve the others.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: How often in one turn of the loop a reply is looked for: a millisecond at the most.
+#: How often a reply is polled for in one iteration of the loop: a millisecond at the most.
 POLLS_A_TURN = 16
 
 #: A request's future: its reply, or None when the connection ended before one came.
@@ -60,13 +60,13 @@ class Watch:
     token: bytes = b""
 
     def fire(self, path: str) -> None:
-        """Tell of an event, unless the watch was taken back since."""
+        """Call ``fired``, unless the watch was removed since."""
         if self.active:
             self.fired(path)
 
 
 class Link:
-    """One connection. ``lost`` is called once when it has ended, unless by ``close``."""
+    """One connection. ``lost`` is called once when it ends, unless ``close`` ended it."""
 
     def __init__(self, lost: Callable[[], None]) -> None:
         self._loop = asyncio.get_running_loop()
@@ -83,7 +83,7 @@ class Link:
 
     @property
     def alive(self) -> bool:
-        """The connection has not ended."""
+        """Whether the connection has not ended."""
         return self._failure is None
 
     async def open(self, path: str) -> None:
@@ -104,13 +104,13 @@ class Link:
             ) from error
 
     def data_received(self, data: bytes) -> None:
-        """Hand replies to who waits for them and events to their watches."""
+        """Pass replies to their waiters and events to their watches."""
         if self._failure is not None:
             return
         try:
             for answer in self._client.receive(data):
                 if isinstance(answer, WatchEvent):
-                    # Each in a turn of its own: what a callback raises is the loop's to report.
+                    # In an iteration of its own: the loop reports what a callback raises.
                     self._loop.call_soon(self._watches[answer.token].fire, answer.path)
                 else:
                     waiter, reply = answer
@@ -122,14 +122,14 @@ class Link:
             self._catch_up()
 
     def packet_refused(self, packet: bytes, error: str) -> None:
-        """Answer a request that the device did not take."""
+        """Answer a request that the device refused with this error."""
         (request,) = PacketReader().feed(packet)
         waiter = self._client.withdraw(request.req_id)
         if not waiter.done():
             waiter.set_result(Reply(b"", error))
 
     def connection_lost(self, error: Exception | None) -> None:
-        """Wake everybody who waits."""
+        """Fail all pending requests."""
         why = f": {error}" if error else ""
         self._end(XenStoreUnreachable(f"XenStore closed the connection{why}"))
         self._gone.set_result(None)
@@ -154,7 +154,7 @@ class Link:
         return waiter
 
     def _answer(self, reply: Reply | None, op: int, payload: bytes) -> bytes:
-        """Return what a request was answered, or raise it: ``XenStoreError``, ``Unreachable``."""
+        """Return the payload of a reply, or raise its error: ``XenStoreError``, ``Unreachable``."""
         if reply is None:
             self._check()
             raise AssertionError("a reply is None only after the connection has ended")
@@ -166,11 +166,11 @@ class Link:
         raise XenStoreError(reply.error, f"XenStore answered {reply.error} to {op_name(op)} {path}")
 
     async def call(self, op: int, payload: bytes, tx_id: int = 0) -> bytes:
-        """Make a request and return what it is answered."""
+        """Make a request and return the payload of its reply."""
         return self._answer(await self._post(op, payload, tx_id), op, payload)
 
     async def ask(self, op: int, payload: bytes, tx_id: int, parse: Callable[[bytes], T]) -> T:
-        """Make a request whose reply must be well-formed; if it is not, the connection ends."""
+        """Make a request and parse its reply; a malformed reply ends the connection."""
         return self._parsed(await self.call(op, payload, tx_id), parse)
 
     async def start(self) -> int:
@@ -184,12 +184,12 @@ class Link:
         return self._transaction(reply)
 
     async def commit(self, tx_id: int) -> None:
-        """End a transaction; ``StoreConflict`` when another writer came between."""
+        """Commit a transaction; ``StoreConflict`` when it conflicted with another writer."""
         waiter = self._post(Op.TRANSACTION_END, b"T\0", tx_id)
         self._answer(await waiter, Op.TRANSACTION_END, b"T\0")
 
     def abort(self, tx_id: int) -> None:
-        """Abort a transaction; nobody needs to wait for that."""
+        """Abort a transaction, without waiting for the reply."""
         if self._failure is None:
             self._post(Op.TRANSACTION_END, b"F\0", tx_id)
 
@@ -206,7 +206,7 @@ class Link:
             raise
 
     async def unregister(self, watch: Watch) -> None:
-        """Take a watch back. Where the connection ends meanwhile, that has done it."""
+        """Remove a watch. The end of the connection meanwhile removes it as well."""
         waiter = self._post_unwatch(watch)
         if waiter is not None:
             reply = await waiter
@@ -214,7 +214,7 @@ class Link:
                 self._answer(reply, Op.UNWATCH, watch.path.encode())
 
     def forget_watches(self) -> None:
-        """Forget all watches: the server has."""
+        """Forget all watches; the caller has the server drop them."""
         for token in self._watches:
             self._client.forget(token)
         self._watches.clear()
@@ -259,18 +259,18 @@ class Link:
             self._transport.write(packets)
 
     def _catch_up(self) -> None:
-        """Send what found no room before."""
+        """Send requests from the backlog while there is room."""
         while self._backlog and self._client.pending < PENDING_MAX:
             op, payload, tx_id, waiter = self._backlog.popleft()
             if waiter.done():
                 continue
             try:
                 self._send(op, payload, tx_id, waiter)
-            except XenStoreError as error:  # too long: nobody but its waiter is to know
+            except XenStoreError as error:  # too long: an error for its waiter only
                 waiter.set_result(Reply(b"", error.name))
 
     def _weed(self) -> None:
-        """Forget what nobody waits for any more, so that a server that hangs costs no memory."""
+        """Drop requests whose waiters have gone, so that a hanging server costs no memory."""
         self._backlog = deque(request for request in self._backlog if not request[3].done())
         self._backlog_limit = max(PENDING_MAX, 2 * len(self._backlog))
 
@@ -290,7 +290,7 @@ class Link:
         return self._parsed(payload, parse_number)
 
     def _abort_unwanted(self, waiter: Waiter) -> None:
-        """Abort the transaction of a start that nobody waits for any more."""
+        """Abort a transaction whose start was cancelled while its reply was pending."""
         try:
             self.abort(self._transaction(waiter.result()))
         except (XenStoreError, Unreachable):
@@ -305,7 +305,7 @@ class Link:
             raise
 
     def _end(self, error: Unreachable) -> None:
-        """Wake everybody; no more is sent or received."""
+        """Fail all pending requests; nothing more is sent or received."""
         if self._failure is not None:
             return
         self._failure = error

@@ -1,20 +1,20 @@
 """Bytes to and from XenStore through a file descriptor: xenstored's socket or /dev/xen/xenbus.
 
-The device is the kernel's own connection, lent to programs. It speaks the same packets as the
+The device is the kernel's own connection, shared with programs. It uses the same packets as the
 socket, with differences that matter (Linux, drivers/xen/xenbus/xenbus_dev_frontend.c):
 
-- one packet a write: what follows a whole packet in the same write is thrown away;
+- one packet per write: what follows a whole packet in the same write is discarded;
 - a packet and its header together fit in 4096 bytes;
-- WATCH and UNWATCH are done by the kernel while the write lasts, and a WATCH that fails makes
-  the write fail, with the errno of XenStore's answer, and gets no reply: it is given one here.
+- WATCH and UNWATCH are done by the kernel during the write, and a WATCH that fails makes the write
+  fail, with the errno of XenStore's answer, and gets no reply: see ``packet_refused``.
 
-Reads give any part of what is there, from the middle of one packet to the middle of another.
+A read returns any part of what is there, from the middle of one packet to the middle of another.
 
 This is not asyncio's transport because of ``poll_reply``: XenStore answers most requests in less
-time than it takes to fall asleep and be woken up again, so whoever has sent a single request does
-better to look for the answer a few times before the loop gets its turn, giving the processor away
-between two looks. Measured, a request made alone takes less than half the time. What comes out of
-``poll_reply`` is given to the receiver before it returns.
+time than it takes to sleep and be woken up again. So after sending a single request it is faster to
+poll for the answer a few times before control returns to the loop, yielding the processor between
+two polls. Measured, a request made alone takes less than half the time. What ``poll_reply`` reads
+is passed to the receiver before it returns.
 """
 
 from __future__ import annotations
@@ -34,28 +34,28 @@ if TYPE_CHECKING:
 
 #: The most bytes read at once.
 READ_SIZE = 65536
-#: How often to look for an answer: about 50 microseconds.
+#: How often to poll for an answer: about 50 microseconds.
 POLLS = 40
 
-# The device's EIO is no answer of XenStore's: the device has gone.
+# EIO from the device is not an answer of XenStore: the device has gone.
 _ANSWERS = {number: name for name, number in ERRORS.items() if name != "EIO"}
 
 
 class Receiver(Protocol):
-    """Whom the transport calls, in the loop."""
+    """What the transport calls, in the loop."""
 
     def data_received(self, data: bytes) -> None:
-        """Bytes came; this may be within a call of ``poll_reply``."""
+        """Take received bytes; this may be called within ``poll_reply``."""
 
     def packet_refused(self, packet: bytes, error: str) -> None:
-        """The kernel refused this packet with an error that XenStore has a name for."""
+        """Note that the kernel refused this packet with an error that XenStore has a name for."""
 
     def connection_lost(self, error: Exception | None) -> None:
-        """Nothing comes any more; None after ``abort``. Called once, in a turn of its own."""
+        """Note the end; ``error`` is None after ``abort``. Called once, in a separate iteration."""
 
 
 class Transport:
-    """An open, non-blocking descriptor, in the running loop; it is closed with the transport."""
+    """An open, non-blocking descriptor in the running loop; closed with the transport."""
 
     def __init__(self, descriptor: int, receiver: Receiver, *, is_device: bool) -> None:
         self._loop = asyncio.get_running_loop()
@@ -63,12 +63,12 @@ class Transport:
         self._receiver = receiver
         self._is_device = is_device
         self._unsent: deque[bytes] = deque()
-        self._sent = 0  # bytes of the first one unsent that were written already
+        self._sent = 0  # how many bytes of the first unsent item were written
         self._open = True
         self._loop.add_reader(descriptor, self._read)
 
     def write(self, packets: Sequence[bytes]) -> None:
-        """Send packets; what the descriptor does not take at once goes when it can."""
+        """Send packets; what the descriptor does not take at once is sent when it can."""
         if self._open:
             waiting = bool(self._unsent)
             self._unsent.extend(packets if self._is_device else [b"".join(packets)])
@@ -76,7 +76,7 @@ class Transport:
                 self._write()
 
     def poll_reply(self) -> None:
-        """Look a few times whether an answer is there already, and hand it over."""
+        """Poll a few times for an answer, and pass it to the receiver."""
         if self._unsent:
             return
         for _ in range(POLLS):
@@ -119,7 +119,7 @@ class Transport:
             self._receiver.data_received(data)
 
     def _take(self) -> bytes:
-        """Return what is there, or nothing; close where nothing will come any more."""
+        """Return what can be read, maybe nothing; close the transport at an error or the end."""
         try:
             data = os.read(self._descriptor, READ_SIZE)
         except BlockingIOError:
@@ -143,7 +143,7 @@ class Transport:
 
 
 async def open_transport(path: str, receiver: Receiver) -> Transport:
-    """Open the socket or the device at ``path``; ``OSError``, or ``ValueError`` for neither."""
+    """Open the socket or device at ``path``; ``OSError``, or ``ValueError`` if it is neither."""
     mode = _mode(path)
     if stat.S_ISCHR(mode):
         return Transport(_open_device(path), receiver, is_device=True)
