@@ -115,7 +115,7 @@ SABOTAGES = {
     ),
     "a run that is told to end does not tell its workers": Sabotage(
         "lamplighter.service.run.runner",
-        "            worker.inbox.interrupt(why)\n        if self._planning",
+        "            worker.mailbox.interrupt(why)\n        if self._planning",
         "            pass\n        if self._planning",
         needs=(Saw.INTERRUPTED, Saw.CREATED),
     ),
@@ -126,7 +126,7 @@ SABOTAGES = {
     ),
     "what a run that is told to end had queued is created all the same": Sabotage(
         "lamplighter.service.run.worker",
-        "            if self.inbox.interrupted:\n",
+        "            if self.mailbox.interrupted:\n",
         "            if False:\n",
         needs=(Saw.INTERRUPTED, Saw.CREATED),
     ),
@@ -145,7 +145,7 @@ SABOTAGES = {
     "a listing that failed counts as an empty one": Sabotage(
         "lamplighter.service.observer",
         "            self._each(lambda viewer: viewer.listing_failed(number, told))\n",
-        "            self._each(lambda viewer: viewer.look(Picture(number, ())))\n",
+        "            self._each(lambda viewer: viewer.listed(Listing((), number)))\n",
         needs=(Saw.LIST_FAILED, Saw.CREATED),
     ),
     # --- the decisions ---

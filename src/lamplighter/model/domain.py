@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from uuid import UUID
 
     from lamplighter.model.problem import Location
@@ -106,16 +106,18 @@ class Definition(NamedTuple):
 
 
 class Listing:
-    """The domains of one listing, indexed by UUID and by name.
+    """The domains of one listing, indexed by UUID and by name, because a thousand are looked up.
 
-    With a thousand domains each one is looked up, which must not cost a million comparisons.
+    ``number`` counts the listings of one observer.
     """
 
-    def __init__(self, sightings: Iterable[DomainInfo]) -> None:
+    def __init__(self, domains: Sequence[DomainInfo], number: int = 0) -> None:
+        self.domains = domains
+        self.number = number
         self._found: dict[UUID | str, list[DomainInfo]] = {}
-        for seen in sightings:
-            self._found.setdefault(seen.uuid, []).append(seen)
-            self._found.setdefault(seen.name, []).append(seen)
+        for one in domains:
+            self._found.setdefault(one.uuid, []).append(one)
+            self._found.setdefault(one.name, []).append(one)
 
     def all_of(self, domain: UUID | str) -> Sequence[DomainInfo]:
         """Return every incarnation with this UUID or name, in the order of the listing."""
@@ -123,4 +125,4 @@ class Listing:
 
     def newest(self, domain: UUID | str) -> DomainInfo | None:
         """Return the newest one: one that is being torn down may be listed beside its successor."""
-        return max(self.all_of(domain), key=lambda seen: (seen.running, seen.domid), default=None)
+        return max(self.all_of(domain), key=lambda one: (one.running, one.domid), default=None)

@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from lamplighter.model.policy import Configuration, HostSettings
     from lamplighter.model.run import LastRecord, Transition
     from lamplighter.service.managed_host import HostConnection
-    from lamplighter.service.observer import Listing
 
 
 class Monitor:
@@ -164,7 +163,7 @@ class Monitor:
             self._news.clear()
             listing = self._listing
             if listing is not None:
-                await self._enter(listing.sightings)
+                await self._enter(listing.domains)
 
     async def _enter(self, sightings: Sequence[DomainInfo]) -> None:
         """Write down what a listing tells."""

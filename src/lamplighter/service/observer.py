@@ -1,16 +1,16 @@
 """The observer: listings of the toolstack, made when XenStore says that something happened.
 
-``@introduceDomain`` and ``@releaseDomain`` say *look again*, not what happened; they may come for
-any domain, or late, or never. So every hint only marks the picture as old, one listing is made at
-a time, and hints that come meanwhile cause one more. How many listings are made is bounded by
-time, not by events: after each comes a pause of four times the time that it took, at most
-``SAFETY``, so that listing takes a fifth of the time, and more only where one takes longer than a
-second, however many domains come and go. Without any hint the picture is made anew every
-``SAFETY`` seconds, or as the observer's owner wants it; but always that soon where a listing has
-failed or a watch could not be set.
+``@introduceDomain`` and ``@releaseDomain`` say *list again*, not what happened; they may come for
+any domain, or late, or never. So a hint only marks the last listing as old, one listing is made at
+a time, and hints that come meanwhile cause one more. The number of listings is bounded by time and
+not by events: after each comes a pause of four times the time that it took, at most ``SAFETY``, so
+listing takes a fifth of the time, and more only where one takes longer than a second, however many
+domains come and go. Without a hint the domains are listed every ``SAFETY`` seconds, or as the
+observer's owner wants it; but always that soon where a listing has failed or a watch could not be
+set.
 
-Each subscriber is told only what is new to it, and from which listing: a worker that has just
-acted does not believe a listing that began before its action ended.
+Each viewer may refuse listings that are too old: a worker that has just acted does not believe a
+listing that began before its action ended.
 """
 
 from __future__ import annotations
@@ -20,15 +20,14 @@ from typing import TYPE_CHECKING, Protocol
 
 from lamplighter.engine import timing
 from lamplighter.errors import CallFailed, LamplighterError, Unreachable, XenStoreError
+from lamplighter.model.domain import Listing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from uuid import UUID
 
     from lamplighter.host.xenstore.client import XenStore
     from lamplighter.host.xenstore.connection import Watch
     from lamplighter.model.clock import Clock
-    from lamplighter.model.domain import DomainInfo
     from lamplighter.toolstacks.base import Toolstack
 
 #: Host seconds after which the picture is made anew although nobody said that it changed.
@@ -41,37 +40,17 @@ PAUSES = 4.0
 HINTS = ("@introduceDomain", "@releaseDomain")
 
 
-class Listing:
-    """One listing that worked, and its number.
-
-    It is indexed, because with a thousand domains a thousand workers look at every picture.
-    """
-
-    def __init__(self, number: int, sightings: Sequence[DomainInfo]) -> None:
-        self.number = number
-        self.sightings = sightings
-        self._found: dict[UUID | str, DomainInfo] = {}
-        # The newest incarnation comes last: a dying one may stand beside its successor.
-        for seen in sorted(sightings, key=lambda seen: (seen.running, seen.domid)):
-            self._found[seen.uuid] = seen
-            self._found[seen.name] = seen
-
-    def find(self, domain: UUID | str) -> DomainInfo | None:
-        """The newest incarnation of the domain with this UUID, or of this name."""
-        return self._found.get(domain)
-
-
 class Viewer(Protocol):
-    """Who is shown the pictures. Every method returns at once and raises nothing."""
+    """Who is given the listings. Every method returns at once and raises nothing."""
 
     def listed(self, listing: Listing) -> None:
-        """There is a new picture."""
+        """There is a new listing."""
 
     def listing_failed(self, number: int, error: str) -> None:
         """The listing with this number failed."""
 
     def reset(self, believes_from: int) -> None:
-        """What was shown so far is of no value; only pictures from this number on are."""
+        """Listings with a lower number than this are too old to be believed."""
 
 
 class Observer:
@@ -161,13 +140,13 @@ class Observer:
         number = self._number
         self._sound = False
         try:
-            sightings = await self._toolstack.list()
+            domains = await self._toolstack.list()
         except (CallFailed, Unreachable) as error:
             told = error.message
             self._each(lambda viewer: viewer.listing_failed(number, told))
             return
         self._sound = True
-        listing = Listing(number, sightings)
+        listing = Listing(domains, number)
         self._each(lambda viewer: viewer.listed(listing))
 
     def _each(self, visit: Callable[[Viewer], None]) -> None:

@@ -18,7 +18,7 @@ from lamplighter.model.run import Outcome
 from lamplighter.service import status
 from lamplighter.service.guests.channel import GuestChannel
 from lamplighter.service.guests.reader import READING_INTERVAL, STIRS_A_SECOND, GuestReader
-from lamplighter.service.run.mailbox import Inbox
+from lamplighter.service.run.mailbox import Mailbox
 from lamplighter.service.run.progress import TELLING_INTERVAL, Throttle
 from lamplighter.xenstore import paths
 from tests.simulated import CLOCK, simulate
@@ -485,14 +485,14 @@ def test_a_guest_that_forces_its_end_and_asks_for_more_costs_no_turns() -> None:
         await stop
         assert host.result("db").outcome is Outcome.FORCED
 
-    wait = Inbox.wait
+    wait = Mailbox.wait
 
-    async def counted(inbox: Inbox, until: float) -> list[Event]:
+    async def counted(mailbox: Mailbox, until: float) -> list[Event]:
         nonlocal waits
         waits += 1
         assert waits < 200, "it spins"
-        return await wait(inbox, until)
+        return await wait(mailbox, until)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Inbox, "wait", counted)
+        patch.setattr(Mailbox, "wait", counted)
         simulate(story, policy=POLICY)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from math import inf
 from typing import TYPE_CHECKING, cast
 from uuid import UUID
 
 import pytest
 
+from lamplighter.engine.events import Listed, ListingFailed, NotListed
 from lamplighter.errors import CallFailed
 from lamplighter.host.clock import LoopClock
 from lamplighter.model.domain import DomainInfo
 from lamplighter.service.observer import SAFETY, Observer
-from lamplighter.service.run.mailbox import Subscriber
+from lamplighter.service.run.mailbox import Mailbox
 from tests.virtual import run
 
 if TYPE_CHECKING:
@@ -60,14 +62,23 @@ class QuietStore:
 
 
 class Told:
-    """What one subscriber heard, with the time."""
+    """What came into one mailbox, with the time."""
 
     def __init__(self, domain: UUID | str) -> None:
         self.heard: list[tuple[float, object]] = []
-        self.subscriber = Subscriber(domain, self._hear, self._hear)
+        self.mailbox = Mailbox(domain, LoopClock())
+        self._reading = asyncio.ensure_future(self._read())
 
-    def _hear(self, word: object) -> None:
-        self.heard.append((LoopClock().monotonic(), word))
+    async def _read(self) -> None:
+        while True:
+            for event in await self.mailbox.wait(inf):
+                match event:
+                    case Listed(now, domain):
+                        self.heard.append((now, domain))
+                    case ListingFailed(now, error):
+                        self.heard.append((now, error))
+                    case NotListed(now):
+                        self.heard.append((now, None))
 
 
 async def watching(
@@ -84,7 +95,7 @@ async def watching(
 def test_a_picture_is_made_anew_only_every_five_seconds_when_nobody_says_anything() -> None:
     async def story(observer: Observer, toolstack: SlowToolstack, _: QuietStore) -> None:
         told = Told(WEB.uuid)
-        observer.subscribe(told.subscriber)
+        observer.subscribe(told.mailbox)
         await LoopClock().sleep(3 * (SAFETY + 3.0))
         assert toolstack.listings == 3
         assert told.heard == [(1.0, WEB)], "the same again is no news"
@@ -123,10 +134,10 @@ def test_a_listing_that_failed_is_not_told_where_it_would_not_be_believed() -> N
     async def story(observer: Observer, toolstack: SlowToolstack, _: QuietStore) -> None:
         told = Told("web")
         toolstack.there = "xl hangs"
-        observer.subscribe(told.subscriber)
+        observer.subscribe(told.mailbox)
         await LoopClock().sleep(0.5)
         toolstack.there = [WEB]
-        observer.disbelieve(told.subscriber)
+        observer.disbelieve(told.mailbox)
         observer.relist()
         await LoopClock().sleep(6.0)
         assert told.heard == [(6.0, WEB)]
@@ -138,10 +149,10 @@ def test_a_listing_that_began_before_an_action_ended_is_not_believed() -> None:
     async def story(observer: Observer, toolstack: SlowToolstack, _: QuietStore) -> None:
         told = Told("web")
         toolstack.there = []
-        observer.subscribe(told.subscriber)
+        observer.subscribe(told.mailbox)
         await LoopClock().sleep(0.5)
         toolstack.there = [WEB]
-        observer.disbelieve(told.subscriber)
+        observer.disbelieve(told.mailbox)
         observer.relist()
         await LoopClock().sleep(6.0)
         assert told.heard == [(6.0, WEB)], "after a pause of four seconds"
@@ -153,7 +164,7 @@ def test_a_listing_that_fails_is_told_as_blindness_and_never_as_absence() -> Non
     async def story(observer: Observer, toolstack: SlowToolstack, _: QuietStore) -> None:
         told = Told(WEB.uuid)
         toolstack.there = "xl hangs"
-        observer.subscribe(told.subscriber)
+        observer.subscribe(told.mailbox)
         await LoopClock().sleep(SAFETY + 4.5)
         toolstack.there = []
         await LoopClock().sleep(SAFETY + 4.5)
@@ -167,7 +178,7 @@ def test_the_newest_incarnation_is_told_when_a_dying_one_stands_beside_it() -> N
         told = Told(WEB.uuid)
         dying = DomainInfo(9, WEB.uuid, "", dying=True)
         toolstack.there = [WEB, dying]
-        observer.subscribe(told.subscriber)
+        observer.subscribe(told.mailbox)
         await LoopClock().sleep(1.5)
         assert told.heard == [(1.0, WEB)]
 

@@ -111,7 +111,7 @@ class Runner:
         self._ending.set()
         self._listener.said(f"{why}: nothing new is begun; once more to drop what is under way")
         for worker in self._workers:
-            worker.inbox.interrupt(why)
+            worker.mailbox.interrupt(why)
         if self._planning is not None:
             self._planning.cancel()
 
@@ -203,7 +203,7 @@ class Runner:
             worker = Worker(step, context)
             self._workers.append(worker)
             if self._interrupted:  # while the run was being written into the journal
-                worker.inbox.interrupt(self._interrupted)
+                worker.mailbox.interrupt(self._interrupted)
             try:
                 result = await worker.run()
             except asyncio.CancelledError:

@@ -65,7 +65,7 @@ from lamplighter.model.run import Outcome, Result, Step, Transition, Verb
 from lamplighter.service.guests.channel import GuestChannel
 from lamplighter.service.guests.reader import GuestReader
 from lamplighter.service.incarnation import kind_of, newest_domid
-from lamplighter.service.run.mailbox import Inbox, Subscriber
+from lamplighter.service.run.mailbox import Mailbox
 from lamplighter.service.run.progress import Throttle
 
 if TYPE_CHECKING:
@@ -124,8 +124,7 @@ class Worker:
     def __init__(self, step: Step, context: RunContext) -> None:
         self._step = step
         self._context = context
-        self.inbox = Inbox(context.clock)
-        self._subscriber = Subscriber(_known_by(step), self.inbox.listed, self.inbox.blind)
+        self.mailbox = Mailbox(_known_by(step), context.clock)
         self._channel: GuestChannel | None = None
         self._reader: GuestReader | None = None
         self._telling = Throttle(context.clock, partial(context.heard, step.name), doing)
@@ -137,14 +136,14 @@ class Worker:
     async def run(self) -> Result:
         """Return how the domain's part ended, once it has."""
         self._begun = self._context.clock.monotonic()
-        self._context.observer.subscribe(self._subscriber)
+        self._context.observer.subscribe(self.mailbox)
         try:
             if self._step.verb is Verb.START:
                 finish = await self._climb(self._ascend(), start.step)
             else:
                 finish = await self._climb(self._descend(), machine.step)
         finally:
-            self._context.observer.unsubscribe(self._subscriber)
+            self._context.observer.unsubscribe(self.mailbox)
         await self._leave()
         return self._result(finish)
 
@@ -191,7 +190,7 @@ class Worker:
     async def _next_events(self, wake: float) -> list[Event]:
         reader = self._reader
         read_at = reader.due if reader is not None else inf
-        events = await self.inbox.wait(min(wake, read_at, self._telling.due))
+        events = await self.mailbox.wait(min(wake, read_at, self._telling.due))
         for event in events:
             if isinstance(event, Listed):
                 self._domid, self._uuid = event.sighting.domid, event.sighting.uuid
@@ -246,7 +245,7 @@ class Worker:
         self._domid = domid
         number = int(self._context.clock.wall().timestamp()) % NUMBERS
         self._channel = GuestChannel(self._context.xenstore, domid, number)
-        self._reader = GuestReader(self._channel, self._context.clock, self.inbox.stir)
+        self._reader = GuestReader(self._channel, self._context.clock, self.mailbox.stir)
         events = await self._read(self._reader)
         first: list[Event] = [
             event for event in events if isinstance(event, AgentReport | PoweroffFeature)
@@ -265,8 +264,8 @@ class Worker:
     async def _create(self) -> list[Event]:
         assert self._step.definition is not None, "a plan starts only what a file defines"
         async with self._context.creating:
-            if self.inbox.interrupted:
-                return [Interrupted(self._now, self.inbox.interrupted)]
+            if self.mailbox.interrupted:
+                return [Interrupted(self._now, self.mailbox.interrupted)]
             if why := self._context.held(self._step.definition):
                 return [HeldMeanwhile(self._now, why)]
             try:
@@ -274,7 +273,7 @@ class Worker:
                     self._step.definition, ending=self._context.ending
                 )
             except CallNotBegun:
-                return [Interrupted(self._now, self.inbox.interrupted)]
+                return [Interrupted(self._now, self.mailbox.interrupted)]
             except (CallFailed, Unreachable) as error:
                 return [Created(self._now, None, error.message)]
         domid = None
@@ -386,8 +385,7 @@ class Worker:
 
     def _relist(self) -> None:
         """What was listed before this moment does not count any more."""
-        self._context.observer.disbelieve(self._subscriber)
-        self.inbox.drop_listing()
+        self._context.observer.disbelieve(self.mailbox)
         self._context.observer.relist()
 
     async def _leave(self) -> None:
