@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lamplighter.engine import timing
+from lamplighter.engine.naming import find
 from lamplighter.engine.policy import layers
-from lamplighter.errors import UsageError
 from lamplighter.formats.definition import policy_settings
 from lamplighter.formats.durations import format_duration
-from lamplighter.formats.suggest import closest
 from lamplighter.model.domain import Kind
 from lamplighter.model.policy import Start, Stop
 
@@ -113,7 +112,7 @@ class Explanation:
 
 def explain(given: str, configuration: Configuration, inventory: Inventory) -> Explanation:
     """Collect what is known of a domain; raise ``UsageError`` when no file mentions it."""
-    name = _find(given, inventory)
+    name = given if given in inventory.named else find(given, inventory).name
     managed = inventory.domains.get(name)
     stated: dict[str, Setting[Any]] = {}
     if managed is not None:
@@ -128,15 +127,3 @@ def explain(given: str, configuration: Configuration, inventory: Inventory) -> E
     said = layers(configuration, name, stated)
     budget = configuration.host.stop_budget.value
     return Explanation(name, managed, policy, said, problems, budget)
-
-
-def _find(given: str, inventory: Inventory) -> str:
-    known = {*inventory.domains, *inventory.blocked, *inventory.named}
-    if given in known:
-        return given
-    for name, managed in inventory.domains.items():
-        if str(managed.definition.uuid) == given.lower():
-            return name
-    near = closest(given, known)
-    hint = f"did you mean {near}?" if near else "lamplighter status lists them all"
-    raise UsageError(f"no file speaks of a domain {given!r}", hint=hint)

@@ -11,8 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from lamplighter.errors import UsageError
-from lamplighter.formats.suggest import closest
+from lamplighter.engine.naming import find, means
 from lamplighter.model.domain import DOM0, EMPTY, Listing, ShutdownReason
 from lamplighter.model.intent import NO_INTENTS
 from lamplighter.model.lifecycle import Phase
@@ -20,8 +19,7 @@ from lamplighter.model.policy import ManagedDomain, Policy, Start, Stop
 from lamplighter.model.run import Direction, Outcome, Plan, Step, Verb
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
-    from uuid import UUID
+    from collections.abc import Collection, Mapping, Sequence
 
     from lamplighter.model.domain import DomainInfo
     from lamplighter.model.intent import Hold, Intents
@@ -57,7 +55,8 @@ def plan_up(
     blocked = inventory.blocked
     candidates = {**dict.fromkeys(blocked), **inventory.domains}
     if names:
-        _all_known(names, candidates, ())
+        for name in names:
+            find(name, inventory)
         candidates = {name: m for name, m in candidates.items() if _named(name, m, names)}
     listing = Listing(sightings)
     steps = [
@@ -92,8 +91,13 @@ def plan_down(
     ]
     if names:
         known = {**dict.fromkeys(inventory.blocked), **inventory.domains}
-        _all_known(names, known, guests)
-        steps = [step for step in steps if _step_named(step, names)]
+        for name in names:
+            find(name, inventory, guests)
+        steps = [
+            step
+            for step in steps
+            if means(names, step.name, step.sighting.uuid if step.sighting else None)
+        ]
         stopped = {step.name for step in steps}
         steps += [
             _not_running(name, one, inventory)
@@ -313,31 +317,4 @@ def _notes(policy: Policy) -> tuple[str, ...]:
 
 
 def _named(name: str, managed: ManagedDomain | None, names: Collection[str]) -> bool:
-    uuid = managed.definition.uuid if managed else None
-    return name in names or (uuid is not None and _uuid_among(uuid, names))
-
-
-def _step_named(step: Step, names: Collection[str]) -> bool:
-    return step.name in names or (
-        step.sighting is not None and _uuid_among(step.sighting.uuid, names)
-    )
-
-
-def _uuid_among(uuid: UUID, names: Collection[str]) -> bool:
-    return str(uuid) in {name.lower() for name in names}
-
-
-def _all_known(
-    names: Collection[str],
-    known: dict[str, ManagedDomain | None],
-    sightings: Iterable[DomainInfo],
-) -> None:
-    """Raise ``UsageError`` for a name that neither a file nor the toolstack knows."""
-    labels = set(known) | {seen.name for seen in sightings if seen.name}
-    uuids = {str(seen.uuid) for seen in sightings}
-    uuids |= {str(m.definition.uuid) for m in known.values() if m and m.definition.uuid}
-    for name in names:
-        if name not in labels and name.lower() not in uuids:
-            near = closest(name, labels)
-            hint = f"did you mean {near}?" if near else "lamplighter status lists them all"
-            raise UsageError(f"there is no domain {name!r}", hint=hint)
+    return means(names, name, managed.definition.uuid if managed else None)

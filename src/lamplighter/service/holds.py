@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
+from lamplighter.engine.naming import find
 from lamplighter.errors import CallFailed, Unreachable, UsageError
-from lamplighter.formats.suggest import closest
 from lamplighter.host.clock import LoopClock
 from lamplighter.host.journal.writer import Journal
 from lamplighter.host.machine import who
@@ -23,7 +23,9 @@ from lamplighter.service.managed_host import open_host
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from lamplighter.model.policy import Configuration, Inventory
+    from lamplighter.engine.naming import DomainRef
+    from lamplighter.model.domain import DomainInfo
+    from lamplighter.model.policy import Configuration
 
 
 async def hold_domain(
@@ -75,43 +77,19 @@ async def _journal(
         await journal.close()
 
 
-class DomainRef(NamedTuple):
-    """A domain's name, and the key that intent is kept under."""
-
-    key: str
-    name: str
-
-
 async def find_domain(given: str, configuration: Configuration) -> DomainRef:
     """Return the domain of this name or UUID; raise ``UsageError`` when nobody knows it."""
     inventory = load_inventory(configuration, owner=definition_owner(configuration))
-    named = _in_files(given, inventory)
-    if named is not None:
-        return named
-    running = await _running(configuration)
-    for one in running:
-        if given == one.name or given.lower() == one.key:
-            return one
-    known = {*inventory.domains, *inventory.blocked, *(one.name for one in running)}
-    near = closest(given, known)
-    hint = f"did you mean {near}?" if near else "lamplighter status lists them all"
-    raise UsageError(f"there is no domain {given!r}", hint=hint)
+    try:
+        return find(given, inventory)
+    except UsageError:
+        return find(given, inventory, await _running(configuration))
 
 
-def _in_files(given: str, inventory: Inventory) -> DomainRef | None:
-    for name, managed in inventory.domains.items():
-        if given == name or given.lower() == str(managed.definition.uuid):
-            return DomainRef(managed.definition.key, name)
-    return DomainRef(given, given) if given in inventory.blocked else None
-
-
-async def _running(configuration: Configuration) -> list[DomainRef]:
-    """What runs and has a name; nothing when that cannot be seen."""
+async def _running(configuration: Configuration) -> list[DomainInfo]:
+    """Return the guests that are listed; none when that cannot be seen."""
     try:
         async with open_host(configuration) as host:
-            listed = await host.toolstack.list()
+            return [one for one in await host.toolstack.list() if one.domid != DOM0]
     except (CallFailed, Unreachable):
         return []
-    return [
-        DomainRef(str(seen.uuid), seen.name) for seen in listed if seen.name and seen.domid != DOM0
-    ]

@@ -158,7 +158,7 @@ class TestExplain:
     def test_a_domain_that_nobody_knows(self, host: Host) -> None:
         end = host.call("explain", "wbe")
         assert end.status == 2
-        assert "no file speaks of a domain 'wbe'" in end.err
+        assert "there is no domain 'wbe'" in end.err
         assert "did you mean web?" in end.err
         assert "status lists them all" in host.call("explain", "x" * 50).err
 
