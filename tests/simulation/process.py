@@ -24,7 +24,7 @@ from tests.virtual import VirtualClock
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterable
     from pathlib import Path
     from typing import TypeVar
 
@@ -172,8 +172,8 @@ class MortalToolstack(EmbeddedToolstack):
             await CLOCK.sleep(self._fate.chance.random() * LATE)
         return seen
 
-    async def creating(self) -> frozenset[str]:
-        return await self._fate.call(super().creating)
+    async def being_created(self, definitions: Iterable[Definition]) -> frozenset[str]:
+        return await self._fate.call(partial(super().being_created, definitions))
 
     async def shutdown_reason(self, sighting: DomainInfo) -> ShutdownReason | None:
         return await self._fate.call(partial(super().shutdown_reason, sighting))

@@ -24,7 +24,8 @@ from lamplighter.host.systemd.units import conflicting_units
 from lamplighter.model.policy import Inventory, Start
 from lamplighter.model.problem import Location, Problem
 from lamplighter.report.documents import problem_document
-from lamplighter.service.inventory import definition_owner, load_inventory, on_embedded_host
+from lamplighter.service.inventory import definition_owner, load_inventory
+from lamplighter.toolstacks.choose import is_embedded
 
 if TYPE_CHECKING:
     import argparse
@@ -93,7 +94,7 @@ def _host_problems(configuration: Configuration) -> list[Problem]:
     folders = (configuration.host.state, configuration.host.run)
     problems = [problem for folder in folders if (problem := folder_problem(folder, owners))]
     problems += _journal_problems(Path(configuration.host.state.value))
-    if not on_embedded_host(configuration):
+    if not is_embedded(configuration):
         problems += conflicting_units()
     return problems
 

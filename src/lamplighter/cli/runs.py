@@ -50,7 +50,7 @@ def run_and_report(request: Request, context: Context) -> int:
             context.print_json(run_document(run, ended.problems))
         else:
             style = style_of(context.out, context.environ)
-            text = report_text(run, ended.seconds, style, toolstack=ended.toolstack)
+            text = report_text(run, ended.seconds, style, console=ended.console)
             context.print(text)
     finally:
         if ended.signal:

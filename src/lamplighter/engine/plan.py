@@ -31,13 +31,13 @@ if TYPE_CHECKING:
 class Past(NamedTuple):
     """What was recorded before: intents, holds, and where dead runs of this boot left domains.
 
-    ``resume_points`` is by name; ``creating`` are the paths of definitions from which a process
-    that no run of ours waits for is creating a domain at this moment.
+    ``resume_points`` is by name; ``being_created`` has the keys of the domains that a process which
+    no run of ours waits for is creating at this moment.
     """
 
     intents: Intents = NO_INTENTS
     resume_points: Mapping[str, Transition] = EMPTY
-    creating: Collection[str] = ()
+    being_created: Collection[str] = ()
 
 
 #: Nothing was recorded before.
@@ -183,7 +183,7 @@ def _resumed_start(managed: ManagedDomain, seen: DomainInfo | None, past: Past) 
     """
     if seen is None or not seen.running:
         kept = seen is not None and seen.shutdown is ShutdownReason.SUSPEND
-        creating = managed.definition.path in past.creating and not kept
+        creating = managed.definition.key in past.being_created and not kept
         return Phase.CREATING if creating else None
     left = past.resume_points.get(managed.name)
     if left is None or left.after not in (Phase.CREATING, Phase.BOOTING):

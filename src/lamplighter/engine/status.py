@@ -75,7 +75,8 @@ class View(NamedTuple):
     ``sightings`` is None when the listing failed. ``silent`` are the domids whose kernel has not
     advertised itself yet, ``protected`` those of domains the host itself needs. ``domain_events``
     has the monitor's last event of each domain in this boot, by name; empty where none runs.
-    ``words`` is what agents report, by the domid of the guest.
+    ``words`` is what agents report, by the domid of the guest; ``unpause`` is the command with
+    which a person lets a paused domain go on.
     """
 
     sightings: Sequence[DomainInfo] | None
@@ -83,6 +84,7 @@ class View(NamedTuple):
     protected: Collection[int] = ()
     domain_events: Mapping[str, DomainEvent] = EMPTY
     words: Mapping[int, GuestWords] = EMPTY
+    unpause: str = ""
 
 
 def status_rows(
@@ -236,7 +238,8 @@ def _why(
     if seen is not None and not seen.running:
         return _why_ended(name, state, seen)
     if state is Seen.PAUSED:
-        return f"is paused and answers nothing; xl unpause {name} lets it go on"
+        go_on = f"; {view.unpause} {name} lets it go on" if view.unpause else ""
+        return f"is paused and answers nothing{go_on}"
     if state is Seen.BOOTING:
         return "its kernel has not advertised itself: it still boots, or has no PV drivers"
     if state is Seen.RUNNING:

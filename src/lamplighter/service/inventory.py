@@ -22,9 +22,9 @@ from lamplighter.formats import xlcfg
 from lamplighter.formats.definition import Reading, read_definition
 from lamplighter.formats.policy_values import nearest
 from lamplighter.host.files.reading import read_definitions
-from lamplighter.host.machine import is_control_domain
 from lamplighter.model.policy import Inventory, ManagedDomain
 from lamplighter.model.problem import Location, Problem
+from lamplighter.toolstacks.choose import is_embedded
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -49,15 +49,9 @@ class _Claim(NamedTuple):
         return self.reading.name or ""
 
 
-def on_embedded_host(configuration: Configuration) -> bool:
-    """Say whether this configuration is of an embedded host, without looking for one."""
-    toolstack = configuration.host.toolstack.value
-    return toolstack == "embedded" or (toolstack == "auto" and not is_control_domain())
-
-
 def definition_owner(configuration: Configuration) -> int:
     """Return the user, besides root, who may own definitions: who runs an embedded host."""
-    return os.geteuid() if on_embedded_host(configuration) else 0
+    return os.geteuid() if is_embedded(configuration) else 0
 
 
 def load_inventory(configuration: Configuration, *, owner: int) -> Inventory:

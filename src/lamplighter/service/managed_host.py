@@ -8,21 +8,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lamplighter.errors import CallFailed, JournalError, Unreachable
-from lamplighter.host import machine
 from lamplighter.host.clock import LoopClock
 from lamplighter.host.journal.writer import Journal
 from lamplighter.host.xenstore.client import XenStore
 from lamplighter.model.domain import DomainInfo
 from lamplighter.service.inventory import definition_owner, load_inventory
 from lamplighter.toolstacks.choose import choose
-from lamplighter.toolstacks.embedded import EmbeddedToolstack
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from uuid import UUID
 
     from lamplighter.model.clock import Clock
-    from lamplighter.model.domain import ShutdownReason
+    from lamplighter.model.domain import Definition, ShutdownReason
     from lamplighter.model.policy import Configuration, Inventory
     from lamplighter.toolstacks.base import Toolstack
 
@@ -46,6 +44,11 @@ class Host:
     journal: Journal | None = None
     journal_trouble: str = ""
 
+    @property
+    def definitions(self) -> list[Definition]:
+        """Every definition that can be used."""
+        return [managed.definition for managed in self.inventory.domains.values()]
+
     async def protected(self) -> frozenset[int]:
         """Return the domids that no stop may touch: dom0, and the domain with XenStore in it."""
         value = await self.xenstore.read_or_none(XENSTORE_DOMID)
@@ -62,31 +65,21 @@ class HostConnection:
     boot_id: str
 
     async def booted_anew(self) -> bool:
-        """Say whether this is another boot of the host by now; only an embedded host can do that.
-
-        Raises ``CallFailed`` or ``Unreachable``.
-        """
-        toolstack = self.toolstack
-        if not isinstance(toolstack, EmbeddedToolstack):
-            return False
-        return await toolstack.boot_id() != self.boot_id
+        """Return whether the host has booted again since; raise ``CallFailed``, ``Unreachable``."""
+        return (await self.toolstack.boot()).id != self.boot_id
 
 
 @asynccontextmanager
 async def connect_host(configuration: Configuration) -> AsyncIterator[HostConnection]:
     """Reach the toolstack and XenStore; ``Unreachable`` when nothing can be seen."""
     async with AsyncExitStack() as stack:
-        clock = LoopClock()
-        toolstack = choose(configuration, clock)
+        toolstack = choose(configuration, LoopClock())
         stack.push_async_callback(toolstack.close)
-        if isinstance(toolstack, EmbeddedToolstack):
-            boot_id = await toolstack.boot_id()
-            clock = LoopClock(await toolstack.speed())
-        else:
-            boot_id = machine.boot_id()
+        boot = await toolstack.boot()
+        clock = LoopClock(boot.speed)
         xenstore = await XenStore.connect(toolstack.xenstore_path, clock)
         stack.push_async_callback(xenstore.close)
-        yield HostConnection(clock, toolstack, xenstore, boot_id)
+        yield HostConnection(clock, toolstack, xenstore, boot.id)
 
 
 @asynccontextmanager

@@ -61,7 +61,8 @@ async def _look_at_host(configuration: Configuration, watched: MonitorState | No
                     protected = await host.protected()
                     silent, words = await _guests(host, sightings)
                 domain_events = _passages(watched, host.boot_id)
-                view = View(sightings, silent, protected, domain_events, words)
+                unpause = host.toolstack.by_hand.unpause
+                view = View(sightings, silent, protected, domain_events, words, unpause)
             except Unreachable as error:
                 return _Snapshot(host.inventory, View(None), host.boot_id, error)
             except CallFailed as error:

@@ -7,25 +7,42 @@ neither ever means that a domain is off.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from asyncio import Event
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from lamplighter.model.domain import Definition, DomainInfo, ShutdownReason
+
+
+class Boot(NamedTuple):
+    """One boot of a host: the kernel's id of it, and how many host seconds pass in a real one."""
+
+    id: str
+    speed: float = 1.0
+
+
+class ByHand(NamedTuple):
+    """The commands with which a person does what we do not do; empty where there is none."""
+
+    console: str = ""
+    unpause: str = ""
 
 
 class Toolstack(Protocol):
     """What the service needs from a toolstack."""
 
     @property
-    def name(self) -> str:
-        """``xl`` or ``embedded``."""
-
-    @property
     def xenstore_path(self) -> str:
         """The XenStore socket (or device) of the host this toolstack manages."""
+
+    @property
+    def by_hand(self) -> ByHand:
+        """What a person types, followed by a domain's name."""
+
+    async def boot(self) -> Boot:
+        """The boot that the host is in now."""
 
     async def list(self) -> Sequence[DomainInfo]:
         """Every domain of the hypervisor, including dom0, ordered by domid."""
@@ -37,8 +54,8 @@ class Toolstack(Protocol):
         ``CallNotBegun``.
         """
 
-    async def creating(self) -> frozenset[str]:
-        """The definitions (paths) from which something may be about to create a domain.
+    async def being_created(self, definitions: Iterable[Definition]) -> frozenset[str]:
+        """The keys of those definitions from which something may be about to create a domain.
 
         This says nothing about a domain that is listed. For one that is not listed, it says that a
         program that no run of ours waits for is still creating it, or will create it again after a

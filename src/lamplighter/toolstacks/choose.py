@@ -22,10 +22,16 @@ if TYPE_CHECKING:
 def choose(configuration: Configuration, clock: Clock) -> Toolstack:
     """Return the driver for ``[host] toolstack``; ``auto`` is xl on a Xen control domain."""
     settings = configuration.host
-    wanted, call_timeout = settings.toolstack.value, settings.call_timeout.value
-    if wanted == "xl" or (wanted == "auto" and is_control_domain()):
-        return _load_xl().XlToolstack(clock, call_timeout=call_timeout)
-    return EmbeddedToolstack(Path(settings.run.value), clock, call_timeout=call_timeout)
+    call_timeout = settings.call_timeout.value
+    if is_embedded(configuration):
+        return EmbeddedToolstack(Path(settings.run.value), clock, call_timeout=call_timeout)
+    return _load_xl().XlToolstack(clock, call_timeout=call_timeout)
+
+
+def is_embedded(configuration: Configuration) -> bool:
+    """Return whether this configuration is of an embedded host, without looking for one."""
+    toolstack = configuration.host.toolstack.value
+    return toolstack == "embedded" or (toolstack == "auto" and not is_control_domain())
 
 
 def _load_xl() -> _Xl:

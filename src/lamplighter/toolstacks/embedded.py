@@ -39,9 +39,9 @@ class EmbeddedToolstack:
         self._control = ControlClient(run / CONTROL_SOCKET, clock, call_timeout)
 
     @property
-    def name(self) -> str:
-        """``embedded``."""
-        return "embedded"
+    def by_hand(self) -> ByHand:
+        """None: its guests have no console and are not paused."""
+        return ByHand()
 
     @property
     def xenstore_path(self) -> str:
@@ -60,13 +60,13 @@ class EmbeddedToolstack:
         """Create and start the domain from its file; the call begins at once."""
         await self._control.call("create", path=definition.path)
 
-    async def creating(self) -> frozenset[str]:
-        """The definitions (paths) from which the host is creating domains now."""
+    async def being_created(self, definitions: Iterable[Definition]) -> frozenset[str]:
+        """The keys of those definitions from which the host is creating domains now."""
         answer = await self._control.call("creating")
         paths = answer.get("paths")
         if not isinstance(paths, list):
             raise CallFailed("the embedded host does not tell what it is creating")
-        return frozenset(map(str, paths))
+        return frozenset(one.key for one in definitions if one.path in paths)
 
     async def half_built(self, sighting: DomainInfo, definition: Definition) -> bool:
         """Whether creation of this domain died half way; the host needs no ``definition``."""
@@ -96,24 +96,16 @@ class EmbeddedToolstack:
         answer = await self._control.call("reaper", domid=sighting.domid)
         return answer.get("lives") is True
 
-    async def boot_id(self) -> str:
-        """The id of the host's current boot."""
-        return str((await self._status())["boot_id"])
-
-    async def speed(self) -> float:
-        """How many host seconds pass per real second."""
-        return float((await self._status())["speed"])
+    async def boot(self) -> Boot:
+        """The boot of the host, and its speed."""
+        status = await self._control.call("status")
+        boot_id, speed = status.get("boot_id"), status.get("speed")
+        if not isinstance(boot_id, str) or not isinstance(speed, int | float):
+            raise CallFailed("the embedded host's status cannot be read")
+        return Boot(boot_id, float(speed))
 
     async def close(self) -> None:
         """Do nothing: nothing is held open."""
-
-    async def _status(self) -> dict[str, Any]:
-        status = await self._control.call("status")
-        if not isinstance(status.get("boot_id"), str) or not isinstance(
-            status.get("speed"), int | float
-        ):
-            raise CallFailed("the embedded host's status cannot be read")
-        return status
 
 
 def _sighting(entry: dict[str, Any]) -> DomainInfo:

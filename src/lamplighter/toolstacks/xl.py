@@ -30,12 +30,13 @@ from uuid import UUID
 
 from lamplighter.errors import CallFailed, CallNotBegun, ToolstackUnreachable
 from lamplighter.formats import xl_output
-from lamplighter.host import programs
+from lamplighter.host import machine, programs
 from lamplighter.host.machine import booted_at
 from lamplighter.host.systemd.units import SERVICE
+from lamplighter.toolstacks.base import Boot, ByHand
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from lamplighter.host.programs import Ended
     from lamplighter.model.clock import Clock
@@ -90,9 +91,13 @@ class XlToolstack:
         self._acting = asyncio.Semaphore(AT_ONCE)
 
     @property
-    def name(self) -> str:
-        """``xl``."""
-        return "xl"
+    def by_hand(self) -> ByHand:
+        """xl's own commands."""
+        return ByHand("xl console", "xl unpause")
+
+    async def boot(self) -> Boot:
+        """The boot of the control domain."""
+        return Boot(machine.boot_id())
 
     @property
     def xenstore_path(self) -> str:
@@ -146,16 +151,15 @@ class XlToolstack:
                 waiting.cancel()
             await asyncio.gather(making, ended, return_exceptions=True)
 
-    async def creating(self) -> frozenset[str]:
-        """The definitions (paths) whose ``xl create`` process is alive.
+    async def being_created(self, definitions: Iterable[Definition]) -> frozenset[str]:
+        """The keys of those definitions whose ``xl create`` process is alive.
 
         The same process creates a domain, waits for its end and creates it again after a reboot. So
         while it is alive and the domain is not listed, either the domain is about to be created or
         the process is about to end.
         """
-        return frozenset(
-            path for words in programs.commands() for path in xl_output.created_from(words)
-        )
+        paths = {path for words in programs.commands() for path in xl_output.created_from(words)}
+        return frozenset(one.key for one in definitions if one.path in paths)
 
     async def half_built(self, sighting: DomainInfo, definition: Definition) -> bool:
         """Whether this domain is half built and nothing is creating it any more.

@@ -12,10 +12,10 @@ AT = datetime(2025, 3, 1, tzinfo=UTC)
 
 
 def told(
-    direction: Direction, *results: Result, toolstack: str = "xl", seconds: float = 184.2
+    direction: Direction, *results: Result, console: str = "xl console", seconds: float = 184.2
 ) -> str:
     run = Run(1, direction, "boot", AT, AT, 1, results)
-    return report_text(run, seconds, Style(), toolstack=toolstack)
+    return report_text(run, seconds, Style(), console=console)
 
 
 def bad(name: str, outcome: Outcome, note: str = "", domid: int | None = 4) -> Result:
@@ -61,7 +61,7 @@ def test_a_bad_run_ends_with_what_to_type() -> None:
 def test_a_failed_start_names_the_console_where_there_is_one() -> None:
     failed = bad("db", Outcome.FAILED, "it crashed while it booted")
     assert "    xl console db           # what its guest says\n" in told(Direction.UP, failed)
-    assert "xl console" not in told(Direction.UP, failed, toolstack="embedded")
+    assert "xl console" not in told(Direction.UP, failed, console="")
     never = bad("db", Outcome.FAILED, "no memory", domid=None)
     assert "xl console" not in told(Direction.UP, never)
     assert told(Direction.UP, failed).endswith("lamplighter up db       # try again")

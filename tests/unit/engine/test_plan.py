@@ -233,12 +233,12 @@ def test_a_start_goes_on_where_a_dead_run_or_another_creator_has_brought_it() ->
     assert up_with(Past(resume_points=left(Phase.CREATING, None)), running).resume is Phase.BOOTING
     assert up_with(Past(resume_points=left(Phase.ASKED)), running).outcome is Outcome.ALREADY
     assert up_with(Past(resume_points=left(Phase.CREATING, None))).resume is None
-    assert up_with(Past(creating={"/etc/xen/web.cfg"})).resume is Phase.CREATING
-    assert up_with(Past(creating={"/etc/xen/db.cfg"})).resume is None
+    assert up_with(Past(being_created={str(WEB)})).resume is Phase.CREATING
+    assert up_with(Past(being_created={"db"})).resume is None
 
 
 def test_what_has_ended_and_is_about_to_be_created_anew_is_waited_for() -> None:
-    anew = Past(creating={"/etc/xen/web.cfg"})
+    anew = Past(being_created={str(WEB)})
     dying = DomainInfo(4, WEB, "web", shutdown=ShutdownReason.REBOOT, dying=True)
     ended = DomainInfo(4, WEB, "web", shutdown=ShutdownReason.REBOOT)
     saved = DomainInfo(4, WEB, "web", shutdown=ShutdownReason.SUSPEND)

@@ -69,7 +69,7 @@ def row_of(
     problems: tuple[Problem, ...] = (),
 ) -> Row:
     files = inventory(managed(policy=policy), problems=problems)
-    view = View((DOM0, *sightings), silent)
+    view = View((DOM0, *sightings), silent, unpause="xl unpause")
     return next(
         row
         for row in status_rows(files, view, {"db": past} if past else {})

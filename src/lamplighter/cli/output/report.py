@@ -23,13 +23,13 @@ HEADERS = ("DOMAIN", "OUTCOME", "TIME", "NOTE")
 _UNDONE = (Outcome.SKIPPED, Outcome.UNKNOWN)
 
 
-def report_text(run: Run, seconds: float, style: Style, *, toolstack: str = "") -> str:
+def report_text(run: Run, seconds: float, style: Style, *, console: str = "") -> str:
     """Return the report of a run; ``seconds`` is how long it took, in host seconds."""
     parts = [nothing_to_do(run.direction)]
     if run.results:
         parts = [outcome_table(run.results, style), summary(run, seconds, style)]
     if any(not result.good for result in run.results):
-        parts[-1] += f"\n{_advice(run, toolstack)}"
+        parts[-1] += f"\n{_advice(run, console)}"
     if run.lost:
         parts.append(style.paint(printable(run.lost), "bad"))
     return "\n\n".join(parts)
@@ -87,10 +87,10 @@ def _took(result: Result) -> str:
     return duration(result.seconds) if result.seconds else ""
 
 
-def _advice(run: Run, toolstack: str) -> str:
+def _advice(run: Run, console: str) -> str:
     """Return what to type next for the domains that need attention."""
     bad = sorted((r for r in run.results if not r.good), key=lambda r: r.name)
-    rows = [row for result in bad[:ADVISED] for row in _commands(result, run.direction, toolstack)]
+    rows = [row for result in bad[:ADVISED] for row in _commands(result, run.direction, console)]
     width = max(len(command) for command, _ in rows)
     lines = [f"    {command:<{width}}  # {purpose}" for command, purpose in rows]
     if len(bad) > ADVISED:
@@ -98,7 +98,7 @@ def _advice(run: Run, toolstack: str) -> str:
     return "\n".join(lines)
 
 
-def _commands(result: Result, direction: Direction, toolstack: str) -> list[tuple[str, str]]:
+def _commands(result: Result, direction: Direction, console: str) -> list[tuple[str, str]]:
     name = shlex.quote(printable(result.name))
     explain = (f"lamplighter explain {name}", "its settings and where they come from")
     again = (f"lamplighter {direction.value} {name}", "try again")
@@ -108,6 +108,6 @@ def _commands(result: Result, direction: Direction, toolstack: str) -> list[tupl
         return [(f"lamplighter release {name}", "let it be started again"), again]
     if result.outcome is Outcome.UNKNOWN:
         return [("lamplighter status", f"where {name} is now"), again]
-    if toolstack == "xl" and result.domid is not None:
-        return [explain, (f"xl console {name}", "what its guest says"), again]
+    if console and result.domid is not None:
+        return [explain, (f"{console} {name}", "what its guest says"), again]
     return [explain, again]

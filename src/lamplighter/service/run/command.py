@@ -61,12 +61,13 @@ class Request(NamedTuple):
 
 
 class Report(NamedTuple):
-    """What a run came to. ``seconds`` are host seconds; ``toolstack`` is the name of the host's."""
+    """What a run came to. ``seconds`` are host seconds; ``console`` is the command for
+    a guest's console, where there is one."""
 
     run: Run
     problems: Sequence[Problem]
     seconds: float
-    toolstack: str
+    console: str
 
     @property
     def signal(self) -> str:
@@ -186,7 +187,7 @@ async def _run(
     except JournalError as error:
         audience.warn(f"whether a domain fails again and again is not known: {error}")
     seconds = host.clock.monotonic() - began
-    report = Report(run, problems, seconds, host.toolstack.name)
+    report = Report(run, problems, seconds, host.toolstack.by_hand.console)
     unit.ended(run, report.signal, nameless)
     return report
 

@@ -77,7 +77,7 @@ async def make_plan(
     intents = read_intents(host.configuration, tell)
     if direction is Direction.UP:
         intents = intents.with_these(await find_intents(host, sightings, intents))
-    return await _plan(host, direction, names, sightings, Past(intents, creating=creating))
+    return await _plan(host, direction, names, sightings, Past(intents, being_created=creating))
 
 
 async def prepare(
@@ -135,13 +135,13 @@ async def _until_nothing_comes(host: Host, names: Sequence[str] = ()) -> None:
 async def _coming(host: Host, names: Sequence[str]) -> bool:
     """Say whether a domain that files know is being created and is not listed yet."""
     try:
-        creating = await host.toolstack.creating()
+        creating = await host.toolstack.being_created(host.definitions)
         sightings = await host.toolstack.list() if creating else ()
     except CallFailed:
         return False  # the look that follows tells it
     uuids, listing = {name.lower() for name in names}, Listing(sightings)
     return any(
-        managed.definition.path in creating
+        managed.definition.key in creating
         and (not names or managed.name in names or managed.definition.key in uuids)
         and listing.newest(managed.definition.known_by) is None
         for managed in host.inventory.domains.values()
@@ -189,7 +189,7 @@ async def _being_created(host: Host) -> frozenset[str]:
     """Ask what is being created, more than once: who does not know that creates it once more."""
     for attempt in range(1, LIST_ATTEMPTS + 1):
         try:
-            return await host.toolstack.creating()
+            return await host.toolstack.being_created(host.definitions)
         except CallFailed as error:
             if attempt == LIST_ATTEMPTS or isinstance(error, CallTimedOut):
                 break

@@ -304,7 +304,8 @@ class Worker:
             return await self._inspect(question.sighting)
         assert definition is not None, "a plan starts only what a file defines"
         try:
-            return CreatorChecked(self._now, definition.path in await toolstack.creating())
+            creating = await toolstack.being_created([definition])
+            return CreatorChecked(self._now, definition.key in creating)
         except (CallFailed, Unreachable):
             return CreatorChecked(
                 self._now, creating=True
