@@ -155,7 +155,7 @@ class Attempt:
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,
-        trace: TracebackType | None,
+        last_record: TracebackType | None,
     ) -> bool:
         if isinstance(error, Exception):
             self.error = error

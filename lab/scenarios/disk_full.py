@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from lab.dom0 import Dom0
 
 SUBJECT = (
-    "src/lamplighter/host/aside.py",
+    "src/lamplighter/host/journal/database.py",
     "src/lamplighter/host/journal/intents.py",
     "src/lamplighter/host/journal/writer*.py",
 )

@@ -22,7 +22,7 @@ SUBJECT = (
     "src/lamplighter/engine/recovery.py",
     "src/lamplighter/host/lock.py",
     "src/lamplighter/host/programs.py",
-    "src/lamplighter/service/recovery.py",
+    "src/lamplighter/service/run/prepare.py",
 )
 SHARE = 0
 SECONDS = 230

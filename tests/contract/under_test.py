@@ -28,7 +28,7 @@ from lamplighter.embedded.host import EmbeddedHost
 from lamplighter.errors import CallFailed
 from lamplighter.formats import lamplighter_toml as toml
 from lamplighter.formats.definition import read_definition
-from lamplighter.formats.xl_output import parse_reaper
+from lamplighter.formats.xl_output import reaper_pid
 from lamplighter.formats.xlcfg import parse
 from lamplighter.host.clock import LoopClock
 from lamplighter.host.xenstore.client import XenStore
@@ -132,7 +132,7 @@ class UnderTest:
     async def kill_reaper(self, seen: DomainInfo) -> None:
         """Kill the process that xl left behind for a domain."""
         if ON_XEN:
-            pid = parse_reaper((LOGS / f"xl-{seen.name}.log").read_text(), seen.domid)
+            pid = reaper_pid((LOGS / f"xl-{seen.name}.log").read_text(), seen.domid)
             assert pid is not None, "xl's log does not tell who waits"
             os.kill(pid, signal.SIGKILL)
         else:

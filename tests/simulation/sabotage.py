@@ -191,8 +191,8 @@ SABOTAGES = {
     ),
     "the host's stop means that a domain is to be down": Sabotage(
         "lamplighter.engine.intent",
-        "came_up = trace.direction is Direction.UP and trace.result.outcome in (",
-        "came_up = trace.result.outcome in (Outcome.CLEAN,",
+        "came_up = last_record.direction is Direction.UP and last_record.result.outcome in (",
+        "came_up = last_record.result.outcome in (Outcome.CLEAN,",
     ),
 }
 

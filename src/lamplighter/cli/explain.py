@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 HELP = "show where each setting of a domain comes from and what follows from it"
 
 #: The parameter of a definition for each setting.
-XEND_WORDS = {key: parameter for parameter, key in PARAMETERS.items()}
+DEFINITION_KEYS = {key: parameter for parameter, key in PARAMETERS.items()}
 
 HEADERS = ("SETTING", "VALUE", "FROM")
 
@@ -88,7 +88,7 @@ def _said(key: str, setting: Setting[Any], explanation: Explanation) -> str:
     said = str(setting.origin)
     managed = explanation.managed
     if managed is not None and setting.origin.file == managed.definition.path:
-        said += f", {XEND_WORDS[key]}"
+        said += f", {DEFINITION_KEYS[key]}"
     return f"{said}, which says suspend" if setting.note else said
 
 

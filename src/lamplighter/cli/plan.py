@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from lamplighter.cli.output.problems import tell_stray_problems
+from lamplighter.cli.output.problems import warn_unlisted_problems
 from lamplighter.cli.output.report import nothing_to_do
 from lamplighter.cli.output.text import counted, outcome_colour, style_of, table
 from lamplighter.model.run import Direction, Verb
@@ -52,7 +52,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
         context.print_json(plan_document(plan, problems))
     else:
         context.print(plan_text(plan, style_of(context.out, context.environ)))
-        tell_stray_problems(problems, {step.name for step in plan.steps}, context)
+        warn_unlisted_problems(problems, {step.name for step in plan.steps}, context)
     return 0
 
 

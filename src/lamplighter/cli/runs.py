@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from lamplighter.cli.output.problems import tell_stray_problems
+from lamplighter.cli.output.problems import warn_unlisted_problems
 from lamplighter.cli.output.progress import show_progress
-from lamplighter.cli.output.report import left_over, report_text
+from lamplighter.cli.output.report import interrupted_text, report_text
 from lamplighter.cli.output.text import style_of
-from lamplighter.report.documents import run_document, spared_document
-from lamplighter.service.run.command import Request, Spared, carry_out
+from lamplighter.report.documents import nothing_done_document, run_document
+from lamplighter.service.run.command import NothingToDo, Request, carry_out
 
 if TYPE_CHECKING:
     import argparse
@@ -38,9 +38,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run_and_report(request: Request, context: Context) -> int:
     """Carry out one run and print its report; return the exit status."""
     ended = asyncio.run(carry_out(request, _Terminal(context)))
-    if isinstance(ended, Spared):
+    if isinstance(ended, NothingToDo):
         if context.as_json:
-            context.print_json(spared_document(ended.why))
+            context.print_json(nothing_done_document(ended.why))
         else:
             context.print(ended.why)
         return 0
@@ -54,7 +54,7 @@ def run_and_report(request: Request, context: Context) -> int:
             context.print(text)
     finally:
         if ended.signal:
-            context.warn(left_over(run, ended.signal, request.names))
+            context.warn(interrupted_text(run, ended.signal, request.names))
     return run.exit or 0
 
 
@@ -71,7 +71,7 @@ class _Terminal:
 
     def planned(self, plan: Plan, problems: Sequence[Problem]) -> None:
         """Report the problems that the plan's own lines do not show."""
-        tell_stray_problems(problems, {step.name for step in plan.steps}, self._context)
+        warn_unlisted_problems(problems, {step.name for step in plan.steps}, self._context)
 
     def listen(self, clock: Clock) -> AbstractAsyncContextManager[Listener]:
         """Show progress."""

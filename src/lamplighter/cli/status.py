@@ -12,7 +12,7 @@ import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lamplighter.cli.output.problems import tell_stray_problems
+from lamplighter.cli.output.problems import warn_unlisted_problems
 from lamplighter.cli.output.text import counted, moment, printable, style_of, table
 from lamplighter.engine.status import Seen, Wanted, status_rows
 from lamplighter.errors import (
@@ -44,7 +44,7 @@ HEADERS = ("DOMAIN", "DOMID", "WANTED", "SEEN", "SINCE", "WHY")
 GUEST = "GUEST"
 
 #: So many characters of what an agent reports are shown; --json has all of it.
-LONGEST_WORDS = 48
+AGENT_TEXT_MAX = 48
 
 COLOURS = {
     Seen.RUNNING: "good",
@@ -64,8 +64,8 @@ def run(args: argparse.Namespace, context: Context) -> int:
     """Run the command; return the exit status."""
     configuration = context.configuration()
     look = asyncio.run(_gather(configuration))
-    traces, intents = _record(configuration, look.boot_id, context)
-    rows = status_rows(look.inventory, look.view, traces, intents.with_these(look.learned))
+    last_records, intents = _record(configuration, look.boot_id, context)
+    rows = status_rows(look.inventory, look.view, last_records, intents.with_these(look.learned))
     status = look.error.exit_status if look.error else _exit_status(rows, look.inventory)
     if context.as_json:
         document = status_document(rows, look.inventory.problems, look.watched, status)
@@ -77,7 +77,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
         context.print(status_text(rows, style, seen=look.error is None))
         if look.error is None:
             context.print(_monitor_text(look.watched))
-        tell_stray_problems(look.inventory.problems, {row.name for row in rows}, context)
+        warn_unlisted_problems(look.inventory.problems, {row.name for row in rows}, context)
         if look.error is not None:
             context.warn_of(look.error)
     return status
@@ -88,18 +88,18 @@ def _record(
 ) -> tuple[Mapping[str, LastRecord], Intents]:
     """Read the record of runs since the host booted, and intents; errors are only reported."""
     troubles: list[JournalError] = []
-    intents, traces = read_intents(configuration, troubles.append), {}
+    intents, last_records = read_intents(configuration, troubles.append), {}
     try:
         reader = JournalReader(Path(configuration.host.state.value))
         try:
-            traces = reader.traces(boot_id) if boot_id else {}
+            last_records = reader.last_records(boot_id) if boot_id else {}
         finally:
             reader.close()
     except JournalError as error:
         troubles.append(error)
     if troubles:
         context.warn_of(troubles[0])
-    return traces, intents
+    return last_records, intents
 
 
 def _exit_status(rows: Sequence[Row], inventory: Inventory) -> int:
@@ -122,7 +122,7 @@ def status_text(rows: Sequence[Row], style: Style, *, seen: bool = True) -> str:
             row.wanted.value,
             row.seen.value,
             moment(row.since),
-            *((_said(row),) if guests else ()),
+            *((_agent_text(row),) if guests else ()),
             row.why,
         )
         for row in rows
@@ -136,10 +136,10 @@ def status_text(rows: Sequence[Row], style: Style, *, seen: bool = True) -> str:
     return f"{text}\n\n{counts}."
 
 
-def _said(row: Row) -> str:
+def _agent_text(row: Row) -> str:
     """Return what the guest's agent reports, cut so that it leaves room for the rest."""
     told = condition(row.guest) if row.guest is not None else ""
-    return told if len(told) <= LONGEST_WORDS else f"{told[:LONGEST_WORDS]}..."
+    return told if len(told) <= AGENT_TEXT_MAX else f"{told[:AGENT_TEXT_MAX]}..."
 
 
 def _monitor_text(watched: MonitorState | None) -> str:

@@ -71,8 +71,8 @@ ENDS = {
 class Evidence(NamedTuple):
     """What is known in addition to a listing.
 
-    ``traces`` is what runs recorded last of each domain in this boot, by name; ``moves`` what they
-    recorded last of each incarnation, by domid: that outlives its name and the runs after it.
+    ``last_records`` is what runs recorded last of each domain in this boot, by name; ``moves`` what
+    they recorded last of each incarnation, by domid: that outlives its name and the runs after it.
     ``asked`` has the request that was seen in each domid's ``control/shutdown``, empty where only
     its acknowledgement was. ``ends`` has, by domid, the toolstack's record of why an incarnation
     that is gone shut down. ``doubtful`` are the domids that may have been asked, or destroyed, by a
@@ -80,7 +80,7 @@ class Evidence(NamedTuple):
     previous listing.
     """
 
-    traces: Mapping[str, LastRecord] = EMPTY
+    last_records: Mapping[str, LastRecord] = EMPTY
     moves: Mapping[int, Transition] = EMPTY
     asked: Mapping[int, str] = EMPTY
     ends: Mapping[int, ShutdownReason | None] = EMPTY
@@ -117,7 +117,7 @@ class IncarnationTracker:
         ]
         # Ended incarnations before running ones: a domain that came back went first.
         news = sorted(self.news(sightings), key=lambda seen: seen.running)
-        return domain_events + [self._enter(self._passage(one, evidence, moment)) for one in news]
+        return domain_events + [self._enter(self._event_of(one, evidence, moment)) for one in news]
 
     def _is_news(self, seen: DomainInfo) -> bool:
         if seen.domid == DOM0:
@@ -126,7 +126,7 @@ class IncarnationTracker:
             return not seen.running
         return seen.running and bool(seen.name)
 
-    def _passage(self, seen: DomainInfo, evidence: Evidence, moment: Moment) -> DomainEvent:
+    def _event_of(self, seen: DomainInfo, evidence: Evidence, moment: Moment) -> DomainEvent:
         if seen.running:
             return self._came(seen, evidence, moment)
         came = self.present[seen.domid]
@@ -145,7 +145,7 @@ class IncarnationTracker:
             return before.by, f"it is back from the reboot of domid {before.domid}"
         if before is not None and before.end in CRASHES:
             return Initiator.GUEST, f"it is back after domid {before.domid} crashed"
-        if _we_created(seen, evidence.traces.get(seen.name)):
+        if _we_created(seen, evidence.last_records.get(seen.name)):
             return Initiator.US, "lamplighter up created it"
         if not evidence.gapless:
             return Initiator.UNKNOWN, "it came while nobody looked"
@@ -210,20 +210,20 @@ def _who_asked(end: ShutdownReason, word: str | None) -> tuple[Initiator, str]:
     return Initiator.TOOL, f"it {did}: another tool asked it to {word or asked}"
 
 
-def _we_created(seen: DomainInfo, trace: LastRecord | None) -> bool:
+def _we_created(seen: DomainInfo, last_record: LastRecord | None) -> bool:
     """Return whether a run of this boot is creating the domain, or has seen this domid come.
 
     A domid is recorded only once XenStore or a listing has shown it.
     """
-    if trace is None:
+    if last_record is None:
         return False
-    moved, result = trace.moved, trace.result
+    moved, result = last_record.moved, last_record.result
     if moved is not None and moved.after in (Phase.CREATING, Phase.BOOTING, Phase.UP):
-        goes_on = trace.settled is None or moved.at > trace.settled
+        goes_on = last_record.settled is None or moved.at > last_record.settled
         if moved.domid == seen.domid or (moved.domid is None and goes_on):
             return True
     return (
-        trace.direction is Direction.UP
+        last_record.direction is Direction.UP
         and result is not None
         and (result.domid, result.outcome) == (seen.domid, Outcome.STARTED)
     )

@@ -21,7 +21,7 @@ def by_the_guest(forced: Forced) -> str:
     return f"{BY_THE_GUEST}: {quoted(forced.why)}" if forced.why else BY_THE_GUEST
 
 
-def tells_of_guests_force(detail: str) -> bool:
+def is_guest_force(detail: str) -> bool:
     """Return whether a transition's detail says that; a mere quotation of the guest does not."""
     shut_down, _, more = detail.partition(", ")
     return detail.startswith(BY_THE_GUEST) or (

@@ -43,25 +43,29 @@ def ended_unasked(
     inventory: Inventory,
     sightings: Sequence[DomainInfo],
     intents: Intents,
-    traces: Mapping[str, LastRecord],
+    last_records: Mapping[str, LastRecord],
 ) -> list[tuple[ManagedDomain, int]]:
     """Return the domains that are meant to be up and have gone, and their last known domids.
 
-    ``traces`` is what runs recorded since the host booted; domains that a run took down are left
-    out.
+    ``last_records`` is what runs recorded since the host booted; domains that a run took down are
+    left out.
     """
     found, listing = [], Listing(sightings)
     for managed in inventory.domains.values():
-        trace = traces.get(managed.name)
-        if trace is None or trace.result is None or not intents.meant_up(managed.definition):
+        last_record = last_records.get(managed.name)
+        if (
+            last_record is None
+            or last_record.result is None
+            or not intents.meant_up(managed.definition)
+        ):
             continue
-        came_up = trace.direction is Direction.UP and trace.result.outcome in (
+        came_up = last_record.direction is Direction.UP and last_record.result.outcome in (
             Outcome.STARTED,
             Outcome.ALREADY,
         )
         there = listing.newest(managed.definition.known_by) is not None
-        if came_up and not there and trace.result.domid is not None:
-            found.append((managed, trace.result.domid))
+        if came_up and not there and last_record.result.domid is not None:
+            found.append((managed, last_record.result.domid))
     return found
 
 
@@ -88,7 +92,7 @@ def learn(
     return learned
 
 
-def learn_from_passages(
+def learn_from_domain_events(
     inventory: Inventory, domain_events: Iterable[DomainEvent], intents: Intents, boot_id: str
 ) -> list[Intent]:
     """Return the intents that change by ``domain_events``, which are in their order.

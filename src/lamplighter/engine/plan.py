@@ -120,7 +120,7 @@ def _step_up(
     by_hand: bool,
 ) -> Step:
     if managed is None:
-        return _nothing(name, Policy(), _why_barred(problem), Outcome.FAILED, good=False)
+        return _nothing(name, Policy(), _why_blocked(problem), Outcome.FAILED, good=False)
     policy = managed.policy
     seen = listing.newest(managed.definition.known_by)
     hold = past.intents.hold_of(managed.definition)
@@ -205,7 +205,7 @@ def _obstacle(
     ``kept`` is an incarnation that has ended, and that nothing is about to replace by a new one.
     """
     if problem is not None:
-        return _why_barred(problem)
+        return _why_blocked(problem)
     if past.intents.trouble and not by_hand:
         return (
             f"whether it is held, or was up, is not known: {past.intents.trouble}; "
@@ -225,7 +225,7 @@ def _obstacle(
     return ""
 
 
-def _why_barred(problem: Problem | None) -> str:
+def _why_blocked(problem: Problem | None) -> str:
     if problem is None:
         return "its definition cannot be used"
     place = f"{problem.where}: " if problem.where else ""

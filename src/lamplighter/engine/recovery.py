@@ -20,7 +20,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from lamplighter.engine.guest_force import tells_of_guests_force
+from lamplighter.engine.guest_force import is_guest_force
 from lamplighter.model.domain import Listing, ShutdownReason
 from lamplighter.model.lifecycle import Phase
 from lamplighter.model.run import Direction, Outcome, Result
@@ -47,7 +47,7 @@ class Close:
     run: int
 
 
-class World(NamedTuple):
+class HostState(NamedTuple):
     """The state of the host now.
 
     ``ends`` maps the domid of an incarnation that is gone to its shutdown reason, as far as the
@@ -59,7 +59,7 @@ class World(NamedTuple):
     ends: Mapping[int, ShutdownReason | None]
 
 
-def steps(unfinished_runs: Sequence[UnfinishedRun], world: World) -> Iterator[Settle | Close]:
+def steps(unfinished_runs: Sequence[UnfinishedRun], world: HostState) -> Iterator[Settle | Close]:
     """Yield what is to be written to complete the record of the dead runs, the oldest first."""
     listing = Listing(world.sightings)
     for end in unfinished_runs:
@@ -96,14 +96,14 @@ def gone(
     ]
 
 
-def _concluded(run: Run, moved: Transition, seen: DomainInfo | None, world: World) -> Result:
+def _concluded(run: Run, moved: Transition, seen: DomainInfo | None, world: HostState) -> Result:
     outcome, note, good = _end(run, moved, seen, world)
     told = f"the run died while it was {moved.after.value}; {note}"
     return Result(moved.name, moved.uuid, moved.domid, outcome, 0.0, told, good)
 
 
 def _end(
-    run: Run, moved: Transition, seen: DomainInfo | None, world: World
+    run: Run, moved: Transition, seen: DomainInfo | None, world: HostState
 ) -> tuple[Outcome, str, bool]:
     if run.boot_id != world.boot_id:
         return Outcome.UNKNOWN, "the host went down before its end was recorded", False
@@ -117,7 +117,7 @@ def _end(
         return Outcome.FORCED, f"destroyed: {moved.detail}", False
     reason = seen.shutdown if seen is not None else world.ends.get(moved.domid or 0)
     match reason:
-        case ShutdownReason.POWEROFF | ShutdownReason.REBOOT if tells_of_guests_force(moved.detail):
+        case ShutdownReason.POWEROFF | ShutdownReason.REBOOT if is_guest_force(moved.detail):
             return Outcome.FORCED, moved.detail, False
         case ShutdownReason.POWEROFF | ShutdownReason.REBOOT:
             return Outcome.CLEAN, f"its end is on record: {reason.name.lower()}", True

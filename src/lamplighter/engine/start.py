@@ -47,7 +47,7 @@ COMES_BACK = frozenset({ShutdownReason.REBOOT, ShutdownReason.SOFT_RESET})
 class StartState(NamedTuple):
     """The state of one domain's start. Times are host seconds on the events' clock.
 
-    ``called``: the call to create has returned, and ``trouble`` is why it failed; ``blind`` is why
+    ``called``: the call to create has returned, and ``error`` is why it failed; ``blind`` is why
     the last listing failed. ``awaited``: something else is creating the domain, and ``ask_at`` is
     when that is checked again. ``deserted``: nothing creates it any more, and one more listing
     shows whether it came before that check.
@@ -60,7 +60,7 @@ class StartState(NamedTuple):
     gone_at: float | None = None
     paused: bool = False
     called: bool = False
-    trouble: str = ""
+    error: str = ""
     blind: str = ""
     awaited: bool = False
     deserted: bool = False
@@ -92,156 +92,154 @@ def begin(
     ``resume``: CREATING when something else is creating it; BOOTING when it is listed as ``domid``
     and a run that died did not see it come up.
     """
-    ascent = StartState(start_timeout=policy.start_timeout.value, begun=now)
+    state = StartState(start_timeout=policy.start_timeout.value, begun=now)
     if resume is Phase.BOOTING and domid is not None:
         detail = f"domid {domid}, where a run that died had left it"
-        moved, move = _move(ascent._replace(phase=resume, domid=domid), resume, detail)
+        moved, move = _move(state._replace(phase=resume, domid=domid), resume, detail)
         return moved, (*move, WatchNodes(domid))
     if resume is Phase.CREATING:
         detail = "something is creating it already"
-        moved, move = _move(ascent._replace(awaited=True), Phase.CREATING, detail)
+        moved, move = _move(state._replace(awaited=True), Phase.CREATING, detail)
         return moved, (*move, Relist())
-    moved, move = _move(ascent, Phase.CREATING, "")
+    moved, move = _move(state, Phase.CREATING, "")
     return moved, (*move, Create())
 
 
-def step(ascent: StartState, event: Event) -> Stepped:
+def step(state: StartState, event: Event) -> Stepped:
     """Process one event."""
     match event:
         case Created(now, domid, error):
-            return _created(ascent, domid, error, now)
-        case PoweroffFeature(_, domid, supported) if (
-            domid == ascent.domid and supported is not None
-        ):
-            moved, move = _move(ascent, Phase.UP, "its kernel is up")
+            return _created(state, domid, error, now)
+        case PoweroffFeature(_, domid, supported) if domid == state.domid and supported is not None:
+            moved, move = _move(state, Phase.UP, "its kernel is up")
             return moved, (*move, Finish(Outcome.STARTED))
         case Listed(now, sighting):
-            return _seen(ascent._replace(blind="", paused=sighting.paused), sighting, now)
+            return _seen(state._replace(blind="", paused=sighting.paused), sighting, now)
         case NotListed(now):
-            return _not_listed(ascent._replace(blind=""), now)
+            return _not_listed(state._replace(blind=""), now)
         case ListingFailed(now, error):
-            return _tick(ascent._replace(blind=error), now)
+            return _tick(state._replace(blind=error), now)
         case Interrupted(_, why):
-            return ascent, (_interrupted(ascent, why),)
+            return state, (_interrupted(state, why),)
         case Tick(now):
-            return _tick(ascent, now)
-    return _not_begun(ascent, event)
+            return _tick(state, now)
+    return _not_begun(state, event)
 
 
-def _not_begun(ascent: StartState, event: Event) -> Stepped:
+def _not_begun(state: StartState, event: Event) -> Stepped:
     match event:
         case CreatorChecked(now, creating):
-            return _underway(ascent, creating=creating, now=now)
+            return _underway(state, creating=creating, now=now)
         case HeldMeanwhile(_, why):
-            moved, move = _move(ascent, Phase.ABSENT, why)
+            moved, move = _move(state, Phase.ABSENT, why)
             return moved, (*move, Finish(Outcome.HELD, why))
-    return ascent, ()
+    return state, ()
 
 
-def _underway(ascent: StartState, *, creating: bool, now: float) -> Stepped:
+def _underway(state: StartState, *, creating: bool, now: float) -> Stepped:
     """It was not listed: its creator is still at work, has just finished, or has given up.
 
     A listing that begins now distinguishes the last two.
     """
-    if ascent.domid is not None or not ascent.awaited:
-        return ascent, ()
+    if state.domid is not None or not state.awaited:
+        return state, ()
     if not creating:
-        return ascent._replace(deserted=True, ask_at=None), (Relist(),)
-    if now >= ascent.deadline:
-        note = f"something has been creating it for {ascent.start_timeout:g} s, and it is not there"
-        return ascent, (Finish(Outcome.UNKNOWN, note, good=False),)
-    return ascent._replace(ask_at=now + timing.RETRY_PAUSE), ()
+        return state._replace(deserted=True, ask_at=None), (Relist(),)
+    if now >= state.deadline:
+        note = f"something has been creating it for {state.start_timeout:g} s, and it is not there"
+        return state, (Finish(Outcome.UNKNOWN, note, good=False),)
+    return state._replace(ask_at=now + timing.RETRY_PAUSE), ()
 
 
-def _created(ascent: StartState, domid: int | None, error: str, now: float) -> Stepped:
+def _created(state: StartState, domid: int | None, error: str, now: float) -> Stepped:
     """``begun`` is set again: waiting for a place in the queue is not the guest's time."""
-    ascent = ascent._replace(begun=now, called=True, trouble=error)
+    state = state._replace(begun=now, called=True, error=error)
     if domid is None:
-        return ascent, (Relist(),)
-    moved, move = _move(ascent._replace(domid=domid), Phase.BOOTING, f"domid {domid}")
+        return state, (Relist(),)
+    moved, move = _move(state._replace(domid=domid), Phase.BOOTING, f"domid {domid}")
     return moved, (*move, WatchNodes(domid))
 
 
-def _seen(ascent: StartState, sighting: DomainInfo, now: float) -> Stepped:
+def _seen(state: StartState, sighting: DomainInfo, now: float) -> Stepped:
     if not sighting.running:
-        return _ended(ascent, sighting, now)
-    if sighting.domid == ascent.domid:
-        return _tick(ascent._replace(gone_at=None), now)
-    if ascent.awaited:
+        return _ended(state, sighting, now)
+    if sighting.domid == state.domid:
+        return _tick(state._replace(gone_at=None), now)
+    if state.awaited:
         detail = f"domid {sighting.domid}, which was being created already"
-    elif ascent.phase is Phase.CREATING and ascent.trouble:
-        detail = f"domid {sighting.domid}, although the call failed: {ascent.trouble}"
-    elif ascent.phase is Phase.CREATING:
+    elif state.phase is Phase.CREATING and state.error:
+        detail = f"domid {sighting.domid}, although the call failed: {state.error}"
+    elif state.phase is Phase.CREATING:
         detail = f"domid {sighting.domid}"
     else:
         detail = f"it came back as domid {sighting.domid}"
-    came = ascent._replace(domid=sighting.domid, gone_at=None, ask_at=None)
+    came = state._replace(domid=sighting.domid, gone_at=None, ask_at=None)
     came = came._replace(awaited=False, deserted=False)
     moved, move = _move(came, Phase.BOOTING, detail)
     return moved, (*move, WatchNodes(sighting.domid))
 
 
-def _ended(ascent: StartState, sighting: DomainInfo, now: float) -> Stepped:
-    if sighting.domid != ascent.domid:
-        if ascent.awaited:
+def _ended(state: StartState, sighting: DomainInfo, now: float) -> Stepped:
+    if sighting.domid != state.domid:
+        if state.awaited:
             told = f"domid {sighting.domid} of it has ended and is still listed"
-            ascent = ascent._replace(trouble=told)
-        return _tick(ascent, now)
+            state = state._replace(error=told)
+        return _tick(state, now)
     if sighting.shutdown in COMES_BACK:
-        return _tick(ascent._replace(gone_at=ascent.gone_at or now), now)
+        return _tick(state._replace(gone_at=state.gone_at or now), now)
     told = sighting.shutdown.name.lower() if sighting.shutdown else "it was destroyed"
-    moved, move = _move(ascent, Phase.ENDED, told)
+    moved, move = _move(state, Phase.ENDED, told)
     note = f"it ended while it was starting: {told}"
     return moved, (*move, Finish(Outcome.FAILED, note, good=False))
 
 
-def _not_listed(ascent: StartState, now: float) -> Stepped:
-    if ascent.deserted:
-        return ascent._replace(awaited=False, deserted=False), (Create(),)
-    if ascent.awaited:
-        return ascent, (CheckCreator(),)
-    if ascent.domid is None:
-        trouble = ascent.trouble or "it was created and is gone already"
-        moved, move = _move(ascent, Phase.ABSENT, trouble)
-        return moved, (*move, Finish(Outcome.FAILED, trouble, good=False))
-    return _tick(ascent._replace(gone_at=ascent.gone_at or now), now)
+def _not_listed(state: StartState, now: float) -> Stepped:
+    if state.deserted:
+        return state._replace(awaited=False, deserted=False), (Create(),)
+    if state.awaited:
+        return state, (CheckCreator(),)
+    if state.domid is None:
+        error = state.error or "it was created and is gone already"
+        moved, move = _move(state, Phase.ABSENT, error)
+        return moved, (*move, Finish(Outcome.FAILED, error, good=False))
+    return _tick(state._replace(gone_at=state.gone_at or now), now)
 
 
-def _tick(ascent: StartState, now: float) -> Stepped:
-    if now < ascent.wake:
-        return ascent, ()
-    if ascent.ask_at is not None:
-        return ascent._replace(ask_at=None), (Relist(),)
-    if ascent.gone_at is not None:
-        moved, move = _move(ascent, Phase.ABSENT, "it vanished while it was starting")
+def _tick(state: StartState, now: float) -> Stepped:
+    if now < state.wake:
+        return state, ()
+    if state.ask_at is not None:
+        return state._replace(ask_at=None), (Relist(),)
+    if state.gone_at is not None:
+        moved, move = _move(state, Phase.ABSENT, "it vanished while it was starting")
         note = "it vanished while it was starting and did not come back"
         return moved, (*move, Finish(Outcome.FAILED, note, good=False))
-    if ascent.domid is None:
-        why = ascent.blind or ascent.trouble or "no listing was made"
+    if state.domid is None:
+        why = state.blind or state.error or "no listing was made"
         note = f"whether it was created could not be seen: {why}"
-        return ascent, (Finish(Outcome.UNKNOWN, note, good=False),)
-    if ascent.blind:
-        note = f"whether it runs could not be seen: {ascent.blind}"
-        return ascent, (Finish(Outcome.UNKNOWN, note, good=False),)
-    if ascent.paused:
-        why = f": {ascent.trouble}" if ascent.trouble else ""
-        note = f"it is paused and has not begun within {ascent.start_timeout:g} s{why}"
-        return ascent, (Finish(Outcome.FAILED, note, good=False),)
-    note = f"its kernel said nothing in XenStore within {ascent.start_timeout:g} s"
-    moved, move = _move(ascent, Phase.UP, note)
+        return state, (Finish(Outcome.UNKNOWN, note, good=False),)
+    if state.blind:
+        note = f"whether it runs could not be seen: {state.blind}"
+        return state, (Finish(Outcome.UNKNOWN, note, good=False),)
+    if state.paused:
+        why = f": {state.error}" if state.error else ""
+        note = f"it is paused and has not begun within {state.start_timeout:g} s{why}"
+        return state, (Finish(Outcome.FAILED, note, good=False),)
+    note = f"its kernel said nothing in XenStore within {state.start_timeout:g} s"
+    moved, move = _move(state, Phase.UP, note)
     return moved, (*move, Finish(Outcome.STARTED, note))
 
 
-def _interrupted(ascent: StartState, why: str) -> Finish:
-    if ascent.domid is None and ascent.called:
-        failed = f" ({ascent.trouble})" if ascent.trouble else ""
+def _interrupted(state: StartState, why: str) -> Finish:
+    if state.domid is None and state.called:
+        failed = f" ({state.error})" if state.error else ""
         note = f"whether it was created{failed} was not waited for: {why}"
         return Finish(Outcome.UNKNOWN, note, good=False)
-    if ascent.domid is None:
+    if state.domid is None:
         return Finish(Outcome.SKIPPED, f"not started: {why}", good=False)
     return Finish(Outcome.STARTED, f"its boot was not waited for: {why}")
 
 
-def _move(ascent: StartState, phase: Phase, detail: str) -> Stepped:
-    check_transition(ascent.phase, phase)
-    return ascent._replace(phase=phase), (EnterPhase(phase, detail),)
+def _move(state: StartState, phase: Phase, detail: str) -> Stepped:
+    check_transition(state.phase, phase)
+    return state._replace(phase=phase), (EnterPhase(phase, detail),)

@@ -72,15 +72,15 @@ class Row(NamedTuple):
 class View(NamedTuple):
     """What is seen of the host now.
 
-    ``sightings`` is None when the listing failed. ``silent`` are the domids whose kernel has not
-    advertised itself yet, ``protected`` those of domains the host itself needs. ``domain_events``
-    has the monitor's last event of each domain in this boot, by name; empty where none runs.
-    ``words`` is what agents report, by the domid of the guest; ``unpause`` is the command with
-    which a person lets a paused domain go on.
+    ``sightings`` is None when the listing failed. ``not_advertised`` are the domids whose kernel
+    has not advertised itself yet, ``protected`` those of domains the host itself needs.
+    ``domain_events`` has the monitor's last event of each domain in this boot, by name; empty where
+    none runs. ``words`` is what agents report, by the domid of the guest; ``unpause`` is the
+    command with which a person lets a paused domain go on.
     """
 
     sightings: Sequence[DomainInfo] | None
-    silent: Collection[int] = ()
+    not_advertised: Collection[int] = ()
     protected: Collection[int] = ()
     domain_events: Mapping[str, DomainEvent] = EMPTY
     words: Mapping[int, GuestWords] = EMPTY
@@ -90,7 +90,7 @@ class View(NamedTuple):
 def status_rows(
     inventory: Inventory,
     view: View,
-    traces: Mapping[str, LastRecord],
+    last_records: Mapping[str, LastRecord],
     intents: Intents = NO_INTENTS,
 ) -> list[Row]:
     """Return a row for every domain that files define or that is listed, except dom0, by name."""
@@ -100,8 +100,8 @@ def status_rows(
     for managed in inventory.domains.values():
         seen = _find(managed, view)
         told |= {s.domid for s in view.sightings or () if managed.definition.matches(s)}
-        trace = traces.get(managed.name, LastRecord(managed.name))
-        rows.append(_known(managed, seen, view, blocked.get(managed.name), trace, intents))
+        last_record = last_records.get(managed.name, LastRecord(managed.name))
+        rows.append(_known(managed, seen, view, blocked.get(managed.name), last_record, intents))
     for name, problem in blocked.items():
         if name not in inventory.domains:
             found = [s for s in view.sightings or () if s.name == name and s.domid not in told]
@@ -109,9 +109,9 @@ def status_rows(
             rows.append(_unusable(name, found[-1] if found else None, view, problem))
     for seen in view.sightings or ():
         if seen.domid not in told:
-            trace = traces.get(seen.name, LastRecord(seen.name))
+            last_record = last_records.get(seen.name, LastRecord(seen.name))
             policy = inventory.named.get(seen.name, inventory.defaults)
-            rows.append(_stranger(seen, view, policy, trace))
+            rows.append(_stranger(seen, view, policy, last_record))
     rows.sort(key=lambda row: (row.name, row.domid or 0))
     return [row._replace(guest=view.words.get(row.domid or DOM0)) for row in rows]
 
@@ -124,14 +124,14 @@ def _known(
     seen: DomainInfo | None,
     view: View,
     problem: Problem | None,
-    trace: LastRecord,
+    last_record: LastRecord,
     intents: Intents,
 ) -> Row:
-    state = _state(seen, view, trace)
+    state = _state(seen, view, last_record)
     wanted = _wanted(managed, seen, intents)
     uuid = seen.uuid if seen else managed.definition.uuid
     domid = seen.domid if seen else None
-    why = _why(managed, wanted, state, view, problem, trace)
+    why = _why(managed, wanted, state, view, problem, last_record)
     meant = intents.meant.get(managed.definition.key)
     last_state = managed.policy.start.value is Start.LAST_STATE
     if last_state and state is Seen.ABSENT and wanted is Wanted.DOWN and meant is not None:
@@ -139,7 +139,9 @@ def _known(
     hold = intents.hold_of(managed.definition)
     if hold is not None and state is not Seen.UNKNOWN:
         why = _why_held(hold, managed.name, state)
-    return Row(managed.name, uuid, domid, wanted, state, _since(state, domid, trace, view), why)
+    return Row(
+        managed.name, uuid, domid, wanted, state, _since(state, domid, last_record, view), why
+    )
 
 
 def _unusable(name: str, seen: DomainInfo | None, view: View, problem: Problem) -> Row:
@@ -148,8 +150,8 @@ def _unusable(name: str, seen: DomainInfo | None, view: View, problem: Problem) 
     return Row(name, uuid, domid, Wanted.NOTHING, _state(seen, view, LastRecord(name)), None, why)
 
 
-def _stranger(seen: DomainInfo, view: View, policy: Policy, trace: LastRecord) -> Row:
-    state = _state(seen, view, trace)
+def _stranger(seen: DomainInfo, view: View, policy: Policy, last_record: LastRecord) -> Row:
+    state = _state(seen, view, last_record)
     if seen.domid in view.protected:
         why = "the host needs it: no stop touches it"
     elif seen.running:
@@ -157,7 +159,7 @@ def _stranger(seen: DomainInfo, view: View, policy: Policy, trace: LastRecord) -
     else:
         why = _why_ended(seen.name, state, seen)
     name = seen.name or f"domid {seen.domid}"
-    since = _since(state, seen.domid, trace, view)
+    since = _since(state, seen.domid, last_record, view)
     return Row(name, seen.uuid, seen.domid, Wanted.NOTHING, state, since, why)
 
 
@@ -178,7 +180,7 @@ def _find(managed: ManagedDomain, view: View) -> DomainInfo | None:
     return max(found, key=lambda seen: (seen.running, seen.domid), default=None)
 
 
-def _state(seen: DomainInfo | None, view: View, trace: LastRecord) -> Seen:
+def _state(seen: DomainInfo | None, view: View, last_record: LastRecord) -> Seen:
     if view.sightings is None:
         return Seen.UNKNOWN
     if seen is None:
@@ -189,24 +191,24 @@ def _state(seen: DomainInfo | None, view: View, trace: LastRecord) -> Seen:
         return Seen.SHUT_DOWN
     if seen.paused:
         return Seen.PAUSED
-    booting = seen.domid in view.silent and not _waited_for(seen.domid, trace)
+    booting = seen.domid in view.not_advertised and not _waited_for(seen.domid, last_record)
     return Seen.BOOTING if booting else Seen.RUNNING
 
 
-def _waited_for(domid: int, trace: LastRecord) -> bool:
+def _waited_for(domid: int, last_record: LastRecord) -> bool:
     """Return whether a run took it for up, perhaps though its kernel never advertised itself."""
-    moved = trace.moved
+    moved = last_record.moved
     return moved is not None and moved.domid == domid and moved.after is Phase.UP
 
 
-def _since(state: Seen, domid: int | None, trace: LastRecord, view: View) -> datetime | None:
+def _since(state: Seen, domid: int | None, last_record: LastRecord, view: View) -> datetime | None:
     """Return when this state began, from the monitor or else the journal; None: neither knows."""
     if state is Seen.UNKNOWN:
         return None
-    domain_event = view.domain_events.get(trace.name)
+    domain_event = view.domain_events.get(last_record.name)
     if domain_event is not None and _tells_since(domain_event, state, domid):
         return domain_event.at
-    moved = trace.moved
+    moved = last_record.moved
     if moved is not None and (state is Seen.ABSENT or moved.domid == domid):
         return moved.at
     return None
@@ -229,7 +231,7 @@ def _why(
     state: Seen,
     view: View,
     problem: Problem | None,
-    trace: LastRecord,
+    last_record: LastRecord,
 ) -> str:
     name = managed.name
     if state is Seen.UNKNOWN:
@@ -244,7 +246,7 @@ def _why(
         return "its kernel has not advertised itself: it still boots, or has no PV drivers"
     if state is Seen.RUNNING:
         return "" if wanted is Wanted.UP else _why_it_runs(managed)
-    return _why_absent(managed, view, problem, trace) if wanted is Wanted.UP else ""
+    return _why_absent(managed, view, problem, last_record) if wanted is Wanted.UP else ""
 
 
 def _last_up(managed: ManagedDomain, seen: DomainInfo | None, intents: Intents) -> bool:
@@ -265,7 +267,7 @@ def _why_it_runs(managed: ManagedDomain) -> str:
 
 
 def _why_absent(
-    managed: ManagedDomain, view: View, problem: Problem | None, trace: LastRecord
+    managed: ManagedDomain, view: View, problem: Problem | None, last_record: LastRecord
 ) -> str:
     if problem is not None:
         return f"should be up and must not be started: {_told(problem)}"
@@ -276,27 +278,31 @@ def _why_absent(
                 f"(domid {other.domid}, {other.uuid})"
             )
     start_it = f"lamplighter up {managed.name} starts it"
-    if trace.moved is not None and (trace.settled is None or trace.moved.at > trace.settled):
-        return f"should be up and is not: a run has been moving it ({trace.moved.after.value})"
+    if last_record.moved is not None and (
+        last_record.settled is None or last_record.moved.at > last_record.settled
+    ):
+        return (
+            f"should be up and is not: a run has been moving it ({last_record.moved.after.value})"
+        )
     went = view.domain_events.get(managed.name)
-    if went is not None and went.way is Change.WENT and _is_newer(went, trace):
+    if went is not None and went.way is Change.WENT and _is_newer(went, last_record):
         return f"should be up and is not: {went.why}, at {_clock(went.at)}; {start_it}"
-    if trace.result is None or trace.settled is None:
+    if last_record.result is None or last_record.settled is None:
         return f"should be up and has not been started since the host booted; {start_it}"
-    when = _clock(trace.settled)
-    outcome = trace.result.outcome
-    if trace.direction is Direction.UP and outcome in (Outcome.FAILED, Outcome.UNKNOWN):
-        return f"should be up and is not: its start failed at {when}: {trace.result.note}"
-    if trace.direction is Direction.DOWN and outcome in (Outcome.CLEAN, Outcome.FORCED):
+    when = _clock(last_record.settled)
+    outcome = last_record.result.outcome
+    if last_record.direction is Direction.UP and outcome in (Outcome.FAILED, Outcome.UNKNOWN):
+        return f"should be up and is not: its start failed at {when}: {last_record.result.note}"
+    if last_record.direction is Direction.DOWN and outcome in (Outcome.CLEAN, Outcome.FORCED):
         return (
             f"should be up and is not: a run took it down at {when} ({outcome.value}); {start_it}"
         )
     return f"should be up and is not: it ended by itself after {when}; {start_it}"
 
 
-def _is_newer(went: DomainEvent, trace: LastRecord) -> bool:
+def _is_newer(went: DomainEvent, last_record: LastRecord) -> bool:
     """Return whether a domain went after the last run had finished with it."""
-    return trace.settled is None or went.at > trace.settled
+    return last_record.settled is None or went.at > last_record.settled
 
 
 def _clock(at: datetime) -> str:

@@ -84,7 +84,7 @@ def parse_listing(text: str) -> list[DomainInfo]:
     return sorted(sightings, key=lambda sighting: sighting.domid)
 
 
-def parse_epitaph(log: str, domid: int) -> ShutdownReason | None:
+def parse_shutdown_reason(log: str, domid: int) -> ShutdownReason | None:
     """Return why a domain shut down, from the log of the xl process that waited for it.
 
     None when the log does not say, or only for an earlier incarnation: what xl logged of this domid
@@ -99,7 +99,7 @@ def parse_epitaph(log: str, domid: int) -> ShutdownReason | None:
     return found
 
 
-def parse_reaper(log: str, domid: int) -> int | None:
+def reaper_pid(log: str, domid: int) -> int | None:
     """Return the pid of the process that last waited for a domain's end; None: none is logged."""
     found = None
     for line in log.splitlines():
@@ -143,7 +143,7 @@ def may_create(words: Sequence[str], path: str) -> bool:
     return False
 
 
-def complaint(stderr: str) -> str:
+def error_message(stderr: str) -> str:
     """Return the one line of a failed xl's messages that says what went wrong.
 
     libxl reports the cause first and what followed from it afterwards.

@@ -43,7 +43,7 @@ class Config(NamedTuple):
 KEYS = (*Settings._fields, *Config._fields[1:])
 
 
-def read_choices(path: str) -> tuple[Config, list[str]]:
+def read_config(path: str) -> tuple[Config, list[str]]:
     """Return the configuration in a file, and what is wrong with the file."""
     try:
         with open(path, "rb") as file:
@@ -54,10 +54,10 @@ def read_choices(path: str) -> tuple[Config, list[str]]:
         return Config(), [f"{path}: it cannot be read, the defaults stand: {error.strerror}"]
     if len(text) > LONGEST:
         return Config(), [f"{path}: it is longer than {LONGEST} bytes, the defaults stand"]
-    return parse_choices(text.decode("utf-8", "replace"), path)
+    return parse_config(text.decode("utf-8", "replace"), path)
 
 
-def parse_choices(text: str, where: str) -> tuple[Config, list[str]]:
+def parse_config(text: str, where: str) -> tuple[Config, list[str]]:
     """Return the configuration in a text and, line by line, what is wrong with it."""
     found: dict[str, Any] = {}
     problems: list[str] = []

@@ -31,7 +31,7 @@ from lamplighter.formats.agent_protocol import (
     parse_deadline_note,
 )
 from lamplighter.guest.clock import milliseconds, now
-from lamplighter.guest.config import read_choices
+from lamplighter.guest.config import read_config
 from lamplighter.guest.control_socket import ControlSocket, listen
 from lamplighter.guest.events import (
     Acknowledge,
@@ -328,7 +328,7 @@ def _ignore(_number: int, _frame: object) -> None:
 def run_daemon(places: Paths) -> int:
     """Run the agent; return its exit status."""
     log = Log(marked="JOURNAL_STREAM" in os.environ)
-    choices, problems = read_choices(places.configuration)
+    choices, problems = read_config(places.configuration)
     for problem in problems:
         log.warn(problem)
     places = places._replace(xenstore=places.xenstore or find())

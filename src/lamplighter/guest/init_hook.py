@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from lamplighter.errors import UsageError
 from lamplighter.guest.clock import milliseconds, now
-from lamplighter.guest.config import Paths, read_choices
+from lamplighter.guest.config import Paths, read_config
 from lamplighter.guest.control_socket import ANSWERS, GO_ON, HELLO, STOPPING, call
 from lamplighter.guest.processes import LAST_CHANCE, Children, problem_of
 from lamplighter.guest.scripts import Scripts, find_programs, owners
@@ -80,14 +80,14 @@ def _tell_daemon(places: Paths, request: str, log: Log) -> bool:
 
 def _allowed(places: Paths) -> float:
     """Return the seconds that all scripts may take together, kills included, plus ``MORE``."""
-    choices, _ = read_choices(places.configuration)
+    choices, _ = read_config(places.configuration)
     programs, _ = find_programs(places.scripts, choices.script_deadline, owners())
     return sum(program.deadline + LAST_CHANCE for program in programs) + MORE
 
 
 def run_scripts(places: Paths, request: str, log: Log) -> int:
     """Run the scripts in order, each with its deadline; return 1 if one of them failed."""
-    choices, _ = read_choices(places.configuration)
+    choices, _ = read_config(places.configuration)
     children = Children()
     scripts = Scripts(places, choices.script_deadline, children, log)
     failed = False

@@ -322,7 +322,7 @@ def ended(pid: int) -> int | None:
     return os.waitstatus_to_exitcode(status) if reaped else None
 
 
-def last_words(log: Path) -> str:
+def last_line(log: Path) -> str:
     """Return the last line of a log; empty if there is none."""
     try:
         with log.open("rb") as file:

@@ -114,15 +114,19 @@ class Listing:
     def __init__(self, domains: Sequence[DomainInfo], number: int = 0) -> None:
         self.domains = domains
         self.number = number
-        self._found: dict[UUID | str, list[DomainInfo]] = {}
+        self._all: dict[UUID | str, list[DomainInfo]] = {}
+        self._newest: dict[UUID | str, DomainInfo] = {}
         for one in domains:
-            self._found.setdefault(one.uuid, []).append(one)
-            self._found.setdefault(one.name, []).append(one)
+            self._all.setdefault(one.uuid, []).append(one)
+            self._all.setdefault(one.name, []).append(one)
+        # The newest comes last: one that is being torn down may be listed beside its successor.
+        for one in sorted(domains, key=lambda one: (one.running, one.domid)):
+            self._newest[one.uuid] = self._newest[one.name] = one
 
     def all_of(self, domain: UUID | str) -> Sequence[DomainInfo]:
         """Return every incarnation with this UUID or name, in the order of the listing."""
-        return self._found.get(domain, ())
+        return self._all.get(domain, ())
 
     def newest(self, domain: UUID | str) -> DomainInfo | None:
-        """Return the newest one: one that is being torn down may be listed beside its successor."""
-        return max(self.all_of(domain), key=lambda one: (one.running, one.domid), default=None)
+        """Return the newest incarnation with this UUID or name."""
+        return self._newest.get(domain)

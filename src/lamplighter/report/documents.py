@@ -42,7 +42,7 @@ def run_document(run: Run, problems: Iterable[Problem]) -> Document:
     }
 
 
-def spared_document(why: str) -> Document:
+def nothing_done_document(why: str) -> Document:
     """Return the document of ``up`` and ``down`` when no domain was to be moved."""
     return {"run": None, "domains": [], "problems": [], "why": why, "exit": 0}
 

@@ -127,6 +127,6 @@ async def _await_answer(place: Place, pid: int | None) -> dict[str, Any]:
         exit_status = None if pid is None else programs.ended(pid)
         # Somebody else may have started the same host at the same time.
         if exit_status is not None and exit_status != HostBusy.exit_status:
-            words = programs.last_words(place.run / LOG)
+            words = programs.last_line(place.run / LOG)
             raise ToolstackUnreachable(f"the embedded host did not start: {words}", hint=hint)
     raise ToolstackUnreachable(f"the embedded host in {place.folder} does not answer", hint=hint)

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from lamplighter.model.clock import Clock
-    from lamplighter.model.domain import ShutdownReason
+    from lamplighter.model.domain import Listing, ShutdownReason
     from lamplighter.model.domain_event import DomainEvent
     from lamplighter.model.policy import Configuration, HostSettings
     from lamplighter.model.run import LastRecord, Transition
@@ -174,9 +174,9 @@ class Monitor:
         if missing or self._register.news(sightings):
             ends = {one.domid: await self._shutdown_reason(one) for one in missing}
             doubtful = self._register.present if self._we_stop() else self._requests.doubtful
-            traces, moves = self._runs_did()
+            last_records, moves = self._runs_did()
             asked = self._requests.asked
-            evidence = Evidence(traces, moves, asked, ends, frozenset(doubtful), gapless)
+            evidence = Evidence(last_records, moves, asked, ends, frozenset(doubtful), gapless)
             moment = Moment(self._host.clock.wall(), self._host.boot_id)
             self._keep(self._register.compare(sightings, evidence, moment))
         elif self._unwritten:
@@ -226,7 +226,7 @@ class Monitor:
         try:
             reader = JournalReader(self._state)
             try:
-                return reader.traces(boot_id), reader.moves(boot_id)
+                return reader.last_records(boot_id), reader.moves(boot_id)
             finally:
                 reader.close()
         except JournalError as error:

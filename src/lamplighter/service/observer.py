@@ -23,7 +23,7 @@ from lamplighter.errors import CallFailed, LamplighterError, Unreachable, XenSto
 from lamplighter.model.domain import Listing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from lamplighter.host.xenstore.client import XenStore
     from lamplighter.host.xenstore.connection import Watch

@@ -59,10 +59,10 @@ async def _look_at_host(configuration: Configuration, watched: MonitorState | No
                 sightings = await host.toolstack.list()
                 async with host.xenstore.within(timing.XENSTORE_TIME):
                     protected = await host.protected()
-                    silent, words = await _guests(host, sightings)
+                    not_advertised, words = await _guests(host, sightings)
                 domain_events = _passages(watched, host.boot_id)
                 unpause = host.toolstack.by_hand.unpause
-                view = View(sightings, silent, protected, domain_events, words, unpause)
+                view = View(sightings, not_advertised, protected, domain_events, words, unpause)
             except Unreachable as error:
                 return _Snapshot(host.inventory, View(None), host.boot_id, error)
             except CallFailed as error:
@@ -95,5 +95,9 @@ async def _guests(
         asyncio.gather(*(guest.poweroff_supported() for guest in guests)),
         asyncio.gather(*(guest.words() for guest in guests)),
     )
-    silent = {domid for domid, word in zip(domids, poweroff_supported, strict=True) if word is None}
-    return silent, {domid: words for domid, words in zip(domids, said, strict=True) if words}
+    not_advertised = {
+        domid for domid, word in zip(domids, poweroff_supported, strict=True) if word is None
+    }
+    return not_advertised, {
+        domid: words for domid, words in zip(domids, said, strict=True) if words
+    }

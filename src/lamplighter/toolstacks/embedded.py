@@ -14,9 +14,11 @@ from uuid import UUID
 from lamplighter.embedded import CONTROL_SOCKET, XENSTORE_SOCKET
 from lamplighter.errors import CallFailed, CallTimedOut, ToolstackUnreachable
 from lamplighter.model.domain import DomainInfo, ShutdownReason
+from lamplighter.toolstacks.base import Boot, ByHand
 
 if TYPE_CHECKING:
     from asyncio import Event
+    from collections.abc import Iterable
     from pathlib import Path
 
     from lamplighter.model.clock import Clock

@@ -92,7 +92,7 @@ class XlToolstack:
 
     @property
     def by_hand(self) -> ByHand:
-        """xl's own commands."""
+        """Xl's own commands."""
         return ByHand("xl console", "xl unpause")
 
     async def boot(self) -> Boot:
@@ -190,19 +190,19 @@ class XlToolstack:
             ended = await self._xl("trigger", str(domid), "power")
         _check(ended, "xl trigger")
         if "error" in ended.stderr:  # although it exits with 0
-            raise CallFailed(f"xl trigger: {xl_output.complaint(ended.stderr)}")
+            raise CallFailed(f"xl trigger: {xl_output.error_message(ended.stderr)}")
 
     async def shutdown_reason(self, sighting: DomainInfo) -> ShutdownReason | None:
         """The shutdown reason of an incarnation that is gone, if its xl process logged it."""
         for log in self._logs_of(sighting):
-            reason = xl_output.parse_epitaph(log, sighting.domid)
+            reason = xl_output.parse_shutdown_reason(log, sighting.domid)
             if reason is not None:
                 return reason
         return None
 
     async def reaper_lives(self, sighting: DomainInfo) -> bool:
         """Whether the xl process that waits for this incarnation's end is alive."""
-        pids = (xl_output.parse_reaper(log, sighting.domid) for log in self._logs_of(sighting))
+        pids = (xl_output.reaper_pid(log, sighting.domid) for log in self._logs_of(sighting))
         return any(pid is not None and programs.executes(pid, "xl") for pid in pids)
 
     async def close(self) -> None:
@@ -243,10 +243,12 @@ def _check(ended: Ended, call: str) -> None:
         raise CallFailed(f"{call} was ended by signal {-ended.status}")
     if xl_output.is_no_hypervisor(ended.stderr):
         raise ToolstackUnreachable(
-            f"{call}: {xl_output.complaint(ended.stderr)}",
+            f"{call}: {xl_output.error_message(ended.stderr)}",
             hint="is this the control domain of a Xen host, and are you root?",
         )
-    raise CallFailed(f"{call}: {xl_output.complaint(ended.stderr)} (exit status {ended.status})")
+    raise CallFailed(
+        f"{call}: {xl_output.error_message(ended.stderr)} (exit status {ended.status})"
+    )
 
 
 def _escaped(name: str) -> str:

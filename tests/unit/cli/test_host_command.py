@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from lamplighter.host import programs
+from lamplighter.errors import HostBusy
+from lamplighter.host import lock, programs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -101,17 +102,17 @@ def test_a_host_that_cannot_start_says_why(shell: Shell) -> None:
 
 
 def test_who_holds_a_lock_is_known_without_taking_it(tmp_path: Path) -> None:
-    lock = tmp_path / "run/lock"
-    assert not lock.is_held(lock)
-    with lock.hold(lock):
-        assert lock.is_held(lock)
-        with pytest.raises(programs.HostBusy, match="another process"), lock.hold(lock):
+    path = tmp_path / "run/lock"
+    assert not lock.is_held(path)
+    with lock.hold(path):
+        assert lock.is_held(path)
+        with pytest.raises(HostBusy, match="another process"), lock.hold(path):
             raise AssertionError("it was held already")
-    assert not lock.is_held(lock)
+    assert not lock.is_held(path)
 
 
 def test_last_words(tmp_path: Path) -> None:
     log = tmp_path / "log"
-    assert programs.last_words(log) == ""
+    assert programs.last_line(log) == ""
     log.write_bytes(b"x" * 10_000 + b"\nfirst\nlast \xff\n\n")
-    assert programs.last_words(log) == "last \ufffd"
+    assert programs.last_line(log) == "last \ufffd"

@@ -20,7 +20,7 @@ from lamplighter.formats.definition import PARAMETERS
 from lamplighter.formats.lamplighter_toml import TOOLSTACKS, parse
 from lamplighter.guest.commands import parser_of
 from lamplighter.guest.config import KEYS as AGENT_KEYS
-from lamplighter.guest.config import Config, parse_choices
+from lamplighter.guest.config import Config, parse_config
 from lamplighter.guest.main import COMMANDS as AGENT_COMMANDS
 from lamplighter.guest.main import PLACES as AGENT_PLACES
 from lamplighter.model.policy import HostSettings, Policy
@@ -153,7 +153,7 @@ def test_the_agents_page_tells_its_commands_options_and_keys() -> None:
     keys = tags(text.split(".Sh CONFIGURATION\n")[1].split(".Sh ")[0])
     lines = [item.splitlines()[0].replace(" No = ", " = ") for item in keys.values()]
     assert set(keys) == set(AGENT_KEYS)
-    assert parse_choices("\n".join(lines), AGENT) == (Config(), [])
+    assert parse_config("\n".join(lines), AGENT) == (Config(), [])
 
 
 @pytest.mark.parametrize("name", PAGES)

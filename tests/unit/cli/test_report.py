@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from lamplighter.cli.output.report import left_over, report_text
+from lamplighter.cli.output.report import interrupted_text, report_text
 from lamplighter.cli.output.text import Style
 from lamplighter.model.run import Direction, Outcome, Result, Run
 
@@ -99,14 +99,14 @@ def test_what_an_interrupted_run_leaves_is_told_by_name_and_how_to_go_on() -> No
         bad("broken", Outcome.FAILED, domid=None),
     ]
     run = Run(1, Direction.UP, "boot", AT, AT, 1, (*done, *not_begun))
-    assert left_over(run, "SIGHUP", ()) == (
+    assert interrupted_text(run, "SIGHUP", ()) == (
         "interrupted by SIGHUP: left undone, of 12 domains: "
         "web-00, web-01, web-02, web-03, web-04, web-05, web-06, web-07 and 1 more\n"
         "  lamplighter up goes on with them; lamplighter status shows where each one is"
     )
-    assert "  lamplighter up 'a b' goes on" in left_over(run, "SIGINT", ["a b"])
+    assert "  lamplighter up 'a b' goes on" in interrupted_text(run, "SIGINT", ["a b"])
 
 
 def test_an_interruption_that_came_too_late_says_so() -> None:
     run = Run(1, Direction.DOWN, "boot", AT, AT, 0, (Result("db", None, 1, Outcome.CLEAN),))
-    assert left_over(run, "SIGINT", ()) == "interrupted by SIGINT: nothing is left undone"
+    assert interrupted_text(run, "SIGINT", ()) == "interrupted by SIGINT: nothing is left undone"

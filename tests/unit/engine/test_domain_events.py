@@ -28,7 +28,7 @@ def register() -> IncarnationTracker:
     return register
 
 
-def trace(after: Phase, domid: int | None = 4, settled: datetime | None = None) -> LastRecord:
+def last_record(after: Phase, domid: int | None = 4, settled: datetime | None = None) -> LastRecord:
     return LastRecord(
         "web", Transition("web", WEB, domid, Phase.UP, after, "", AT), settled=settled
     )
@@ -59,12 +59,12 @@ def went(evidence: Evidence, *sightings: DomainInfo) -> DomainEvent:
     [
         (None, True, Initiator.TOOL),
         (None, False, Initiator.UNKNOWN),
-        (trace(Phase.CREATING, None), True, Initiator.US),
-        (trace(Phase.BOOTING, None), False, Initiator.US),
-        (trace(Phase.BOOTING, None, settled=AT + timedelta(seconds=1)), True, Initiator.TOOL),
-        (trace(Phase.UP), True, Initiator.US),
-        (trace(Phase.UP, 3), True, Initiator.TOOL),
-        (trace(Phase.ASKED), True, Initiator.TOOL),
+        (last_record(Phase.CREATING, None), True, Initiator.US),
+        (last_record(Phase.BOOTING, None), False, Initiator.US),
+        (last_record(Phase.BOOTING, None, settled=AT + timedelta(seconds=1)), True, Initiator.TOOL),
+        (last_record(Phase.UP), True, Initiator.US),
+        (last_record(Phase.UP, 3), True, Initiator.TOOL),
+        (last_record(Phase.ASKED), True, Initiator.TOOL),
         (
             LastRecord("web", None, Result("web", WEB, 4, Outcome.STARTED), Direction.UP, AT),
             False,
@@ -80,8 +80,8 @@ def went(evidence: Evidence, *sightings: DomainInfo) -> DomainEvent:
 def test_on_whose_account_a_domain_came(
     past: LastRecord | None, gapless: bool, by: Initiator
 ) -> None:
-    traces = {"web": past} if past is not None else {}
-    domain_event = came(Evidence(traces, gapless=gapless))
+    last_records = {"web": past} if past is not None else {}
+    domain_event = came(Evidence(last_records, gapless=gapless))
     assert domain_event.by is by
     assert (domain_event.at, domain_event.boot_id, domain_event.end) == (AT, "boot-1", None)
 
@@ -97,43 +97,49 @@ REASONS = ShutdownReason
         (REASONS.POWEROFF, "power off", None, Initiator.TOOL, "another tool asked it to power off"),
         (REASONS.REBOOT, "", None, Initiator.TOOL, "another tool asked it to reboot"),
         (REASONS.CRASH, "power off", None, Initiator.CRASH, "it crashed"),
-        (REASONS.WATCHDOG, None, trace(Phase.ASKED), Initiator.CRASH, "its watchdog ran out"),
+        (REASONS.WATCHDOG, None, last_record(Phase.ASKED), Initiator.CRASH, "its watchdog ran out"),
         (REASONS.SUSPEND, None, None, Initiator.TOOL, "suspended it"),
         (REASONS.UNKNOWN, None, None, Initiator.GUEST, "it shut down by itself"),
         (
             REASONS.POWEROFF,
             "power off",
-            trace(Phase.ASKED),
+            last_record(Phase.ASKED),
             Initiator.US,
             "lamplighter down asked it to",
         ),
         (
             REASONS.POWEROFF,
             None,
-            trace(Phase.FORCING),
+            last_record(Phase.FORCING),
             Initiator.US,
             "lamplighter down destroyed it",
         ),
         (
             REASONS.REBOOT,
             None,
-            trace(Phase.ASKED),
+            last_record(Phase.ASKED),
             Initiator.GUEST,
             "it rebooted while lamplighter",
         ),
         (
             REASONS.POWEROFF,
             None,
-            trace(Phase.ASKED, 3),
+            last_record(Phase.ASKED, 3),
             Initiator.GUEST,
             "it powered off by itself",
         ),
-        (REASONS.POWEROFF, None, trace(Phase.UP), Initiator.GUEST, "it powered off by itself"),
-        (None, None, trace(Phase.FORCING), Initiator.US, "lamplighter down destroyed it"),
+        (
+            REASONS.POWEROFF,
+            None,
+            last_record(Phase.UP),
+            Initiator.GUEST,
+            "it powered off by itself",
+        ),
+        (None, None, last_record(Phase.FORCING), Initiator.US, "lamplighter down destroyed it"),
         (
             None,
             None,
-            trace(Phase.ACKNOWLEDGED),
+            last_record(Phase.ACKNOWLEDGED),
             Initiator.US,
             "it ended: lamplighter down asked it to",
         ),
@@ -171,7 +177,7 @@ def test_what_went_while_nobody_looked_is_unknown() -> None:
 def test_what_our_own_run_may_have_done_is_not_taken_for_a_wish(end: ShutdownReason | None) -> None:
     domain_event = went(Evidence(asked={4: "power off"}, ends={4: end}, doubtful={4}))
     assert domain_event.by is Initiator.UNKNOWN
-    told = Evidence(moves=moves(trace(Phase.ASKED)), ends={4: end}, doubtful={4})
+    told = Evidence(moves=moves(last_record(Phase.ASKED)), ends={4: end}, doubtful={4})
     assert went(told).by is Initiator.US
     assert went(Evidence(ends={4: REASONS.CRASH}, doubtful={4})).by is Initiator.CRASH
     assert went(Evidence(ends={4: REASONS.POWEROFF}, doubtful={3})).by is Initiator.GUEST
@@ -207,14 +213,14 @@ def test_what_comes_back_after_a_crash_is_nobody_s_wish() -> None:
 
 
 def test_a_later_run_or_another_name_hides_no_stop_of_ours() -> None:
-    stopped = trace(Phase.ENDED)
+    stopped = last_record(Phase.ENDED)
     later = LastRecord("web", Transition("web", WEB, None, Phase.CREATING, Phase.ABSENT, "", AT))
     evidence = Evidence({"old-name": stopped, "web": later}, moves(stopped), gapless=False)
     assert went(evidence._replace(ends={4: REASONS.POWEROFF})).by is Initiator.US
 
 
 def test_a_move_of_another_domain_with_this_domid_is_not_ours() -> None:
-    other = trace(Phase.ASKED).moved
+    other = last_record(Phase.ASKED).moved
     assert other is not None
     other = other._replace(uuid=UUID(int=9))
     assert went(Evidence(moves={4: other}, ends={4: REASONS.POWEROFF})).by is Initiator.GUEST

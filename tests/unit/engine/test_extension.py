@@ -27,7 +27,7 @@ from lamplighter.engine.events import (
     TellDeadline,
     Tick,
 )
-from lamplighter.engine.guest_force import tells_of_guests_force
+from lamplighter.engine.guest_force import is_guest_force
 from lamplighter.engine.stop.extension import ANSWERS_ON_RECORD
 from lamplighter.formats import agent_protocol
 from lamplighter.formats.agent_protocol import Forced, Given, GuestWords, More, Progress
@@ -449,4 +449,4 @@ def test_progress_that_is_taken_away_was_said_all_the_same() -> None:
     ],
 )
 def test_what_only_quotes_the_guest_tells_of_no_force(detail: str, tells: bool) -> None:
-    assert tells_of_guests_force(detail) is tells
+    assert is_guest_force(detail) is tells

@@ -12,7 +12,7 @@ from lamplighter.engine.intent import (
     crash_loop,
     ended_unasked,
     learn,
-    learn_from_passages,
+    learn_from_domain_events,
     said,
 )
 from lamplighter.model.domain import Definition, DomainInfo, Kind, ShutdownReason
@@ -143,7 +143,7 @@ def domain_event(
 
 
 def learned_of(before: Intents, *domain_events: DomainEvent) -> list[Meant]:
-    return [one.meant for one in learn_from_passages(ROSTER, domain_events, before, "boot-2")]
+    return [one.meant for one in learn_from_domain_events(ROSTER, domain_events, before, "boot-2")]
 
 
 @pytest.mark.parametrize(
@@ -245,7 +245,7 @@ def test_what_was_said_in_this_boot_is_later_than_any_passage_of_another(hours: 
 
 def test_what_is_learned_from_a_passage_bears_its_time_and_boot() -> None:
     gone = domain_event(Change.WENT, Initiator.GUEST, POWEROFF)._replace(boot_id="boot-1")
-    (one,) = learn_from_passages(ROSTER, [gone], intents(Meant.UP, "boot-1"), "boot-2")
+    (one,) = learn_from_domain_events(ROSTER, [gone], intents(Meant.UP, "boot-1"), "boot-2")
     assert (one.at, one.boot_id, one.domid) == (LATER, "boot-1", 5)
     assert one.reason == "as domid 5 it went: so it was seen"
 
@@ -260,9 +260,10 @@ def test_a_domain_without_a_uuid_of_its_own_is_known_by_its_name() -> None:
         {"web": MANAGED._replace(definition=MANAGED.definition._replace(uuid=None))}
     )
     gone = domain_event(Change.WENT, Initiator.GUEST, POWEROFF)._replace(uuid=UUID(int=9))
-    (one,) = learn_from_passages(nameonly, [gone], Intents(), "boot-2")
+    (one,) = learn_from_domain_events(nameonly, [gone], Intents(), "boot-2")
     assert (one.domain, one.meant) == ("web", Meant.DOWN)
     # One that was known by the UUID of its definition was another domain, whatever its name.
     assert (
-        learn_from_passages(nameonly, [gone._replace(uuid=WEB)], intents(Meant.UP), "boot-2") == []
+        learn_from_domain_events(nameonly, [gone._replace(uuid=WEB)], intents(Meant.UP), "boot-2")
+        == []
     )

@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 
 from lamplighter.engine import recovery
-from lamplighter.engine.recovery import Close, Settle, World
+from lamplighter.engine.recovery import Close, HostState, Settle
 from lamplighter.model.domain import DomainInfo, ShutdownReason
 from lamplighter.model.lifecycle import Phase
 from lamplighter.model.run import Direction, Outcome, Result, Run, Transition, UnfinishedRun
@@ -35,7 +35,7 @@ def seen(name: str = "web", domid: int = 4, shutdown: ShutdownReason | None = No
 def concluded(
     end: UnfinishedRun, *sightings: DomainInfo, reason: ShutdownReason | None = None
 ) -> Result:
-    settle, close = recovery.steps([end], World(NOW, sightings, {4: reason}))
+    settle, close = recovery.steps([end], HostState(NOW, sightings, {4: reason}))
     assert isinstance(settle, Settle)
     assert close == Close(end.run.id)
     return settle.result
@@ -152,7 +152,7 @@ def record() -> Record:
 
 
 def test_being_interrupted_after_any_step_leads_to_the_same_record() -> None:
-    world = World(NOW, [seen("db", 5)], {4: None})
+    world = HostState(NOW, [seen("db", 5)], {4: None})
     whole = record()
     for step in recovery.steps(whole.loose(), world):
         whole.write(step)

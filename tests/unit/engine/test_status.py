@@ -51,7 +51,7 @@ def moved(after: Phase, at: datetime = AT, domid: int | None = 3) -> Transition:
     return Transition("db", DB, domid, Phase.UP, after, "", at)
 
 
-def trace(direction: Direction, outcome: Outcome, note: str = "") -> LastRecord:
+def last_record(direction: Direction, outcome: Outcome, note: str = "") -> LastRecord:
     result = Result("db", DB, 3, outcome, note=note)
     return LastRecord("db", moved(Phase.ABSENT), result, direction, LATER)
 
@@ -64,12 +64,12 @@ def only(rows: list[Row]) -> Row:
 def row_of(
     *sightings: DomainInfo,
     policy: Policy = ALWAYS,
-    silent: tuple[int, ...] = (),
+    not_advertised: tuple[int, ...] = (),
     past: LastRecord | None = None,
     problems: tuple[Problem, ...] = (),
 ) -> Row:
     files = inventory(managed(policy=policy), problems=problems)
-    view = View((DOM0, *sightings), silent, unpause="xl unpause")
+    view = View((DOM0, *sightings), not_advertised, unpause="xl unpause")
     return next(
         row
         for row in status_rows(files, view, {"db": past} if past else {})
@@ -109,12 +109,12 @@ def test_states_of_a_domain_that_is_there(sighting: DomainInfo, state: Seen, why
 
 
 def test_a_silent_kernel_boots_until_a_run_took_it_for_up() -> None:
-    row = row_of(seen(3), silent=(3,))
+    row = row_of(seen(3), not_advertised=(3,))
     assert row.seen is Seen.BOOTING
     assert row.why == "its kernel has not advertised itself: it still boots, or has no PV drivers"
-    mute = row_of(seen(3), silent=(3,), past=LastRecord("db", moved(Phase.UP, domid=3)))
+    mute = row_of(seen(3), not_advertised=(3,), past=LastRecord("db", moved(Phase.UP, domid=3)))
     assert (mute.seen, mute.why) == (Seen.RUNNING, "")
-    reborn = row_of(seen(4), silent=(4,), past=LastRecord("db", moved(Phase.UP, domid=3)))
+    reborn = row_of(seen(4), not_advertised=(4,), past=LastRecord("db", moved(Phase.UP, domid=3)))
     assert reborn.seen is Seen.BOOTING
 
 
@@ -123,16 +123,16 @@ def test_a_silent_kernel_boots_until_a_run_took_it_for_up() -> None:
     [
         (None, f"should be up and has not been started since the host booted; {START_IT}"),
         (
-            trace(Direction.UP, Outcome.FAILED, "no memory"),
+            last_record(Direction.UP, Outcome.FAILED, "no memory"),
             "should be up and is not: its start failed at 2025-03-01 12:00:30: no memory",
         ),
         (
-            trace(Direction.DOWN, Outcome.FORCED),
+            last_record(Direction.DOWN, Outcome.FORCED),
             "should be up and is not: a run took it down at 2025-03-01 12:00:30 (forced); "
             + START_IT,
         ),
         (
-            trace(Direction.UP, Outcome.STARTED),
+            last_record(Direction.UP, Outcome.STARTED),
             f"should be up and is not: it ended by itself after 2025-03-01 12:00:30; {START_IT}",
         ),
         (
@@ -179,7 +179,7 @@ def test_a_domain_nothing_starts(policy: Policy, wanted: Wanted, why: str) -> No
 
 def test_what_could_not_be_read_is_unknown_and_never_absent() -> None:
     files = inventory(managed(), managed("web", Policy()))
-    rows = status_rows(files, View(None), {"db": trace(Direction.UP, Outcome.STARTED)})
+    rows = status_rows(files, View(None), {"db": last_record(Direction.UP, Outcome.STARTED)})
     assert [(row.name, row.seen, row.since) for row in rows] == [
         ("db", Seen.UNKNOWN, None),
         ("web", Seen.UNKNOWN, None),
@@ -243,7 +243,10 @@ def watched(
 
 def test_the_monitor_knows_since_when_a_domain_runs() -> None:
     assert watched(Change.CAME, seen()).since == SEEN_AT
-    assert watched(Change.CAME, seen(), past=trace(Direction.UP, Outcome.STARTED)).since == SEEN_AT
+    assert (
+        watched(Change.CAME, seen(), past=last_record(Direction.UP, Outcome.STARTED)).since
+        == SEEN_AT
+    )
 
 
 def test_what_it_saw_of_another_incarnation_or_before_is_no_word_on_this_one() -> None:
@@ -253,7 +256,7 @@ def test_what_it_saw_of_another_incarnation_or_before_is_no_word_on_this_one() -
 
 
 def test_the_monitor_knows_since_when_and_why_a_domain_is_gone() -> None:
-    row = watched(Change.WENT, past=trace(Direction.UP, Outcome.STARTED))
+    row = watched(Change.WENT, past=last_record(Direction.UP, Outcome.STARTED))
     assert (row.seen, row.since) == (Seen.ABSENT, SEEN_AT)
     when = f"{SEEN_AT:%Y-%m-%d %H:%M:%S}"
     assert row.why == (f"should be up and is not: it powered off by itself, at {when}; {START_IT}")

@@ -182,7 +182,7 @@ Domain 12 has shut down, reason code 0 0x0
     [(1, ShutdownReason.REBOOT), (12, ShutdownReason.POWEROFF), (2, None), (0, None)],
 )
 def test_the_epitaph_is_of_that_incarnation(domid: int, reason: ShutdownReason | None) -> None:
-    assert xl_output.parse_epitaph(LOG, domid) is reason
+    assert xl_output.parse_shutdown_reason(LOG, domid) is reason
 
 
 @pytest.mark.parametrize(
@@ -196,15 +196,15 @@ def test_the_epitaph_is_of_that_incarnation(domid: int, reason: ShutdownReason |
     ids=["it-waits-again", "not-at-the-start-of-a-line", "no-number", "empty"],
 )
 def test_what_is_not_its_end_is_no_epitaph(log: str) -> None:
-    assert xl_output.parse_epitaph(log, 12) is None
+    assert xl_output.parse_shutdown_reason(log, 12) is None
 
 
 @given(st.binary())
 def test_no_bytes_break_an_epitaph_or_a_complaint(data: bytes) -> None:
     text = data.decode("utf-8", "replace")
-    assert xl_output.parse_epitaph(text, 1) is None
-    assert xl_output.parse_reaper(text, 1) is None
-    assert xl_output.complaint(text).isprintable()
+    assert xl_output.parse_shutdown_reason(text, 1) is None
+    assert xl_output.reaper_pid(text, 1) is None
+    assert xl_output.error_message(text).isprintable()
 
 
 @pytest.mark.parametrize(
@@ -220,7 +220,7 @@ def test_no_bytes_break_an_epitaph_or_a_complaint(data: bytes) -> None:
     ids=["told", "told-again", "an-xl-that-tells-none", "another-domid", "no-number", "empty"],
 )
 def test_whose_log_it_is_tells_who_reaps(log: str, pid: int | None) -> None:
-    assert xl_output.parse_reaper(log, 12) == pid
+    assert xl_output.reaper_pid(log, 12) == pid
 
 
 def complaints() -> list[tuple[str, str]]:
@@ -231,7 +231,7 @@ def complaints() -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize(
-    ("command", "complaint"),
+    ("command", "error_message"),
     [
         ("xl create /nonexistent.cfg", "Failed to read config file: /nonexistent.cfg: No such"),
         ("xl create bad.cfg", "bad.cfg:0: config parsing error near <newline>"),
@@ -242,14 +242,14 @@ def complaints() -> list[tuple[str, str]]:
         ("xl trigger hangs power", "Send trigger 'power' failed: Invalid argument"),
     ],
 )
-def test_of_many_lines_the_cause_is_told(command: str, complaint: str) -> None:
-    assert xl_output.complaint(dict(complaints())[command]).startswith(complaint)
+def test_of_many_lines_the_cause_is_told(command: str, error_message: str) -> None:
+    assert xl_output.error_message(dict(complaints())[command]).startswith(error_message)
 
 
 def test_silence_is_told_too() -> None:
     assert (
-        xl_output.complaint("")
-        == xl_output.complaint("Parsing config from x\n")
+        xl_output.error_message("")
+        == xl_output.error_message("Parsing config from x\n")
         == "it did not say why"
     )
 

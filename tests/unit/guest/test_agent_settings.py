@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lamplighter.guest.config import KEYS, LONGEST, Config, parse_choices, read_choices
+from lamplighter.guest.config import KEYS, LONGEST, Config, parse_config, read_config
 from lamplighter.guest.events import Settings
 
 if TYPE_CHECKING:
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 
 def test_no_file_is_a_valid_one(tmp_path: Path) -> None:
-    assert read_choices(str(tmp_path / "none")) == (Config(), [])
+    assert read_config(str(tmp_path / "none")) == (Config(), [])
     assert Config().settings == Settings()
 
 
 def test_what_a_file_says() -> None:
     text = "# a comment\n\ndeadline = never  # and why\ngrace=0\n script_deadline = 1h 30min\n"
-    choices, problems = parse_choices(text, "f")
+    choices, problems = parse_config(text, "f")
     assert problems == []
     assert choices == Config(Settings(deadline=inf, grace=0.0), script_deadline=5400.0)
 
@@ -43,28 +43,28 @@ def test_what_a_file_says() -> None:
     ],
 )
 def test_a_wrong_line_costs_itself_alone(line: str, problem: str) -> None:
-    choices, problems = parse_choices(f"margin = 3s\n{line}\ncheck_deadline = 5s\n", "f")
+    choices, problems = parse_config(f"margin = 3s\n{line}\ncheck_deadline = 5s\n", "f")
     assert choices == Config(Settings(margin=3.0), check_deadline=5.0)
     assert len(problems) == 1
     assert problems[0].startswith(problem)
 
 
 def test_what_cannot_be_read_leaves_the_defaults(tmp_path: Path) -> None:
-    choices, (problem,) = read_choices(str(tmp_path))
+    choices, (problem,) = read_config(str(tmp_path))
     assert choices == Config()
     assert "Is a directory" in problem
     (tmp_path / "long").write_bytes(b"#" * (LONGEST + 1))
-    assert "longer than" in read_choices(str(tmp_path / "long"))[1][0]
+    assert "longer than" in read_config(str(tmp_path / "long"))[1][0]
     (tmp_path / "odd").write_bytes(b"\xff\xfe = 3s\ngrace = 1s\n")
-    choices, problems = read_choices(str(tmp_path / "odd"))
+    choices, problems = read_config(str(tmp_path / "odd"))
     assert choices.settings.grace == 1.0
     assert len(problems) == 1
 
 
 def test_the_file_that_is_installed_tells_each_key_with_its_default() -> None:
     text = (files("lamplighter.guest") / "etc" / "agent.conf").read_text(encoding="utf-8")
-    assert parse_choices(text, "f") == (Config(), [])
+    assert parse_config(text, "f") == (Config(), [])
     told = "\n".join(re.findall(r"^#(\w+ = .*)$", text, re.MULTILINE))
     assert [line.split(" = ")[0] for line in told.splitlines()] != []
     assert {line.split(" = ")[0] for line in told.splitlines()} == set(KEYS)
-    assert parse_choices(told, "f") == (Config(), [])
+    assert parse_config(told, "f") == (Config(), [])

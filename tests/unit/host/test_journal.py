@@ -143,7 +143,7 @@ def test_a_reader_sees_what_is_committed_while_a_run_writes(tmp_path: Path) -> N
 def test_no_journal_yet_is_no_past(tmp_path: Path) -> None:
     reader = JournalReader(tmp_path / "never")
     assert reader.runs() == []
-    assert reader.traces("b") == {}
+    assert reader.last_records("b") == {}
     assert not (tmp_path / "never").exists()
 
 
@@ -183,12 +183,12 @@ def test_traces_hold_the_newest_of_this_boot(tmp_path: Path) -> None:
         await journal.settle(down, ended("db"), AT + timedelta(seconds=9))
 
     in_loop(tmp_path, write)
-    traces = JournalReader(tmp_path).traces("now")
-    assert set(traces) == {"db"}
-    trace = traces["db"]
-    assert trace.moved == moved("db", Phase.ENDED)
-    assert (trace.result, trace.direction) == (ended("db"), Direction.DOWN)
-    assert trace.settled == AT + timedelta(seconds=9)
+    last_records = JournalReader(tmp_path).last_records("now")
+    assert set(last_records) == {"db"}
+    last_record = last_records["db"]
+    assert last_record.moved == moved("db", Phase.ENDED)
+    assert (last_record.result, last_record.direction) == (ended("db"), Direction.DOWN)
+    assert last_record.settled == AT + timedelta(seconds=9)
 
 
 def test_text_no_database_takes_is_kept_readable(tmp_path: Path) -> None:

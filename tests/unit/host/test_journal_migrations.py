@@ -81,7 +81,7 @@ def check_runs(reader: JournalReader) -> None:
     assert [move.after for move in reader.transitions(1)] == [Phase.CREATING, Phase.BOOTING]
     (end,) = reader.unfinished()
     assert (end.run.id, end.moved) == (2, (asked,))
-    assert reader.traces("boot-1")["web"].moved == asked
+    assert reader.last_records("boot-1")["web"].moved == asked
 
 
 @pytest.mark.parametrize("version", VERSIONS)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from lamplighter.model.problem import Problem
 
 
-def tell_stray_problems(
+def warn_unlisted_problems(
     problems: Iterable[Problem],
     told: Collection[str],
     context: Context,

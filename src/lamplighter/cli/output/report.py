@@ -65,7 +65,7 @@ def summary(run: Run, seconds: float, style: Style) -> str:
     return style.paint(f"{sentence}. {needs}:", "bad")
 
 
-def left_over(run: Run, signal: str, names: Sequence[str]) -> str:
+def interrupted_text(run: Run, signal: str, names: Sequence[str]) -> str:
     """Return what a run that a signal ended leaves undone, and how to continue.
 
     ``names`` are the domains that the run was for; none means all.

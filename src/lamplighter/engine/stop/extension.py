@@ -41,101 +41,101 @@ if TYPE_CHECKING:
 ANSWERS_ON_RECORD = 20
 
 
-def heard(ladder: StopState, words: GuestWords, now: float, given: Given) -> Stepped:
+def agent_reported(state: StopState, words: GuestWords, now: float, given: Given) -> Stepped:
     """Process an agent report; ``given``: what earlier runs have answered and granted."""
-    before, actions = ladder.words, tuple[Action, ...]()
+    before, actions = state.words, tuple[Action, ...]()
     if before is None:
-        ladder, actions = _go_on(ladder._replace(words=words), given, now)
+        state, actions = _go_on(state._replace(words=words), given, now)
     else:
         progress, forced = words.progress or before.progress, words.forced or before.forced
         words = words._replace(progress=progress, forced=forced)
-        ladder = ladder._replace(words=words)
-    ladder, answer = consider(ladder, now)
+        state = state._replace(words=words)
+    state, answer = answer_pending(state, now)
     if words.forced is None or (before is not None and before.forced is not None):
-        return ladder, (*actions, *answer)
-    if ladder.phase is Phase.FORCING:  # our own force is the last thing to be recorded
-        return ladder, (*actions, *answer)
-    return ladder, (*actions, EnterPhase(ladder.phase, by_the_guest(words.forced)), *answer)
+        return state, (*actions, *answer)
+    if state.phase is Phase.FORCING:  # our own force is the last thing to be recorded
+        return state, (*actions, *answer)
+    return state, (*actions, EnterPhase(state.phase, by_the_guest(words.forced)), *answer)
 
 
-def _go_on(ladder: StopState, given: Given, now: float) -> Stepped:
+def _go_on(state: StopState, given: Given, now: float) -> Stepped:
     """Take over, at the first report, what earlier runs have given this incarnation."""
-    ladder, actions = ladder._replace(answered=given.answered), tuple[Action, ...]()
-    granted = min(given.granted, ladder.extend_max)
-    if ladder.phase in ALIVE and granted > ladder.granted:
-        ladder = ladder._replace(granted=granted)
+    state, actions = state._replace(answered=given.answered), tuple[Action, ...]()
+    granted = min(given.granted, state.extend_max)
+    if state.phase in ALIVE and granted > state.granted:
+        state = state._replace(granted=granted)
         told = f"{format_duration(granted)} that a run before granted"
-        actions = (EnterPhase(ladder.phase, f"{told}, {_left_in_words(ladder, now)}"),)
-    if ladder.phase in EXTENDABLE and ladder.retry_at is None:
-        actions += (TellDeadline(ladder.sighting.domid, ladder.deadline, int(ladder.granted)),)
-    return ladder, actions
+        actions = (EnterPhase(state.phase, f"{told}, {_left_in_words(state, now)}"),)
+    if state.phase in EXTENDABLE and state.retry_at is None:
+        actions += (TellDeadline(state.sighting.domid, state.deadline, int(state.granted)),)
+    return state, actions
 
 
-def consider(ladder: StopState, now: float) -> Stepped:
+def answer_pending(state: StopState, now: float) -> Stepped:
     """Answer a pending request for more time, if it is time to."""
-    more = ladder.pending
-    if more is None or ladder.phase not in EXTENDABLE:
-        return ladder, ()
-    if now < ladder.answer_at or now >= ladder.deadline:
-        return ladder, ()
-    unsaid, answer_at = ladder.unsaid, now + timing.ANSWER_PAUSE
-    ladder = ladder._replace(answered=more.id, answer_at=answer_at, unsaid=None)
+    more = state.pending
+    if more is None or state.phase not in EXTENDABLE:
+        return state, ()
+    if now < state.answer_at or now >= state.deadline:
+        return state, ()
+    unsaid, answer_at = state.unsaid, now + timing.ANSWER_PAUSE
+    state = state._replace(answered=more.id, answer_at=answer_at, unsaid=None)
     if unsaid is not None and unsaid.id == more.id:
         if unsaid.left is not None:
-            unsaid = unsaid._replace(left=_left(ladder, now))
-        return ladder, (_say(ladder, unsaid),)
+            unsaid = unsaid._replace(left=_left(state, now))
+        return state, (_say(state, unsaid),)
     # A grant that the guest most likely never read does not count against the new request. But the
     # guest may have read it, so it is not revoked either.
-    heard_of = ladder.granted - (ladder.newest if unsaid is not None else 0.0)
-    ladder = ladder._replace(answers=ladder.answers + 1, newest=0.0)
-    why_not = _why_not(ladder._replace(granted=heard_of), more, now)
+    heard_of = state.granted - (state.newest if unsaid is not None else 0.0)
+    state = state._replace(answers=state.answers + 1, newest=0.0)
+    why_not = _why_not(state._replace(granted=heard_of), more, now)
     if why_not:
-        return _refuse(ladder, more, why_not)
-    return _grant(ladder, more, max(ladder.granted, heard_of + more.seconds), now)
+        return _refuse(state, more, why_not)
+    return _grant(state, more, max(state.granted, heard_of + more.seconds), now)
 
 
-def _say(ladder: StopState, answer: Answer) -> Action:
-    return Say(ladder.sighting.domid, answer, int(ladder.granted))
+def _say(state: StopState, answer: Answer) -> Action:
+    return Say(state.sighting.domid, answer, int(state.granted))
 
 
-def _left(ladder: StopState, now: float) -> int:
-    return max(0, int(ladder.deadline - now))
+def _left(state: StopState, now: float) -> int:
+    return max(0, int(state.deadline - now))
 
 
-def _left_in_words(ladder: StopState, now: float) -> str:
-    return f"{format_duration(_left(ladder, now))} are left"
+def _left_in_words(state: StopState, now: float) -> str:
+    return f"{format_duration(_left(state, now))} are left"
 
 
-def _grant(ladder: StopState, more: More, granted: float, now: float) -> Stepped:
+def _grant(state: StopState, more: More, granted: float, now: float) -> Stepped:
     """Grant the request; ``granted`` is the total of seconds with it."""
-    ladder = ladder._replace(newest=granted - ladder.granted, granted=granted)
-    detail = f"{format_duration(more.seconds)} more granted, {_left_in_words(ladder, now)}"
-    say = _say(ladder, Answer(more.id, _left(ladder, now)))
-    return ladder, (*_on_record(ladder, f"{detail}{_said(more)}"), say)
+    state = state._replace(newest=granted - state.granted, granted=granted)
+    detail = f"{format_duration(more.seconds)} more granted, {_left_in_words(state, now)}"
+    say = _say(state, Answer(more.id, _left(state, now)))
+    return state, (*_on_record(state, f"{detail}{_said(more)}"), say)
 
 
-def _refuse(ladder: StopState, more: More, why: str) -> Stepped:
-    say = _say(ladder, Answer(more.id, None, why))
+def _refuse(state: StopState, more: More, why: str) -> Stepped:
+    say = _say(state, Answer(more.id, None, why))
     detail = f"{format_duration(more.seconds)} more refused, {why}{_said(more)}"
-    return ladder, (*_on_record(ladder, detail), say)
+    return state, (*_on_record(state, detail), say)
 
 
-def _on_record(ladder: StopState, detail: str) -> tuple[Action, ...]:
-    return (EnterPhase(ladder.phase, detail),) if ladder.answers <= ANSWERS_ON_RECORD else ()
+def _on_record(state: StopState, detail: str) -> tuple[Action, ...]:
+    return (EnterPhase(state.phase, detail),) if state.answers <= ANSWERS_ON_RECORD else ()
 
 
-def _why_not(ladder: StopState, more: More, now: float) -> str:
+def _why_not(state: StopState, more: More, now: float) -> str:
     """Return why a request does not fit; empty when it does."""
-    if not ladder.extend_max:
+    if not state.extend_max:
         return "this host grants no more time: extend_max is not set for it"
-    left = ladder.extend_max - ladder.granted
+    left = state.extend_max - state.granted
     if more.seconds > left:
-        limit = f"extend_max is {ladder.extend_max:g} s and"
+        limit = f"extend_max is {state.extend_max:g} s and"
         if left < 1:
             return f"{limit} all of it has been granted"
         return f"{limit} {left:g} s of it are left: ask for no more than that"
-    if ladder.own_deadline + more.seconds > ladder.latest:
-        return f"the host's stop_budget ends in {ladder.latest - now:.0f} s"
+    if state.own_deadline + more.seconds > state.latest:
+        return f"the host's stop_budget ends in {state.latest - now:.0f} s"
     return ""
 
 

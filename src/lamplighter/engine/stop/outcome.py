@@ -24,50 +24,50 @@ if TYPE_CHECKING:
     from lamplighter.engine.stop.state import StopState
 
 
-def verdict(ladder: StopState) -> Finish:
+def verdict(state: StopState) -> Finish:
     """Return how the domain's stop ended, once it is over."""
-    finish = _of_own_force(ladder) if ladder.forced else _of_reason(ladder)
-    notes = [finish.note, *ladder.remarks]
+    finish = _of_own_force(state) if state.forced else _of_reason(state)
+    notes = [finish.note, *state.remarks]
     if not finish.good:
-        notes += _last_words(ladder, finish)
+        notes += _last_words(state, finish)
     return Finish(finish.outcome, "; ".join(note for note in notes if note), finish.good)
 
 
-def shut_down_detail(ladder: StopState, reason: ShutdownReason) -> str:
+def shut_down_detail(state: StopState, reason: ShutdownReason) -> str:
     """Return the record's text for an incarnation that has shut down."""
     told = f"{SHUT_DOWN}{reason.name.lower()}"
-    if ladder.words is None or ladder.words.forced is None:
+    if state.words is None or state.words.forced is None:
         return told
-    return f"{told}, {by_the_guest(ladder.words.forced)}"
+    return f"{told}, {by_the_guest(state.words.forced)}"
 
 
-def _of_own_force(ladder: StopState) -> Finish:
-    if ladder.half_built:
+def _of_own_force(state: StopState) -> Finish:
+    if state.half_built:
         return Finish(Outcome.ALREADY, "half made and never run: taken away")
-    if ladder.destroy_wanted:
+    if state.destroy_wanted:
         return Finish(Outcome.FORCED, "destroyed, as its policy says")
-    took = ladder.allowed
-    if ladder.acknowledged:
+    took = state.allowed
+    if state.acknowledged:
         note = f"it acknowledged the request but did not end within {took}: destroyed"
     else:
-        note = f"it did not acknowledge {_times(ladder.requests)} within {took}: destroyed"
+        note = f"it did not acknowledge {_times(state.requests)} within {took}: destroyed"
     return Finish(Outcome.FORCED, note, good=False)
 
 
-def _of_reason(ladder: StopState) -> Finish:
-    reason = ladder.reason
-    if reason is ShutdownReason.SUSPEND and ladder.destroys:
-        note = f"another tool had suspended it and did not end it within {ladder.allowed}"
+def _of_reason(state: StopState) -> Finish:
+    reason = state.reason
+    if reason is ShutdownReason.SUSPEND and state.destroys:
+        note = f"another tool had suspended it and did not end it within {state.allowed}"
         return Finish(Outcome.FAILED, f"{note}: destroyed", good=False)
-    if ladder.begun_ended:
+    if state.begun_ended:
         told = reason.name.lower() if reason else "being destroyed"
         return Finish(Outcome.ALREADY, f"it had already ended before it was asked ({told})")
     by_itself = reason in (ShutdownReason.POWEROFF, ShutdownReason.REBOOT)
-    if by_itself and ladder.words is not None and ladder.words.forced is not None:
-        return Finish(Outcome.FORCED, by_the_guest(ladder.words.forced), good=False)
+    if by_itself and state.words is not None and state.words.forced is not None:
+        return Finish(Outcome.FORCED, by_the_guest(state.words.forced), good=False)
     match reason:
         case ShutdownReason.POWEROFF:
-            quietly = "" if ladder.acknowledged else "it powered off without acknowledging"
+            quietly = "" if state.acknowledged else "it powered off without acknowledging"
             return Finish(Outcome.CLEAN, quietly)
         case ShutdownReason.REBOOT:
             return Finish(Outcome.CLEAN, "it ended with a reboot and nobody started it again")
@@ -75,9 +75,9 @@ def _of_reason(ladder: StopState) -> Finish:
             return Finish(Outcome.FAILED, f"it ended with a {reason.name.lower()}", good=False)
         case ShutdownReason.SUSPEND:
             return Finish(Outcome.FAILED, "another tool suspended it instead", good=False)
-        case None if ladder.seen_dying:
+        case None if state.seen_dying:
             return Finish(Outcome.FORCED, "another tool destroyed it", good=False)
-    said = "acknowledged the request and is gone" if ladder.acknowledged else "is gone"
+    said = "acknowledged the request and is gone" if state.acknowledged else "is gone"
     return Finish(Outcome.UNKNOWN, f"it {said}, but nobody saw how it ended", good=False)
 
 
@@ -85,9 +85,9 @@ def _times(requests: int) -> str:
     return "the request" if requests == 1 else f"any of {requests} requests"
 
 
-def _last_words(ladder: StopState, finish: Finish) -> list[str]:
+def _last_words(state: StopState, finish: Finish) -> list[str]:
     """Return what the agent reported last, for the end of a note on a stop that went wrong."""
-    words, told = ladder.words, []
+    words, told = state.words, []
     if words is None:
         return []
     if words.forced is not None and not finish.note.startswith(BY_THE_GUEST):

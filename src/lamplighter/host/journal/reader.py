@@ -78,7 +78,7 @@ class JournalReader:
         )
         return self._parse(lambda found: [_transition(row) for row in found], rows)
 
-    def traces(self, boot_id: str) -> dict[str, LastRecord]:
+    def last_records(self, boot_id: str) -> dict[str, LastRecord]:
         """Return by name what was last written of each domain since this boot of the host."""
         newest = (
             "IN (SELECT max(n.id) FROM {table} n JOIN run r ON r.id = n.run "
@@ -94,7 +94,7 @@ class JournalReader:
             f"WHERE s.id {newest.format(table='result')}",
             {"boot": boot_id},
         )
-        return self._parse(lambda rows: _traces(rows, settled), moved)
+        return self._parse(lambda rows: _last_records(rows, settled), moved)
 
     def check(self) -> None:
         """Look the whole database through, as a run does before it writes; ``JournalDamaged``."""
@@ -260,16 +260,16 @@ def _runs(rows: list[Row]) -> list[Run]:
     return [run._replace(results=tuple(results.get(key, ()))) for key, run in runs.items()]
 
 
-def _traces(moved: list[Row], settled: list[Row]) -> dict[str, LastRecord]:
-    traces = {t.name: LastRecord(t.name, moved=t) for t in map(_transition, moved)}
+def _last_records(moved: list[Row], settled: list[Row]) -> dict[str, LastRecord]:
+    last_records = {t.name: LastRecord(t.name, moved=t) for t in map(_transition, moved)}
     for row in settled:
         result = _result(row[:7])
-        traces[result.name] = traces.get(result.name, LastRecord(result.name))._replace(
+        last_records[result.name] = last_records.get(result.name, LastRecord(result.name))._replace(
             result=result,
             direction=Direction(row[8]),
             settled=_at(row[7]),
         )
-    return traces
+    return last_records
 
 
 def _past_hold(row: Row) -> PastHold:

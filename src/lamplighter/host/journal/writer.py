@@ -179,9 +179,9 @@ class Journal:
         """Return a run's transitions; see ``JournalReader.transitions``."""
         return self._reader.transitions(run, name)
 
-    def traces(self, boot_id: str) -> dict[str, LastRecord]:
-        """Return what is known of each domain in this boot; see ``JournalReader.traces``."""
-        return self._reader.traces(boot_id)
+    def last_records(self, boot_id: str) -> dict[str, LastRecord]:
+        """Return what is known of each domain in this boot; see ``JournalReader.last_records``."""
+        return self._reader.last_records(boot_id)
 
     async def close(self) -> None:
         """Finish what waits and close the database; a write after this is a ``JournalError``."""

@@ -62,7 +62,8 @@ class Request(NamedTuple):
 
 class Report(NamedTuple):
     """What a run came to. ``seconds`` are host seconds; ``console`` is the command for
-    a guest's console, where there is one."""
+    a guest's console, where there is one.
+    """
 
     run: Run
     problems: Sequence[Problem]
@@ -76,7 +77,7 @@ class Report(NamedTuple):
         return signal.Signals(status - SIGNALLED).name if status > SIGNALLED else ""
 
 
-class Spared(NamedTuple):
+class NothingToDo(NamedTuple):
     """No domain was to be moved, and why."""
 
     why: str
@@ -106,7 +107,7 @@ class Audience(Protocol):
         """Hear of the run while the block lasts."""
 
 
-async def carry_out(request: Request, audience: Audience) -> Report | Spared:
+async def carry_out(request: Request, audience: Audience) -> Report | NothingToDo:
     """Carry out one run; raise ``LamplighterError`` where there can be none."""
     direction, names, after_stop = request
     notifier, clock = Notifier.from_environment(audience.environ), LoopClock()
@@ -115,7 +116,7 @@ async def carry_out(request: Request, audience: Audience) -> Report | Spared:
         run_directory = Path(audience.sound_configuration()[0].host.run.value)
         unit_job = UnitJob(run_directory, audience.environ, clock, audience.warn)
     if unit_job is not None and after_stop and (why := await unit_job.after_stop()):
-        return Spared(why)  # and the status text stays that of the stop itself
+        return NothingToDo(why)  # and the status text stays that of the stop itself
     async with AsyncExitStack() as stack:
         signals = stack.enter_context(Signals())
         unit = await stack.enter_async_context(unit_status(direction, notifier, clock))
@@ -125,7 +126,7 @@ async def carry_out(request: Request, audience: Audience) -> Report | Spared:
             why = await (unit_job.start() if direction is Direction.UP else unit_job.stop())
             if why:
                 unit.protected(why)
-                return Spared(why)
+                return NothingToDo(why)
         taken = take_host(
             configuration, direction, unit, clock, tell=audience.warn, everything=not names
         )

@@ -83,10 +83,10 @@ async def find_intents(
         return []
     learned = _seen_by_the_monitor(host, intents)
     known = intents.with_these(learned)
-    traces = _traces(host)
+    last_records = _last_records(host)
     ends: dict[str, ShutdownReason | None] = {}
-    for managed, domid in intent.ended_unasked(host.inventory, sightings, known, traces):
-        result = traces[managed.name].result
+    for managed, domid in intent.ended_unasked(host.inventory, sightings, known, last_records):
+        result = last_records[managed.name].result
         uuid = managed.definition.uuid or (result.uuid if result is not None else None)
         if uuid is not None:
             ends[managed.name] = await shutdown_reason(host, domid, uuid, managed.name)
@@ -98,17 +98,17 @@ def _seen_by_the_monitor(host: Host, intents: Intents) -> list[Intent]:
     """Return what is learned from the monitor's logbook; a logbook is never needed."""
     domain_events = read_event_log(Path(host.configuration.host.state.value))
     try:
-        return intent.learn_from_passages(host.inventory, domain_events, intents, host.boot_id)
+        return intent.learn_from_domain_events(host.inventory, domain_events, intents, host.boot_id)
     except JournalError:
         return []
 
 
-def _traces(host: Host) -> Mapping[str, LastRecord]:
+def _last_records(host: Host) -> Mapping[str, LastRecord]:
     """Return what runs wrote in this boot; a journal that cannot be read tells nothing."""
     try:
         reader = JournalReader(Path(host.configuration.host.state.value))
         try:
-            return reader.traces(host.boot_id)
+            return reader.last_records(host.boot_id)
         finally:
             reader.close()
     except JournalError:

@@ -225,7 +225,7 @@ class Recovery:
         boot_id = self._host.boot_id
         ends = await self._ends(recovery.gone(self._loose_ends, boot_id, sightings))
         results: list[Result] = []
-        for step in recovery.steps(self._loose_ends, recovery.World(boot_id, sightings, ends)):
+        for step in recovery.steps(self._loose_ends, recovery.HostState(boot_id, sightings, ends)):
             match step:
                 case recovery.Settle(run, result):
                     await journal.settle(run, result, self._host.clock.wall())
