@@ -53,7 +53,7 @@ SABOTAGES = {
         "lamplighter.engine.plan",
         "return Phase.CREATING if creating else None",
         "return None",
-        needs=(Saw.CAME_BACK, Saw.GUEST_REBOOTED, Saw.XENSTORE_LOST),
+        needs=(Saw.GUEST_REBOOTED, Saw.LIST_FAILED),
     ),
     "who was only asked by a dead run is destroyed by the next": Sabotage(
         "lamplighter.engine.plan",
@@ -98,7 +98,7 @@ SABOTAGES = {
         "lamplighter.service.runner",
         "LATE_LOOKS = 3",
         "LATE_LOOKS = 0",
-        needs=(Saw.GUEST_REBOOTED, Saw.STOPPED_ALL),
+        needs=(Saw.CALL_SLOW, Saw.CAME_BACK),
     ),
     "that a run has ended is not written": Sabotage(
         "lamplighter.service.runner",
@@ -118,7 +118,10 @@ SABOTAGES = {
         needs=(Saw.INTERRUPTED, Saw.CREATED),
     ),
     "a run that is told to end waits for its last look": Sabotage(
-        "lamplighter.service.runner", "            self._looking.cancel()\n", "            pass\n"
+        "lamplighter.service.runner",
+        "            self._looking.cancel()\n",
+        "            pass\n",
+        needs=(Saw.INTERRUPTED, Saw.LIST_FAILED),
     ),
     "what a run that is told to end had queued is created all the same": Sabotage(
         "lamplighter.service.worker",
@@ -155,11 +158,13 @@ SABOTAGES = {
         "lamplighter.engine.ladder",
         "        if ladder.last_look < ladder.deadline:\n",
         "        if False:\n",
+        needs=(Saw.LIST_OLD,),
     ),
     "what has shut down is destroyed although its reaper lives": Sabotage(
         "lamplighter.engine.ladder",
         "    if lives and now < ladder.reaper_until:\n",
         "    if False:\n",
+        needs=(Saw.IN_TIME, Saw.CLEAN),
     ),
     "a stop that was forced is called clean": Sabotage(
         "lamplighter.engine.verdict",
@@ -177,18 +182,19 @@ SABOTAGES = {
         "lamplighter.engine.standing",
         "return self.begun + self.stop_timeout + self.granted",
         "return self.begun + self.stop_timeout",
-        needs=(Saw.GRANTED,),
+        needs=(Saw.GRANTED, Saw.CLEAN),
     ),
     "holds are forgotten": Sabotage(
-        "lamplighter.model.intent",
-        "return self.holds.get(definition.key) or self.holds.get(definition.name)",
-        "return None",
+        "lamplighter.host.journal_words",
+        'at FROM hold WHERE released IS NULL"',
+        'at FROM hold WHERE 0"',
         needs=(Saw.HELD_DOWN,),
     ),
     "the host's stop means that a domain is to be down": Sabotage(
         "lamplighter.engine.intent",
         "came_up = trace.direction is Direction.UP and trace.result.outcome in (",
         "came_up = trace.result.outcome in (Outcome.CLEAN,",
+        needs=(Saw.LAST_UP,),
     ),
 }
 
