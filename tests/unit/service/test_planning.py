@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import pytest
 
+from lamplighter.cli import status
 from lamplighter.engine import patience
 from lamplighter.errors import XenStoreUnreachable
 from lamplighter.model.outcome import Outcome
@@ -16,9 +18,10 @@ from lamplighter.xenstore import paths
 from tests.simulated import CLOCK, never, simulate
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from lamplighter.model.plan import Plan
+    from lamplighter.service.host import Host
     from tests.simulated import Simulation
 
 POLICY = 'state = "no-such-state"\n'
@@ -48,6 +51,27 @@ def test_no_plan_waits_for_a_xenstore_that_hangs(
         began = CLOCK.monotonic()
         with pytest.raises(XenStoreUnreachable, match="has not answered for 10 s"):
             await planned(host.product(), Direction.DOWN, (), host.heard.said)
+        assert CLOCK.monotonic() - began <= 2 * patience.XENSTORE_TIME
+
+    simulate(story, policy=POLICY)
+
+
+def test_status_does_not_wait_for_a_xenstore_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def story(host: Simulation) -> None:
+        host.define("web")
+        await host.up()
+        product = host.product()
+
+        @asynccontextmanager
+        async def opened(_: object) -> AsyncIterator[Host]:
+            yield product
+
+        monkeypatch.setattr(status, "open_host", opened)
+        monkeypatch.setattr(host.xenstore, "read_or_none", never)
+        began = CLOCK.monotonic()
+        look = await status._look_at_host(product.configuration, None)
+        assert isinstance(look.error, XenStoreUnreachable)
+        assert look.view.sightings is None
         assert CLOCK.monotonic() - began <= 2 * patience.XENSTORE_TIME
 
     simulate(story, policy=POLICY)
