@@ -53,7 +53,7 @@ SABOTAGES = {
         "lamplighter.engine.plan",
         "return Phase.CREATING if creating else None",
         "return None",
-        needs=(Saw.CAME_BACK, Saw.GUEST_REBOOTED, Saw.XENSTORE_LOST),
+        needs=(Saw.GUEST_REBOOTED, Saw.LIST_FAILED),
     ),
     "who was only asked by a dead run is destroyed by the next": Sabotage(
         "lamplighter.engine.plan",
@@ -100,7 +100,7 @@ SABOTAGES = {
         "lamplighter.service.run.runner",
         "LATE_LISTINGS = 3",
         "LATE_LISTINGS = 0",
-        needs=(Saw.GUEST_REBOOTED, Saw.STOPPED_ALL),
+        needs=(Saw.CALL_SLOW, Saw.CAME_BACK),
     ),
     "that a run has ended is not written": Sabotage(
         "lamplighter.service.run.runner",
@@ -123,6 +123,7 @@ SABOTAGES = {
         "lamplighter.service.run.runner",
         "            self._planning.cancel()\n",
         "            pass\n",
+        needs=(Saw.INTERRUPTED, Saw.LIST_FAILED),
     ),
     "what a run that is told to end had queued is created all the same": Sabotage(
         "lamplighter.service.run.worker",
@@ -159,11 +160,13 @@ SABOTAGES = {
         "lamplighter.engine.stop.machine",
         "        if ladder.last_look < ladder.deadline:\n",
         "        if False:\n",
+        needs=(Saw.LIST_OLD,),
     ),
     "what has shut down is destroyed although its reaper lives": Sabotage(
         "lamplighter.engine.stop.machine",
         "    if lives and now < ladder.reaper_until:\n",
         "    if False:\n",
+        needs=(Saw.IN_TIME, Saw.CLEAN),
     ),
     "a stop that was forced is called clean": Sabotage(
         "lamplighter.engine.stop.outcome",
@@ -181,18 +184,19 @@ SABOTAGES = {
         "lamplighter.engine.stop.state",
         "return self.begun + self.stop_timeout + self.granted",
         "return self.begun + self.stop_timeout",
-        needs=(Saw.GRANTED,),
+        needs=(Saw.GRANTED, Saw.CLEAN),
     ),
     "holds are forgotten": Sabotage(
-        "lamplighter.model.intent",
-        "return self.holds.get(definition.key) or self.holds.get(definition.name)",
-        "return None",
+        "lamplighter.host.journal.intents",
+        'at FROM hold WHERE released IS NULL"',
+        'at FROM hold WHERE 0"',
         needs=(Saw.HELD_DOWN,),
     ),
     "the host's stop means that a domain is to be down": Sabotage(
         "lamplighter.engine.intent",
         "came_up = last_record.direction is Direction.UP and last_record.result.outcome in (",
         "came_up = last_record.result.outcome in (Outcome.CLEAN,",
+        needs=(Saw.LAST_UP,),
     ),
 }
 

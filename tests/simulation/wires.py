@@ -1,8 +1,8 @@
 """Connections inside one process: what is written at one end is read at the other in the next turn.
 
-A story's programs and its host are in one process, and half of its time went into sockets and into
-looking whether any of them has something to read. The protocols at both ends are the product's own,
-byte for byte; its transports and sockets have tests of their own, and the contract.
+A story's programs and its host are in one process, where sockets and polling them took a third of
+the time. The protocols at both ends are the product's own, byte for byte. Its transports, which cut
+packets and wait for slow readers, have unit tests, and the contract.
 """
 
 from __future__ import annotations

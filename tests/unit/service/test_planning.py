@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,14 +11,16 @@ import pytest
 from lamplighter.engine import timing
 from lamplighter.errors import XenStoreUnreachable
 from lamplighter.model.run import Direction, Outcome, Verb
+from lamplighter.service import status
 from lamplighter.service.run.prepare import make_plan, prepare
 from lamplighter.xenstore import paths
 from tests.simulated import CLOCK, never, simulate
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from lamplighter.model.run import Plan
+    from lamplighter.service.managed_host import ManagedHost
     from tests.simulated import Simulation
 
 POLICY = 'state = "no-such-state"\n'
@@ -47,6 +50,27 @@ def test_no_plan_waits_for_a_xenstore_that_hangs(
         began = CLOCK.monotonic()
         with pytest.raises(XenStoreUnreachable, match="has not answered for 10 s"):
             await planned(host.product(), Direction.DOWN, (), host.heard.said)
+        assert CLOCK.monotonic() - began <= 2 * timing.XENSTORE_TIME
+
+    simulate(story, policy=POLICY)
+
+
+def test_status_does_not_wait_for_a_xenstore_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def story(host: Simulation) -> None:
+        host.define("web")
+        await host.up()
+        product = host.product()
+
+        @asynccontextmanager
+        async def opened(_: object) -> AsyncIterator[ManagedHost]:
+            yield product
+
+        monkeypatch.setattr(status, "open_host", opened)
+        monkeypatch.setattr(host.xenstore, "read_or_none", never)
+        began = CLOCK.monotonic()
+        snapshot = await status._look_at_host(product.configuration, None)
+        assert isinstance(snapshot.error, XenStoreUnreachable)
+        assert snapshot.view.listing is None
         assert CLOCK.monotonic() - began <= 2 * timing.XENSTORE_TIME
 
     simulate(story, policy=POLICY)
