@@ -110,7 +110,7 @@ async def _up_and_down(configuration: Configuration, updates: int) -> Stop:
     async with open_host(configuration, writing=True) as host:
         await Runner(host, ListenerGroup([])).run(await make_plan(host, Direction.UP, ()))
         plan = await make_plan(host, Direction.DOWN, ())
-        domid = next(s.sighting.domid for s in plan.steps if s.sighting and s.name == FLOODED)
+        domid = next(s.info.domid for s in plan.steps if s.info and s.name == FLOODED)
         with _flood(host.toolstack.xenstore_path, domid, updates):
             await LoopClock().sleep(1.0)
             made = _count(host.xenstore, f"{paths.domain(domid)}/")

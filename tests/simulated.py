@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from lamplighter.embedded.toolstack.xl import Xl
-    from lamplighter.formats.agent_protocol import GuestWords
+    from lamplighter.formats.agent_protocol import AgentWords
     from lamplighter.host.journal.writer import Journal
     from lamplighter.model.domain import Definition, DomainInfo
     from lamplighter.model.run import Plan, Result, Run, Transition
@@ -68,7 +68,7 @@ class Heard:
     def __init__(self) -> None:
         self.transitions: list[Transition] = []
         self.results: list[Result] = []
-        self.words: list[tuple[str, GuestWords]] = []
+        self.words: list[tuple[str, AgentWords]] = []
         self.settled_at: dict[str, float] = {}
         self.messages: list[str] = []
 
@@ -78,7 +78,7 @@ class Heard:
     def moved(self, transition: Transition) -> None:
         self.transitions.append(transition)
 
-    def heard(self, name: str, words: GuestWords) -> None:
+    def heard(self, name: str, words: AgentWords) -> None:
         self.words.append((name, words))
 
     def settled(self, result: Result) -> None:

@@ -117,7 +117,7 @@ class CallTimedOut(CallFailed):
     code = "call-timed-out"
 
 
-class CallNotBegun(CallFailed):
+class CallNotStarted(CallFailed):
     """One call to the toolstack was not begun, because the run was asked to end first."""
 
     code = "call-not-begun"

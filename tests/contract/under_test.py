@@ -43,7 +43,7 @@ from lamplighter.xenstore import paths
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-    from lamplighter.formats.agent_protocol import GuestWords
+    from lamplighter.formats.agent_protocol import AgentWords
     from lamplighter.model.domain import Definition, DomainInfo
     from lamplighter.model.policy import Configuration
     from lamplighter.model.run import Plan, Result, Transition
@@ -260,7 +260,7 @@ class Heard:
     def __init__(self) -> None:
         self.transitions: list[Transition] = []
         self.results: list[Result] = []
-        self.words: list[tuple[str, GuestWords]] = []
+        self.words: list[tuple[str, AgentWords]] = []
         self.messages: list[str] = []
 
     def began(self, plan: Plan) -> None:
@@ -269,7 +269,7 @@ class Heard:
     def moved(self, transition: Transition) -> None:
         self.transitions.append(transition)
 
-    def heard(self, name: str, words: GuestWords) -> None:
+    def heard(self, name: str, words: AgentWords) -> None:
         self.words.append((name, words))
 
     def settled(self, result: Result) -> None:

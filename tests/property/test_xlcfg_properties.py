@@ -96,7 +96,7 @@ def parsed(text: str) -> tuple[XlConfig | None, DefinitionError | None]:
 @example('name = "a"\n"')
 @example("name = '\\")
 def test_no_text_breaks_the_parser(text: str) -> None:
-    salvaged = xlcfg.salvage(text, "F")
+    salvaged = xlcfg.parse_valid_parts(text, "F")
     config, fault = parsed(text)
     if fault is None:
         assert salvaged == config
@@ -119,6 +119,6 @@ def test_salvage_keeps_what_stands_before_the_first_fault(
 ) -> None:
     text = Printer(data).config({**config, "name": "web"}) + "\n"
     before = xlcfg.parse(text, "F")
-    salvaged = xlcfg.salvage(text + "! " + rubbish.replace("\n", " "), "F")
+    salvaged = xlcfg.parse_valid_parts(text + "! " + rubbish.replace("\n", " "), "F")
     assert salvaged.values == before.values
     assert json.dumps(salvaged.values) == json.dumps(before.values)

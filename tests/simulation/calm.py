@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lamplighter.embedded.toolstack.xl import Busy
+from lamplighter.embedded.toolstack.xl import Delays
 from lamplighter.model.run import Direction, Outcome
 from tests.simulation.process import CLOCK
 from tests.simulation.saw import Saw
@@ -57,7 +57,7 @@ class Calm:
     async def come_after_trouble(self, boot: Boot) -> None:
         """The calm in the boot that had the trouble: a stop leaves nothing, then all is well."""
         boot.embedded.faults.clear()
-        boot.embedded.xl.busy = Busy()
+        boot.embedded.xl.busy = Delays()
         await CLOCK.sleep(SETTLED)
         boot.embedded.faults.clear()  # what came meanwhile
         self._world.sights[Saw.CALM_SAME_BOOT] += 1

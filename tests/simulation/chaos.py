@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from lamplighter.embedded.toolstack.faults import Fault, How
-from lamplighter.embedded.toolstack.xl import Busy
+from lamplighter.embedded.toolstack.xl import Delays
 from lamplighter.embedded.xenstored.access import DOM0
 from lamplighter.errors import CallFailed, XenStoreError
 from lamplighter.model.intent import Hold
@@ -261,7 +261,7 @@ class Story:
 
     def _keep_busy(self, boot: Boot) -> None:
         """From now on to the calm the host has much else to do."""
-        busy = Busy(self.chance.uniform(*LISTING), self.chance.uniform(*REAPING))
+        busy = Delays(self.chance.uniform(*LISTING), self.chance.uniform(*REAPING))
         boot.embedded.xl.busy = busy
         self.world.sights[Saw.BUSY] += 1
         self.world.tell(f"trouble: {busy}")

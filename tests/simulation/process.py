@@ -14,7 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 from lamplighter.embedded import CONTROL_SOCKET
-from lamplighter.errors import CallFailed, CallNotBegun
+from lamplighter.errors import CallFailed, CallNotStarted
 from lamplighter.host.journal.writer import Journal
 from lamplighter.host.xenstore.client import TRANSACTION_ATTEMPTS, XenStore
 from lamplighter.toolstacks.embedded import EmbeddedToolstack
@@ -175,11 +175,11 @@ class MortalToolstack(EmbeddedToolstack):
     async def being_created(self, definitions: Iterable[Definition]) -> frozenset[str]:
         return await self._fate.call(partial(super().being_created, definitions))
 
-    async def shutdown_reason(self, sighting: DomainInfo) -> ShutdownReason | None:
-        return await self._fate.call(partial(super().shutdown_reason, sighting))
+    async def shutdown_reason(self, info: DomainInfo) -> ShutdownReason | None:
+        return await self._fate.call(partial(super().shutdown_reason, info))
 
-    async def reaper_lives(self, sighting: DomainInfo) -> bool:
-        return await self._fate.call(partial(super().reaper_lives, sighting))
+    async def reaper_lives(self, info: DomainInfo) -> bool:
+        return await self._fate.call(partial(super().reaper_lives, info))
 
     async def create(self, definition: Definition, *, ending: asyncio.Event | None = None) -> None:
         self._begins(definition)
@@ -196,7 +196,7 @@ class MortalToolstack(EmbeddedToolstack):
             self._fate.sights[Saw.SCOPE_QUEUED] += 1
             async with CLOCK.timeout(FOR_EVER):
                 await ending.wait()
-            raise CallNotBegun("it was not begun: the run was told to end")
+            raise CallNotStarted("it was not begun: the run was told to end")
 
     async def destroy(self, domid: int) -> None:
         return await self._act(partial(super().destroy, domid))

@@ -158,13 +158,13 @@ SABOTAGES = {
     ),
     "what ended in time and was not seen in time is forced": Sabotage(
         "lamplighter.engine.stop.machine",
-        "        if ladder.last_look < ladder.deadline:\n",
+        "        if state.last_look < state.deadline:\n",
         "        if False:\n",
         needs=(Saw.LIST_OLD,),
     ),
     "what has shut down is destroyed although its reaper lives": Sabotage(
         "lamplighter.engine.stop.machine",
-        "    if lives and now < ladder.reaper_until:\n",
+        "    if lives and now < state.reaper_until:\n",
         "    if False:\n",
         needs=(Saw.IN_TIME, Saw.CLEAN),
     ),

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from lamplighter.embedded.guests.kernel import GuestKernel
     from lamplighter.embedded.host import EmbeddedHost
     from lamplighter.embedded.toolstack.xl import Resident
-    from lamplighter.formats.agent_protocol import GuestWords
+    from lamplighter.formats.agent_protocol import AgentWords
     from lamplighter.model.domain import DomainInfo
     from lamplighter.model.run import Plan, Result, Run, Transition
     from tests.simulation.saw import Sights
@@ -295,9 +295,9 @@ class Ear:
         self._direction = plan.direction
         if plan.direction is Direction.DOWN:
             for step in plan.steps:
-                if step.sighting is not None:
-                    self._begun[step.sighting.uuid] = CLOCK.monotonic()
-                    self._witness.asked(step.sighting.domid, CLOCK.monotonic())
+                if step.info is not None:
+                    self._begun[step.info.uuid] = CLOCK.monotonic()
+                    self._witness.asked(step.info.domid, CLOCK.monotonic())
 
     def moved(self, transition: Transition) -> None:
         """A domain that came back, or was created since, has the time of its own stop."""
@@ -310,7 +310,7 @@ class Ear:
             has_run = self._begun.setdefault(transition.uuid, CLOCK.monotonic())
             self._witness.asked(domid, has_run)
 
-    def heard(self, name: str, words: GuestWords) -> None:
+    def heard(self, name: str, words: AgentWords) -> None:
         self._tell(f"    {name} says {words}")
 
     def settled(self, result: Result) -> None:

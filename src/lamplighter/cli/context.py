@@ -44,7 +44,7 @@ class Context:
         """Read and parse the configuration; raise ``ConfigurationError``."""
         return read_configuration(self.config_path, required=self.explicit)
 
-    def sound_configuration(self) -> tuple[Configuration, ConfigurationError | None]:
+    def lenient_configuration(self) -> tuple[Configuration, ConfigurationError | None]:
         """Return the valid settings of the configuration, and the first error in it or None."""
         return salvage_configuration(self.config_path, required=self.explicit)
 
@@ -71,7 +71,7 @@ class Context:
         except (OSError, ValueError):
             return
 
-    def warn_of(self, error: LamplighterError) -> None:
+    def warn_error(self, error: LamplighterError) -> None:
         """Print an error's message and hint to standard error."""
         self.warn(error.message + (f"\n  {error.hint}" if error.hint else ""))
 

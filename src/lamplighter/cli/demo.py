@@ -5,7 +5,7 @@ folder, the headings and the closing table are the demonstration's own. The fold
 process are removed when it ends, for whatever reason.
 
 The behaviour of the example host's guests, good or bad, is fixed, so the outcome of each is known
-beforehand: two do not obey and are forced. The exit status is 0 when all end as ``TALE`` says.
+beforehand: two do not obey and are forced. The exit status is 0 when all end as ``EXPECTED`` says.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ HELP = "show all of it on an embedded host: a dozen domains come up and go down"
 SPEED, SLOWEST, FASTEST = 1.0, 0.6, 20.0
 
 #: The command lines, one after another, and the headings that say what they show.
-STORY = (
+COMMANDS = (
     (("plan", "up"), "A dozen domains are defined, none runs. What would happen, and why?"),
     (("up",), "The host comes up: what is wanted is started, each in its own time."),
     (("status",), "What runs now."),
@@ -56,7 +56,7 @@ STORY = (
 )
 
 #: The exit statuses that a command may have: some of these guests must be forced.
-HONEST = (0, 1)
+ACCEPTED = (0, 1)
 
 #: The signals that end the demonstration early: a key, a shutdown, a terminal that closes.
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -101,9 +101,9 @@ def run(args: argparse.Namespace, context: Context) -> int:
 
 def _tell(stage: _Stage, folder: Path, speed: float) -> int:
     start = ("host", "start", str(folder), "--speed", f"{speed:g}")
-    for argv, says in ((start, "An embedded host begins: a Xen host in one process."), *STORY):
+    for argv, says in ((start, "An embedded host begins: a Xen host in one process."), *COMMANDS):
         status = stage.type(argv, says)
-        if status not in HONEST:
+        if status not in ACCEPTED:
             return status
     return stage.close(folder)
 
@@ -131,13 +131,13 @@ class _Stage:
         """Show how each domain's two runs ended; return 0 if all ended as expected."""
         reader = JournalReader(folder / "state")
         try:
-            ending = Ending(reader.runs(limit=2))
+            ending = Comparison(reader.runs(limit=2))
         finally:
             reader.close()
         if not self._context.as_json:
             heading = self._style.paint("# How it went, domain by domain.", "quiet")
             self._context.print(f"\n{heading}\n{ending.text(self._style)}")
-        return 0 if ending.as_told else 1
+        return 0 if ending.as_expected else 1
 
     def answer(self, status: int) -> None:
         """With ``--json``: print the document, whatever the status is."""
@@ -191,7 +191,7 @@ def _signals_interrupt() -> Iterator[None]:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class Expectation:
     """One domain's behaviour and its expected outcomes; None: the run does not involve it."""
 
     like: str
@@ -199,24 +199,24 @@ class Part:
     down: Outcome | None = Outcome.CLEAN
 
 
-TALE = {
-    "backup": Part("powers off by itself when its work is done", down=None),
-    "build": Part("reboots when asked to power off; is asked again"),
-    "cache": Part("is to be suspended: refused, so it is shut down"),
-    "db": Part("writes its tables back; its agent says how far it is"),
-    "files": Part("acknowledges, then hangs: its agent forces its end", down=Outcome.FORCED),
-    "firewall": Part("its policy leaves it running", down=Outcome.SKIPPED),
-    "legacy": Part("never acknowledges: must be destroyed", down=Outcome.FORCED),
-    "mail": Part("takes its time, and obeys"),
-    "metrics": Part("fills control/shutdown with random bytes"),
-    "queue": Part("is deaf until it has booted"),
-    "staging": Part("is started by hand only", up=Outcome.SKIPPED, down=None),
-    "web": Part("obeys at once"),
-    "windows": Part("has no Xen drivers; feels the power button"),
+EXPECTED = {
+    "backup": Expectation("powers off by itself when its work is done", down=None),
+    "build": Expectation("reboots when asked to power off; is asked again"),
+    "cache": Expectation("is to be suspended: refused, so it is shut down"),
+    "db": Expectation("writes its tables back; its agent says how far it is"),
+    "files": Expectation("acknowledges, then hangs: its agent forces its end", down=Outcome.FORCED),
+    "firewall": Expectation("its policy leaves it running", down=Outcome.SKIPPED),
+    "legacy": Expectation("never acknowledges: must be destroyed", down=Outcome.FORCED),
+    "mail": Expectation("takes its time, and obeys"),
+    "metrics": Expectation("fills control/shutdown with random bytes"),
+    "queue": Expectation("is deaf until it has booted"),
+    "staging": Expectation("is started by hand only", up=Outcome.SKIPPED, down=None),
+    "web": Expectation("obeys at once"),
+    "windows": Expectation("has no Xen drivers; feels the power button"),
 }
 
 
-class Ending:
+class Comparison:
     """How the two runs ended, compared with how they should end."""
 
     def __init__(self, runs: Iterable[Run]) -> None:
@@ -225,14 +225,14 @@ class Ending:
             self._ends[run.direction].update({result.name: result for result in run.results})
 
     @property
-    def as_told(self) -> bool:
-        """Whether every domain ended both runs as ``TALE`` says."""
+    def as_expected(self) -> bool:
+        """Whether every domain ended both runs as ``EXPECTED`` says."""
         return not self.differences()
 
     def differences(self) -> list[str]:
-        """Return one line for each outcome that differs from ``TALE``."""
+        """Return one line for each outcome that differs from ``EXPECTED``."""
         lines = []
-        for name, part in TALE.items():
+        for name, part in EXPECTED.items():
             for direction, expected in ((Direction.UP, part.up), (Direction.DOWN, part.down)):
                 result = self._ends[direction].get(name)
                 if (result.outcome if result else None) is not expected:
@@ -246,7 +246,7 @@ class Ending:
     def text(self, style: Style) -> str:
         """Lay out each domain's two outcomes, and whether they are the expected ones."""
         rows, colours = [], []
-        for name, part in sorted(TALE.items()):
+        for name, part in sorted(EXPECTED.items()):
             pair = [self._ends[direction].get(name) for direction in Direction]
             rows.append((name, *(r.outcome.value if r else "-" for r in pair), part.like))
             colours.append(_colours(pair))

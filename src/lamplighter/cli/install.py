@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from lamplighter.cli.output.problems import problem_text
 from lamplighter.cli.output.text import printable, style_of
-from lamplighter.host.files.writing import Placed, Placing
+from lamplighter.host.files.writing import Change, Installed
 from lamplighter.host.systemd.systemctl import (
     enable_units,
     reload_units,
@@ -137,14 +137,14 @@ def bindir_of(
 
 
 def install_text(
-    placed: Sequence[Placed],
+    placed: Sequence[Installed],
     notes: Sequence[str],
     problems: Sequence[Problem],
     following: Sequence[str],
     style: Style,
 ) -> str:
     """Lay out what happened to each file, the notes and problems, and what to type next."""
-    width = max(len(how.value) for how in Placing)
+    width = max(len(how.value) for how in Change)
     lines = [f"{p.how.value:<{width}}  {printable(str(p.path))}" for p in placed]
     lines += [printable(note) for note in notes]
     lines += [problem_text(problem, style) for problem in problems]

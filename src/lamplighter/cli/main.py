@@ -133,7 +133,7 @@ def execute(
         return _dispatch(argv, context)
     except LamplighterError as error:
         context.as_json = context.as_json or "--json" in argv
-        tell_error(error, context)
+        report_error(error, context)
         return error.exit_status
     except SystemExit as end:
         # argparse printed a help text and has finished.
@@ -143,16 +143,16 @@ def execute(
         return INTERRUPTED
 
 
-def tell_error(error: LamplighterError, context: Context) -> None:
+def report_error(error: LamplighterError, context: Context) -> None:
     """Report the error that ended the command: to a person, or as the command's document."""
     if context.as_json and not isinstance(error, OutputError):
         try:
             context.print_json(error_document(error))
         except OutputError as lost:
-            tell_error(error, replace(context, as_json=False))
-            tell_error(lost, context)
+            report_error(error, replace(context, as_json=False))
+            report_error(lost, context)
     else:
-        context.warn_of(error)
+        context.warn_error(error)
 
 
 def _dispatch(argv: Sequence[str], context: Context) -> int:

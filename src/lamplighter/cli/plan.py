@@ -46,7 +46,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     """Run the command; return the exit status."""
     configuration = context.configuration()
     plan, problems = asyncio.run(
-        _plan(Direction(args.direction), args.names, configuration, context.warn_of)
+        _plan(Direction(args.direction), args.names, configuration, context.warn_error)
     )
     if context.as_json:
         context.print_json(plan_document(plan, problems))

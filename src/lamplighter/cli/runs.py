@@ -65,9 +65,9 @@ class _Terminal:
         self._context = context
         self.environ = context.environ
         self.configuration = context.configuration
-        self.sound_configuration = context.sound_configuration
+        self.lenient_configuration = context.lenient_configuration
         self.warn = context.warn
-        self.warn_of = context.warn_of
+        self.warn_error = context.warn_error
 
     def planned(self, plan: Plan, problems: Sequence[Problem]) -> None:
         """Report the problems that the plan's own lines do not show."""

@@ -18,11 +18,11 @@ from lamplighter.engine.status import Seen, Wanted, status_rows
 from lamplighter.errors import (
     JournalError,
 )
-from lamplighter.formats.agent_protocol import condition
+from lamplighter.formats.agent_protocol import describe_guest
 from lamplighter.host.journal.reader import JournalReader
 from lamplighter.report.documents import error_document, status_document
 from lamplighter.service.run.intents import read_intents
-from lamplighter.service.status import _gather
+from lamplighter.service.status import gather
 
 if TYPE_CHECKING:
     import argparse
@@ -63,23 +63,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, context: Context) -> int:
     """Run the command; return the exit status."""
     configuration = context.configuration()
-    look = asyncio.run(_gather(configuration))
-    last_records, intents = _record(configuration, look.boot_id, context)
-    rows = status_rows(look.inventory, look.view, last_records, intents.with_these(look.learned))
-    status = look.error.exit_status if look.error else _exit_status(rows, look.inventory)
+    snapshot = asyncio.run(gather(configuration))
+    last_records, intents = _record(configuration, snapshot.boot_id, context)
+    rows = status_rows(
+        snapshot.inventory, snapshot.view, last_records, intents.updated(snapshot.learned)
+    )
+    status = (
+        snapshot.error.exit_status if snapshot.error else _exit_status(rows, snapshot.inventory)
+    )
     if context.as_json:
-        document = status_document(rows, look.inventory.problems, look.watched, status)
-        if look.error is not None:
-            document |= error_document(look.error)
+        document = status_document(rows, snapshot.inventory.problems, snapshot.watched, status)
+        if snapshot.error is not None:
+            document |= error_document(snapshot.error)
         context.print_json(document)
     else:
         style = style_of(context.out, context.environ)
-        context.print(status_text(rows, style, seen=look.error is None))
-        if look.error is None:
-            context.print(_monitor_text(look.watched))
-        warn_unlisted_problems(look.inventory.problems, {row.name for row in rows}, context)
-        if look.error is not None:
-            context.warn_of(look.error)
+        context.print(status_text(rows, style, seen=snapshot.error is None))
+        if snapshot.error is None:
+            context.print(_monitor_text(snapshot.watched))
+        warn_unlisted_problems(snapshot.inventory.problems, {row.name for row in rows}, context)
+        if snapshot.error is not None:
+            context.warn_error(snapshot.error)
     return status
 
 
@@ -87,8 +91,8 @@ def _record(
     configuration: Configuration, boot_id: str, context: Context
 ) -> tuple[Mapping[str, LastRecord], Intents]:
     """Read the record of runs since the host booted, and intents; errors are only reported."""
-    troubles: list[JournalError] = []
-    intents, last_records = read_intents(configuration, troubles.append), {}
+    errors: list[JournalError] = []
+    intents, last_records = read_intents(configuration, errors.append), {}
     try:
         reader = JournalReader(Path(configuration.host.state.value))
         try:
@@ -96,9 +100,9 @@ def _record(
         finally:
             reader.close()
     except JournalError as error:
-        troubles.append(error)
-    if troubles:
-        context.warn_of(troubles[0])
+        errors.append(error)
+    if errors:
+        context.warn_error(errors[0])
     return last_records, intents
 
 
@@ -138,15 +142,15 @@ def status_text(rows: Sequence[Row], style: Style, *, seen: bool = True) -> str:
 
 def _agent_text(row: Row) -> str:
     """Return what the guest's agent reports, cut so that it leaves room for the rest."""
-    told = condition(row.guest) if row.guest is not None else ""
+    told = describe_guest(row.guest) if row.guest is not None else ""
     return told if len(told) <= AGENT_TEXT_MAX else f"{told[:AGENT_TEXT_MAX]}..."
 
 
 def _monitor_text(watched: MonitorState | None) -> str:
     if watched is None:
         return "No monitor runs: what comes and goes between runs is not recorded."
-    if watched.trouble:
-        return f"The monitor sees nothing now: {printable(watched.trouble)}"
+    if watched.error:
+        return f"The monitor sees nothing now: {printable(watched.error)}"
     return f"The monitor has been watching since {moment(watched.since)}."
 
 

@@ -98,26 +98,28 @@ class IncarnationTracker:
         for domain_event in past:
             self._enter(domain_event)
 
-    def missing(self, sightings: Sequence[DomainInfo]) -> list[DomainEvent]:
+    def missing(self, domains: Sequence[DomainInfo]) -> list[DomainEvent]:
         """Return the present incarnations that are not in this listing any more."""
-        there = {(seen.domid, seen.uuid) for seen in sightings}
+        there = {(seen.domid, seen.uuid) for seen in domains}
         return [one for one in self.present.values() if (one.domid, one.uuid) not in there]
 
-    def news(self, sightings: Sequence[DomainInfo]) -> list[DomainInfo]:
+    def changed(self, domains: Sequence[DomainInfo]) -> list[DomainInfo]:
         """Return the listed domains of which ``compare`` would make an event."""
-        return [seen for seen in sightings if self._is_news(seen)]
+        return [seen for seen in domains if self._is_news(seen)]
 
     def compare(
-        self, sightings: Sequence[DomainInfo], evidence: Evidence, moment: Moment
+        self, domains: Sequence[DomainInfo], evidence: Evidence, moment: Moment
     ) -> list[DomainEvent]:
         """Return the events since the previous listing, and remember them."""
         domain_events = [
             self._enter(_went(one, evidence.ends.get(one.domid), evidence, moment))
-            for one in self.missing(sightings)
+            for one in self.missing(domains)
         ]
         # Ended incarnations before running ones: a domain that came back went first.
-        news = sorted(self.news(sightings), key=lambda seen: seen.running)
-        return domain_events + [self._enter(self._event_of(one, evidence, moment)) for one in news]
+        changed = sorted(self.changed(domains), key=lambda seen: seen.running)
+        return domain_events + [
+            self._enter(self._event_of(one, evidence, moment)) for one in changed
+        ]
 
     def _is_news(self, seen: DomainInfo) -> bool:
         if seen.domid == DOM0:

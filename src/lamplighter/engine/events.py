@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from math import inf
 from typing import TYPE_CHECKING
 
-from lamplighter.formats.agent_protocol import NOTHING_GIVEN
+from lamplighter.formats.agent_protocol import NO_GRANTS
 
 if TYPE_CHECKING:
     from lamplighter.formats import agent_protocol
@@ -39,7 +39,7 @@ class Tick(Event):
 class Listed(Event):
     """A listing contains the domain."""
 
-    sighting: DomainInfo
+    info: DomainInfo
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +90,8 @@ class AgentReport(Event):
     """
 
     domid: int
-    words: agent_protocol.GuestWords
-    given: agent_protocol.Given = NOTHING_GIVEN
+    words: agent_protocol.AgentWords
+    given: agent_protocol.Grants = NO_GRANTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,21 +278,21 @@ class CheckCreator(Action):
 class CheckHalfBuilt(Action):
     """Find out whether this incarnation was left half built; answered by ``HalfBuiltChecked``."""
 
-    sighting: DomainInfo
+    info: DomainInfo
 
 
 @dataclass(frozen=True, slots=True)
 class CheckReaper(Action):
     """Find out whether the process that reaps it is alive; answered by ``ReaperChecked``."""
 
-    sighting: DomainInfo
+    info: DomainInfo
 
 
 @dataclass(frozen=True, slots=True)
 class FindShutdownReason(Action):
     """Ask the toolstack why this incarnation ended; answered by ``ShutdownReasonFound``."""
 
-    sighting: DomainInfo
+    info: DomainInfo
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,7 +58,7 @@ def when_host_stops(policy: Policy, kind: Kind | None, budget: float = 0.0) -> s
 
 def _asked(policy: Policy, kind: Kind | None) -> str:
     limit = policy.stop_timeout.value
-    patient = min(policy.ack_timeout.value, limit / timing.RUNGS)
+    patient = min(policy.ack_timeout.value, limit / timing.MIN_REQUESTS)
     button = ""
     if kind is Kind.HVM:
         silence = format_duration(min(patient, timing.HVM_SILENCE))

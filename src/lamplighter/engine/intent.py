@@ -41,7 +41,7 @@ SEEN = "what was seen"
 
 def ended_unasked(
     inventory: Inventory,
-    sightings: Sequence[DomainInfo],
+    domains: Sequence[DomainInfo],
     intents: Intents,
     last_records: Mapping[str, LastRecord],
 ) -> list[tuple[ManagedDomain, int]]:
@@ -50,7 +50,7 @@ def ended_unasked(
     ``last_records`` is what runs recorded since the host booted; domains that a run took down are
     left out.
     """
-    found, listing = [], Listing(sightings)
+    found, listing = [], Listing(domains)
     for managed in inventory.domains.values():
         last_record = last_records.get(managed.name)
         if (
@@ -71,13 +71,13 @@ def ended_unasked(
 
 def learn(
     inventory: Inventory,
-    sightings: Sequence[DomainInfo],
+    domains: Sequence[DomainInfo],
     intents: Intents,
     ends: Mapping[str, ShutdownReason | None],
     moment: Moment,
 ) -> list[Intent]:
     """Return the intents that change by what is seen; ``ends``: shutdown reasons by name."""
-    learned, listing = [], Listing(sightings)
+    learned, listing = [], Listing(domains)
     for managed in inventory.domains.values():
         definition = managed.definition
         before = intents.meant.get(definition.key)

@@ -46,7 +46,7 @@ NO_PAST = Past()
 
 def plan_up(
     inventory: Inventory,
-    sightings: Sequence[DomainInfo],
+    domains: Sequence[DomainInfo],
     names: Collection[str] = (),
     *,
     past: Past = NO_PAST,
@@ -58,7 +58,7 @@ def plan_up(
         for name in names:
             find(name, inventory)
         candidates = {name: m for name, m in candidates.items() if _named(name, m, names)}
-    listing = Listing(sightings)
+    listing = Listing(domains)
     steps = [
         _step_up(name, managed, blocked.get(name), listing, past, by_hand=bool(names))
         for name, managed in sorted(candidates.items())
@@ -68,7 +68,7 @@ def plan_up(
 
 def plan_down(
     inventory: Inventory,
-    sightings: Sequence[DomainInfo],
+    domains: Sequence[DomainInfo],
     names: Collection[str] = (),
     *,
     protected: Collection[int] = (),
@@ -79,7 +79,7 @@ def plan_down(
     ``protected`` are domids of domains that the host itself needs, such as one that provides
     XenStore; dom0 is always protected.
     """
-    guests = [seen for seen in sightings if seen.domid != DOM0 and seen.domid not in protected]
+    guests = [seen for seen in domains if seen.domid != DOM0 and seen.domid not in protected]
     managed = {one.definition.known_by: one for one in reversed(inventory.domains.values())}
     steps = [
         _step_down(
@@ -94,9 +94,7 @@ def plan_down(
         for name in names:
             find(name, inventory, guests)
         steps = [
-            step
-            for step in steps
-            if means(names, step.name, step.sighting.uuid if step.sighting else None)
+            step for step in steps if means(names, step.name, step.info.uuid if step.info else None)
         ]
         stopped = {step.name for step in steps}
         steps += [
@@ -137,7 +135,7 @@ def _step_up(
         if obstacle := _obstacle(managed, problem, kept, listing, past, by_hand=by_hand):
             return _nothing(name, policy, obstacle, Outcome.FAILED, seen, good=False)
     step = Step(name, Verb.START, _why_wanted(policy, by_hand=by_hand), policy, managed.definition)
-    return step._replace(sighting=seen, notes=_notes(policy), resume=resume)
+    return step._replace(info=seen, notes=_notes(policy), resume=resume)
 
 
 def _runs_already(name: str, policy: Policy, seen: DomainInfo, hold: Hold | None) -> Step:
@@ -158,7 +156,7 @@ def _why_unwanted(managed: ManagedDomain, intents: Intents) -> str:
     start = managed.policy.start
     if start.value is Start.NEVER:
         return f'start = "never" ({start.origin})'
-    if start.value is Start.ALWAYS or intents.trouble or intents.meant_up(managed.definition):
+    if start.value is Start.ALWAYS or intents.error or intents.meant_up(managed.definition):
         return ""
     intent = intents.meant.get(managed.definition.key)
     if intent is None:
@@ -206,9 +204,9 @@ def _obstacle(
     """
     if problem is not None:
         return _why_blocked(problem)
-    if past.intents.trouble and not by_hand:
+    if past.intents.error and not by_hand:
         return (
-            f"whether it is held, or was up, is not known: {past.intents.trouble}; "
+            f"whether it is held, or was up, is not known: {past.intents.error}; "
             f"lamplighter up {managed.name} starts it all the same"
         )
     if kept is not None and kept.shutdown is not None and not kept.dying:
@@ -265,7 +263,7 @@ def _resumed_stop(name: str, seen: DomainInfo, past: Past) -> Phase | None:
     return left.after if left.after in (Phase.ACKNOWLEDGED, Phase.FORCING) else None
 
 
-def plan_late(plan: Plan, results: Collection[Result]) -> Plan:
+def only_new_steps(plan: Plan, results: Collection[Result]) -> Plan:
     """Return the part of a later plan that an earlier one did not have, as its results show.
 
     That is the incarnations that were not in the first listing: created since, or created again
@@ -277,8 +275,8 @@ def plan_late(plan: Plan, results: Collection[Result]) -> Plan:
         step._replace(notes=(note, *step.notes))
         for step in plan.steps
         if step.verb is not Verb.NOTHING
-        and step.sighting is not None
-        and (step.sighting.uuid, step.sighting.domid) not in done
+        and step.info is not None
+        and (step.info.uuid, step.info.domid) not in done
     )
     return plan._replace(steps=late)
 
@@ -305,7 +303,7 @@ def _nothing(
         Verb.NOTHING,
         reason,
         policy,
-        sighting=seen,
+        info=seen,
         outcome=outcome,
         good=good,
         notes=_notes(policy) if outcome is not Outcome.SKIPPED else (),

@@ -55,13 +55,13 @@ class HostState(NamedTuple):
     """
 
     boot_id: str
-    sightings: Sequence[DomainInfo]
+    domains: Sequence[DomainInfo]
     ends: Mapping[int, ShutdownReason | None]
 
 
 def steps(unfinished_runs: Sequence[UnfinishedRun], world: HostState) -> Iterator[Settle | Close]:
     """Yield what is to be written to complete the record of the dead runs, the oldest first."""
-    listing = Listing(world.sightings)
+    listing = Listing(world.domains)
     for end in unfinished_runs:
         for moved in end.moved:
             seen = listing.newest(moved.uuid if moved.uuid is not None else moved.name)
@@ -83,10 +83,10 @@ def resume_points(unfinished_runs: Sequence[UnfinishedRun], boot_id: str) -> dic
 
 
 def gone(
-    unfinished_runs: Sequence[UnfinishedRun], boot_id: str, sightings: Sequence[DomainInfo]
+    unfinished_runs: Sequence[UnfinishedRun], boot_id: str, domains: Sequence[DomainInfo]
 ) -> list[int]:
     """Return the domids of incarnations that dead runs were stopping and that are not listed."""
-    there = {seen.domid for seen in sightings}
+    there = {seen.domid for seen in domains}
     return [
         moved.domid
         for end in unfinished_runs

@@ -48,9 +48,9 @@ class StartState(NamedTuple):
     """The state of one domain's start. Times are host seconds on the events' clock.
 
     ``called``: the call to create has returned, and ``error`` is why it failed; ``blind`` is why
-    the last listing failed. ``awaited``: something else is creating the domain, and ``ask_at`` is
-    when that is checked again. ``deserted``: nothing creates it any more, and one more listing
-    shows whether it came before that check.
+    the last listing failed. ``foreign_creator``: something else is creating the domain, and
+    ``ask_at`` is when that is checked again. ``creator_gone``: nothing creates it any more, and one
+    more listing shows whether it came before that check.
     """
 
     start_timeout: float
@@ -62,8 +62,8 @@ class StartState(NamedTuple):
     called: bool = False
     error: str = ""
     blind: str = ""
-    awaited: bool = False
-    deserted: bool = False
+    foreign_creator: bool = False
+    creator_gone: bool = False
     ask_at: float | None = None
 
     @property
@@ -99,7 +99,7 @@ def begin(
         return moved, (*move, WatchNodes(domid))
     if resume is Phase.CREATING:
         detail = "something is creating it already"
-        moved, move = _move(state._replace(awaited=True), Phase.CREATING, detail)
+        moved, move = _move(state._replace(foreign_creator=True), Phase.CREATING, detail)
         return moved, (*move, Relist())
     moved, move = _move(state, Phase.CREATING, "")
     return moved, (*move, Create())
@@ -113,8 +113,8 @@ def step(state: StartState, event: Event) -> Stepped:
         case PoweroffFeature(_, domid, supported) if domid == state.domid and supported is not None:
             moved, move = _move(state, Phase.UP, "its kernel is up")
             return moved, (*move, Finish(Outcome.STARTED))
-        case Listed(now, sighting):
-            return _seen(state._replace(blind="", paused=sighting.paused), sighting, now)
+        case Listed(now, info):
+            return _seen(state._replace(blind="", paused=info.paused), info, now)
         case NotListed(now):
             return _not_listed(state._replace(blind=""), now)
         case ListingFailed(now, error):
@@ -141,10 +141,10 @@ def _underway(state: StartState, *, creating: bool, now: float) -> Stepped:
 
     A listing that begins now distinguishes the last two.
     """
-    if state.domid is not None or not state.awaited:
+    if state.domid is not None or not state.foreign_creator:
         return state, ()
     if not creating:
-        return state._replace(deserted=True, ask_at=None), (Relist(),)
+        return state._replace(creator_gone=True, ask_at=None), (Relist(),)
     if now >= state.deadline:
         note = f"something has been creating it for {state.start_timeout:g} s, and it is not there"
         return state, (Finish(Outcome.UNKNOWN, note, good=False),)
@@ -160,43 +160,43 @@ def _created(state: StartState, domid: int | None, error: str, now: float) -> St
     return moved, (*move, WatchNodes(domid))
 
 
-def _seen(state: StartState, sighting: DomainInfo, now: float) -> Stepped:
-    if not sighting.running:
-        return _ended(state, sighting, now)
-    if sighting.domid == state.domid:
+def _seen(state: StartState, info: DomainInfo, now: float) -> Stepped:
+    if not info.running:
+        return _ended(state, info, now)
+    if info.domid == state.domid:
         return _tick(state._replace(gone_at=None), now)
-    if state.awaited:
-        detail = f"domid {sighting.domid}, which was being created already"
+    if state.foreign_creator:
+        detail = f"domid {info.domid}, which was being created already"
     elif state.phase is Phase.CREATING and state.error:
-        detail = f"domid {sighting.domid}, although the call failed: {state.error}"
+        detail = f"domid {info.domid}, although the call failed: {state.error}"
     elif state.phase is Phase.CREATING:
-        detail = f"domid {sighting.domid}"
+        detail = f"domid {info.domid}"
     else:
-        detail = f"it came back as domid {sighting.domid}"
-    came = state._replace(domid=sighting.domid, gone_at=None, ask_at=None)
-    came = came._replace(awaited=False, deserted=False)
+        detail = f"it came back as domid {info.domid}"
+    came = state._replace(domid=info.domid, gone_at=None, ask_at=None)
+    came = came._replace(foreign_creator=False, creator_gone=False)
     moved, move = _move(came, Phase.BOOTING, detail)
-    return moved, (*move, WatchNodes(sighting.domid))
+    return moved, (*move, WatchNodes(info.domid))
 
 
-def _ended(state: StartState, sighting: DomainInfo, now: float) -> Stepped:
-    if sighting.domid != state.domid:
-        if state.awaited:
-            told = f"domid {sighting.domid} of it has ended and is still listed"
+def _ended(state: StartState, info: DomainInfo, now: float) -> Stepped:
+    if info.domid != state.domid:
+        if state.foreign_creator:
+            told = f"domid {info.domid} of it has ended and is still listed"
             state = state._replace(error=told)
         return _tick(state, now)
-    if sighting.shutdown in COMES_BACK:
+    if info.shutdown in COMES_BACK:
         return _tick(state._replace(gone_at=state.gone_at or now), now)
-    told = sighting.shutdown.name.lower() if sighting.shutdown else "it was destroyed"
+    told = info.shutdown.name.lower() if info.shutdown else "it was destroyed"
     moved, move = _move(state, Phase.ENDED, told)
     note = f"it ended while it was starting: {told}"
     return moved, (*move, Finish(Outcome.FAILED, note, good=False))
 
 
 def _not_listed(state: StartState, now: float) -> Stepped:
-    if state.deserted:
-        return state._replace(awaited=False, deserted=False), (Create(),)
-    if state.awaited:
+    if state.creator_gone:
+        return state._replace(foreign_creator=False, creator_gone=False), (Create(),)
+    if state.foreign_creator:
         return state, (CheckCreator(),)
     if state.domid is None:
         error = state.error or "it was created and is gone already"

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from uuid import UUID
 
-    from lamplighter.formats.agent_protocol import GuestWords
+    from lamplighter.formats.agent_protocol import AgentWords
     from lamplighter.model.domain import DomainInfo
     from lamplighter.model.intent import Hold, Intents
     from lamplighter.model.policy import Inventory, ManagedDomain
@@ -66,24 +66,24 @@ class Row(NamedTuple):
     seen: Seen
     since: datetime | None
     why: str
-    guest: GuestWords | None = None
+    guest: AgentWords | None = None
 
 
 class View(NamedTuple):
     """What is seen of the host now.
 
-    ``sightings`` is None when the listing failed. ``not_advertised`` are the domids whose kernel
+    ``domains`` is None when the listing failed. ``not_advertised`` are the domids whose kernel
     has not advertised itself yet, ``protected`` those of domains the host itself needs.
     ``domain_events`` has the monitor's last event of each domain in this boot, by name; empty where
     none runs. ``words`` is what agents report, by the domid of the guest; ``unpause`` is the
     command with which a person lets a paused domain go on.
     """
 
-    sightings: Sequence[DomainInfo] | None
+    domains: Sequence[DomainInfo] | None
     not_advertised: Collection[int] = ()
     protected: Collection[int] = ()
     domain_events: Mapping[str, DomainEvent] = EMPTY
-    words: Mapping[int, GuestWords] = EMPTY
+    words: Mapping[int, AgentWords] = EMPTY
     unpause: str = ""
 
 
@@ -99,15 +99,15 @@ def status_rows(
     told: set[int] = {DOM0}
     for managed in inventory.domains.values():
         seen = _find(managed, view)
-        told |= {s.domid for s in view.sightings or () if managed.definition.matches(s)}
+        told |= {s.domid for s in view.domains or () if managed.definition.matches(s)}
         last_record = last_records.get(managed.name, LastRecord(managed.name))
         rows.append(_known(managed, seen, view, blocked.get(managed.name), last_record, intents))
     for name, problem in blocked.items():
         if name not in inventory.domains:
-            found = [s for s in view.sightings or () if s.name == name and s.domid not in told]
+            found = [s for s in view.domains or () if s.name == name and s.domid not in told]
             told |= {s.domid for s in found}
             rows.append(_unusable(name, found[-1] if found else None, view, problem))
-    for seen in view.sightings or ():
+    for seen in view.domains or ():
         if seen.domid not in told:
             last_record = last_records.get(seen.name, LastRecord(seen.name))
             policy = inventory.named.get(seen.name, inventory.defaults)
@@ -176,12 +176,12 @@ def _wanted(managed: ManagedDomain, seen: DomainInfo | None, intents: Intents) -
 
 def _find(managed: ManagedDomain, view: View) -> DomainInfo | None:
     """Return the domain's newest incarnation: a dying one may be listed beside its successor."""
-    found = [seen for seen in view.sightings or () if managed.definition.matches(seen)]
+    found = [seen for seen in view.domains or () if managed.definition.matches(seen)]
     return max(found, key=lambda seen: (seen.running, seen.domid), default=None)
 
 
 def _state(seen: DomainInfo | None, view: View, last_record: LastRecord) -> Seen:
-    if view.sightings is None:
+    if view.domains is None:
         return Seen.UNKNOWN
     if seen is None:
         return Seen.ABSENT
@@ -271,7 +271,7 @@ def _why_absent(
 ) -> str:
     if problem is not None:
         return f"should be up and must not be started: {_told(problem)}"
-    for other in view.sightings or ():
+    for other in view.domains or ():
         if other.name == managed.name:
             return (
                 "should be up and is not: another domain of this name is there "

@@ -23,12 +23,12 @@ REAPER_TIME = 300.0
 #: A domain whose time is up is listed once more before it is destroyed, because the last listing
 #: may have begun before it ended. That listing is awaited for this long: another one may be under
 #: way, a pause follows it, and the one that counts comes after that; each may take seven seconds.
-LAST_LOOK = 20.0
+FINAL_LISTING = 20.0
 
 #: A domain that has shut down and whose reaper has ended was most likely reaped, and the next
 #: listing shows that it is gone. It executes nothing, so that listing gets the time that it takes
 #: when sixty domains end at once: two listings took 25 s on an emulated host.
-ORPHAN_LOOK = 60.0
+ORPHAN_LISTING = 60.0
 
 #: Between two incarnations of a rebooting domain xl waits two seconds and then creates the domain,
 #: which can take long under load. A domain that is not listed after this long has not come back.
@@ -59,7 +59,7 @@ XENSTORE_TIME = 10.0
 
 #: A read after that time, such as that of a guest's last report, may take this long: a XenStore
 #: that answers takes a few milliseconds.
-LAST_WORD = 1.0
+LAST_READ = 1.0
 
 #: Even with short time-outs, this many requests fit into one stop.
-RUNGS = 3
+MIN_REQUESTS = 3

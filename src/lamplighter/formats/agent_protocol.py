@@ -76,7 +76,7 @@ class Progress(NamedTuple):
         return self.text if self.percent is None else f"{self.text}, {self.percent} %"
 
 
-class More(NamedTuple):
+class TimeRequest(NamedTuple):
     """A guest's request for ``seconds`` more. A new ``id`` makes it a new request."""
 
     id: str
@@ -113,7 +113,7 @@ class Answer(NamedTuple):
     why: str = ""
 
 
-class Given(NamedTuple):
+class Grants(NamedTuple):
     """What the host's runs have granted a guest so far.
 
     ``answered`` is the id of the last request answered, ``granted`` the seconds granted in total.
@@ -123,10 +123,10 @@ class Given(NamedTuple):
     granted: int = 0
 
 
-NOTHING_GIVEN = Given()
+NO_GRANTS = Grants()
 
 
-class GuestWords(NamedTuple):
+class AgentWords(NamedTuple):
     """Everything that the agent in a guest reports.
 
     ``ready`` is None when it has not been reported; ``waits_for`` is why the guest is not ready.
@@ -137,12 +137,12 @@ class GuestWords(NamedTuple):
     ready: bool | None = None
     waits_for: str = ""
     progress: Progress | None = None
-    more: More | None = None
+    more: TimeRequest | None = None
     forced: Forced | None = None
     garbled: tuple[str, ...] = ()
 
 
-def read_words(values: Mapping[str, bytes | None]) -> GuestWords | None:
+def parse_agent_nodes(values: Mapping[str, bytes | None]) -> AgentWords | None:
     """Return what a guest reports, given the values of ``GUEST_NODES``; None: it has no agent.
 
     A guest whose ``version`` is invalid has no agent: its other nodes are not parsed.
@@ -155,7 +155,7 @@ def read_words(values: Mapping[str, bytes | None]) -> GuestWords | None:
     told = {"ready": ready, "progress": progress, "more": more, "forced": forced}
     garbled = tuple(name for name, word in told.items() if values.get(name) and word is None)
     is_ready, waits_for = ready if ready is not None else (None, "")
-    return GuestWords(version, is_ready, waits_for, progress, more, forced, garbled)
+    return AgentWords(version, is_ready, waits_for, progress, more, forced, garbled)
 
 
 def parse_version(value: bytes | None) -> str | None:
@@ -181,12 +181,12 @@ def parse_progress(value: bytes | None) -> Progress | None:
     return Progress(match[2], percent) if percent <= 100 else None
 
 
-def parse_more(value: bytes | None) -> More | None:
+def parse_more(value: bytes | None) -> TimeRequest | None:
     """Return a request for more time, or None."""
     match = _match(_MORE, value)
     if match is None or not 1 <= int(match[2]) <= SECONDS_MAX:
         return None
-    return More(match[1], int(match[2]), match[3] or "")
+    return TimeRequest(match[1], int(match[2]), match[3] or "")
 
 
 def parse_forced(value: bytes | None) -> Forced | None:
@@ -195,12 +195,12 @@ def parse_forced(value: bytes | None) -> Forced | None:
     return Forced(match[1], match[2] or "") if match is not None else None
 
 
-def read_given(answer: bytes | None, granted: bytes | None) -> Given:
+def parse_grants(answer: bytes | None, granted: bytes | None) -> Grants:
     """Return what earlier runs have granted; the guest may have written these nodes, too."""
     said = parse_answer(answer)
     digits = _match(_GRANTED, granted)
     seconds = min(SECONDS_MAX, int(digits[0])) if digits is not None else 0
-    return Given("" if said is None else said.id, seconds)
+    return Grants("" if said is None else said.id, seconds)
 
 
 def quoted(text: str) -> str:
@@ -238,7 +238,7 @@ def encode_progress(text: str, percent: int | None = None) -> bytes:
     return _line(said, text.strip() or "...")
 
 
-def encode_more(more: More) -> bytes:
+def encode_more(more: TimeRequest) -> bytes:
     """Return the value of ``more``."""
     return _line(f"{more.id} {more.seconds}", more.why)
 
@@ -287,7 +287,7 @@ def _match(form: re.Pattern[str], value: bytes | None) -> re.Match[str] | None:
     return form.fullmatch(text) if text.isprintable() else None
 
 
-def doing(words: GuestWords) -> str:
+def doing(words: AgentWords) -> str:
     """Return what the guest reports about its shutdown, as text; empty for nothing."""
     if words.forced is not None:
         why = f": {words.forced.why}" if words.forced.why else ""
@@ -295,7 +295,7 @@ def doing(words: GuestWords) -> str:
     return str(words.progress) if words.progress is not None else ""
 
 
-def condition(words: GuestWords) -> str:
+def describe_guest(words: AgentWords) -> str:
     """Return a guest's condition as text: whether it is ready, and what it is doing."""
     told = doing(words)
     if words.ready is False:

@@ -14,7 +14,7 @@ from uuid import UUID
 
 from lamplighter.errors import DefinitionError
 from lamplighter.formats import policy_values
-from lamplighter.formats.policy_values import Unfit
+from lamplighter.formats.policy_values import InvalidValue
 from lamplighter.formats.xlcfg import XlConfig, as_text
 from lamplighter.model.domain import EMPTY, Definition, Kind
 
@@ -93,7 +93,7 @@ def policy_settings(
                 stated[key] = policy_values.xend_start(given, where)
             else:
                 stated[key] = policy_values.xend_stop(given, where)
-        except Unfit as unfit:
+        except InvalidValue as unfit:
             errors.append(_error(f"{parameter}: {unfit.message}", where, unfit.hint))
     return stated, errors
 

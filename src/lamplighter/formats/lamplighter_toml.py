@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from lamplighter.errors import ConfigurationError
 from lamplighter.formats import policy_values
-from lamplighter.formats.policy_values import Unfit, described, listed, nearest
+from lamplighter.formats.policy_values import InvalidValue, described, listed, nearest
 from lamplighter.formats.toml_positions import Path, Place, locate
 from lamplighter.model.policy import Configuration, HostSettings, Setting
 from lamplighter.model.problem import Location
@@ -52,13 +52,13 @@ _MAGIC = re.compile(r"([*?[])")
 
 def parse(text: str, file: str) -> Configuration:
     """Parse the text of ``file``, an absolute path; raise ``ConfigurationError`` with its line."""
-    configuration, wrong = salvage(text, file)
+    configuration, wrong = parse_valid_parts(text, file)
     if wrong is not None:
         raise wrong
     return configuration
 
 
-def salvage(text: str, file: str) -> tuple[Configuration, ConfigurationError | None]:
+def parse_valid_parts(text: str, file: str) -> tuple[Configuration, ConfigurationError | None]:
     """Return the valid settings of a text, and the first error in it.
 
     An invalid setting counts as not set. A text that is not TOML is rejected as a whole.
@@ -151,18 +151,18 @@ class _Reader:
                 continue
             try:
                 found[key] = readers[key](given, self._location(key_path))
-            except Unfit as unfit:
-                self._fault(key_path, Unfit(f"{key}: {unfit.message}", unfit.hint))
+            except InvalidValue as unfit:
+                self._fault(key_path, InvalidValue(f"{key}: {unfit.message}", unfit.hint))
         return found
 
     def _table(self, path: Path, value: object) -> dict[str, object]:
         if isinstance(value, dict):
             return value
         named = ".".join(str(part) for part in path)
-        self._fault(path, Unfit(f"expected a table [{named}], not {described(value)}"))
+        self._fault(path, InvalidValue(f"expected a table [{named}], not {described(value)}"))
         return {}
 
-    def _unknown(self, path: Path, known: Iterable[str]) -> Unfit:
+    def _unknown(self, path: Path, known: Iterable[str]) -> InvalidValue:
         """Return the error of an unknown key, with the nearest known one or its right table."""
         known = list(known)
         key = str(path[-1])
@@ -173,12 +173,12 @@ class _Reader:
             hint = f"{key} belongs into [defaults] or [domain.NAME]"
         else:
             hint = nearest(str(key), known)
-        return Unfit(
+        return InvalidValue(
             f"there is no key {policy_values.shown(key)}{where}",
             hint or f"expected {listed(known)}",
         )
 
-    def _fault(self, path: Path, unfit: Unfit) -> None:
+    def _fault(self, path: Path, unfit: InvalidValue) -> None:
         place = self._location(path)
         self._faults.append(
             ConfigurationError(
@@ -201,23 +201,27 @@ class _Reader:
 
     def _patterns(self, value: object, origin: Location) -> Setting[tuple[str, ...]]:
         if not isinstance(value, list):
-            raise Unfit(f'expected a list such as ["/etc/xen/*.cfg"], not {described(value)}')
+            raise InvalidValue(
+                f'expected a list such as ["/etc/xen/*.cfg"], not {described(value)}'
+            )
         return Setting(tuple(self._absolute(item, pattern=True) for item in value), origin)
 
     def _absolute(self, value: object, *, pattern: bool = False) -> str:
         """Resolve a path against the file's folder, whose own name is never a pattern."""
         if not isinstance(value, str):
-            raise Unfit(f"expected a path in quotes, not {described(value)}")
+            raise InvalidValue(f"expected a path in quotes, not {described(value)}")
         if not value or "\0" in value:
-            raise Unfit(f"expected a path, not {policy_values.shown(value)}")
+            raise InvalidValue(f"expected a path, not {policy_values.shown(value)}")
         folder = str(self._folder)
         return str(PurePosixPath(_MAGIC.sub(r"[\1]", folder) if pattern else folder, value))
 
 
 def _toolstack(value: object, origin: Location) -> Setting[str]:
     if value == "libvirt":
-        raise Unfit("this version does not know libvirt yet", f"expected {listed(TOOLSTACKS)}")
+        raise InvalidValue(
+            "this version does not know libvirt yet", f"expected {listed(TOOLSTACKS)}"
+        )
     if not isinstance(value, str) or value not in TOOLSTACKS:
         hint = nearest(value, TOOLSTACKS) if isinstance(value, str) else ""
-        raise Unfit(f"expected {listed(TOOLSTACKS)}, not {described(value)}", hint)
+        raise InvalidValue(f"expected {listed(TOOLSTACKS)}, not {described(value)}", hint)
     return Setting(value, origin)

@@ -35,7 +35,7 @@ _XEND_START = {"start": Start.ALWAYS, "ignore": Start.NEVER}
 _XEND_STOP = {"shutdown": Stop.SHUTDOWN, "ignore": Stop.LEAVE}
 
 
-class Unfit(ValueError):
+class InvalidValue(ValueError):
     """A value that cannot be used, with what was expected instead and what to do."""
 
     def __init__(self, message: str, hint: str = "") -> None:
@@ -72,7 +72,7 @@ def duration(value: object, origin: Location) -> Setting[float]:
     """Read a duration: text with units or a number of seconds, more than 0 and a day at most."""
     setting = _duration(value, origin, "more than 0 seconds")
     if not setting.value:
-        raise Unfit(f"expected a duration of more than 0 seconds, not {described(value)}")
+        raise InvalidValue(f"expected a duration of more than 0 seconds, not {described(value)}")
     return setting
 
 
@@ -83,25 +83,25 @@ def duration_or_none(value: object, origin: Location) -> Setting[float]:
 
 def _duration(value: object, origin: Location, least: str) -> Setting[float]:
     if isinstance(value, bool) or not isinstance(value, str | int | float):
-        raise Unfit(f"expected {DURATION_FORMS}, not {described(value)}")
+        raise InvalidValue(f"expected {DURATION_FORMS}, not {described(value)}")
     try:
         seconds = parse_duration(value) if isinstance(value, str) else float(value)
     except (ValueError, OverflowError) as error:
-        raise Unfit(f"{shown(value)}: {error}") from error
+        raise InvalidValue(f"{shown(value)}: {error}") from error
     if not isfinite(seconds) or seconds < 0:
-        raise Unfit(f"expected a duration of {least}, not {shown(value)}")
+        raise InvalidValue(f"expected a duration of {least}, not {shown(value)}")
     if seconds > LONGEST:
         limit = format_duration(LONGEST)
-        raise Unfit(f"expected a duration of {limit} at most, not {shown(value)}")
+        raise InvalidValue(f"expected a duration of {limit} at most, not {shown(value)}")
     return Setting(seconds, origin)
 
 
 def number(value: object, origin: Location, *, least: int, most: int) -> Setting[int]:
     """Read a whole number within bounds."""
     if isinstance(value, bool) or not isinstance(value, int):
-        raise Unfit(f"expected a whole number, not {described(value)}")
+        raise InvalidValue(f"expected a whole number, not {described(value)}")
     if not least <= value <= most:
-        raise Unfit(f"expected a number from {least} to {most}, not {shown(value)}")
+        raise InvalidValue(f"expected a number from {least} to {most}, not {shown(value)}")
     return Setting(value, origin)
 
 
@@ -140,8 +140,8 @@ def shown(value: str | float) -> str:
 def _word(value: object, words: Mapping[str, T], more: tuple[str, ...] = ()) -> T:
     known = [*words, *more]
     if not isinstance(value, str):
-        raise Unfit(f"expected {listed(known)}, not {described(value)}")
+        raise InvalidValue(f"expected {listed(known)}, not {described(value)}")
     if value not in words:
         hint = nearest(value, known)
-        raise Unfit(f"expected {listed(known)}, not {shown(value)}", hint)
+        raise InvalidValue(f"expected {listed(known)}, not {shown(value)}", hint)
     return words[value]

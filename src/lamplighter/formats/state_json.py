@@ -71,8 +71,8 @@ def watched_to_json(watched: MonitorState) -> dict[str, object]:
     return {
         "boot_id": watched.boot_id,
         "since": watched.since.isoformat(),
-        "looked": watched.looked.isoformat() if watched.looked is not None else None,
-        "trouble": watched.trouble,
+        "looked": watched.listed_at.isoformat() if watched.listed_at is not None else None,
+        "trouble": watched.error,
         "passages": [to_json(domain_event) for domain_event in watched.domain_events],
     }
 
@@ -80,11 +80,11 @@ def watched_to_json(watched: MonitorState) -> dict[str, object]:
 def watched_from_json(value: Any) -> MonitorState:
     """Read what ``watched_to_json`` wrote; ``ValueError`` for anything else."""
     try:
-        looked = value["looked"]
+        listed_at = value["looked"]
         return MonitorState(
             str(value["boot_id"]),
             _moment(value["since"]),
-            None if looked is None else _moment(looked),
+            None if listed_at is None else _moment(listed_at),
             str(value["trouble"]),
             tuple(from_json(one) for one in value["passages"]),
         )

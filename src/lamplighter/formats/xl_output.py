@@ -75,13 +75,13 @@ def parse_listing(text: str) -> list[DomainInfo]:
     heading, *lines = text.removesuffix("\n").split("\n")
     if not heading.startswith("Name ") or "UUID" not in heading:
         raise CallFailed(f"xl's listing does not begin with its heading but with {_quote(heading)}")
-    sightings = [_sighting(line) for line in lines]
-    domids = [sighting.domid for sighting in sightings]
+    domains = [_sighting(line) for line in lines]
+    domids = [info.domid for info in domains]
     if 0 not in domids:
         raise CallFailed("xl's listing does not hold the control domain")
     if len(set(domids)) != len(domids):
         raise CallFailed("xl's listing holds one domid twice")
-    return sorted(sightings, key=lambda sighting: sighting.domid)
+    return sorted(domains, key=lambda info: info.domid)
 
 
 def parse_shutdown_reason(log: str, domid: int) -> ShutdownReason | None:

@@ -10,7 +10,7 @@ strings or lists, and assigns to a key that was not set. xl itself keeps every a
 converts it when it wants a number; here a number token that xl could read as a number is a
 ``Number``, which keeps its spelling, and anything else is a string.
 
-``salvage`` reads what it can of a broken file, to find its domain's name.
+``parse_valid_parts`` reads what it can of a broken file, to find its domain's name.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def parse(text: str, file: str) -> XlConfig:
     return config
 
 
-def salvage(text: str, file: str) -> XlConfig:
+def parse_valid_parts(text: str, file: str) -> XlConfig:
     """Read the assignments that can be read, continuing after each broken line."""
     return _Parser(text, file).run(most=MOST_FAULTS)[0]
 

@@ -23,7 +23,7 @@ from lamplighter.formats.agent_protocol import (
     REQUESTS,
     SECONDS_MAX,
     Answer,
-    More,
+    TimeRequest,
     encode_more,
     encode_progress,
     parse_answer,
@@ -47,7 +47,7 @@ WIDTH = 78
 GRANTED, REFUSED, NOBODY = 0, 1, 3
 
 #: Seconds to wait for the host's answer; it answers within two, if at all.
-PATIENCE = 15.0
+TIMEOUT = 15.0
 
 #: The signals that end a command that waits.
 ENDED_BY = (signal.SIGTERM, signal.SIGINT)
@@ -134,7 +134,7 @@ def more(places: Paths, duration: str, why: str, tell: Callable[[str], None]) ->
         raise UsageError(f"{duration!r}: {error}") from error
     if not 1 <= seconds <= SECONDS_MAX:
         raise UsageError(f"expected a duration from 1 s to {SECONDS_MAX} s, not {duration!r}")
-    asked = More(os.urandom(6).hex(), seconds, why)
+    asked = TimeRequest(os.urandom(6).hex(), seconds, why)
     with _withdrawn_unless_answered(places, encode_more(asked)) as answered:
         bus = Bus(places.xenstore)
         bus.watch(node("answer"))
@@ -143,7 +143,7 @@ def more(places: Paths, duration: str, why: str, tell: Callable[[str], None]) ->
         if answer is not None:
             answered()
     if answer is None:
-        tell(f"nobody answered within {PATIENCE:g} s: no Lamplighter is stopping this domain")
+        tell(f"nobody answered within {TIMEOUT:g} s: no Lamplighter is stopping this domain")
         return NOBODY
     if answer.left is None:
         tell(f"refused: {answer.why}")
@@ -179,7 +179,7 @@ def _end(number: int, _frame: object) -> None:
 
 
 def _await_answer(bus: Bus, wanted: str) -> Answer | None:
-    until = now() + PATIENCE
+    until = now() + TIMEOUT
     while bus.wait(until):
         answer = parse_answer(bus.read(node("answer")))
         if answer is not None and answer.id == wanted:
@@ -189,7 +189,7 @@ def _await_answer(bus: Bus, wanted: str) -> Answer | None:
 
 def status(places: Paths, tell: Callable[[str], None]) -> int:
     """Print the nodes' values and whether the daemon runs; return 1 if it does not."""
-    version = call(places.hotline, HELLO, patience=5.0)
+    version = call(places.control_socket, HELLO, patience=5.0)
     tell(f"{'daemon':<17} {f'runs, version {version}' if version else 'does not run'}")
     bus = Bus(places.xenstore)
     for path, name in ((SHUTDOWN, SHUTDOWN), *((node(name), name) for name in NODES)):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 #: The size limit of ``agent.conf`` in bytes; a longer file is ignored as a whole.
-LONGEST = 65536
+TEXT_MAX = 65536
 
 #: The values of ``deadline`` that are not durations.
 WORDS = {"host": None, "never": inf}
@@ -47,13 +47,13 @@ def read_config(path: str) -> tuple[Config, list[str]]:
     """Return the configuration in a file, and what is wrong with the file."""
     try:
         with open(path, "rb") as file:
-            text = file.read(LONGEST + 1)
+            text = file.read(TEXT_MAX + 1)
     except FileNotFoundError:
         return Config(), []
     except OSError as error:
         return Config(), [f"{path}: it cannot be read, the defaults stand: {error.strerror}"]
-    if len(text) > LONGEST:
-        return Config(), [f"{path}: it is longer than {LONGEST} bytes, the defaults stand"]
+    if len(text) > TEXT_MAX:
+        return Config(), [f"{path}: it is longer than {TEXT_MAX} bytes, the defaults stand"]
     return parse_config(text.decode("utf-8", "replace"), path)
 
 
@@ -109,7 +109,7 @@ class Paths(NamedTuple):
     """The files and folders that the agent uses.
 
     ``xenstore`` is a device or a Unix socket; empty: the first of ``DEVICES`` that exists.
-    ``rehearse`` is a file that records what would be done to the system instead of doing it;
+    ``rehearsal_file`` is a file that records what would be done to the system instead of doing it;
     empty: it is done.
     """
 
@@ -117,7 +117,7 @@ class Paths(NamedTuple):
     etc: str = "/etc/lamplighter"
     run: str = "/run/lamplighter-agent"
     proc: str = "/proc"
-    rehearse: str = ""
+    rehearsal_file: str = ""
 
     @property
     def configuration(self) -> str:
@@ -135,7 +135,7 @@ class Paths(NamedTuple):
         return f"{self.etc}/ready.d"
 
     @property
-    def hotline(self) -> str:
+    def control_socket(self) -> str:
         """The daemon's socket."""
         return f"{self.run}/socket"
 

@@ -64,7 +64,7 @@ from lamplighter.guest.nodes import AgentNodes, node
 from lamplighter.guest.power import Power, Rehearsal
 from lamplighter.guest.processes import Children, problem_of
 from lamplighter.guest.readiness import BootWatch
-from lamplighter.guest.run_state import ANSWER, Answers, Notebook, Taking
+from lamplighter.guest.run_state import ANSWER, Answers, BootNotes, RequestRecord
 from lamplighter.guest.scripts import Scripts
 from lamplighter.guest.systemd import notify
 from lamplighter.guest.xenbus import Bus, find, remembered
@@ -88,28 +88,30 @@ class Daemon:
     """The running agent."""
 
     def __init__(
-        self, places: Paths, choices: Config, power: Power, hotline: ControlSocket, log: Log
+        self, places: Paths, choices: Config, power: Power, control_socket: ControlSocket, log: Log
     ) -> None:
         self._places = places
         self._power = power
-        self._hotline = hotline
+        self._control = control_socket
         self._log = log
-        self._taking = Taking(Notebook(places.taken, places.proc, log))
+        self._request_record = RequestRecord(BootNotes(places.taken, places.proc, log))
         self._guard = Guard(places.orders, places.xenstore, power, log)
-        request, took = self._taking.find()
-        self._state = State(choices.settings, taking=request, took=took, granted=self._guard.grant)
+        request, took = self._request_record.find()
+        self._state = State(
+            choices.settings, acknowledging=request, took=took, granted=self._guard.grant
+        )
         self._events: deque[Event] = deque()
         self._children = Children()
         self._scripts = Scripts(places, choices.script_deadline, self._children, log)
-        self._words = AgentNodes(encode_version(__version__), log)
+        self._nodes = AgentNodes(encode_version(__version__), log)
         self._boot = BootWatch(
             places, choices.check_deadline, self._children, log, self._tell_ready
         )
-        self._answers = Answers(Notebook(places.answered, places.proc, log))
+        self._answers = Answers(BootNotes(places.answered, places.proc, log))
         self._bus: Bus | None = None
         self._reopen = -inf
         self._pause = FIRST_PAUSE
-        self._begins = 0  # the process that begins the system's shutdown
+        self._shutdown_pid = 0  # the process that begins the system's shutdown
         self._first = True
 
     def run(self) -> int:
@@ -136,7 +138,7 @@ class Daemon:
 
     def _sleep(self, signals: int) -> set[int]:
         poll = select.poll()
-        for descriptor in (signals, *self._hotline.descriptors()):
+        for descriptor in (signals, *self._control.descriptors()):
             poll.register(descriptor, select.POLLIN)
         if self._bus is not None:
             poll.register(self._bus.fileno(), select.POLLIN)
@@ -163,8 +165,8 @@ class Daemon:
         self._children.kill_overdue(moment)
         self._boot.tick(moment)
         self._guard.tick(moment)
-        for descriptor in set(self._hotline.descriptors()) & stirred:
-            if (request := self._hotline.hear(descriptor)) is not None:
+        for descriptor in set(self._control.descriptors()) & stirred:
+            if (request := self._control.hear(descriptor)) is not None:
                 self._events.append(SystemStopping(moment, request))
         if self._bus is not None and self._bus.fileno() in stirred:
             self._listen()
@@ -177,8 +179,8 @@ class Daemon:
         script = self._scripts.ended(pid, code)
         if script is not None:
             self._events.append(Ended(moment, *script))
-        elif pid == self._begins:
-            self._begins = 0
+        elif pid == self._shutdown_pid:
+            self._shutdown_pid = 0
             if problem := problem_of(code):
                 self._events.append(NotBegun(moment, problem))
         elif not self._boot.ended(pid, code, moment):
@@ -193,7 +195,7 @@ class Daemon:
             if not stirred:
                 return
             self._pause = FIRST_PAUSE
-            if self._words.renew(self._bus):
+            if self._nodes.renew(self._bus):
                 self._log.note("everything was said again to the host: the nodes had gone")
             if stirred & {SHUTDOWN, ASKED}:
                 self._events.append(_hear_request(self._bus))
@@ -212,8 +214,8 @@ class Daemon:
                 going = bool(self._state.going) or self._guard.stands
                 self._answers.begin(self._bus, going=going)
                 if not going:
-                    self._words.take_back(self._bus)
-            self._words.say_all(self._bus)
+                    self._nodes.remove_shutdown_nodes(self._bus)
+            self._nodes.say_all(self._bus)
             for path in (SHUTDOWN, ASKED, ANSWER):
                 self._watch(self._bus, path)
             self._first = False
@@ -237,7 +239,7 @@ class Daemon:
 
     def _say(self, name: str, value: bytes) -> None:
         try:
-            self._words.say(self._bus, name, value)
+            self._nodes.say(self._bus, name, value)
         except XenStoreUnreachable as error:
             self._lose(error)
 
@@ -252,10 +254,10 @@ class Daemon:
         while self._events:
             went = self._state.going
             self._state, actions = step(self._state, self._events.popleft())
-            self._taking.note(self._state)
+            self._request_record.note(self._state)
             for action in actions:
                 self._do(action)
-            self._taking.forget(self._state)
+            self._request_record.forget(self._state)
             if self._state.going and not went:
                 self._boot.give_up(now())
                 notify(os.environ, status=f"{self._state.going} is under way")
@@ -280,7 +282,7 @@ class Daemon:
         if isinstance(action, FindScripts):
             # A hook that cannot connect runs the scripts itself, and there may be no notes of what
             # was begun: they must not run here as well.
-            found = self._scripts.find() if self._hotline.listens else ()
+            found = self._scripts.find() if self._control.listens else ()
             self._events.append(Found(now(), found))
         elif isinstance(action, Run):
             if problem := self._scripts.start(action.script.name, action.request):
@@ -288,10 +290,10 @@ class Daemon:
         elif isinstance(action, Kill):
             self._scripts.end(action.script.name, now())
         elif isinstance(action, Release):
-            self._hotline.release()
+            self._control.release()
         elif isinstance(action, ShutDown):
             try:
-                self._begins = self._power.shut_down(action.request, self._children)
+                self._shutdown_pid = self._power.shut_down(action.request, self._children)
             except OSError as error:
                 self._events.append(NotBegun(now(), error.strerror or "it cannot be started"))
 
@@ -332,22 +334,22 @@ def run_daemon(places: Paths) -> int:
     for problem in problems:
         log.warn(problem)
     places = places._replace(xenstore=places.xenstore or find())
-    power = Rehearsal(places.rehearse) if places.rehearse else Power()
+    power = Rehearsal(places.rehearsal_file) if places.rehearsal_file else Power()
     power.load()
-    hotline = _open_hotline(places, log)
+    control_socket = _open_hotline(places, log)
     # What was imported stays: the garbage collector need not spend time and memory on it.
     gc.collect()
     gc.freeze()
-    return Daemon(places, choices, power, hotline, log).run()
+    return Daemon(places, choices, power, control_socket, log).run()
 
 
 def _open_hotline(places: Paths, log: Log) -> ControlSocket:
     """Return the control socket; without a listener if the socket cannot be created."""
     try:
         os.makedirs(places.run, 0o700, exist_ok=True)
-        return ControlSocket(listen(places.hotline), __version__)
+        return ControlSocket(listen(places.control_socket), __version__)
     except FileExistsError as error:
-        raise LamplighterError(f"{places.hotline}: {error.strerror}") from error
+        raise LamplighterError(f"{places.control_socket}: {error.strerror}") from error
     except OSError as error:
-        log.warn(f"{places.hotline}: {error.strerror}; the scripts are left to init's hook")
+        log.warn(f"{places.control_socket}: {error.strerror}; the scripts are left to init's hook")
         return ControlSocket(None, __version__)

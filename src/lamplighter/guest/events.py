@@ -17,10 +17,10 @@ class Settings(NamedTuple):
     """The administrator's settings for the handshake, in seconds.
 
     ``deadline``: how long after the host's request the guest forces its own end, even if the host
-    would wait longer; infinite means never. None: the host decides (``handshake.UNTOLD`` if it does
-    not). ``grace``: how long the kernel may leave a request in place before the agent acknowledges
-    it. ``margin``: how long before the host would destroy the guest it forces its own end at the
-    latest.
+    would wait longer; infinite means never. None: the host decides (``handshake.DEFAULT_DEADLINE``
+    if it does not). ``grace``: how long the kernel may leave a request in place before the agent
+    acknowledges it. ``margin``: how long before the host would destroy the guest it forces its own
+    end at the latest.
     """
 
     deadline: float | None = None

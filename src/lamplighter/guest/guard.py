@@ -47,16 +47,16 @@ if TYPE_CHECKING:
     from lamplighter.guest.power import Power
 
 #: Seconds before the end for the report to the host and the write of the disks, together.
-LAST_WORDS = 2.0
+REPORT_TIME = 2.0
 #: Seconds of these that a request to XenStore may take.
-HOST_PART = 0.5
+REPORT_TIMEOUT = 0.5
 #: Seconds that reading all of the guard's memory in may take.
-READING = 5.0
+LOCK_TIMEOUT = 5.0
 #: Seconds that reboot(2) may take before SysRq is tried.
-LAST_RESORT = 10.0
+SYSRQ_DELAY = 10.0
 
 #: Seconds until the agent tries again to fork a guard.
-AGAIN = 5.0
+RETRY_PAUSE = 5.0
 
 OR_SOONER = " or sooner"
 
@@ -82,7 +82,7 @@ def encode_order(order: Order, *, or_sooner: bool = False) -> bytes:
     return f"{order.request} {order.at!r}{OR_SOONER if or_sooner else ''}\n".encode("ascii")
 
 
-def obey(standing: Order, lines: bytes) -> Order:
+def apply_orders(standing: Order, lines: bytes) -> Order:
     """Return the order in force after these lines; invalid lines are ignored."""
     for line in lines.decode("ascii", "replace").split("\n"):
         told = line.removesuffix(OR_SOONER)
@@ -196,7 +196,7 @@ class Guard:
         if new:
             self._pid = new
         else:
-            self._again = now() + AGAIN
+            self._again = now() + RETRY_PAUSE
         if old and new:
             with suppress(ProcessLookupError):
                 os.kill(old, signal.SIGKILL)
@@ -231,12 +231,12 @@ class Guard:
         try:
             pid = os.fork()
         except OSError as error:
-            told = f"it is tried again in {AGAIN:g} s"
+            told = f"it is tried again in {RETRY_PAUSE:g} s"
             self._log.warn(f"there is no guard that forces the end: {error.strerror}; {told}")
             pid = -1
         if pid == 0:
             try:
-                _stand(pipe, order, self._xenstore, self._power, self._log)
+                _run_guard(pipe, order, self._xenstore, self._power, self._log)
                 os._exit(0)
             finally:
                 os._exit(1)
@@ -255,7 +255,7 @@ class Guard:
 # --- the guard -----------------------------------------------------------------------------------
 
 
-def _stand(pipe: int, order: Order, xenstore: str, power: Power, log: Log) -> None:
+def _run_guard(pipe: int, order: Order, xenstore: str, power: Power, log: Log) -> None:
     """Run the guard; returns only in a rehearsal or if the force had no effect."""
     begun = now()  # the preparation below takes seconds on a busy machine
     detach()
@@ -263,12 +263,12 @@ def _stand(pipe: int, order: Order, xenstore: str, power: Power, log: Log) -> No
     missing = power.prepare()
     bus: Bus | None = None
     try:
-        bus = Bus(xenstore, patience=HOST_PART) if _may_speak(xenstore, power) else None
+        bus = Bus(xenstore, patience=REPORT_TIMEOUT) if _may_speak(xenstore, power) else None
     except (LamplighterError, MemoryError) as error:
         missing.append(str(error) or "the way to XenStore: no memory")
     missing += harden()
     # A disk that does not answer blocks only the child. What one process has read in, all have.
-    read = _beside(lambda: power.lock_memory(read=True), READING, pipe)
+    read = _beside(lambda: power.lock_memory(read=True), LOCK_TIMEOUT, pipe)
     if locked := power.lock_memory(read=read):
         missing.append(f"staying in memory: {locked}")
     for problem in missing:
@@ -286,24 +286,24 @@ def _may_speak(xenstore: str, power: Power) -> bool:
 
 
 def keep(pipe: int, order: Order, clock: Callable[[], float] = now) -> Order:
-    """Sleep until ``LAST_WORDS`` before the end, taking orders; return the order in force."""
+    """Sleep until ``REPORT_TIME`` before the end, taking orders; return the order in force."""
     poll = select.poll()
     if pipe >= 0:
         poll.register(pipe, select.POLLIN)
     while True:
-        left = order.at - LAST_WORDS - clock()
+        left = order.at - REPORT_TIME - clock()
         if poll.poll(milliseconds(left)):
             with suppress(BlockingIOError):
-                order = obey(order, os.read(pipe, ORDERS_MAX))
+                order = apply_orders(order, os.read(pipe, ORDERS_MAX))
         # The pipe has been read even if the guard is late; then, once is enough.
-        if left <= 0 and order.at - LAST_WORDS <= clock():
+        if left <= 0 and order.at - REPORT_TIME <= clock():
             return order
 
 
 def force(order: Order, why: str, bus: Bus | None, power: Power, pipe: int = -1) -> None:
-    """Report to the host and have the disks written; after ``LAST_WORDS``, end the system."""
-    until = now() + LAST_WORDS
-    _beside(lambda: _last_words(order, why, bus, power), LAST_WORDS, pipe)
+    """Report to the host and have the disks written; after ``REPORT_TIME``, end the system."""
+    until = now() + REPORT_TIME
+    _beside(lambda: _last_words(order, why, bus, power), REPORT_TIME, pipe)
     select.poll().poll(milliseconds(until - now()))
     child = _fork(lambda: _last_resort(order, power), pipe)
     power.force(order.request)
@@ -320,7 +320,7 @@ def _last_words(order: Order, why: str, bus: Bus | None, power: Power) -> None:
 
 
 def _last_resort(order: Order, power: Power) -> None:
-    select.poll().poll(milliseconds(LAST_RESORT))
+    select.poll().poll(milliseconds(SYSRQ_DELAY))
     power.force_by_key(order.request)
 
 

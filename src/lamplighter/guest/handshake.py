@@ -71,16 +71,16 @@ if TYPE_CHECKING:
 CHECK_TIMES = (0.0, 0.003, 0.006, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.4, 0.7, 1.0, 3.0, 10.0)
 
 #: A shutdown that begins within so many seconds of a cleared request is what the request asked for.
-FOLLOWS = 10.0
+ATTRIBUTION_WINDOW = 10.0
 
 #: A script that has not ended so many seconds after it was killed hangs in the kernel.
 UNKILLABLE = 15.0
 
 #: Seconds until the agent tries again to begin a shutdown or to acknowledge a request.
-AGAIN = 5.0
+RETRY_PAUSE = 5.0
 
 #: Seconds from the request to the forced end if neither the administrator nor the host sets them.
-UNTOLD = 150.0
+DEFAULT_DEADLINE = 150.0
 
 #: The margin before the host's own force is at most this fraction of the time that it allows.
 MARGIN_PART = 0.25
@@ -91,17 +91,15 @@ class State(NamedTuple):
 
     ``request`` is the request that has been in ``control/shutdown`` since ``since``. ``taken`` is
     when it was cleared. ``checks`` counts the checks since ``checks_since``; None if none is due.
-    ``taking`` is a request that is being acknowledged here, or may have been, by this agent or an
-    earlier one; ``took`` if it is known to have been.
-    ``going`` is the shutdown under way; ``ours`` if the agent has yet to begin it. ``asked`` is
-    when it became known that the host wants it; infinite before. ``limit`` is when the host would
-    destroy the guest, less the margin; ``granted`` is the id of the host's answer that last moved
-    it; ``noted`` is the host's last note.
-    ``waiting`` are the scripts to come, ``running`` the one that may run until ``overdue``;
+    ``acknowledging`` is a request that is being acknowledged here, or may have been, by this agent
+    or an earlier one; ``took`` if it is known to have been. ``going`` is the shutdown under way;
+    ``ours`` if the agent has yet to begin it. ``asked`` is when it became known that the host wants
+    it; infinite before. ``limit`` is when the host would destroy the guest, less the margin;
+    ``granted`` is the id of the host's answer that last moved it; ``noted`` is the host's last
+    note. ``waiting`` are the scripts to come, ``running`` the one that may run until ``overdue``;
     ``killed`` if it has been out of time already. ``begun``: the system's shutdown was seen to
-    begin; ``again`` is when to try again to begin it.
-    ``refused`` is why a request could not be acknowledged. ``nonsense`` and ``suspend``: that this
-    was in the node has been recorded.
+    begin; ``again`` is when to try again to begin it. ``refused`` is why a request could not be
+    acknowledged. ``nonsense`` and ``suspend``: that this was in the node has been recorded.
     """
 
     settings: Settings
@@ -110,7 +108,7 @@ class State(NamedTuple):
     checks: int | None = None
     checks_since: float = 0.0
     taken: float = -inf
-    taking: str = ""
+    acknowledging: str = ""
     took: bool = False
     going: str = ""
     asked: float = inf
@@ -156,7 +154,7 @@ class State(NamedTuple):
             return inf
         if self.granted or (own is None and self.limit < inf):
             return self.limit
-        return min(self.asked + (UNTOLD if own is None else own), self.limit)
+        return min(self.asked + (DEFAULT_DEADLINE if own is None else own), self.limit)
 
 
 Stepped = tuple[State, tuple[Action, ...]]
@@ -178,7 +176,7 @@ def step(state: State, event: Event) -> Stepped:
         return _ended(state, event)
     if isinstance(event, NotBegun):
         told = f"the {state.going} could not be begun: {event.problem}"
-        again = inf if state.begun else event.now + AGAIN
+        again = inf if state.begun else event.now + RETRY_PAUSE
         return state._replace(again=again), (Record(told),)
     if isinstance(event, Answered):
         return _answered(state, event)
@@ -207,8 +205,8 @@ def _resume(state: State, event: RequestSeen) -> Stepped:
     goes with its note. So one that is gone while its note remains was taken, and not by the kernel,
     which had left it in place for the grace period.
     """
-    word, took = state.taking, state.took or (event.asked is not None and not event.value)
-    state = state._replace(taking="", took=False)
+    word, took = state.acknowledging, state.took or (event.asked is not None and not event.value)
+    state = state._replace(acknowledging="", took=False)
     if not word or not took:
         return state, ()
     why = f"the {word} was acknowledged here, and nobody has begun it"
@@ -271,16 +269,16 @@ def _kernel_checked(state: State, event: KernelChecked) -> Stepped:
         return state, ()
     if event.request is not None:
         why = f"the kernel has begun a {event.request}"
-        taken = state._replace(taking="", took=False, begun=True, again=inf)
+        taken = state._replace(acknowledging="", took=False, begun=True, again=inf)
         return _go(taken, event.request, event.now, why, asked=True)
     more = state.checks + 1 < len(CHECK_TIMES)
     return state._replace(checks=state.checks + 1 if more else None), ()
 
 
 def _system_stopping(state: State, event: SystemStopping) -> Stepped:
-    asked = event.now < state.taken + FOLLOWS
+    asked = event.now < state.taken + ATTRIBUTION_WINDOW
     why = f"the system is on its way to {event.request}"
-    state = state._replace(taking="", took=False, begun=True, again=inf)
+    state = state._replace(acknowledging="", took=False, begun=True, again=inf)
     if not state.going:
         return _go(state, event.request, event.now, why, asked=asked)
     if state.released:
@@ -292,11 +290,11 @@ def _acknowledged(state: State, event: Acknowledged) -> Stepped:
     if event.problem:
         # The request is still there, so this is tried again, and recorded once.
         told = f"the {state.request} cannot be acknowledged: {event.problem}"
-        since = event.now + AGAIN
-        again = state._replace(taking="", since=since, refused=event.problem)
+        since = event.now + RETRY_PAUSE
+        again = state._replace(acknowledging="", since=since, refused=event.problem)
         return again, () if event.problem == state.refused else (Record(told),)
-    word, taking = state.request, state.taking if event.ours is None else ""
-    state = state._replace(request="", taking=taking)
+    word, acknowledging = state.request, state.acknowledging if event.ours is None else ""
+    state = state._replace(request="", acknowledging=acknowledging)
     if not event.ours:
         return _emptied(state, event.now)
     return _own(state, word, event.now, f"acknowledged the {word}: the kernel did not")
@@ -388,7 +386,7 @@ def _tick(state: State, now: float) -> Stepped:
     if state.running is not None and now >= state.overdue:
         return _overdue(state, state.running, now)
     if state.request and now >= state.since + state.settings.grace:
-        acknowledging = state._replace(since=inf, taking=state.request)
+        acknowledging = state._replace(since=inf, acknowledging=state.request)
         return acknowledging, (Acknowledge(state.request),)
     if state.checks is not None and now >= state.checks_since + CHECK_TIMES[state.checks]:
         return state, (CheckKernel(),)

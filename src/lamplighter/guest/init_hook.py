@@ -32,7 +32,7 @@ CALLS = 3
 PAUSE = 1.5
 
 #: Seconds that systemctl may take.
-PATIENCE = 20.0
+TIMEOUT = 20.0
 
 #: Seconds to wait for the daemon beyond what its scripts may take.
 MORE = 30.0
@@ -68,9 +68,12 @@ def _tell_daemon(places: Paths, request: str, log: Log) -> bool:
     for turn in range(CALLS):
         if turn:
             poll().poll(milliseconds(PAUSE))
-        if call(places.hotline, HELLO, ANSWERS) is None:
+        if call(places.control_socket, HELLO, ANSWERS) is None:
             continue
-        if call(places.hotline, f"{STOPPING} {request}", max(ANSWERS, until - now())) == GO_ON:
+        if (
+            call(places.control_socket, f"{STOPPING} {request}", max(ANSWERS, until - now()))
+            == GO_ON
+        ):
             return True
         if now() >= until:
             log.warn(f"its scripts have not ended after {allowed:g} s: the system goes on")
@@ -132,7 +135,7 @@ def _output(command: tuple[str, ...], log: Log) -> str | None:
     finally:
         os.close(theirs)
     told = bytearray()
-    until, watched = now() + PATIENCE, poll()
+    until, watched = now() + TIMEOUT, poll()
     watched.register(ours)
     while watched.poll(milliseconds(until - now())) and (data := os.read(ours, 4096)):
         told += data

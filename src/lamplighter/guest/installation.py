@@ -91,7 +91,7 @@ def uninstall(root: str | None, log: Log, places: Paths = PLACES) -> int:
 
 
 def _still_runs(places: Paths) -> bool:
-    return call(places.hotline, HELLO, patience=5.0) is not None
+    return call(places.control_socket, HELLO, patience=5.0) is not None
 
 
 def packaged(folder: str, name: str) -> bytes:

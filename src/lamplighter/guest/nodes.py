@@ -58,7 +58,7 @@ class AgentNodes:
         for name in sorted(self._said, key=lambda name: name == VERSION):
             self._write(bus, name, self._said[name])
 
-    def take_back(self, bus: Bus) -> None:
+    def remove_shutdown_nodes(self, bus: Bus) -> None:
         """Remove the nodes of a shutdown that is over, such as one before a kexec."""
         for name in PASSING:
             self._remove(bus, name)

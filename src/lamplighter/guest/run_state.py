@@ -43,7 +43,7 @@ NONE = "-"
 TAKEN = "taken"
 
 
-class Notebook:
+class BootNotes:
     """A file of notes, one a line, valid for the current boot."""
 
     def __init__(self, path: str, proc: str, log: Log) -> None:
@@ -87,7 +87,7 @@ class Notebook:
 class Answers:
     """Returns each of the host's answers once, across restarts of the agent."""
 
-    def __init__(self, notes: Notebook) -> None:
+    def __init__(self, notes: BootNotes) -> None:
         self._notes = notes
         self._heard = self._noted = ""  # nothing has been read yet
 
@@ -115,10 +115,10 @@ class Answers:
             self._notes.add(self._heard)
 
 
-class Taking:
-    """Keeps the request that the agent takes in a ``Notebook``, whose last line is valid."""
+class RequestRecord:
+    """Keeps the request that the agent takes in a ``BootNotes``, whose last line is valid."""
 
-    def __init__(self, notes: Notebook) -> None:
+    def __init__(self, notes: BootNotes) -> None:
         self._notes = notes
         self._line = (notes.read() or [""])[-1]
 
@@ -131,12 +131,12 @@ class Taking:
         """Before the actions: note what a successor must know if the agent dies during them."""
         if state.begins:
             self._write(f"{state.begins} {TAKEN}")
-        elif state.taking and not state.took:
-            self._write(state.taking)
+        elif state.acknowledging and not state.took:
+            self._write(state.acknowledging)
 
     def forget(self, state: State) -> None:
         """After the actions: clear the note if the agent has no shutdown to begin any more."""
-        if self._line and not (state.begins or state.taking):
+        if self._line and not (state.begins or state.acknowledging):
             self._line = ""
             self._notes.clear()
 

@@ -31,7 +31,7 @@ from lamplighter.formats.durations import parse_duration
 from lamplighter.guest.clock import now
 from lamplighter.guest.events import Script
 from lamplighter.guest.processes import problem_of, surroundings
-from lamplighter.guest.run_state import Notebook
+from lamplighter.guest.run_state import BootNotes
 from lamplighter.guest.trust import distrust
 
 if TYPE_CHECKING:
@@ -157,7 +157,7 @@ class Scripts:
         self._deadline = deadline
         self._children = children
         self._log = log
-        self._notes = Notebook(places.begun, places.proc, log)
+        self._notes = BootNotes(places.begun, places.proc, log)
         self._programs: dict[str, Program] = {}
         self._running: dict[int, str] = {}
         self._adopted: dict[str, Begun] = {}

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 #: Seconds that a reply may take: xenstored answers within milliseconds, or it is gone.
-PATIENCE = 5.0
+TIMEOUT = 5.0
 
 #: The most bytes of a packet, header included, that the device takes.
 DEVICE_MAX = 4096
@@ -54,7 +54,7 @@ class Bus:
     """An open connection to XenStore; ``XenStoreUnreachable`` if it cannot be opened."""
 
     def __init__(
-        self, place: str = "", *, patience: float = PATIENCE, clock: Callable[[], float] = now
+        self, place: str = "", *, patience: float = TIMEOUT, clock: Callable[[], float] = now
     ) -> None:
         self.place = place or find()
         self._patience = patience
@@ -280,7 +280,7 @@ def _open(place: str) -> tuple[int, bool]:
 
 def _connect(place: str) -> int:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-        connection.settimeout(PATIENCE)
+        connection.settimeout(TIMEOUT)
         connection.connect(place)
         connection.settimeout(0)
         return connection.detach()

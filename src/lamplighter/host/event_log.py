@@ -4,9 +4,9 @@ It is a file of its own beside the journal, written by the monitor alone, so tha
 hangs, dies or fills the disk can neither delay nor damage the record of runs. A reader skips a line
 that cannot be parsed because a crash cut it short or the disk lost it.
 
-A file longer than ``LONGEST`` bytes becomes the older one of two and replaces the previous one. The
-new file begins with the events that the writer wants to keep, so that a domain that comes and goes
-without end does not push out the latest event of another one.
+A file longer than ``SIZE_MAX`` bytes becomes the older one of two and replaces the previous one.
+The new file begins with the events that the writer wants to keep, so that a domain that comes and
+goes without end does not push out the latest event of another one.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 
 #: The event log inside the state directory, and its older half.
 FILE_NAME = "logbook.jsonl"
-OLDER = "logbook.1.jsonl"
+OLDER_FILE_NAME = "logbook.1.jsonl"
 
 #: The size in bytes beyond which the file is replaced: some 15,000 domain events.
-LONGEST = 4 << 20
+SIZE_MAX = 4 << 20
 
 #: Bytes; a line written here is shorter, and no part of a longer one can be parsed.
 LINE_MAX = 1 << 14
@@ -38,7 +38,7 @@ LINE_MAX = 1 << 14
 class EventLog:
     """Writes the event log in a state directory; the file is opened for each write."""
 
-    def __init__(self, directory: Path, *, longest: int = LONGEST) -> None:
+    def __init__(self, directory: Path, *, longest: int = SIZE_MAX) -> None:
         self._path = directory / FILE_NAME
         self._longest = longest
 
@@ -49,7 +49,7 @@ class EventLog:
         """
         try:
             if self._append(domain_events) > self._longest:
-                self._path.replace(self._path.with_name(OLDER))
+                self._path.replace(self._path.with_name(OLDER_FILE_NAME))
                 self._append(tuple(kept))
         except OSError as error:
             raise JournalError(
@@ -75,7 +75,7 @@ def read_event_log(directory: Path) -> Iterator[DomainEvent]:
 
     An event log that does not exist yet has none.
     """
-    for name in (OLDER, FILE_NAME):
+    for name in (OLDER_FILE_NAME, FILE_NAME):
         path = directory / name
         try:
             with path.open("rb") as file:

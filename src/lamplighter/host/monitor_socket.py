@@ -33,7 +33,7 @@ FILE_NAME = "monitor.sock"
 CLIENTS = 16
 
 #: How many real seconds a client waits for data to arrive, and how many bytes it reads at most.
-PATIENCE = 1.0
+TIMEOUT = 1.0
 ANSWER_MAX = 16 << 20
 
 #: The kernel's credentials of a peer: process, user, group.
@@ -89,7 +89,7 @@ class _Client(asyncio.Protocol):
             self._clients.pop(self._transport, None)
 
 
-def ask_monitor(directory: Path, patience: float = PATIENCE) -> MonitorState | None:
+def ask_monitor(directory: Path, patience: float = TIMEOUT) -> MonitorState | None:
     """Return what the monitor in this run directory knows; None if none answers in time.
 
     Only an answer from a process of root or of this user is believed.

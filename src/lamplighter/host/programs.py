@@ -59,7 +59,7 @@ TAIL = 2000
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class Completed:
     """How a program ended: its exit status, negative for a signal's number, and its output."""
 
     status: int
@@ -76,7 +76,7 @@ async def run(
     clock: Clock,
     seconds: float,
     prepare: Callable[[int], Awaitable[None]] | None = None,
-) -> Ended:
+) -> Completed:
     """Run a program to its end.
 
     ``prepare`` is given the process id before the program is executed; if it raises, the program
@@ -109,7 +109,7 @@ async def run(
         out.close()
         err.close()
     assert process.returncode is not None, "it was waited for"
-    return Ended(process.returncode, out.text, err.text)
+    return Completed(process.returncode, out.text, err.text)
 
 
 class _Stream:
@@ -267,7 +267,7 @@ def executes(pid: int, name: str) -> bool:
         return False
 
 
-def commands() -> Iterator[list[str]]:
+def command_lines() -> Iterator[list[str]]:
     """Yield the command line of every living process; one that ends meanwhile is left out."""
     with os.scandir("/proc") as entries:
         for entry in entries:

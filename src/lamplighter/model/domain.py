@@ -100,9 +100,9 @@ class Definition(NamedTuple):
         """True when ``on_poweroff`` has the toolstack create the domain again after a power-off."""
         return str(self.values.get("on_poweroff", "")).endswith("restart")
 
-    def matches(self, sighting: DomainInfo) -> bool:
+    def matches(self, info: DomainInfo) -> bool:
         """Return whether a listed domain is this one: by UUID when one is stated, else by name."""
-        return self.known_by in (sighting.uuid, sighting.name)
+        return self.known_by in (info.uuid, info.name)
 
 
 class Listing:

@@ -61,13 +61,13 @@ class DomainEvent(NamedTuple):
 class MonitorState(NamedTuple):
     """What a monitor knows about one boot of the host.
 
-    ``since`` is when it began to watch; ``looked`` is when it last listed the domains, None before
-    the first listing; ``trouble`` is the error that keeps it from listing them now.
+    ``since`` is when it began to watch; ``listed_at`` is when it last listed the domains, None
+    before the first listing; ``error`` is the error that keeps it from listing them now.
     ``domain_events`` has the last event of each domain.
     """
 
     boot_id: str
     since: datetime
-    looked: datetime | None
-    trouble: str
+    listed_at: datetime | None
+    error: str
     domain_events: tuple[DomainEvent, ...]

@@ -73,18 +73,18 @@ class PastHold(NamedTuple):
 class Intents(NamedTuple):
     """Every intent and every hold, by the domains' keys.
 
-    ``trouble`` is the error that kept them from being read; then nothing is known about any domain.
+    ``error`` is the error that kept them from being read; then nothing is known about any domain.
     """
 
     meant: Mapping[str, Intent] = EMPTY
     holds: Mapping[str, Hold] = EMPTY
-    trouble: str = ""
+    error: str = ""
 
     def hold_of(self, definition: Definition) -> Hold | None:
         """The hold on a domain: under its key, or under its name from when it had no UUID."""
         return self.holds.get(definition.key) or self.holds.get(definition.name)
 
-    def with_these(self, intents: Iterable[Intent]) -> Intents:
+    def updated(self, intents: Iterable[Intent]) -> Intents:
         """Return a copy with newer intents added; the last one for each domain counts."""
         return self._replace(meant={**self.meant, **{one.domain: one for one in intents}})
 

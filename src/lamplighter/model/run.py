@@ -135,7 +135,7 @@ class Step(NamedTuple):
     reason: str
     policy: Policy
     definition: Definition | None = None
-    sighting: DomainInfo | None = None
+    info: DomainInfo | None = None
     outcome: Outcome | None = None
     good: bool = True
     notes: tuple[str, ...] = ()
@@ -150,16 +150,17 @@ class Plan(NamedTuple):
 
 
 def exit_status(
-    results: Iterable[Result], *, nameless: int = 0, wrong: int = 0, signal: int = 0
+    results: Iterable[Result], *, unnamed_definitions: int = 0, wrong: int = 0, signal: int = 0
 ) -> int:
     """Return the exit status of a run: of its command, in the journal and for systemd.
 
     ``signal`` is the number of the signal that ended the run early. ``wrong`` is the exit status of
     a configuration error, when a stop of the host went on with the valid part of the file.
-    ``nameless`` counts the definitions too broken to name their domain, in a start of all domains.
+    ``unnamed_definitions`` counts the definitions too broken to name their domain, in a start of
+    all domains.
     """
     if signal:
         return SIGNALLED + signal
     if wrong:
         return wrong
-    return int(nameless > 0 or not all(result.good for result in results))
+    return int(unnamed_definitions > 0 or not all(result.good for result in results))

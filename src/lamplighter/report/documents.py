@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from lamplighter.engine.status import Row
     from lamplighter.errors import LamplighterError
-    from lamplighter.formats.agent_protocol import GuestWords
+    from lamplighter.formats.agent_protocol import AgentWords
     from lamplighter.model.domain_event import DomainEvent, MonitorState
     from lamplighter.model.intent import Hold, PastHold
     from lamplighter.model.problem import Problem
@@ -109,13 +109,13 @@ def status_document(
             }
             for row in rows
         ],
-        "monitor": _watched_document(watched) if watched is not None else None,
+        "monitor": _monitor_document(watched) if watched is not None else None,
         "problems": [problem_document(problem) for problem in problems],
         "exit": exit_status,
     }
 
 
-def _guest_document(words: GuestWords) -> Document:
+def _guest_document(words: AgentWords) -> Document:
     progress, forced = words.progress, words.forced
     return {
         "version": words.version,
@@ -127,11 +127,11 @@ def _guest_document(words: GuestWords) -> Document:
     }
 
 
-def _watched_document(watched: MonitorState) -> Document:
+def _monitor_document(watched: MonitorState) -> Document:
     return {
         "since": _iso(watched.since),
-        "looked": _iso(watched.looked),
-        "trouble": watched.trouble,
+        "looked": _iso(watched.listed_at),
+        "trouble": watched.error,
     }
 
 
@@ -199,9 +199,9 @@ def _transition_document(transition: Transition) -> Document:
 def _step_document(step: Step) -> Document:
     return {
         "name": step.name,
-        "uuid": _text(step.sighting.uuid if step.sighting else None)
+        "uuid": _text(step.info.uuid if step.info else None)
         or _text(step.definition.uuid if step.definition else None),
-        "domid": step.sighting.domid if step.sighting else None,
+        "domid": step.info.domid if step.info else None,
         "verb": step.verb.value,
         "reason": step.reason,
         "notes": list(step.notes),

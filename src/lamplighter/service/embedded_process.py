@@ -28,7 +28,7 @@ LOCK = "embedded.lock"
 LOG = "embedded.log"
 
 #: Real seconds a host may take to begin or to end, and between two looks at it.
-PATIENCE = 20.0
+TIMEOUT = 20.0
 GLANCE = 0.02
 
 #: Real seconds that one call to it may take.
@@ -101,12 +101,12 @@ async def stop(place: Place) -> dict[str, Any] | None:
         pass  # it is ending already, or it hangs: the lock tells
     clock = LoopClock()
     try:
-        async with clock.timeout(PATIENCE):
+        async with clock.timeout(TIMEOUT):
             while place.lives():
                 await clock.sleep(GLANCE)
     except TimeoutError:
         raise CallTimedOut(
-            f"the embedded host in {place.folder} did not end within {PATIENCE:g} s",
+            f"the embedded host in {place.folder} did not end within {TIMEOUT:g} s",
             hint=f"its last words may be in {place.run / LOG}; kill its process",
         ) from None
     if isinstance(last.get("pid"), int):
@@ -118,7 +118,7 @@ async def _await_answer(place: Place, pid: int | None) -> dict[str, Any]:
     """Return the status once the host answers; ``pid`` is the process that is to become it."""
     clock = LoopClock()
     hint = f"its log is {place.run / LOG}"
-    deadline = clock.monotonic() + PATIENCE
+    deadline = clock.monotonic() + TIMEOUT
     while clock.monotonic() < deadline:
         try:
             return await status(place)

@@ -22,7 +22,7 @@ async def newest_domid(xenstore: XenStore, definition: Definition) -> int | None
     many domains there are. Raises ``XenStoreError`` and ``XenStoreUnreachable``.
     """
     names = await xenstore.directory(paths.DOMAINS)
-    for domid in sorted((int(name) for name in names if name.isdecimal()), reverse=True):
+    for domid in sorted(map(int, filter(str.isdecimal, names)), reverse=True):
         if definition.uuid is not None:
             told = await xenstore.read_or_none(paths.vm(domid))
             found = told == f"/vm/{definition.uuid}".encode()

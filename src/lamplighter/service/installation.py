@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from lamplighter.errors import ConfigurationError, UsageError
 from lamplighter.host.files.trust import Walk
-from lamplighter.host.files.writing import Placed, place_file, place_folder
+from lamplighter.host.files.writing import Installed, install_file, place_folder
 from lamplighter.host.systemd.units import MONITOR, SERVICE
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def inside(root: Path, bindir: Path = Path("/usr/bin")) -> InstallPaths:
     return InstallPaths(root, bindir, Path("/usr/lib/systemd/system"), Path("/usr/share/man"))
 
 
-def install_files(places: InstallPaths) -> list[Placed]:
+def install_files(places: InstallPaths) -> list[Installed]:
     """Put everything in its place and return what became of each.
 
     Raises ``UsageError`` for a path that makes no sense, ``ConfigurationError`` for what cannot
@@ -63,13 +63,13 @@ def install_files(places: InstallPaths) -> list[Placed]:
     placed = []
     for name in UNITS:
         unit = _packaged("units", name).replace("@bindir@", str(places.bindir)).encode()
-        placed.append(place_file(_within(places, places.unitdir / name), unit))
+        placed.append(install_file(_within(places, places.unitdir / name), unit))
     for name in sorted(page.name for page in _package().joinpath("man").iterdir()):
         section = Path(name).suffix.removeprefix(".")
         target = places.mandir / f"man{section}" / name
-        placed.append(place_file(_within(places, target), _packaged("man", name).encode()))
+        placed.append(install_file(_within(places, target), _packaged("man", name).encode()))
     default = _packaged("etc", CONFIGURATION.name).encode()
-    placed.append(place_file(_within(places, CONFIGURATION), default, keep=True))
+    placed.append(install_file(_within(places, CONFIGURATION), default, keep=True))
     placed.append(place_folder(_within(places, STATE), 0o700))
     return placed
 

@@ -90,7 +90,7 @@ def _claim(text: Text) -> _Claim:
     try:
         config = xlcfg.parse(text.text, text.path)
     except DefinitionError as error:
-        salvaged = xlcfg.salvage(text.text, text.path)
+        salvaged = xlcfg.parse_valid_parts(text.text, text.path)
         reading = Reading(read_definition(salvaged).name, errors=(error,))
         return _Claim(text, reading, salvaged.where("name"))
     return _Claim(text, read_definition(config), config.where("name"))

@@ -53,8 +53,8 @@ class Monitor:
         self._run = Path(settings.run.value)
         self._tell = tell
         self._since = connection.clock.wall()
-        self._looked: datetime | None = None
-        self._trouble = ""
+        self._listed_at: datetime | None = None
+        self._error = ""
         self._gap = True  # since the last listing something may have happened unseen
         self._listing: Listing | None = None
         self._gap_before_picture = True
@@ -70,14 +70,14 @@ class Monitor:
             connection.toolstack, connection.xenstore, connection.clock, safety=None
         )
         self.looks = 0
-        self.looked_once = asyncio.Event()
+        self.listed_once = asyncio.Event()
 
     # --- what the observer shows ---
 
     def listed(self, listing: Listing) -> None:
         """There is a new listing."""
         self._seen()
-        self._listing, self._trouble = listing, ""
+        self._listing, self._error = listing, ""
         self._gap_before_picture |= self._gap
         self._gap = False
         self._news.set()
@@ -86,8 +86,8 @@ class Monitor:
         """There was none: what happens until the next one may have gone unseen."""
         self._seen()
         self._gap = True
-        if self._trouble != error:
-            self._trouble = error
+        if self._error != error:
+            self._error = error
             self._tell(self.summary)
             self._show()
 
@@ -124,7 +124,7 @@ class Monitor:
     def watched(self) -> MonitorState:
         """Return what is served: the last passage of each domain that came or went in this boot."""
         last = tuple(self._register.last.values())
-        return MonitorState(self._host.boot_id, self._since, self._looked, self._trouble, last)
+        return MonitorState(self._host.boot_id, self._since, self._listed_at, self._error, last)
 
     @property
     def clock(self) -> Clock:
@@ -134,14 +134,14 @@ class Monitor:
     @property
     def summary(self) -> str:
         """One line for ``systemctl status``."""
-        if self._trouble:
-            return f"the domains cannot be listed: {self._trouble}"
+        if self._error:
+            return f"the domains cannot be listed: {self._error}"
         count = len(self._register.present)
         return f"watching {count} domain{'' if count == 1 else 's'}"
 
     def _seen(self) -> None:
         self.looks += 1
-        self.looked_once.set()
+        self.listed_once.set()
 
     def _show(self) -> None:
         """Keep systemd's line of text up to date."""
@@ -165,25 +165,25 @@ class Monitor:
             if listing is not None:
                 await self._enter(listing.domains)
 
-    async def _enter(self, sightings: Sequence[DomainInfo]) -> None:
+    async def _enter(self, domains: Sequence[DomainInfo]) -> None:
         """Write down what a listing tells."""
         if self._reconnected:
             await self._check_boot()
         gapless, self._gap_before_picture = not self._gap_before_picture, False
-        missing = self._register.missing(sightings)
-        if missing or self._register.news(sightings):
+        missing = self._register.missing(domains)
+        if missing or self._register.changed(domains):
             ends = {one.domid: await self._shutdown_reason(one) for one in missing}
             doubtful = self._register.present if self._we_stop() else self._requests.doubtful
             last_records, moves = self._runs_did()
             asked = self._requests.asked
             evidence = Evidence(last_records, moves, asked, ends, frozenset(doubtful), gapless)
             moment = Moment(self._host.clock.wall(), self._host.boot_id)
-            self._keep(self._register.compare(sightings, evidence, moment))
+            self._keep(self._register.compare(domains, evidence, moment))
         elif self._unwritten:
             self._keep(())
         self._show()
         self._requests.attend(self._register.present.keys())
-        self._looked = self._host.clock.wall()
+        self._listed_at = self._host.clock.wall()
 
     def _we_stop(self) -> bool:
         """Say whether a run of ours is stopping domains now."""
@@ -266,7 +266,7 @@ async def _tell_systemd(monitor: Monitor, notifier: Notifier, seconds: float | N
     ``seconds`` is the time of its watchdog, in which it wants to hear that twice. Without a
     watchdog there is no tick, and this ends.
     """
-    await monitor.looked_once.wait()
+    await monitor.listed_once.wait()
     notifier.send(ready=True, status=monitor.summary)
     looks = 0
     while seconds is not None:

@@ -24,7 +24,7 @@ from lamplighter.service.run.intents import find_intents, read_intents
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from lamplighter.formats.agent_protocol import GuestWords
+    from lamplighter.formats.agent_protocol import AgentWords
     from lamplighter.model.domain import DomainInfo
     from lamplighter.model.domain_event import DomainEvent, MonitorState
     from lamplighter.model.intent import Intent
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from lamplighter.service.managed_host import Host
 
 
-class _Snapshot(NamedTuple):
+class Snapshot(NamedTuple):
     """What could be seen; ``error`` is why the host could not be read, or None.
 
     ``learned`` is what the next run will learn from it.
@@ -46,36 +46,36 @@ class _Snapshot(NamedTuple):
     learned: Sequence[Intent] = ()
 
 
-async def _gather(configuration: Configuration) -> _Snapshot:
+async def gather(configuration: Configuration) -> Snapshot:
     watched = ask_monitor(Path(configuration.host.run.value))
     look = await _look_at_host(configuration, watched)
     return look._replace(watched=watched)
 
 
-async def _look_at_host(configuration: Configuration, watched: MonitorState | None) -> _Snapshot:
+async def _look_at_host(configuration: Configuration, watched: MonitorState | None) -> Snapshot:
     try:
         async with open_host(configuration) as host:
             try:
-                sightings = await host.toolstack.list()
+                domains = await host.toolstack.list()
                 async with host.xenstore.within(timing.XENSTORE_TIME):
                     protected = await host.protected()
-                    not_advertised, words = await _guests(host, sightings)
+                    not_advertised, words = await _guests(host, domains)
                 domain_events = _passages(watched, host.boot_id)
                 unpause = host.toolstack.by_hand.unpause
-                view = View(sightings, not_advertised, protected, domain_events, words, unpause)
+                view = View(domains, not_advertised, protected, domain_events, words, unpause)
             except Unreachable as error:
-                return _Snapshot(host.inventory, View(None), host.boot_id, error)
+                return Snapshot(host.inventory, View(None), host.boot_id, error)
             except CallFailed as error:
                 unread = ToolstackUnreachable(
                     f"the domains cannot be listed: {error.message}",
                     hint=error.hint or "try again when the toolstack answers",
                 )
-                return _Snapshot(host.inventory, View(None), host.boot_id, unread)
-            learned = await find_intents(host, sightings, read_intents(configuration))
-            return _Snapshot(host.inventory, view, host.boot_id, learned=learned)
+                return Snapshot(host.inventory, View(None), host.boot_id, unread)
+            learned = await find_intents(host, domains, read_intents(configuration))
+            return Snapshot(host.inventory, view, host.boot_id, learned=learned)
     except Unreachable as error:
         inventory = load_inventory(configuration, owner=definition_owner(configuration))
-        return _Snapshot(inventory, View(None), "", error)
+        return Snapshot(inventory, View(None), "", error)
 
 
 def _passages(watched: MonitorState | None, boot_id: str) -> Mapping[str, DomainEvent]:
@@ -86,10 +86,10 @@ def _passages(watched: MonitorState | None, boot_id: str) -> Mapping[str, Domain
 
 
 async def _guests(
-    host: Host, sightings: Sequence[DomainInfo]
-) -> tuple[set[int], dict[int, GuestWords]]:
+    host: Host, domains: Sequence[DomainInfo]
+) -> tuple[set[int], dict[int, AgentWords]]:
     """Return the domids whose kernel has not advertised itself, and what agents say, by domid."""
-    domids = [seen.domid for seen in sightings if seen.domid != DOM0 and seen.running]
+    domids = [seen.domid for seen in domains if seen.domid != DOM0 and seen.running]
     guests = [GuestChannel(host.xenstore, domid) for domid in domids]
     poweroff_supported, said = await asyncio.gather(
         asyncio.gather(*(guest.poweroff_supported() for guest in guests)),

@@ -51,7 +51,7 @@ class Toolstack(Protocol):
         """Create and start the domain from its file; its domid is found in XenStore and listings.
 
         If the call must wait before it can begin and ``ending`` is set meanwhile, it raises
-        ``CallNotBegun``.
+        ``CallNotStarted``.
         """
 
     async def being_created(self, definitions: Iterable[Definition]) -> frozenset[str]:
@@ -62,7 +62,7 @@ class Toolstack(Protocol):
         reboot.
         """
 
-    async def half_built(self, sighting: DomainInfo, definition: Definition) -> bool:
+    async def half_built(self, info: DomainInfo, definition: Definition) -> bool:
         """Whether this ``never_ran`` domain is half built and nothing is creating it any more.
 
         A domain that was created and is left paused on purpose is complete. False where it cannot
@@ -75,10 +75,10 @@ class Toolstack(Protocol):
     async def press_power(self, domid: int) -> None:
         """Press the ACPI power button of an HVM domain."""
 
-    async def shutdown_reason(self, sighting: DomainInfo) -> ShutdownReason | None:
+    async def shutdown_reason(self, info: DomainInfo) -> ShutdownReason | None:
         """The shutdown reason of an incarnation that is gone, if the toolstack recorded it."""
 
-    async def reaper_lives(self, sighting: DomainInfo) -> bool:
+    async def reaper_lives(self, info: DomainInfo) -> bool:
         """Whether the process that destroys this incarnation after its shutdown is alive.
 
         False where it cannot be determined.

@@ -70,9 +70,9 @@ class EmbeddedToolstack:
             raise CallFailed("the embedded host does not tell what it is creating")
         return frozenset(one.key for one in definitions if one.path in paths)
 
-    async def half_built(self, sighting: DomainInfo, definition: Definition) -> bool:
+    async def half_built(self, info: DomainInfo, definition: Definition) -> bool:
         """Whether creation of this domain died half way; the host needs no ``definition``."""
-        answer = await self._control.call("abandoned", domid=sighting.domid)
+        answer = await self._control.call("abandoned", domid=info.domid)
         return answer.get("abandoned") is True
 
     async def destroy(self, domid: int) -> None:
@@ -87,15 +87,15 @@ class EmbeddedToolstack:
         """Press the ACPI power button of an HVM domain."""
         await self._control.call("press-power", domid=domid)
 
-    async def shutdown_reason(self, sighting: DomainInfo) -> ShutdownReason | None:
+    async def shutdown_reason(self, info: DomainInfo) -> ShutdownReason | None:
         """The shutdown reason of an incarnation that is gone, if its reaper recorded it."""
-        answer = await self._control.call("epitaph", domid=sighting.domid, uuid=str(sighting.uuid))
+        answer = await self._control.call("epitaph", domid=info.domid, uuid=str(info.uuid))
         reason = answer.get("reason")
         return ShutdownReason.__members__.get(str(reason))
 
-    async def reaper_lives(self, sighting: DomainInfo) -> bool:
+    async def reaper_lives(self, info: DomainInfo) -> bool:
         """Whether the reaper, the process xl left running for this incarnation, is alive."""
-        answer = await self._control.call("reaper", domid=sighting.domid)
+        answer = await self._control.call("reaper", domid=info.domid)
         return answer.get("lives") is True
 
     async def boot(self) -> Boot:

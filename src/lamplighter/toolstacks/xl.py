@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from lamplighter.errors import CallFailed, CallNotBegun, ToolstackUnreachable
+from lamplighter.errors import CallFailed, CallNotStarted, ToolstackUnreachable
 from lamplighter.formats import xl_output
 from lamplighter.host import machine, programs
 from lamplighter.host.machine import booted_at
@@ -38,7 +38,7 @@ from lamplighter.toolstacks.base import Boot, ByHand
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from lamplighter.host.programs import Ended
+    from lamplighter.host.programs import Completed
     from lamplighter.model.clock import Clock
     from lamplighter.model.domain import Definition, DomainInfo, ShutdownReason
 
@@ -144,7 +144,7 @@ class XlToolstack:
         try:
             await asyncio.wait((making, ended), return_when=asyncio.FIRST_COMPLETED)
             if not making.done():
-                raise CallNotBegun("xl create was not begun: the run was told to end")
+                raise CallNotStarted("xl create was not begun: the run was told to end")
             making.result()
         finally:
             for waiting in (making, ended):
@@ -158,22 +158,24 @@ class XlToolstack:
         while it is alive and the domain is not listed, either the domain is about to be created or
         the process is about to end.
         """
-        paths = {path for words in programs.commands() for path in xl_output.created_from(words)}
+        paths = {
+            path for words in programs.command_lines() for path in xl_output.created_from(words)
+        }
         return frozenset(one.key for one in definitions if one.path in paths)
 
-    async def half_built(self, sighting: DomainInfo, definition: Definition) -> bool:
+    async def half_built(self, info: DomainInfo, definition: Definition) -> bool:
         """Whether this domain is half built and nothing is creating it any more.
 
         The processes are checked before the record: a process that ends in between has written its
         record by then. The listing is checked last: a domain that was fully created, ran and ended
-        since ``sighting`` has no process and no record left either.
+        since ``info`` has no process and no record left either.
         """
-        if any(xl_output.may_create(words, definition.path) for words in programs.commands()):
+        if any(xl_output.may_create(words, definition.path) for words in programs.command_lines()):
             return False
-        if not self._recorded(0, CONTROL_DOMAIN) or self._recorded(sighting.domid, sighting.uuid):
+        if not self._recorded(0, CONTROL_DOMAIN) or self._recorded(info.domid, info.uuid):
             return False
         return any(
-            seen.never_ran and (seen.domid, seen.uuid) == (sighting.domid, sighting.uuid)
+            seen.never_ran and (seen.domid, seen.uuid) == (info.domid, info.uuid)
             for seen in await self.list()
         )
 
@@ -192,26 +194,26 @@ class XlToolstack:
         if "error" in ended.stderr:  # although it exits with 0
             raise CallFailed(f"xl trigger: {xl_output.error_message(ended.stderr)}")
 
-    async def shutdown_reason(self, sighting: DomainInfo) -> ShutdownReason | None:
+    async def shutdown_reason(self, info: DomainInfo) -> ShutdownReason | None:
         """The shutdown reason of an incarnation that is gone, if its xl process logged it."""
-        for log in self._logs_of(sighting):
-            reason = xl_output.parse_shutdown_reason(log, sighting.domid)
+        for log in self._logs_of(info):
+            reason = xl_output.parse_shutdown_reason(log, info.domid)
             if reason is not None:
                 return reason
         return None
 
-    async def reaper_lives(self, sighting: DomainInfo) -> bool:
+    async def reaper_lives(self, info: DomainInfo) -> bool:
         """Whether the xl process that waits for this incarnation's end is alive."""
-        pids = (xl_output.reaper_pid(log, sighting.domid) for log in self._logs_of(sighting))
+        pids = (xl_output.reaper_pid(log, info.domid) for log in self._logs_of(info))
         return any(pid is not None and programs.executes(pid, "xl") for pid in pids)
 
     async def close(self) -> None:
         """Do nothing: nothing is held open."""
 
-    def _logs_of(self, sighting: DomainInfo) -> Iterator[str]:
+    def _logs_of(self, info: DomainInfo) -> Iterator[str]:
         """Yield the ends of xl's logs for domains of this name, the newest log first."""
-        if sighting.name and "/" not in sighting.name:
-            for log in (f"xl-{sighting.name}.log", f"xl-{sighting.name}.log.1"):
+        if info.name and "/" not in info.name:
+            for log in (f"xl-{info.name}.log", f"xl-{info.name}.log.1"):
                 yield _tail(self._logs / log)
 
     def _recorded(self, domid: int, uuid: UUID) -> bool:
@@ -230,12 +232,12 @@ class XlToolstack:
             )
         return str(found)
 
-    async def _xl(self, *words: str) -> Ended:
+    async def _xl(self, *words: str) -> Completed:
         argv = (self._program("xl"), *words)
         return await programs.run(argv, self._clock, self._call_timeout)
 
 
-def _check(ended: Ended, call: str) -> None:
+def _check(ended: Completed, call: str) -> None:
     """Raise the error that matches how a call ended, if it failed."""
     if ended.status == 0:
         return

@@ -1,5 +1,5 @@
 -- A journal as version 1 made it: its tables as they were released, and a few rows in each.
--- It is frozen: never changed to suit a later version. tests/unit/host/test_journal_migrations.py
+-- It is frozen: never changed to suit a later version. tests/unit/host/journal/test_migrations.py
 
 PRAGMA application_id = 0x4C414D50;
 PRAGMA user_version = 1;

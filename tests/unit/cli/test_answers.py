@@ -8,12 +8,12 @@ from uuid import UUID
 import pytest
 
 from lamplighter.cli import plan, status
-from lamplighter.cli.demo import TALE, Ending
+from lamplighter.cli.demo import EXPECTED, Comparison
 from lamplighter.cli.output.text import Style
 from lamplighter.embedded.examples import definitions
 from lamplighter.engine.status import Row, Seen, Wanted
 from lamplighter.errors import CallFailed, CallTimedOut, LamplighterError, ToolstackUnreachable
-from lamplighter.formats.agent_protocol import Forced, GuestWords, Progress
+from lamplighter.formats.agent_protocol import AgentWords, Forced, Progress
 from lamplighter.model.domain import Definition, DomainInfo, Kind
 from lamplighter.model.policy import Inventory, Policy
 from lamplighter.model.problem import Problem
@@ -63,15 +63,15 @@ def test_status_never_counts_what_it_could_not_read() -> None:
     assert status.status_text([], Style()) == "no domain is defined and none runs"
 
 
-READY = GuestWords("0.2.0", ready=True)
+READY = AgentWords("0.2.0", ready=True)
 
 
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (GuestWords("0.2.0"), "agent 0.2.0"),
+        (AgentWords("0.2.0"), "agent 0.2.0"),
         (READY, "ready"),
-        (GuestWords("0.2.0", ready=False), "not ready"),
+        (AgentWords("0.2.0", ready=False), "not ready"),
         (
             READY._replace(ready=False, waits_for="10-db: exit status 1"),
             "not ready: 10-db: exit st",
@@ -86,7 +86,7 @@ READY = GuestWords("0.2.0", ready=True)
         (READY._replace(progress=Progress("a\x1b[2J")), "a\\x1b[2J"),
     ],
 )
-def test_a_guests_words_have_a_column_where_there_are_any(words: GuestWords, told: str) -> None:
+def test_a_guests_words_have_a_column_where_there_are_any(words: AgentWords, told: str) -> None:
     rows = [
         row("db", Wanted.UP, Seen.RUNNING, "why not", domid=3)._replace(guest=words),
         row("web", Wanted.UP, Seen.RUNNING, domid=4),
@@ -236,7 +236,7 @@ def test_without_a_first_look_there_is_no_run(failures: tuple[LamplighterError, 
 
 def the_story(**instead: tuple[Outcome | None, Outcome | None]) -> list[Run]:
     """Return the two runs of the demonstration, some domains with other outcomes."""
-    parts = {name: (part.up, part.down) for name, part in TALE.items()} | instead
+    parts = {name: (part.up, part.down) for name, part in EXPECTED.items()} | instead
     runs = []
     for number, direction in enumerate(Direction):
         ends = {name: pair[number] for name, pair in parts.items()}
@@ -246,9 +246,9 @@ def the_story(**instead: tuple[Outcome | None, Outcome | None]) -> list[Run]:
 
 
 def test_the_demo_knows_how_each_example_has_to_end() -> None:
-    assert set(TALE) == set(definitions())
-    ending = Ending(the_story())
-    assert ending.as_told
+    assert set(EXPECTED) == set(definitions())
+    ending = Comparison(the_story())
+    assert ending.as_expected
     told = ending.text(Style()).splitlines()
     assert "files     started  forced   acknowledges, then hangs: its agent forces its end" in told
     assert "staging   skipped  -        is started by hand only" in told
@@ -256,8 +256,8 @@ def test_the_demo_knows_how_each_example_has_to_end() -> None:
 
 
 def test_another_ending_of_the_demo_is_told_and_is_no_success() -> None:
-    ending = Ending(the_story(web=(Outcome.STARTED, Outcome.FORCED), db=(None, None)))
-    assert not ending.as_told
+    ending = Comparison(the_story(web=(Outcome.STARTED, Outcome.FORCED), db=(None, None)))
+    assert not ending.as_expected
     assert ending.text(Style()).splitlines()[-4:] == [
         "This is not the story that was to be told:",
         "    db: up was to end started, it ended without it",

@@ -18,7 +18,7 @@ from lamplighter.engine.explain import Explanation
 from lamplighter.model.domain import Definition, Kind
 from lamplighter.model.policy import ManagedDomain, Policy
 from lamplighter.model.problem import Problem
-from lamplighter.service import inventory
+from lamplighter.toolstacks import choose
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -253,7 +253,7 @@ class TestCheck:
         units.append(Problem("conflict", "xendomains.service is enabled", hint="disable it"))
         assert host.call("check").status == 0
         host.config.write_text(TOML.replace("embedded", "auto"))
-        monkeypatch.setattr(inventory, "is_control_domain", lambda: True)
+        monkeypatch.setattr(choose, "is_control_domain", lambda: True)
         end = host.call("check")
         assert end.status == 78
         assert "error: xendomains.service is enabled\n  disable it\n" in end.out

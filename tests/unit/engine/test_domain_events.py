@@ -47,8 +47,8 @@ def came(evidence: Evidence, seen: DomainInfo = RUNNING) -> DomainEvent:
     return domain_event
 
 
-def went(evidence: Evidence, *sightings: DomainInfo) -> DomainEvent:
-    (domain_event,) = register().compare([DOM0, *sightings], evidence, NOW)
+def went(evidence: Evidence, *domains: DomainInfo) -> DomainEvent:
+    (domain_event,) = register().compare([DOM0, *domains], evidence, NOW)
     assert domain_event.way is Change.WENT
     assert (domain_event.name, domain_event.uuid, domain_event.domid) == ("web", WEB, 4)
     return domain_event
@@ -233,11 +233,13 @@ def test_both_incarnations_in_one_listing_are_told() -> None:
 
 
 def test_what_has_no_name_yet_has_not_come() -> None:
-    nameless = RUNNING._replace(name="")
+    unnamed_definitions = RUNNING._replace(name="")
     book = IncarnationTracker()
-    assert book.compare([DOM0, nameless], Evidence(), NOW) == []
+    assert book.compare([DOM0, unnamed_definitions], Evidence(), NOW) == []
     assert [one.name for one in book.compare([DOM0, RUNNING], Evidence(), NOW)] == ["web"]
-    assert book.compare([DOM0, nameless], Evidence(), NOW) == []  # its nodes go before it does
+    assert (
+        book.compare([DOM0, unnamed_definitions], Evidence(), NOW) == []
+    )  # its nodes go before it does
 
 
 def test_the_remains_of_what_was_never_seen_running_are_nothing() -> None:

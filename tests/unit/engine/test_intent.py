@@ -35,10 +35,10 @@ def intents(meant: Meant, boot_id: str = "boot-2", domid: int | None = 4) -> Int
 
 
 def learned(
-    before: Intents, *sightings: DomainInfo, end: ShutdownReason | None = None
+    before: Intents, *domains: DomainInfo, end: ShutdownReason | None = None
 ) -> list[Meant]:
     ends = {"web": end} if end is not None else {}
-    return [one.meant for one in learn(ROSTER, sightings, before, ends, NOW)]
+    return [one.meant for one in learn(ROSTER, domains, before, ends, NOW)]
 
 
 def test_what_runs_and_of_which_nobody_spoke_is_meant_to_be_up() -> None:

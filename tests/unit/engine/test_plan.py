@@ -179,9 +179,9 @@ def left(after: Phase, domid: int | None = 4) -> dict[str, Transition]:
 
 
 def up_with(
-    past: Past, *sightings: DomainInfo, start: Start = Start.ALWAYS, names: tuple[str, ...] = ()
+    past: Past, *domains: DomainInfo, start: Start = Start.ALWAYS, names: tuple[str, ...] = ()
 ) -> Step:
-    (step,) = plan_up(inventory(managed("web", WEB, start)), sightings, names, past=past).steps
+    (step,) = plan_up(inventory(managed("web", WEB, start)), domains, names, past=past).steps
     return step
 
 
@@ -217,7 +217,7 @@ def test_last_state_asks_intent(intents: Intents, verb: Verb, told: str) -> None
 
 @pytest.mark.parametrize("start", [Start.ALWAYS, Start.LAST_STATE])
 def test_without_knowing_what_is_held_nothing_is_started_but_by_name(start: Start) -> None:
-    blind = Past(Intents(trouble="the journal cannot be read"))
+    blind = Past(Intents(error="the journal cannot be read"))
     step = up_with(blind, start=start)
     assert (step.verb, step.outcome, step.good) == (Verb.NOTHING, Outcome.FAILED, False)
     assert "the journal cannot be read" in step.reason
@@ -229,7 +229,7 @@ def test_without_knowing_what_is_held_nothing_is_started_but_by_name(start: Star
 def test_a_start_goes_on_where_a_dead_run_or_another_creator_has_brought_it() -> None:
     running = DomainInfo(4, WEB, "web")
     booting = up_with(Past(resume_points=left(Phase.BOOTING)), running)
-    assert (booting.verb, booting.resume, booting.sighting) == (Verb.START, Phase.BOOTING, running)
+    assert (booting.verb, booting.resume, booting.info) == (Verb.START, Phase.BOOTING, running)
     assert up_with(Past(resume_points=left(Phase.CREATING, None)), running).resume is Phase.BOOTING
     assert up_with(Past(resume_points=left(Phase.ASKED)), running).outcome is Outcome.ALREADY
     assert up_with(Past(resume_points=left(Phase.CREATING, None))).resume is None

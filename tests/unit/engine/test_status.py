@@ -62,14 +62,14 @@ def only(rows: list[Row]) -> Row:
 
 
 def row_of(
-    *sightings: DomainInfo,
+    *domains: DomainInfo,
     policy: Policy = ALWAYS,
     not_advertised: tuple[int, ...] = (),
     past: LastRecord | None = None,
     problems: tuple[Problem, ...] = (),
 ) -> Row:
     files = inventory(managed(policy=policy), problems=problems)
-    view = View((DOM0, *sightings), not_advertised, unpause="xl unpause")
+    view = View((DOM0, *domains), not_advertised, unpause="xl unpause")
     return next(
         row
         for row in status_rows(files, view, {"db": past} if past else {})
@@ -83,7 +83,7 @@ def test_a_wanted_domain_that_runs_needs_no_words() -> None:
 
 
 @pytest.mark.parametrize(
-    ("sighting", "state", "why"),
+    ("info", "state", "why"),
     [
         (
             seen(paused=True),
@@ -103,8 +103,8 @@ def test_a_wanted_domain_that_runs_needs_no_words() -> None:
         ),
     ],
 )
-def test_states_of_a_domain_that_is_there(sighting: DomainInfo, state: Seen, why: str) -> None:
-    row = row_of(sighting)
+def test_states_of_a_domain_that_is_there(info: DomainInfo, state: Seen, why: str) -> None:
+    row = row_of(info)
     assert (row.seen, row.why) == (state, why)
 
 
@@ -188,7 +188,9 @@ def test_what_could_not_be_read_is_unknown_and_never_absent() -> None:
 
 def test_strangers_have_rows_and_dom0_has_none() -> None:
     view = View((DOM0, seen(4, name="byhand"), seen(5, name="", uuid=UUID(int=5))))
-    byhand, nameless = sorted(status_rows(inventory(), view, {}), key=lambda row: row.domid or 0)
+    byhand, unnamed_definitions = sorted(
+        status_rows(inventory(), view, {}), key=lambda row: row.domid or 0
+    )
     assert byhand == Row(
         "byhand",
         DB,
@@ -198,7 +200,7 @@ def test_strangers_have_rows_and_dom0_has_none() -> None:
         None,
         "runs, but no file knows it; down will shut it down cleanly",
     )
-    assert nameless.name == "domid 5"
+    assert unnamed_definitions.name == "domid 5"
 
 
 def test_a_stranger_under_a_leaving_default_and_a_spared_one() -> None:
@@ -232,12 +234,12 @@ SEEN_AT = LATER + timedelta(minutes=1)
 
 
 def watched(
-    way: Change, *sightings: DomainInfo, past: LastRecord | None = None, domid: int = 3
+    way: Change, *domains: DomainInfo, past: LastRecord | None = None, domid: int = 3
 ) -> Row:
     domain_event = DomainEvent(
         way, "db", DB, domid, Initiator.GUEST, "it powered off by itself", SEEN_AT, "boot"
     )
-    view = View((DOM0, *sightings), domain_events={"db": domain_event})
+    view = View((DOM0, *domains), domain_events={"db": domain_event})
     return only(status_rows(inventory(managed()), view, {"db": past} if past else {}))
 
 

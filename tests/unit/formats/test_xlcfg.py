@@ -66,7 +66,7 @@ def test_text_that_xl_would_read_as_a_number_can_be_made_one(name: str) -> None:
 @pytest.mark.parametrize("name", VALID)
 def test_salvage_reads_a_sound_file_as_parse_does(name: str) -> None:
     text = read(valid_path(name))
-    assert xlcfg.salvage(text, name) == xlcfg.parse(text, name)
+    assert xlcfg.parse_valid_parts(text, name) == xlcfg.parse(text, name)
 
 
 @pytest.mark.parametrize("name", MALFORMED)
@@ -167,11 +167,11 @@ def test_a_long_word_is_cut_short() -> None:
 
 
 def test_salvage_goes_on_behind_a_broken_line() -> None:
-    config = xlcfg.salvage('memory = \nname = "web"\nvif = [ 1 2\nvcpus = 2\n!\n', FILE)
+    config = xlcfg.parse_valid_parts('memory = \nname = "web"\nvif = [ 1 2\nvcpus = 2\n!\n', FILE)
     assert config.values == {"name": "web", "vcpus": 2}
     assert config.where("name").line == 2
 
 
 def test_salvage_of_rubbish_ends() -> None:
     rubbish = '"\n' * (xlcfg.MOST_FAULTS + 1) + 'name = "web"\n'
-    assert xlcfg.salvage(rubbish, FILE).values == {}
+    assert xlcfg.parse_valid_parts(rubbish, FILE).values == {}

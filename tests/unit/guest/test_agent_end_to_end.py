@@ -143,7 +143,7 @@ def test_a_question_whose_asker_is_ended_is_taken_back(
 def test_a_question_that_nobody_answers_is_taken_back(
     agent: Agent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(commands, "PATIENCE", 0.0)
+    monkeypatch.setattr(commands, "TIMEOUT", 0.0)
     kept = {number: signal.getsignal(number) for number in commands.ENDED_BY}
     told: list[str] = []
     try:

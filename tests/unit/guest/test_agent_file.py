@@ -91,7 +91,7 @@ def test_it_is_small_and_holds_the_guests_side_alone() -> None:
     formats = {name for name in names if name.startswith("lamplighter/formats/")}
     assert formats == {
         f"lamplighter/formats/{name}.py"
-        for name in ("__init__", "guest_words", "quantity", "sd_notify")
+        for name in ("__init__", "agent_protocol", "durations", "sd_notify")
     }
 
 
@@ -117,7 +117,7 @@ def test_it_runs_and_says_what_it_is(python: str) -> None:
 
 def test_the_daemon_loads_nothing_that_is_large() -> None:
     large = ("asyncio", "argparse", "dataclasses", "pathlib", "subprocess", "logging", "inspect")
-    code = f"import sys, lamplighter.guest.service; print(*(set(sys.modules) & set({large})))"
+    code = f"import sys, lamplighter.guest.daemon; print(*(set(sys.modules) & set({large})))"
     command = [
         sys.executable,
         "-ISc",
@@ -276,7 +276,7 @@ def talking(places: Paths, *, runs: bool) -> Iterator[None]:
         yield
         return
     with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(places.hotline)
+        listener.bind(places.control_socket)
         listener.listen()
 
         def answer() -> None:

@@ -15,7 +15,15 @@ from unittest.mock import Mock
 import pytest
 
 from lamplighter.guest.clock import now
-from lamplighter.guest.guard import Guard, Order, _may_speak, encode_order, force, keep, obey
+from lamplighter.guest.guard import (
+    Guard,
+    Order,
+    _may_speak,
+    apply_orders,
+    encode_order,
+    force,
+    keep,
+)
 from lamplighter.guest.log import Log
 from lamplighter.guest.nodes import node
 from lamplighter.guest.power import Power, Rehearsal
@@ -97,20 +105,20 @@ STANDING = Order("poweroff", 100.0)
 def test_an_order_is_a_line_and_the_last_one_stands() -> None:
     later, sooner = Order("reboot", 12345.678901), Order("halt", 5.0)
     never = Order("halt", inf)
-    assert obey(STANDING, encode_order(later)) == later
-    assert obey(STANDING, encode_order(later) + encode_order(never)) == never
-    assert obey(STANDING, encode_order(later) + b"poweroff 1") == Order("poweroff", 1.0)
-    assert obey(STANDING, encode_order(later, or_sooner=True)) == STANDING
-    assert obey(STANDING, encode_order(sooner, or_sooner=True)) == sooner
+    assert apply_orders(STANDING, encode_order(later)) == later
+    assert apply_orders(STANDING, encode_order(later) + encode_order(never)) == never
+    assert apply_orders(STANDING, encode_order(later) + b"poweroff 1") == Order("poweroff", 1.0)
+    assert apply_orders(STANDING, encode_order(later, or_sooner=True)) == STANDING
+    assert apply_orders(STANDING, encode_order(sooner, or_sooner=True)) == sooner
 
 
 @pytest.mark.parametrize(
     "line", [b"", b"\n", b"poweroff", b"poweroff nan", b"sleep 1", b"halt -inf", b" or sooner"]
 )
 def test_what_is_no_order(line: bytes) -> None:
-    assert obey(STANDING, line) == STANDING
+    assert apply_orders(STANDING, line) == STANDING
     order = Order("reboot", 7.0)
-    assert obey(STANDING, encode_order(order) + line + b"\n") == order
+    assert apply_orders(STANDING, encode_order(order) + line + b"\n") == order
 
 
 def test_it_sleeps_until_the_last_order_it_was_given(pipe: tuple[int, int]) -> None:
@@ -142,7 +150,7 @@ def test_neither_a_dead_host_nor_a_dead_disk_holds_it_up(
     pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ours, theirs = pipe
-    monkeypatch.setattr("lamplighter.guest.guard.LAST_WORDS", 0.05)
+    monkeypatch.setattr("lamplighter.guest.guard.REPORT_TIME", 0.05)
     force(Order("reboot", 0.0), "", None, Hangs(theirs))
     assert said(ours, 1) == ["force reboot"]
 

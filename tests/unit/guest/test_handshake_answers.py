@@ -32,7 +32,7 @@ from lamplighter.guest.events import (
     SystemStopping,
     Tick,
 )
-from lamplighter.guest.handshake import AGAIN, CHECK_TIMES, UNTOLD, State, step
+from lamplighter.guest.handshake import CHECK_TIMES, DEFAULT_DEADLINE, RETRY_PAUSE, State, step
 
 if TYPE_CHECKING:
     from lamplighter.guest.events import Event
@@ -149,7 +149,7 @@ def test_without_one_of_its_own_the_host_says_how_long_it_has() -> None:
     assert guest.arms() == [Arm("poweroff", 590.0)], "a database that stops for minutes"
     guest = Guest(Settings())
     guest.hears(RequestSeen(0.0, b""), Tick(0.0), KernelChecked(0.0, "poweroff"))
-    assert guest.arms() == [Arm("poweroff", UNTOLD)], "xl shutdown says nothing"
+    assert guest.arms() == [Arm("poweroff", DEFAULT_DEADLINE)], "xl shutdown says nothing"
     guest.hears(RequestSeen(50.0, b"", DeadlineNote("poweroff", 300)))
     assert guest.arms()[1:] == [Arm("poweroff", 340.0)], "and then Lamplighter asks as well"
 
@@ -313,7 +313,7 @@ def test_who_was_faster_is_looked_for() -> None:
 def test_a_request_that_xenstore_does_not_let_be_acknowledged_is_not_given_up() -> None:
     guest = Guest()
     guest.hears(RequestSeen(5.0, b"poweroff"))
-    for moment in (7.0, 7.1 + AGAIN + 2.0, 14.2 + AGAIN + 2.0):
+    for moment in (7.0, 7.1 + RETRY_PAUSE + 2.0, 14.2 + RETRY_PAUSE + 2.0):
         assert guest.state.wake == pytest.approx(moment)
         assert guest.hears(Tick(moment)) == [Acknowledge("poweroff")]
         assert guest.hears(Acknowledged(moment + 0.1, None, "the quota is spent")) == []
@@ -330,7 +330,7 @@ def test_a_request_that_xenstore_does_not_let_be_acknowledged_is_not_given_up() 
 def test_a_request_that_cannot_be_acknowledged_leaves_time_in_between() -> None:
     guest = Guest(Settings(grace=0.0))
     guest.hears(RequestSeen(5.0, b"poweroff"), Tick(5.0), Acknowledged(5.0, None, "refused"))
-    assert guest.state.wake == 5.0 + AGAIN
+    assert guest.state.wake == 5.0 + RETRY_PAUSE
 
 
 def test_a_shutdown_that_cannot_be_begun_is_tried_again_until_init_says_so() -> None:
@@ -340,7 +340,7 @@ def test_a_shutdown_that_cannot_be_begun_is_tried_again_until_init_says_so() -> 
     assert guest.hears(NotBegun(40.0, "exit status 1")) == []
     assert guest.recorded()[-1] == "the poweroff could not be begun: exit status 1"
     assert guest.state.begins == "poweroff", "an agent that follows this one has to know"
-    assert guest.state.wake == 40.0 + AGAIN
+    assert guest.state.wake == 40.0 + RETRY_PAUSE
     assert guest.hears(Tick(44.9)) == []
     assert guest.hears(Tick(45.0)) == [ShutDown("poweroff")]
     assert (guest.state.begins, guest.state.wake) == ("", inf)
@@ -387,7 +387,7 @@ def test_what_an_agent_took_before_it_was_killed_is_begun_by_the_next(
     killed = acknowledged(note)
     assert killed.state.begins == "poweroff"
     guest = Guest()
-    guest.state = State(SETTINGS, taking=killed.state.begins, took=True)
+    guest.state = State(SETTINGS, acknowledging=killed.state.begins, took=True)
     assert guest.state.wake == inf
     done = guest.hears(RequestSeen(30.0, word, note), Found(30.0, (FIRST,)))
     assert done[0] == Arm("poweroff", 80.0 if note else 130.0), "the note is known by then"
@@ -398,7 +398,7 @@ def test_what_an_agent_took_before_it_was_killed_is_begun_by_the_next(
 
 def test_what_was_taken_and_then_begun_by_init_is_not_begun_again() -> None:
     guest = Guest()
-    guest.state = State(SETTINGS, taking="poweroff", took=True)
+    guest.state = State(SETTINGS, acknowledging="poweroff", took=True)
     guest.hears(
         SystemStopping(29.0, "poweroff"), RequestSeen(30.0, b"", DeadlineNote("poweroff", 60))
     )
@@ -421,12 +421,12 @@ def test_a_connection_that_is_lost_while_a_request_is_acknowledged(
 ) -> None:
     guest = Guest()
     guest.hears(RequestSeen(5.0, b"poweroff", DeadlineNote("poweroff", 60)), Tick(7.0))
-    assert guest.state.taking == "poweroff", "to be written down before it is done"
+    assert guest.state.acknowledging == "poweroff", "to be written down before it is done"
     guest.hears(Acknowledged(7.0, ours=None))
-    assert guest.state.taking == "poweroff"
+    assert guest.state.acknowledging == "poweroff"
     done = guest.hears(heard, Found(9.0, ())) if begins else guest.hears(heard)
     assert done.has(ShutDown("poweroff")) is begins
-    assert guest.state.taking == ""
+    assert guest.state.acknowledging == ""
     assert bool(guest.arms()) is begins
     if heard.value:
         assert guest.hears(Tick(11.0)) == [Acknowledge("poweroff")]

@@ -30,7 +30,7 @@ from lamplighter.formats.agent_protocol import (
     DeadlineNote,
     encode_answer,
     encode_deadline_note,
-    read_words,
+    parse_agent_nodes,
 )
 from lamplighter.guest.handshake import State
 from lamplighter.host.clock import LoopClock
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
     from lamplighter.embedded.guests.agent import System
     from lamplighter.embedded.xenstored.store import Session
-    from lamplighter.formats.agent_protocol import GuestWords
+    from lamplighter.formats.agent_protocol import AgentWords
     from lamplighter.model.clock import Clock
 
 CLOCK = LoopClock()
@@ -90,7 +90,7 @@ class Mortal(GuestAgent):
         self._events.clear()
         self._script = None  # it is found again, and takes its time anew
         self._state = State(
-            left.settings, taking=left.begins or left.taking, took=bool(left.begins)
+            left.settings, acknowledging=left.begins or left.acknowledging, took=bool(left.begins)
         )
 
 
@@ -123,7 +123,7 @@ class Domain:
     character: GuestProfile
     chance: random.Random
     cleared: list[float] = field(default_factory=list)
-    said: list[GuestWords] = field(default_factory=list)
+    said: list[AgentWords] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.store = Store()
@@ -147,8 +147,8 @@ class Domain:
             return None
 
     @property
-    def words(self) -> GuestWords | None:
-        return read_words({name: self.read(f"{paths.WORDS}/{name}") for name in GUEST_NODES})
+    def words(self) -> AgentWords | None:
+        return parse_agent_nodes({name: self.read(f"{paths.WORDS}/{name}") for name in GUEST_NODES})
 
     def ask(self, request: str, seconds: int | None) -> None:
         """The host asks; a host that is ours leaves a note in the same transaction."""

@@ -107,11 +107,11 @@ def test_systemd_is_told(tmp_path: Path, name: str) -> None:
 
 
 @pytest.fixture
-def hotline(tmp_path: Path) -> Iterator[ControlSocket]:
+def control_socket(tmp_path: Path) -> Iterator[ControlSocket]:
     with listen(str(tmp_path / "socket")) as listener:
-        hotline = ControlSocket(listener, "1.2.3")
-        yield hotline
-        for caller in hotline._calls.values():
+        control_socket = ControlSocket(listener, "1.2.3")
+        yield control_socket
+        for caller in control_socket._calls.values():
             caller.close()
 
 
@@ -123,63 +123,63 @@ def dial(path: Path, line: bytes) -> socket.socket:
     return connection
 
 
-def hear(hotline: ControlSocket) -> list[str]:
+def hear(control_socket: ControlSocket) -> list[str]:
     """Take in what is there: a caller, and what he says."""
-    listener = hotline._listener.fileno()
-    hotline.hear(listener)
-    heard = [hotline.hear(descriptor) for descriptor in list(hotline._calls)]
+    listener = control_socket._listener.fileno()
+    control_socket.hear(listener)
+    heard = [control_socket.hear(descriptor) for descriptor in list(control_socket._calls)]
     return [request for request in heard if request is not None]
 
 
 def test_who_says_that_the_system_goes_waits_until_he_is_released(
-    hotline: ControlSocket, tmp_path: Path
+    control_socket: ControlSocket, tmp_path: Path
 ) -> None:
     with (
         dial(tmp_path, b"stopping reboot\n") as first,
         dial(tmp_path, b"stopping halt\n") as second,
     ):
-        assert hear(hotline) == ["reboot"]
-        assert hear(hotline) == ["halt"]
+        assert hear(control_socket) == ["reboot"]
+        assert hear(control_socket) == ["halt"]
         first.settimeout(0)
         with pytest.raises(BlockingIOError):
             first.recv(10)
-        hotline.release()
+        control_socket.release()
         assert first.recv(10) == second.recv(10) == f"{GO_ON}\n".encode()
         assert (tmp_path / "socket").stat().st_mode & 0o777 == 0o600
 
 
 @pytest.mark.parametrize("line", [b"stopping sleep\n", b"\xff\n", b"x" * 1000, b"stopping\n"])
 def test_who_says_anything_else_is_cut_off(
-    hotline: ControlSocket, tmp_path: Path, line: bytes
+    control_socket: ControlSocket, tmp_path: Path, line: bytes
 ) -> None:
     with dial(tmp_path, line) as caller:
-        assert hear(hotline) == []
-        assert hotline._calls == {}
+        assert hear(control_socket) == []
+        assert control_socket._calls == {}
         try:
             assert caller.recv(10) == b""
         except ConnectionResetError:  # not all that he said was read
             assert len(line) > 100
 
 
-def test_who_hangs_up_is_forgotten(hotline: ControlSocket, tmp_path: Path) -> None:
+def test_who_hangs_up_is_forgotten(control_socket: ControlSocket, tmp_path: Path) -> None:
     with dial(tmp_path, b"stopping halt\n"):
-        hear(hotline)
-    assert hear_again(hotline) == []
-    assert hotline._calls == {}
-    hotline.release()
+        hear(control_socket)
+    assert hear_again(control_socket) == []
+    assert control_socket._calls == {}
+    control_socket.release()
 
 
-def hear_again(hotline: ControlSocket) -> list[str | None]:
-    heard = [hotline.hear(descriptor) for descriptor in list(hotline._calls)]
+def hear_again(control_socket: ControlSocket) -> list[str | None]:
+    heard = [control_socket.hear(descriptor) for descriptor in list(control_socket._calls)]
     return [request for request in heard if request is not None]
 
 
-def test_so_many_callers_and_no_more(hotline: ControlSocket, tmp_path: Path) -> None:
+def test_so_many_callers_and_no_more(control_socket: ControlSocket, tmp_path: Path) -> None:
     callers = [dial(tmp_path, b"stopping halt\n") for _ in range(CALLERS_MAX + 1)]
     for _ in callers:
-        hotline.hear(hotline._listener.fileno())
-    assert len(hotline._calls) == CALLERS_MAX
-    assert len(list(hotline.descriptors())) == CALLERS_MAX + 1
+        control_socket.hear(control_socket._listener.fileno())
+    assert len(control_socket._calls) == CALLERS_MAX
+    assert len(list(control_socket.descriptors())) == CALLERS_MAX + 1
     for caller in callers:
         caller.close()
 
@@ -197,9 +197,9 @@ def test_a_second_daemon_is_refused_and_a_dead_ones_socket_replaced(tmp_path: Pa
 def test_an_agent_that_cannot_make_its_socket_does_without(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     notes = Notes()
-    hotline = _open_hotline(Paths(run=str(tmp_path / "file" / "run")), notes)
-    assert list(hotline.descriptors()) == []
-    hotline.release()
+    control_socket = _open_hotline(Paths(run=str(tmp_path / "file" / "run")), notes)
+    assert list(control_socket.descriptors()) == []
+    control_socket.release()
     assert notes.lines == [
         f"{tmp_path}/file/run/socket: Not a directory; the scripts are left to init's hook"
     ]
@@ -226,7 +226,7 @@ def test_a_hook_that_cannot_ask_where_the_system_goes_does_nothing(
 
 
 def test_a_program_that_does_not_end_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(init_hook, "PATIENCE", 0.2)
+    monkeypatch.setattr(init_hook, "TIMEOUT", 0.2)
     assert init_hook._output(("sh", "-c", "trap '' TERM; sleep 1000; sleep 1000"), QUIET) is None
 
 
@@ -276,7 +276,7 @@ def test_a_daemon_that_hangs_is_as_good_as_none(
 ) -> None:
     monkeypatch.setattr(init_hook, "ANSWERS", 0.02)
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as deaf:
-        deaf.bind(trial.hotline)
+        deaf.bind(trial.control_socket)
         deaf.listen(0)  # nobody accepts
         assert init_hook.stopping(trial, "poweroff", QUIET) == 0
     assert (tmp_path / "ran").exists()

@@ -10,7 +10,13 @@ import pytest
 
 from lamplighter.errors import JournalError
 from lamplighter.formats.state_json import to_line
-from lamplighter.host.event_log import FILE_NAME, LINE_MAX, OLDER, EventLog, read_event_log
+from lamplighter.host.event_log import (
+    FILE_NAME,
+    LINE_MAX,
+    OLDER_FILE_NAME,
+    EventLog,
+    read_event_log,
+)
 from lamplighter.model.domain_event import Change, DomainEvent, Initiator
 
 if TYPE_CHECKING:
@@ -68,7 +74,7 @@ def test_it_is_kept_to_two_files_of_a_length(tmp_path: Path) -> None:
     for domid in range(1, 10):
         event_log.write([domain_event(domid)])
     assert read(tmp_path) == [5, 6, 7, 8, 9]
-    assert {one.name for one in tmp_path.iterdir()} == {FILE_NAME, OLDER}
+    assert {one.name for one in tmp_path.iterdir()} == {FILE_NAME, OLDER_FILE_NAME}
 
 
 def test_one_that_cannot_be_written_or_read_is_told(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from lamplighter.errors import ConfigurationError, UsageError
 from lamplighter.formats.lamplighter_toml import parse
-from lamplighter.host.files.writing import Placing
+from lamplighter.host.files.writing import Change
 from lamplighter.model.policy import HostSettings, Policy
 from lamplighter.service.installation import (
     CONFIGURATION,
@@ -45,11 +45,11 @@ def unit(tmp_path: Path) -> Path:
 
 def test_everything_is_put_in_place_and_a_second_time_changes_nothing(tmp_path: Path) -> None:
     first = install_files(inside(tmp_path))
-    assert {placed.how for placed in first} == {Placing.CREATED}
+    assert {placed.how for placed in first} == {Change.CREATED}
     assert all(placed.path.is_relative_to(tmp_path) for placed in first)
     state = {path: path.lstat().st_mtime_ns for path in tmp_path.rglob("*")}
     second = install_files(inside(tmp_path))
-    assert {placed.how for placed in second} == {Placing.UNCHANGED, Placing.KEPT}
+    assert {placed.how for placed in second} == {Change.UNCHANGED, Change.KEPT}
     assert {path: path.lstat().st_mtime_ns for path in tmp_path.rglob("*")} == state
 
 
@@ -60,7 +60,7 @@ def test_what_an_administrator_wrote_is_kept_and_what_is_ours_is_renewed(
     configuration.write_text("[defaults]\n")
     unit.write_text("[Unit]\n")
     how = {placed.path: placed.how for placed in install_files(inside(tmp_path))}
-    assert (how[configuration], how[unit]) == (Placing.KEPT, Placing.UPDATED)
+    assert (how[configuration], how[unit]) == (Change.KEPT, Change.UPDATED)
     assert configuration.read_text() == "[defaults]\n"
 
 

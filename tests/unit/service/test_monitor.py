@@ -255,10 +255,10 @@ def test_a_listing_that_fails_means_nothing_and_is_tried_again() -> None:
             simulation.embedded.faults.set("list", Fault(How.FAIL), 5)
             await simulation.toolstack.destroy(domid)
             await CLOCK.sleep(2)
-            assert monitor.watched().trouble
+            assert monitor.watched().error
             assert "cannot be listed" in monitor.summary
             await CLOCK.sleep(60)
-            assert not monitor.watched().trouble
+            assert not monitor.watched().error
         assert watch.record() == [("web", "came", "tool"), ("web", "went", "unknown")]
 
     watching(story)

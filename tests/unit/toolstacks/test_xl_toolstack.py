@@ -12,7 +12,7 @@ from uuid import UUID
 
 import pytest
 
-from lamplighter.errors import CallFailed, CallNotBegun, CallTimedOut, ToolstackUnreachable
+from lamplighter.errors import CallFailed, CallNotStarted, CallTimedOut, ToolstackUnreachable
 from lamplighter.host import programs
 from lamplighter.host.clock import LoopClock
 from lamplighter.host.systemd import scopes
@@ -205,7 +205,7 @@ def test_a_run_that_is_told_to_end_does_not_wait_for_a_scope(lab: Lab) -> None:
         with Systemd(lab.folder / "private", silent=True, asked=told):
             await lab.toolstack.create(WEB, ending=ending)
 
-    with pytest.raises(CallNotBegun, match="not begun: the run was told to end"):
+    with pytest.raises(CallNotStarted, match="not begun: the run was told to end"):
         do(story())
     assert not lab.calls_path.exists()
 

@@ -30,7 +30,7 @@ from lamplighter.model.run import Direction, Verb
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from lamplighter.formats.agent_protocol import GuestWords
+    from lamplighter.formats.agent_protocol import AgentWords
     from lamplighter.model.clock import Clock
     from lamplighter.model.run import Plan, Result, Step, Transition
 
@@ -86,7 +86,7 @@ class LiveTable:
             if row.began is None:
                 row.began = self._clock.monotonic()
 
-    def heard(self, name: str, words: GuestWords) -> None:
+    def heard(self, name: str, words: AgentWords) -> None:
         """Show what the agent reports, in quotes: the host's own notes appear there, too."""
         row = self._rows.get(name)
         if row is not None:
@@ -102,7 +102,7 @@ class LiveTable:
         """Keep the message; it is printed above the next frame."""
         self._said.append(message)
 
-    def take_said(self) -> list[str]:
+    def take_messages(self) -> list[str]:
         """Return and clear the messages that were kept."""
         said, self._said = self._said, []
         return said
@@ -201,7 +201,7 @@ async def _draw_again_and_again(live: Live, table: LiveTable) -> None:
 
 
 def _draw(live: Live, table: LiveTable) -> None:
-    for message in table.take_said():
+    for message in table.take_messages():
         for line in message.splitlines():
             live.console.print(Text(f"lamplighter: {printable(line)}"))
     live.update(table.draw(live.console.height), refresh=True)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from lamplighter.cli.context import Context
-    from lamplighter.formats.agent_protocol import GuestWords
+    from lamplighter.formats.agent_protocol import AgentWords
     from lamplighter.model.clock import Clock
     from lamplighter.model.run import Plan, Result, Transition
     from lamplighter.service.run.progress import Listener
@@ -50,7 +50,7 @@ class Lines:
         arrow = f"{transition.before.value} -> {transition.after.value}"
         self._line(transition.name, arrow, transition.detail)
 
-    def heard(self, name: str, words: GuestWords) -> None:
+    def heard(self, name: str, words: AgentWords) -> None:
         """Write what the guest's agent reports."""
         if told := doing(words):
             self._line(name, "says", told)

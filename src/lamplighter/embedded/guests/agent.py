@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Protocol
 from lamplighter.errors import StoreConflict, XenStoreError
 from lamplighter.formats import agent_protocol
 from lamplighter.guest import events, handshake
-from lamplighter.guest.guard import LAST_WORDS
+from lamplighter.guest.guard import REPORT_TIME
 from lamplighter.xenstore.paths import WORDS
 
 if TYPE_CHECKING:
@@ -159,7 +159,9 @@ class GuestAgent:
         elif isinstance(action, events.Run):
             self._script, self._steps = (action.script, now), 0
             if self._profile.more:
-                more = agent_protocol.More("1", round(self._profile.more), "it has much to write")
+                more = agent_protocol.TimeRequest(
+                    "1", round(self._profile.more), "it has much to write"
+                )
                 self._say("more", agent_protocol.encode_more(more))
         elif isinstance(action, events.Kill):
             self._script = None
@@ -214,13 +216,13 @@ class GuestAgent:
 
     @property
     def _speaks_last_at(self) -> float:
-        return self._force[1] - LAST_WORDS if self._force is not None else math.inf
+        return self._force[1] - REPORT_TIME if self._force is not None else math.inf
 
     def _last_word(self, now: float, request: str) -> None:
         forced = agent_protocol.Forced(request, "its shutdown did not end in time")
         self._say("forced", agent_protocol.encode_forced(forced))
         self._force = None
-        self._cuts_at = now + LAST_WORDS
+        self._cuts_at = now + REPORT_TIME
 
     # --- the store ---
 

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 PREFIX = "embedded_"
 
 #: The longest time in a definition, in seconds: a day.
-LONGEST = 86400.0
+TEXT_MAX = 86400.0
 
 #: The memory of a domain that asks for none, as in libxl, and the most one may have; in MiB.
 DEFAULT_MEMORY = 32
@@ -170,8 +170,8 @@ def _time(config: XlConfig, key: str, otherwise: float) -> float:
     except ValueError as error:
         raise _wrong(config, key, f"{text!r}: {error}") from None
     least = 0.01 if key == "embedded_every" else 0.0
-    if not least <= seconds <= LONGEST:
-        raise _wrong(config, key, f"expected {least:g} to {LONGEST:g} seconds, not {text!r}")
+    if not least <= seconds <= TEXT_MAX:
+        raise _wrong(config, key, f"expected {least:g} to {TEXT_MAX:g} seconds, not {text!r}")
     return seconds
 
 

@@ -12,7 +12,7 @@ from uuid import UUID
 from lamplighter.embedded.guests.behaviour import read_embedded_definition
 from lamplighter.embedded.toolstack.control import BadRequest
 from lamplighter.embedded.toolstack.faults import Fault, How
-from lamplighter.embedded.toolstack.xl import Busy
+from lamplighter.embedded.toolstack.xl import Delays
 from lamplighter.errors import CallFailed, DefinitionError, LamplighterError
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 LARGEST = 1 << 20
 
 #: The longest time an argument may name, in host seconds, and the most calls of one fault.
-LONGEST = 86400.0
+TEXT_MAX = 86400.0
 MOST = 1_000_000
 
 
@@ -58,8 +58,8 @@ class Arguments:
         value = self._take(key, otherwise)
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise self._wrong(key, "a number of seconds")
-        if not 0 <= value <= LONGEST:
-            raise self._wrong(key, f"0 to {LONGEST:g} seconds")
+        if not 0 <= value <= TEXT_MAX:
+            raise self._wrong(key, f"0 to {TEXT_MAX:g} seconds")
         return float(value)
 
     def done(self) -> None:
@@ -219,11 +219,11 @@ class Calls:
     async def _clear_faults(self, arguments: Arguments) -> object:
         arguments.done()
         self._host.faults.clear()
-        self._host.xl.busy = Busy()
+        self._host.xl.busy = Delays()
         return {}
 
     async def _busy(self, arguments: Arguments) -> object:
-        busy = Busy(arguments.seconds("listing", 0.0), arguments.seconds("reaping", 0.0))
+        busy = Delays(arguments.seconds("listing", 0.0), arguments.seconds("reaping", 0.0))
         arguments.done()
         self._host.xl.busy = busy
         return {}

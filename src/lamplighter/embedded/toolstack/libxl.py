@@ -97,7 +97,7 @@ def describe(session: Session, domain: Domain, now: datetime) -> None:
     session.end(tx, commit=True)
 
 
-def unmake(session: Session, domid: int) -> None:
+def remove(session: Session, domid: int) -> None:
     """Remove a domain's nodes, as libxl does before the domain itself is destroyed."""
     home = paths.domain(domid)
     with contextlib.suppress(XenStoreError):  # somebody removed the node
@@ -159,18 +159,18 @@ class Names:
 
     def of(self, domid: int) -> str:
         """Return a domain's name; empty when it has no name node, or no longer."""
-        self._catch_up()
+        self._send_backlog()
         return self._names.get(domid, "")
 
     def taken(self, name: str) -> bool:
         """Return whether a domain has this name, whether it runs or not."""
-        self._catch_up()
+        self._send_backlog()
         return name in self._bearers
 
     def _tell(self, _path: str, token: bytes) -> None:
         self._stale.add(int(token))
 
-    def _catch_up(self) -> None:
+    def _send_backlog(self) -> None:
         while self._stale:
             domid = self._stale.pop()
             self._rename(domid, self._read(domid))

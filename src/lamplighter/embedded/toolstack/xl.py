@@ -47,7 +47,7 @@ TEARDOWN = 0.02
 REBOOT_GAP = 2.0
 
 
-class Busy(NamedTuple):
+class Delays(NamedTuple):
     """How much slower the tools are while the control domain is busy, in host seconds.
 
     A listing takes ``listing`` and shows the state at its beginning, because one call gets all
@@ -87,7 +87,7 @@ class Xl:
         self._session = store.connect(DOM0, lambda path, token: None)
         self._creating = asyncio.Lock()
         self._reaping = asyncio.Lock()
-        self.busy = Busy()
+        self.busy = Delays()
         self._residents: dict[int, Resident] = {}
         self._reapers: dict[int, asyncio.Task[None]] = {}
         self._records: OrderedDict[int, tuple[UUID, ShutdownReason]] = OrderedDict()
@@ -264,7 +264,7 @@ class Xl:
         domain.paused = True
         if resident.running is not None:
             resident.running.cancel()
-        libxl.unmake(self._session, domain.domid)
+        libxl.remove(self._session, domain.domid)
         domain.dying = True
         await self._clock.sleep(TEARDOWN)
         linger = resident.definition.profile.linger

@@ -33,7 +33,7 @@ from lamplighter.model.lifecycle import Phase
 
 if TYPE_CHECKING:
     from lamplighter.engine.stop.state import StopState
-    from lamplighter.formats.agent_protocol import Given, GuestWords, More
+    from lamplighter.formats.agent_protocol import AgentWords, Grants, TimeRequest
 
     Stepped = tuple[StopState, tuple[Action, ...]]
 
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 ANSWERS_ON_RECORD = 20
 
 
-def agent_reported(state: StopState, words: GuestWords, now: float, given: Given) -> Stepped:
+def agent_reported(state: StopState, words: AgentWords, now: float, given: Grants) -> Stepped:
     """Process an agent report; ``given``: what earlier runs have answered and granted."""
     before, actions = state.words, tuple[Action, ...]()
     if before is None:
@@ -58,7 +58,7 @@ def agent_reported(state: StopState, words: GuestWords, now: float, given: Given
     return state, (*actions, EnterPhase(state.phase, by_the_guest(words.forced)), *answer)
 
 
-def _go_on(state: StopState, given: Given, now: float) -> Stepped:
+def _go_on(state: StopState, given: Grants, now: float) -> Stepped:
     """Take over, at the first report, what earlier runs have given this incarnation."""
     state, actions = state._replace(answered=given.answered), tuple[Action, ...]()
     granted = min(given.granted, state.extend_max)
@@ -67,7 +67,7 @@ def _go_on(state: StopState, given: Given, now: float) -> Stepped:
         told = f"{format_duration(granted)} that a run before granted"
         actions = (EnterPhase(state.phase, f"{told}, {_left_in_words(state, now)}"),)
     if state.phase in EXTENDABLE and state.retry_at is None:
-        actions += (TellDeadline(state.sighting.domid, state.deadline, int(state.granted)),)
+        actions += (TellDeadline(state.info.domid, state.deadline, int(state.granted)),)
     return state, actions
 
 
@@ -78,15 +78,15 @@ def answer_pending(state: StopState, now: float) -> Stepped:
         return state, ()
     if now < state.answer_at or now >= state.deadline:
         return state, ()
-    unsaid, answer_at = state.unsaid, now + timing.ANSWER_PAUSE
-    state = state._replace(answered=more.id, answer_at=answer_at, unsaid=None)
-    if unsaid is not None and unsaid.id == more.id:
-        if unsaid.left is not None:
-            unsaid = unsaid._replace(left=_left(state, now))
-        return state, (_say(state, unsaid),)
+    unwritten_answer, answer_at = state.unwritten_answer, now + timing.ANSWER_PAUSE
+    state = state._replace(answered=more.id, answer_at=answer_at, unwritten_answer=None)
+    if unwritten_answer is not None and unwritten_answer.id == more.id:
+        if unwritten_answer.left is not None:
+            unwritten_answer = unwritten_answer._replace(left=_left(state, now))
+        return state, (_say(state, unwritten_answer),)
     # A grant that the guest most likely never read does not count against the new request. But the
     # guest may have read it, so it is not revoked either.
-    heard_of = state.granted - (state.newest if unsaid is not None else 0.0)
+    heard_of = state.granted - (state.newest if unwritten_answer is not None else 0.0)
     state = state._replace(answers=state.answers + 1, newest=0.0)
     why_not = _why_not(state._replace(granted=heard_of), more, now)
     if why_not:
@@ -95,7 +95,7 @@ def answer_pending(state: StopState, now: float) -> Stepped:
 
 
 def _say(state: StopState, answer: Answer) -> Action:
-    return Say(state.sighting.domid, answer, int(state.granted))
+    return Say(state.info.domid, answer, int(state.granted))
 
 
 def _left(state: StopState, now: float) -> int:
@@ -106,7 +106,7 @@ def _left_in_words(state: StopState, now: float) -> str:
     return f"{format_duration(_left(state, now))} are left"
 
 
-def _grant(state: StopState, more: More, granted: float, now: float) -> Stepped:
+def _grant(state: StopState, more: TimeRequest, granted: float, now: float) -> Stepped:
     """Grant the request; ``granted`` is the total of seconds with it."""
     state = state._replace(newest=granted - state.granted, granted=granted)
     detail = f"{format_duration(more.seconds)} more granted, {_left_in_words(state, now)}"
@@ -114,7 +114,7 @@ def _grant(state: StopState, more: More, granted: float, now: float) -> Stepped:
     return state, (*_on_record(state, f"{detail}{_said(more)}"), say)
 
 
-def _refuse(state: StopState, more: More, why: str) -> Stepped:
+def _refuse(state: StopState, more: TimeRequest, why: str) -> Stepped:
     say = _say(state, Answer(more.id, None, why))
     detail = f"{format_duration(more.seconds)} more refused, {why}{_said(more)}"
     return state, (*_on_record(state, detail), say)
@@ -124,7 +124,7 @@ def _on_record(state: StopState, detail: str) -> tuple[Action, ...]:
     return (EnterPhase(state.phase, detail),) if state.answers <= ANSWERS_ON_RECORD else ()
 
 
-def _why_not(state: StopState, more: More, now: float) -> str:
+def _why_not(state: StopState, more: TimeRequest, now: float) -> str:
     """Return why a request does not fit; empty when it does."""
     if not state.extend_max:
         return "this host grants no more time: extend_max is not set for it"
@@ -139,5 +139,5 @@ def _why_not(state: StopState, more: More, now: float) -> str:
     return ""
 
 
-def _said(more: More) -> str:
+def _said(more: TimeRequest) -> str:
     return f"; it says {quoted(more.why)}" if more.why else ""

@@ -16,8 +16,8 @@ counts as an end; every stop ends.
 
 Whether a domain ended in time is judged by its own shutdown, not by when that was seen: before it
 is forced, a listing that begins after its deadline must show it running, unless none comes within
-``timing.LAST_LOOK``. The time after its shutdown does not count: while the process that reaps it
-lives, it is left alone until ``StopState.reaper_until``.
+``timing.FINAL_LISTING``. The time after its shutdown does not count: while the process that reaps
+it lives, it is left alone until ``StopState.reaper_until``.
 
 A request is only withdrawn in a transaction that first checks whether the guest acknowledged it,
 and no value read between that and the next request is used: so an empty ``control/shutdown`` always
@@ -80,7 +80,7 @@ Stepped = tuple[StopState, tuple[Action, ...]]
 
 
 def begin(
-    sighting: DomainInfo,
+    info: DomainInfo,
     policy: Policy,
     now: float,
     *,
@@ -98,9 +98,9 @@ def begin(
     """
     limit = min(policy.stop_timeout.value, max(0.0, latest - now))
     state = StopState(
-        sighting=sighting,
+        info=info,
         stop_timeout=policy.stop_timeout.value,
-        rung_timeout=min(policy.ack_timeout.value, limit / timing.RUNGS),
+        request_timeout=min(policy.ack_timeout.value, limit / timing.MIN_REQUESTS),
         begun=now,
         since=now,
         destroy_wanted=destroy,
@@ -108,8 +108,8 @@ def begin(
         latest=latest,
         extend_max=policy.extend_max.value,
     )
-    if not sighting.running:
-        return _shut_down(state._replace(begun_ended=True), sighting, now)
+    if not info.running:
+        return _shut_down(state._replace(begun_ended=True), info, now)
     if destroy:
         return _force(state, now, "its policy is to destroy it")
     if resume is Phase.FORCING:
@@ -119,15 +119,15 @@ def begin(
         state = _remark(state, "it had acknowledged the request of a run that died")
         # Recorded again under this run, because it may die, too.
         state, move = _move(state, Phase.ACKNOWLEDGED, now, "in a run before, which died")
-        return state, (*move, WatchNodes(sighting.domid))
-    return state, (WatchNodes(sighting.domid),)
+        return state, (*move, WatchNodes(info.domid))
+    return state, (WatchNodes(info.domid),)
 
 
 def step(state: StopState, event: Event) -> Stepped:
     """Process one event."""
     match event:
-        case Listed(now, sighting):
-            return _seen(state._replace(blind="", listed=True), sighting, now)
+        case Listed(now, info):
+            return _seen(state._replace(blind="", listed=True), info, now)
         case NotListed(now):
             return _not_listed(state._replace(blind=""), now)
         case ListingFailed(now, error):
@@ -150,7 +150,7 @@ def _toolstack(
             return _shutdown_reason(state, reason, now)
         case Destroyed(now, error):
             return _destroyed(state, error, now)
-        case ReaperChecked(now, domid, lives) if domid == state.sighting.domid:
+        case ReaperChecked(now, domid, lives) if domid == state.info.domid:
             return _reaper(state, lives=lives, now=now)
         case HalfBuiltChecked(now, domid, half_built=True):
             return _inspected(state, domid, now)
@@ -162,18 +162,18 @@ def _toolstack(
 
 def _guest_event(state: StopState, event: Event) -> Stepped:
     match event:
-        case KindFound(_, domid, kind) if domid == state.sighting.domid:
+        case KindFound(_, domid, kind) if domid == state.info.domid:
             return state._replace(kind=kind), ()
-        case PoweroffFeature(now, domid, supported) if domid == state.sighting.domid:
+        case PoweroffFeature(now, domid, supported) if domid == state.info.domid:
             return _ready(state, supported, now)
-        case ShutdownNode(now, domid, value) if domid == state.sighting.domid:
+        case ShutdownNode(now, domid, value) if domid == state.info.domid:
             return _request(state, value, now)
-        case AgentReport(now, domid, words, given) if domid == state.sighting.domid:
+        case AgentReport(now, domid, words, given) if domid == state.info.domid:
             return extension.agent_reported(state, words, now, given)
         case RequestWritten(now, error) if error:
             return _retry(state, f"could not be asked: {error}", now), ()
-        case AnswerFailed(_, domid, answer) if domid == state.sighting.domid:
-            return state._replace(unsaid=answer), ()
+        case AnswerFailed(_, domid, answer) if domid == state.info.domid:
+            return state._replace(unwritten_answer=answer), ()
         case RequestCleared(now, taken, error):
             return _cleared(state, taken=taken, error=error, now=now)
         case Pressed(_, error) if error:
@@ -194,11 +194,11 @@ def _ready(state: StopState, supported: bool | None, now: float) -> Stepped:
 def _ask(state: StopState, now: float, detail: str) -> Stepped:
     moved, move = _move(state, Phase.ASKED, now, detail)
     asked = moved._replace(since=now, requests=state.requests + 1, retry_at=None)
-    look = (CheckHalfBuilt(state.sighting),) if state.sighting.never_ran else ()
+    look = (CheckHalfBuilt(state.info),) if state.info.never_ran else ()
     return asked, (
         *look,
         *move,
-        RequestShutdown(state.sighting.domid, state.deadline, int(state.granted)),
+        RequestShutdown(state.info.domid, state.deadline, int(state.granted)),
     )
 
 
@@ -211,7 +211,7 @@ def _request(state: StopState, value: bytes | None, now: float) -> Stepped:
 def _give_up(state: StopState, now: float) -> Stepped:
     waited = f"{now - state.since:.0f} s without an answer"
     moved, move = _move(state, Phase.GIVEN_UP, now, f"{waited}: the request is taken back")
-    return moved, (*move, ClearRequest(state.sighting.domid))
+    return moved, (*move, ClearRequest(state.info.domid))
 
 
 def _cleared(state: StopState, *, taken: bool, error: str, now: float) -> Stepped:
@@ -225,7 +225,7 @@ def _cleared(state: StopState, *, taken: bool, error: str, now: float) -> Steppe
         )
     button: tuple[Action, ...] = ()
     if state.kind is Kind.HVM and state.supported is not True:
-        button = (PressPower(state.sighting.domid),)
+        button = (PressPower(state.info.domid),)
     asked, actions = _ask(
         state, now, "power button pressed, asked again" if button else "asked again"
     )
@@ -235,19 +235,19 @@ def _cleared(state: StopState, *, taken: bool, error: str, now: float) -> Steppe
 # --- listings --------------------------------------------------------------------------------
 
 
-def _seen(state: StopState, sighting: DomainInfo, now: float) -> Stepped:
-    if sighting.domid != state.sighting.domid:
-        return _came_back(state, sighting, now)
+def _seen(state: StopState, info: DomainInfo, now: float) -> Stepped:
+    if info.domid != state.info.domid:
+        return _came_back(state, info, now)
     # A domain being reaped loses its name first, but its reaper and reason are found by the name.
-    sighting = sighting._replace(name=sighting.name or state.sighting.name)
-    state = state._replace(sighting=sighting, seen_dying=state.seen_dying or sighting.dying)
-    if not sighting.running and state.phase in ALIVE:
-        return _shut_down(state, sighting, now)
-    if sighting.running and state.phase in {Phase.ENDED, Phase.REBOOTING}:
+    info = info._replace(name=info.name or state.info.name)
+    state = state._replace(info=info, seen_dying=state.seen_dying or info.dying)
+    if not info.running and state.phase in ALIVE:
+        return _shut_down(state, info, now)
+    if info.running and state.phase in {Phase.ENDED, Phase.REBOOTING}:
         return _lives_on(state, now)
-    if state.reason is None and sighting.shutdown is not None:
-        state = state._replace(reason=sighting.shutdown)
-    if state.orphaned and not state.destroys and not sighting.dying:
+    if state.reason is None and info.shutdown is not None:
+        state = state._replace(reason=info.shutdown)
+    if state.orphaned and not state.destroys and not info.dying:
         return _reap(state, now, "nobody reaped it: it is taken away")
     return _tick(state, now, looked=True)
 
@@ -262,14 +262,14 @@ def _lives_on(state: StopState, now: float) -> Stepped:
     return state, (*move, *actions)
 
 
-def _shut_down(state: StopState, sighting: DomainInfo, now: float) -> Stepped:
+def _shut_down(state: StopState, info: DomainInfo, now: float) -> Stepped:
     """The incarnation has stopped executing; something has to reap it."""
-    reason = sighting.shutdown
+    reason = info.shutdown
     phase = Phase.REBOOTING if state.comes_back(reason) else Phase.ENDED
     detail = shut_down_detail(state, reason) if reason else "it is being destroyed"
     ended = state._replace(
         reason=reason,
-        seen_dying=sighting.dying,
+        seen_dying=info.dying,
         destroys=0,
         retry_at=None,
         ended=now,
@@ -278,11 +278,11 @@ def _shut_down(state: StopState, sighting: DomainInfo, now: float) -> Stepped:
     return _move(ended, phase, now, detail)
 
 
-def _came_back(state: StopState, sighting: DomainInfo, now: float) -> Stepped:
+def _came_back(state: StopState, info: DomainInfo, now: float) -> Stepped:
     """Another incarnation is listed, whether or not the end of the last one was seen."""
-    last, came = state, f"it came back as domid {sighting.domid}"
+    last, came = state, f"it came back as domid {info.domid}"
     state = state._replace(
-        sighting=sighting,
+        info=info,
         supported=None,
         reason=None,
         acknowledged=False,
@@ -295,13 +295,13 @@ def _came_back(state: StopState, sighting: DomainInfo, now: float) -> Stepped:
         retry_at=None,
         words=None,
         answered="",
-        unsaid=None,
+        unwritten_answer=None,
     )
     gap: tuple[Action, ...] = ()
     if last.phase is not Phase.REBOOTING:
-        state, gap = _move(state, Phase.REBOOTING, now, f"domid {last.sighting.domid} has ended")
-    if not sighting.running:
-        ended, actions = _shut_down(state, sighting, now)
+        state, gap = _move(state, Phase.REBOOTING, now, f"domid {last.info.domid} has ended")
+    if not info.running:
+        ended, actions = _shut_down(state, info, now)
         return ended, (*gap, *actions)
     state, up = _move(state, Phase.UP, now, came)
     state, actions = _turn_to(state, now)
@@ -314,14 +314,14 @@ def _turn_to(state: StopState, now: float) -> Stepped:
     """Ask a domain that runs but was thought to have ended, if there is time for that."""
     if now >= state.deadline or state.destroy_wanted:
         return _force(state, now, "its time is up")
-    return state, (WatchNodes(state.sighting.domid),)
+    return state, (WatchNodes(state.info.domid),)
 
 
 def _not_listed(state: StopState, now: float) -> Stepped:
     if state.phase is Phase.FORCING or state.phase is Phase.ENDED:
         return state, (verdict(state),)
     if state.phase is not Phase.REBOOTING:
-        return state, (FindShutdownReason(state.sighting),)
+        return state, (FindShutdownReason(state.info),)
     if state.listed:
         return state._replace(listed=False, since=now, retry_at=None), ()
     return _tick(state, now)
@@ -340,7 +340,7 @@ def _shutdown_reason(state: StopState, reason: ShutdownReason | None, now: float
 
 
 def _inspected(state: StopState, domid: int, now: float) -> Stepped:
-    if state.phase not in ALIVE or domid != state.sighting.domid or not state.sighting.never_ran:
+    if state.phase not in ALIVE or domid != state.info.domid or not state.info.never_ran:
         return state, ()
     why = "what created it has died over it: it is half made and will never run"
     return _force(state._replace(half_built=True), now, why)
@@ -354,7 +354,7 @@ def _tick(state: StopState, now: float, *, looked: bool = False) -> Stepped:
     if state.phase in ALIVE and now >= state.deadline:
         if state.last_look < state.deadline:
             return state._replace(last_look=now), (Relist(),)
-        if looked or now >= state.last_look + timing.LAST_LOOK:
+        if looked or now >= state.last_look + timing.FINAL_LISTING:
             return _force(state, now, f"not down after {state.allowed}")
         return state, ()
     if state.retry_at is not None and now >= state.retry_at:
@@ -368,7 +368,7 @@ def _tick(state: StopState, now: float, *, looked: bool = False) -> Stepped:
             return state, (verdict(state),)
         case Phase.REBOOTING | Phase.ENDED if not state.destroys:
             # One check at a time: two answers would be taken for the state at two times.
-            return state._replace(since=now), (CheckReaper(state.sighting),)
+            return state._replace(since=now), (CheckReaper(state.info),)
     return state, (_still_listed(state),)
 
 
@@ -377,10 +377,10 @@ def _reaper(state: StopState, *, lives: bool, now: float) -> Stepped:
         return state, ()
     if lives and now < state.reaper_until:
         return state._replace(since=now, orphaned=False), ()
-    if not lives and not state.orphaned and not state.sighting.dying:
+    if not lives and not state.orphaned and not state.info.dying:
         # The reaper may have done its work since the last listing, and ended.
         return state._replace(since=now, orphaned=True), (Relist(),)
-    if state.sighting.dying:
+    if state.info.dying:
         return state, (_still_listed(state),)
     if lives:
         return _reap(state, now, "what reaps it has not done so: it is taken away")
@@ -399,7 +399,7 @@ def _try_again(state: StopState, now: float) -> Stepped:
         case Phase.ASKED:
             return _ask(state, now, "asked again")
         case Phase.GIVEN_UP:
-            return state, (ClearRequest(state.sighting.domid),)
+            return state, (ClearRequest(state.info.domid),)
         case Phase.FORCING | Phase.ENDED | Phase.REBOOTING:
             return _destroy(state, now)
     return state, ()
@@ -413,7 +413,7 @@ def _force(state: StopState, now: float, why: str) -> Stepped:
 
 def _destroy(state: StopState, now: float) -> Stepped:
     tried = state._replace(destroys=state.destroys + 1, since=now)
-    return tried, (Destroy(state.sighting.domid),)
+    return tried, (Destroy(state.info.domid),)
 
 
 def _destroyed(state: StopState, error: str, now: float) -> Stepped:
@@ -428,7 +428,7 @@ def _destroyed(state: StopState, error: str, now: float) -> Stepped:
 
 def _still_listed(state: StopState) -> Finish:
     """Time is up for a domain that has stopped executing, or that cannot be seen."""
-    if state.sighting.dying:
+    if state.info.dying:
         remark = "the hypervisor still lists it as dying: another domain maps its memory"
         return verdict(_remark(state, remark))
     if state.phase is Phase.FORCING:

@@ -10,7 +10,7 @@ from lamplighter.model.domain import Kind, ShutdownReason
 from lamplighter.model.lifecycle import Phase
 
 if TYPE_CHECKING:
-    from lamplighter.formats.agent_protocol import Answer, GuestWords, More
+    from lamplighter.formats.agent_protocol import AgentWords, Answer, TimeRequest
     from lamplighter.model.domain import DomainInfo
 
 #: An incarnation that ended like this may be followed by another one.
@@ -47,12 +47,12 @@ class StopState(NamedTuple):
     ``extend_max`` were granted to its guest. ``words`` is the newest agent report of this
     incarnation, ``answered`` the id of its last request for more time that was answered; no other
     is answered before ``answer_at``. ``newest`` is how many seconds that answer granted, and
-    ``unsaid`` the answer if it could not be written.
+    ``unwritten_answer`` the answer if it could not be written.
     """
 
-    sighting: DomainInfo
+    info: DomainInfo
     stop_timeout: float
-    rung_timeout: float
+    request_timeout: float
     begun: float
     since: float
     destroy_wanted: bool = False
@@ -79,10 +79,10 @@ class StopState(NamedTuple):
     extend_max: float = 0.0
     granted: float = 0.0
     answers: int = 0
-    words: GuestWords | None = None
+    words: AgentWords | None = None
     answered: str = ""
     newest: float = 0.0
-    unsaid: Answer | None = None
+    unwritten_answer: Answer | None = None
     answer_at: float = -inf
 
     @property
@@ -96,7 +96,7 @@ class StopState(NamedTuple):
         return min(self.own_deadline, self.latest)
 
     @property
-    def pending(self) -> More | None:
+    def pending(self) -> TimeRequest | None:
         """The guest's request for more time that is still to be answered.
 
         A guest that forces its own end is not answered: its end is near, and nothing else is to be
@@ -104,7 +104,7 @@ class StopState(NamedTuple):
         """
         if self.words is None or self.words.more is None or self.words.forced is not None:
             return None
-        asked_anew = self.words.more.id != self.answered or self.unsaid is not None
+        asked_anew = self.words.more.id != self.answered or self.unwritten_answer is not None
         return self.words.more if asked_anew else None
 
     @property
@@ -120,7 +120,7 @@ class StopState(NamedTuple):
     def being_saved(self) -> bool:
         """True while another tool may still read its memory: reaping it now would lose that."""
         suspended = self.reason is ShutdownReason.SUSPEND
-        return suspended and not self.sighting.dying and not self.destroys
+        return suspended and not self.info.dying and not self.destroys
 
     @property
     def reaper_until(self) -> float:
@@ -138,14 +138,14 @@ class StopState(NamedTuple):
         """How long the present phase may last; infinite when only the deadline ends it."""
         match self.phase:
             case Phase.ASKED if self.kind is Kind.HVM and self.supported is not True:
-                return min(self.rung_timeout, timing.HVM_SILENCE)
+                return min(self.request_timeout, timing.HVM_SILENCE)
             case Phase.ASKED:
-                return self.rung_timeout
+                return self.request_timeout
             case Phase.REBOOTING if not self.listed:
                 return timing.REBOOT_GAP
             case Phase.ENDED if self.being_saved and not self.orphaned:
                 return max(timing.REAP_GRACE, self.deadline - self.since)
-            case Phase.REBOOTING | Phase.ENDED if not self.sighting.dying and not self.destroys:
+            case Phase.REBOOTING | Phase.ENDED if not self.info.dying and not self.destroys:
                 return self._for_its_absence if self.orphaned else self._for_its_reaper
             case Phase.REBOOTING | Phase.ENDED | Phase.FORCING:
                 return timing.ZOMBIE_GRACE
@@ -160,7 +160,7 @@ class StopState(NamedTuple):
     @property
     def _for_its_absence(self) -> float:
         """How long to wait for a listing that shows whether a domain without reaper is gone."""
-        return max(timing.LAST_LOOK, min(timing.ORPHAN_LOOK, self.latest - self.since))
+        return max(timing.FINAL_LISTING, min(timing.ORPHAN_LISTING, self.latest - self.since))
 
     @property
     def wake(self) -> float:
@@ -171,5 +171,5 @@ class StopState(NamedTuple):
         if self.phase not in ALIVE:
             return step
         if self.last_look >= self.deadline:
-            return self.last_look + timing.LAST_LOOK
+            return self.last_look + timing.FINAL_LISTING
         return min(step, self.deadline)

@@ -88,7 +88,7 @@ def salvage_configuration(
     """Return the valid settings of lamplighter.toml, and the first error in it or None."""
     path = path.absolute()
     try:
-        return toml.salvage(_configuration_text(path, required=required), str(path))
+        return toml.parse_valid_parts(_configuration_text(path, required=required), str(path))
     except ConfigurationError as error:
         return Configuration(str(path)), error
 

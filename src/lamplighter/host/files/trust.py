@@ -82,7 +82,7 @@ class Walk:
         entry = os.open(name, _PATH_ONLY, dir_fd=self.fd)
         status = self._examine(entry, where)
         if not stat.S_ISLNK(status.st_mode):
-            self._stand_on(entry, where, status)
+            self._move_to(entry, where, status)
             return
         try:
             self._follow(entry, where)
@@ -97,22 +97,22 @@ class Walk:
         parts = target.parts
         if target.is_absolute():
             root = os.open("/", _PATH_ONLY)
-            self._stand_on(root, Path("/"), os.fstat(root))
+            self._move_to(root, Path("/"), os.fstat(root))
             parts = parts[1:]
         self._pending.extendleft(reversed(parts))
 
-    def _stand_on(self, fd: int, where: Path, status: os.stat_result) -> None:
+    def _move_to(self, fd: int, where: Path, status: os.stat_result) -> None:
         os.close(self.fd)
         self.fd, self.path, self.status = fd, where, status
 
     def _examine(self, fd: int, where: Path) -> os.stat_result:
         status = os.fstat(fd)
         if self.distrust is None:
-            self.distrust = judge(fd, status, where, self._owners)
+            self.distrust = check_entry(fd, status, where, self._owners)
         return status
 
 
-def judge(
+def check_entry(
     fd: int,
     status: os.stat_result,
     where: Path,

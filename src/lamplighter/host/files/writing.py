@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 NULL = "/dev/null"
 
 
-class Placing(Enum):
+class Change(Enum):
     """What happened to one file or folder."""
 
     CREATED = "created"
@@ -32,14 +32,14 @@ class Placing(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Placed:
+class Installed:
     """One file or folder and what happened to it."""
 
     path: Path
-    how: Placing
+    how: Change
 
 
-def place_file(path: Path, content: bytes, *, keep: bool = False) -> Placed:
+def install_file(path: Path, content: bytes, *, keep: bool = False) -> Installed:
     """Install a file, readable by all; with ``keep`` only when there is none.
 
     Missing folders are created. Raises ``ConfigurationError`` when it cannot be done.
@@ -49,33 +49,33 @@ def place_file(path: Path, content: bytes, *, keep: bool = False) -> Placed:
             raise _is_link(path)
         if os.path.lexists(path):
             if keep:
-                return Placed(path, Placing.KEPT)
-            how = Placing.UPDATED
+                return Installed(path, Change.KEPT)
+            how = Change.UPDATED
             if path.read_bytes() == content and _mode(path) == 0o644:
-                return Placed(path, Placing.UNCHANGED)
+                return Installed(path, Change.UNCHANGED)
         else:
-            how = Placing.CREATED
+            how = Change.CREATED
             _make_folders(path.parent)
         write_whole(path, content, 0o644)
     except OSError as error:
         raise _cannot(path, error) from error
-    return Placed(path, how)
+    return Installed(path, how)
 
 
-def place_folder(path: Path, mode: int) -> Placed:
+def place_folder(path: Path, mode: int) -> Installed:
     """Create a folder with this mode, or give it this mode; ``ConfigurationError`` if not."""
     try:
         if path.is_dir():
             if _mode(path) == mode:
-                return Placed(path, Placing.UNCHANGED)
+                return Installed(path, Change.UNCHANGED)
             path.chmod(mode)
-            return Placed(path, Placing.UPDATED)
+            return Installed(path, Change.UPDATED)
         _make_folders(path.parent)
         path.mkdir(mode)
         path.chmod(mode)
     except OSError as error:
         raise _cannot(path, error) from error
-    return Placed(path, Placing.CREATED)
+    return Installed(path, Change.CREATED)
 
 
 def write_whole(path: Path, content: bytes, mode: int) -> None:

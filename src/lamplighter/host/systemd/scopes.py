@@ -70,19 +70,19 @@ async def make_scope(scope: Scope, pid: int, clock: Clock, seconds: float, *, so
 
     ``seconds`` of the clock are for all tries together.
     """
-    trouble = f"systemd has not answered within {seconds:g} s"
+    message = f"systemd has not answered within {seconds:g} s"
     try:
         async with clock.timeout(seconds):
             for attempt in range(1, TRIES + 1):
                 try:
                     return await _make(scope, pid, socket)
                 except (OSError, EOFError, AuthenticationError) as error:
-                    trouble = f"systemd does not answer on {socket}: {error}"
+                    message = f"systemd does not answer on {socket}: {error}"
                 if attempt < TRIES:
                     await clock.sleep(PAUSE)
     except TimeoutError:
         pass
-    raise CallFailed(f"no scope could be made for what xl leaves behind: {trouble}")
+    raise CallFailed(f"no scope could be made for what xl leaves behind: {message}")
 
 
 async def _make(scope: Scope, pid: int, socket: Path) -> None:

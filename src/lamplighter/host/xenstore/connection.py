@@ -79,7 +79,7 @@ class Link:
         self._watches: dict[bytes, Watch] = {}
         self._polls = 0
         self._failure: Unreachable | None = None
-        self._gone: asyncio.Future[None] = self._loop.create_future()
+        self._closed: asyncio.Future[None] = self._loop.create_future()
 
     @property
     def alive(self) -> bool:
@@ -119,7 +119,7 @@ class Link:
         except ProtocolError as error:
             self._end(error)
         if self._backlog:
-            self._catch_up()
+            self._send_backlog()
 
     def packet_refused(self, packet: bytes, error: str) -> None:
         """Answer a request that the device refused with this error."""
@@ -132,14 +132,14 @@ class Link:
         """Fail all pending requests."""
         why = f": {error}" if error else ""
         self._end(XenStoreUnreachable(f"XenStore closed the connection{why}"))
-        self._gone.set_result(None)
+        self._closed.set_result(None)
 
     async def close(self) -> None:
         """End the connection and wait until it is gone."""
         self._lost = _nothing
         self._end(XenStoreUnreachable("the connection to XenStore was closed"))
         if self._transport is not None:
-            await asyncio.shield(self._gone)
+            await asyncio.shield(self._closed)
 
     def _post(self, op: int, payload: bytes, tx_id: int = 0) -> Waiter:
         """Send a request and return the future of its reply, for ``_answer``."""
@@ -150,7 +150,7 @@ class Link:
         else:
             self._backlog.append((op, payload, tx_id, waiter))
             if len(self._backlog) > self._backlog_limit:
-                self._weed()
+                self._drop_cancelled()
         return waiter
 
     def _answer(self, reply: Reply | None, op: int, payload: bytes) -> bytes:
@@ -258,7 +258,7 @@ class Link:
             packets, self._outgoing = self._outgoing, []
             self._transport.write(packets)
 
-    def _catch_up(self) -> None:
+    def _send_backlog(self) -> None:
         """Send requests from the backlog while there is room."""
         while self._backlog and self._client.pending < PENDING_MAX:
             op, payload, tx_id, waiter = self._backlog.popleft()
@@ -269,7 +269,7 @@ class Link:
             except XenStoreError as error:  # too long: an error for its waiter only
                 waiter.set_result(Reply(b"", error.name))
 
-    def _weed(self) -> None:
+    def _drop_cancelled(self) -> None:
         """Drop requests whose waiters have gone, so that a hanging server costs no memory."""
         self._backlog = deque(request for request in self._backlog if not request[3].done())
         self._backlog_limit = max(PENDING_MAX, 2 * len(self._backlog))

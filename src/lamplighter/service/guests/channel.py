@@ -20,13 +20,13 @@ from typing import TYPE_CHECKING, TypeVar
 
 from lamplighter.errors import XenStoreError
 from lamplighter.formats import agent_protocol
-from lamplighter.formats.agent_protocol import GUEST_NODES, NOTHING_GIVEN
+from lamplighter.formats.agent_protocol import GUEST_NODES, NO_GRANTS
 from lamplighter.xenstore import paths
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from lamplighter.formats.agent_protocol import Answer, Given, GuestWords
+    from lamplighter.formats.agent_protocol import AgentWords, Answer, Grants
     from lamplighter.host.xenstore.client import XenStore
     from lamplighter.host.xenstore.connection import Watch
 
@@ -55,7 +55,7 @@ class GuestChannel:
         self._nodes = (self._request, self._feature, paths.words(domid))
         self._watches: list[Watch] = []
         self._agent: bool | None = None  # not looked yet
-        self._given: Given | None = None  # not looked yet
+        self._given: Grants | None = None  # not looked yet
 
     @property
     def listening(self) -> bool:
@@ -90,7 +90,7 @@ class GuestChannel:
             return b""
         return value
 
-    async def words(self) -> GuestWords | None:
+    async def words(self) -> AgentWords | None:
         """Return what an agent in the guest says; None: there is none, or it cannot be read.
 
         A guest without an agent costs one read.
@@ -98,21 +98,21 @@ class GuestChannel:
         version, *others = GUEST_NODES
         try:
             values = {version: await self._word(version)}
-            self._agent = agent_protocol.read_words(values) is not None
+            self._agent = agent_protocol.parse_agent_nodes(values) is not None
             if not self._agent:
                 return None
             read = await asyncio.gather(*map(self._word, others))
         except XenStoreError:
             return None
-        return agent_protocol.read_words(values | dict(zip(others, read, strict=True)))
+        return agent_protocol.parse_agent_nodes(values | dict(zip(others, read, strict=True)))
 
-    async def given_before(self) -> Given:
+    async def given_before(self) -> Grants:
         """Return what was given to requests for more time before this run gave anything."""
         if self._given is None:
             with suppress(XenStoreError):
                 answer, granted = await asyncio.gather(self._word("answer"), self._word("granted"))
-                self._given = agent_protocol.read_given(answer, granted)
-        return self._given or NOTHING_GIVEN
+                self._given = agent_protocol.parse_grants(answer, granted)
+        return self._given or NO_GRANTS
 
     async def _word(self, name: str) -> bytes | None:
         return await self._xenstore.read_or_none(paths.word(self.domid, name))

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 from lamplighter.engine import timing
 from lamplighter.engine.events import AgentReport, Event, PoweroffFeature, ShutdownNode
 from lamplighter.errors import Unreachable, XenStoreError
-from lamplighter.formats.agent_protocol import NOTHING_GIVEN
+from lamplighter.formats.agent_protocol import NO_GRANTS
 from lamplighter.xenstore import paths
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ class GuestReader:
                 poweroff_supported, request, words = await asyncio.gather(
                     guest.poweroff_supported(), guest.request(), guest.words()
                 )
-                given = await guest.given_before() if words is not None else NOTHING_GIVEN
+                given = await guest.given_before() if words is not None else NO_GRANTS
         except (TimeoutError, Unreachable, XenStoreError):
             self._fresh, self._after = True, self._clock.monotonic() + timing.RETRY_PAUSE
             return []

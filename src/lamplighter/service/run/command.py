@@ -91,13 +91,13 @@ class Audience(Protocol):
     def configuration(self) -> Configuration:
         """Read the configuration; raise ``ConfigurationError``."""
 
-    def sound_configuration(self) -> tuple[Configuration, ConfigurationError | None]:
+    def lenient_configuration(self) -> tuple[Configuration, ConfigurationError | None]:
         """Return what is sound of the configuration, and what is wrong with it."""
 
     def warn(self, text: str) -> None:
         """Say something beside the report."""
 
-    def warn_of(self, error: ConfigurationError) -> None:
+    def warn_error(self, error: ConfigurationError) -> None:
         """Say what went wrong, and what to do about it."""
 
     def planned(self, plan: Plan, problems: Sequence[Problem]) -> None:
@@ -113,7 +113,7 @@ async def carry_out(request: Request, audience: Audience) -> Report | NothingToD
     notifier, clock = Notifier.from_environment(audience.environ), LoopClock()
     unit_job = None
     if notifier.active and not names:
-        run_directory = Path(audience.sound_configuration()[0].host.run.value)
+        run_directory = Path(audience.lenient_configuration()[0].host.run.value)
         unit_job = UnitJob(run_directory, audience.environ, clock, audience.warn)
     if unit_job is not None and after_stop and (why := await unit_job.after_stop()):
         return NothingToDo(why)  # and the status text stays that of the stop itself
@@ -148,10 +148,10 @@ def _configuration(
     """
     if not host_stops:
         return audience.configuration(), None
-    configuration, wrong = audience.sound_configuration()
+    configuration, wrong = audience.lenient_configuration()
     if wrong is not None:
         audience.warn("the host stops, and goes by what is sound of its configuration:")
-        audience.warn_of(wrong)
+        audience.warn_error(wrong)
     return configuration, wrong
 
 
@@ -170,12 +170,14 @@ async def _run(
     began = host.clock.monotonic()
     everything, up = not request.names, request.direction is Direction.UP
     # A definition that is too broken to name its domain may be of one that was wanted up.
-    nameless = sum(one.fatal and one.domain is None for one in problems) if everything and up else 0
+    unnamed_definitions = (
+        sum(one.fatal and one.domain is None for one in problems) if everything and up else 0
+    )
     latecomers = partial(plan_latecomers, host) if everything and not up else None
     async with audience.listen(host.clock) as progress:
         wrong_status = wrong.exit_status if wrong is not None else 0
         listener = ListenerGroup([progress, unit])
-        runner = Runner(host, listener, nameless=nameless, wrong=wrong_status)
+        runner = Runner(host, listener, unnamed_definitions=unnamed_definitions, wrong=wrong_status)
         signals.interrupt(runner)
         run = await runner.run(plan, latecomers)
         signals.runner = None
@@ -189,7 +191,7 @@ async def _run(
         audience.warn(f"whether a domain fails again and again is not known: {error}")
     seconds = host.clock.monotonic() - began
     report = Report(run, problems, seconds, host.toolstack.by_hand.console)
-    unit.ended(run, report.signal, nameless)
+    unit.ended(run, report.signal, unnamed_definitions)
     return report
 
 

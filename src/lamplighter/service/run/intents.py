@@ -3,7 +3,7 @@
 What is decided is in ``engine/intent``. Where the journal cannot be read, its copy is believed:
 both say the same (``host/journal/intents``). Not so where it is a newer version's: that may know of
 reasons to leave a domain alone that this one has never heard of. Intents that cannot be read at
-all are a trouble of their own: nobody then knows which domains are held (``Intents.trouble``).
+all are a trouble of their own: nobody then knows which domains are held (``Intents.error``).
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ OURSELVES = "lamplighter"
 def read_intents(
     configuration: Configuration, tell: Callable[[JournalError], None] | None = None
 ) -> Intents:
-    """Read what is meant of each domain; never raises: see ``Intents.trouble``.
+    """Read what is meant of each domain; never raises: see ``Intents.error``.
 
     ``tell`` is told why the journal could not be read, if it could not.
     """
@@ -57,41 +57,39 @@ def read_intents(
 
 def _from_copy(directory: Path, error: JournalError) -> Intents:
     if isinstance(error, JournalForeign):
-        return Intents(trouble=error.message)
+        return Intents(error=error.message)
     with suppress(JournalError):
         if (copy := read_copy(directory)) is not None:
             return copy
-    return Intents(trouble=error.message)
+    return Intents(error=error.message)
 
 
-async def learn_intents(host: Host, sightings: Sequence[DomainInfo], intents: Intents) -> Intents:
+async def learn_intents(host: Host, domains: Sequence[DomainInfo], intents: Intents) -> Intents:
     """Return the intents with what is learned from what is seen, which is written, too.
 
     Raises ``JournalError``: then what was learned is not kept.
     """
-    learned = await find_intents(host, sightings, intents)
+    learned = await find_intents(host, domains, intents)
     if host.journal is not None:
         await host.journal.intend(*learned)
-    return intents.with_these(learned)
+    return intents.updated(learned)
 
 
-async def find_intents(
-    host: Host, sightings: Sequence[DomainInfo], intents: Intents
-) -> list[Intent]:
+async def find_intents(host: Host, domains: Sequence[DomainInfo], intents: Intents) -> list[Intent]:
     """Return what the next run learns from what is seen, and from what the monitor saw."""
-    if intents.trouble:
+    if intents.error:
         return []
     learned = _seen_by_the_monitor(host, intents)
-    known = intents.with_these(learned)
+    known = intents.updated(learned)
     last_records = _last_records(host)
     ends: dict[str, ShutdownReason | None] = {}
-    for managed, domid in intent.ended_unasked(host.inventory, sightings, known, last_records):
+    for managed, domid in intent.ended_unasked(host.inventory, domains, known, last_records):
         result = last_records[managed.name].result
         uuid = managed.definition.uuid or (result.uuid if result is not None else None)
         if uuid is not None:
             ends[managed.name] = await shutdown_reason(host, domid, uuid, managed.name)
     moment = Moment(host.clock.wall(), host.boot_id)
-    return learned + intent.learn(host.inventory, sightings, known, ends, moment)
+    return learned + intent.learn(host.inventory, domains, known, ends, moment)
 
 
 def _seen_by_the_monitor(host: Host, intents: Intents) -> list[Intent]:
@@ -125,7 +123,7 @@ async def write_word(host: Host, plan: Plan, said_by: str) -> None:
     meant = Meant.UP if plan.direction is Direction.UP else Meant.DOWN
     refused = (Outcome.HELD, Outcome.FAILED)
     named = [
-        (host.inventory.domains[step.name], step.sighting)
+        (host.inventory.domains[step.name], step.info)
         for step in plan.steps
         if step.name in host.inventory.domains and step.outcome not in refused
     ]

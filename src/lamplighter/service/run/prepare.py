@@ -73,11 +73,11 @@ async def make_plan(
 
     ``tell`` is told why the journal could not be read, if it could not.
     """
-    sightings, creating = await _list(host, direction)
+    domains, creating = await _list(host, direction)
     intents = read_intents(host.configuration, tell)
     if direction is Direction.UP:
-        intents = intents.with_these(await find_intents(host, sightings, intents))
-    return await _plan(host, direction, names, sightings, Past(intents, being_created=creating))
+        intents = intents.updated(await find_intents(host, domains, intents))
+    return await _plan(host, direction, names, domains, Past(intents, being_created=creating))
 
 
 async def prepare(
@@ -90,21 +90,21 @@ async def prepare(
     if direction is Direction.DOWN and names:
         await _until_nothing_comes(host, names)
     began = host.clock.monotonic()
-    sightings, creating = await _list(host, direction)
+    domains, creating = await _list(host, direction)
     if host.journal is not None and host.journal.told:
         tell(host.journal.told)
     recovery = Recovery(host)
-    for message in await recovery.recover(sightings):
+    for message in await recovery.recover(domains):
         tell(message)
     intents = read_intents(host.configuration)
     try:
-        intents = await learn_intents(host, sightings, intents)
+        intents = await learn_intents(host, domains, intents)
     except JournalError as error:
         tell(f"what was learned from what is seen cannot be kept: {error}")
     if host.clock.monotonic() - began > FRESH:
-        sightings, creating = await _list(host, direction)
+        domains, creating = await _list(host, direction)
     past = Past(intents, recovery.resume_points, creating)
-    plan = await _plan(host, direction, names, sightings, past)
+    plan = await _plan(host, direction, names, domains, past)
     if names:
         try:
             await write_word(host, plan, who())
@@ -136,10 +136,10 @@ async def _coming(host: Host, names: Sequence[str]) -> bool:
     """Say whether a domain that files know is being created and is not listed yet."""
     try:
         creating = await host.toolstack.being_created(host.definitions)
-        sightings = await host.toolstack.list() if creating else ()
+        domains = await host.toolstack.list() if creating else ()
     except CallFailed:
         return False  # the look that follows tells it
-    uuids, listing = {name.lower() for name in names}, Listing(sightings)
+    uuids, listing = {name.lower() for name in names}, Listing(domains)
     return any(
         managed.definition.key in creating
         and (not names or managed.name in names or managed.definition.key in uuids)
@@ -152,13 +152,13 @@ async def _plan(
     host: Host,
     direction: Direction,
     names: Sequence[str],
-    sightings: Sequence[DomainInfo],
+    domains: Sequence[DomainInfo],
     past: Past,
 ) -> Plan:
     if direction is Direction.UP:
-        return plan_up(host.inventory, sightings, names, past=past)
+        return plan_up(host.inventory, domains, names, past=past)
     protected = await find_protected(host)
-    return plan_down(host.inventory, sightings, names, protected=protected, past=past)
+    return plan_down(host.inventory, domains, names, protected=protected, past=past)
 
 
 async def find_protected(host: Host) -> frozenset[int]:
@@ -181,8 +181,8 @@ async def _list(host: Host, direction: Direction) -> tuple[Sequence[DomainInfo],
     if direction is Direction.DOWN:
         return await list_domains(host), frozenset()
     before = await _being_created(host)
-    sightings = await list_domains(host)
-    return sightings, before | await _being_created(host)
+    domains = await list_domains(host)
+    return domains, before | await _being_created(host)
 
 
 async def _being_created(host: Host) -> frozenset[str]:
@@ -204,9 +204,9 @@ class Recovery:
         self._host = host
         self._loose_ends: Sequence[UnfinishedRun] = ()
         self.resume_points: Mapping[str, Transition] = {}
-        self.trouble = ""
+        self.error = ""
 
-    async def recover(self, sightings: Sequence[DomainInfo]) -> list[str]:
+    async def recover(self, domains: Sequence[DomainInfo]) -> list[str]:
         """Find what dead runs left, complete their record, and return what a person is to know.
 
         A record that cannot be read or completed is told, too, and costs no domain anything.
@@ -217,15 +217,15 @@ class Recovery:
         try:
             self._loose_ends = journal.unfinished()
             self.resume_points = recovery.resume_points(self._loose_ends, self._host.boot_id)
-            return await self._complete(journal, sightings)
+            return await self._complete(journal, domains)
         except JournalError as error:
             return [f"what an earlier run left unfinished is not known: {error}"]
 
-    async def _complete(self, journal: Journal, sightings: Sequence[DomainInfo]) -> list[str]:
+    async def _complete(self, journal: Journal, domains: Sequence[DomainInfo]) -> list[str]:
         boot_id = self._host.boot_id
-        ends = await self._ends(recovery.gone(self._loose_ends, boot_id, sightings))
+        ends = await self._ends(recovery.gone(self._loose_ends, boot_id, domains))
         results: list[Result] = []
-        for step in recovery.steps(self._loose_ends, recovery.HostState(boot_id, sightings, ends)):
+        for step in recovery.steps(self._loose_ends, recovery.HostState(boot_id, domains, ends)):
             match step:
                 case recovery.Settle(run, result):
                     await journal.settle(run, result, self._host.clock.wall())

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from lamplighter.formats.agent_protocol import GuestWords
+    from lamplighter.formats.agent_protocol import AgentWords
     from lamplighter.model.clock import Clock
     from lamplighter.model.run import Plan, Result, Transition
 
@@ -25,7 +25,7 @@ class Listener(Protocol):
     def moved(self, transition: Transition) -> None:
         """A domain is in another phase."""
 
-    def heard(self, name: str, words: GuestWords) -> None:
+    def heard(self, name: str, words: AgentWords) -> None:
         """A guest says something else of its end than before; once a second at the most."""
 
     def settled(self, result: Result) -> None:
@@ -51,7 +51,7 @@ class ListenerGroup:
         for listener in self._listeners:
             listener.moved(transition)
 
-    def heard(self, name: str, words: GuestWords) -> None:
+    def heard(self, name: str, words: AgentWords) -> None:
         """Pass it on."""
         for listener in self._listeners:
             listener.heard(name, words)
@@ -73,15 +73,15 @@ class Throttle:
     def __init__(
         self,
         clock: Clock,
-        tell: Callable[[GuestWords], None],
-        shown: Callable[[GuestWords], str],
+        tell: Callable[[AgentWords], None],
+        shown: Callable[[AgentWords], str],
     ) -> None:
         """``shown`` is what a person is shown of words; where it is empty there is no news."""
         self._clock = clock
         self._tell = tell
         self._shown = shown
         self._told = ""
-        self._words: GuestWords | None = None
+        self._words: AgentWords | None = None
         self._after = -inf
 
     @property
@@ -89,7 +89,7 @@ class Throttle:
         """When something is to be told; infinite while nothing is new."""
         return self._after if self._words is not None else inf
 
-    def hear(self, words: GuestWords) -> None:
+    def hear(self, words: AgentWords) -> None:
         """Take in the newest words."""
         shown = self._shown(words)
         self._words = words if shown and shown != self._told else None

@@ -11,7 +11,7 @@ import traceback
 from math import inf
 from typing import TYPE_CHECKING
 
-from lamplighter.engine.plan import plan_late
+from lamplighter.engine.plan import only_new_steps
 from lamplighter.errors import JournalError, Unreachable, XenStoreError
 from lamplighter.model.run import (
     Direction,
@@ -44,10 +44,10 @@ class Runner:
     """Carries out one plan."""
 
     def __init__(
-        self, host: Host, listener: Listener, *, nameless: int = 0, wrong: int = 0
+        self, host: Host, listener: Listener, *, unnamed_definitions: int = 0, wrong: int = 0
     ) -> None:
-        """``nameless`` and ``wrong`` decide the exit status, too: see ``model.run.exit_status``."""
-        self._nameless = nameless
+        """What ``unnamed_definitions`` and ``wrong`` mean, see ``model.run.exit_status``."""
+        self._nameless = unnamed_definitions
         self._wrong = wrong
         self._signal = 0
         self._host = host
@@ -80,7 +80,7 @@ class Runner:
             results += await self._late(latecomers, results)
         ended = clock.wall()
         status = exit_status(
-            results, nameless=self._nameless, wrong=self._wrong, signal=self._signal
+            results, unnamed_definitions=self._nameless, wrong=self._wrong, signal=self._signal
         )
         if self._host.journal is not None and self._id:
             await self._keep(self._host.journal.finish(self._id, ended, status))
@@ -144,7 +144,7 @@ class Runner:
         late: list[Result] = []
         for _ in range(LATE_LISTINGS):
             seen = await self._plan_latecomers(latecomers)
-            if seen is None or not (plan := plan_late(seen, [*results, *late])).steps:
+            if seen is None or not (plan := only_new_steps(seen, [*results, *late])).steps:
                 break
             late += await self._all(plan)
         return late
@@ -183,7 +183,7 @@ class Runner:
         if not isinstance(end, Exception):
             raise end
         self._listener.said("".join(traceback.format_exception(end)))
-        seen = step.sighting
+        seen = step.info
         result = Result(
             step.name,
             seen.uuid if seen else None,
@@ -261,7 +261,7 @@ class Runner:
 
 def _settled_already(step: Step) -> Result:
     assert step.outcome is not None, "a step without an action has its outcome from the plan"
-    seen = step.sighting
+    seen = step.info
     uuid = seen.uuid if seen else step.definition.uuid if step.definition else None
     note = "; ".join((step.reason, *step.notes))
     return Result(step.name, uuid, seen.domid if seen else None, step.outcome, 0.0, note, step.good)

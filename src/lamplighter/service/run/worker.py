@@ -54,7 +54,7 @@ from lamplighter.engine.events import (
 from lamplighter.engine.stop import machine
 from lamplighter.errors import (
     CallFailed,
-    CallNotBegun,
+    CallNotStarted,
     Unreachable,
     XenStoreError,
     XenStoreUnreachable,
@@ -73,7 +73,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from uuid import UUID
 
-    from lamplighter.formats.agent_protocol import GuestWords
+    from lamplighter.formats.agent_protocol import AgentWords
     from lamplighter.host.xenstore.client import XenStore
     from lamplighter.model.clock import Clock
     from lamplighter.model.domain import Definition, DomainInfo
@@ -99,7 +99,7 @@ class RunContext:
     ending: asyncio.Event
     record: Callable[[Transition], Awaitable[None]]
     held: Callable[[Definition], str]
-    heard: Callable[[str, GuestWords], None]
+    heard: Callable[[str, AgentWords], None]
     latest: float = inf
 
 
@@ -157,11 +157,11 @@ class Worker:
 
     def _descend(self) -> machine.Stepped:
         step = self._step
-        assert step.sighting is not None, "a plan stops only what was seen"
+        assert step.info is not None, "a plan stops only what was seen"
         destroy = step.verb is Verb.DESTROY
         restarts = step.definition is not None and step.definition.restarts
         return machine.begin(
-            step.sighting,
+            step.info,
             step.policy,
             self._begun,
             destroy=destroy,
@@ -193,9 +193,9 @@ class Worker:
         events = await self.mailbox.wait(min(wake, read_at, self._telling.due))
         for event in events:
             if isinstance(event, Listed):
-                self._domid, self._uuid = event.sighting.domid, event.sighting.uuid
+                self._domid, self._uuid = event.info.domid, event.info.uuid
         self._telling.tell()
-        ends = any(isinstance(event, Listed) and not event.sighting.running for event in events)
+        ends = any(isinstance(event, Listed) and not event.info.running for event in events)
         if reader is not None and reader.is_due(ends=ends):
             events[:0] = await self._read(reader)
         return events
@@ -272,7 +272,7 @@ class Worker:
                 await self._context.toolstack.create(
                     self._step.definition, ending=self._context.ending
                 )
-            except CallNotBegun:
+            except CallNotStarted:
                 return [Interrupted(self._now, self.mailbox.interrupted)]
             except (CallFailed, Unreachable) as error:
                 return [Created(self._now, None, error.message)]
@@ -291,17 +291,17 @@ class Worker:
         if isinstance(question, FindShutdownReason):
             try:
                 return ShutdownReasonFound(
-                    self._now, await toolstack.shutdown_reason(question.sighting)
+                    self._now, await toolstack.shutdown_reason(question.info)
                 )
             except (CallFailed, Unreachable):
                 return ShutdownReasonFound(self._now, None)
         if isinstance(question, CheckReaper):
             lives = False
             with suppress(CallFailed, Unreachable):
-                lives = await toolstack.reaper_lives(question.sighting)
-            return ReaperChecked(self._now, question.sighting.domid, lives)
+                lives = await toolstack.reaper_lives(question.info)
+            return ReaperChecked(self._now, question.info.domid, lives)
         if isinstance(question, CheckHalfBuilt):
-            return await self._inspect(question.sighting)
+            return await self._inspect(question.info)
         assert definition is not None, "a plan starts only what a file defines"
         try:
             creating = await toolstack.being_created([definition])
@@ -311,14 +311,14 @@ class Worker:
                 self._now, creating=True
             )  # not known: nothing is created beside it
 
-    async def _inspect(self, sighting: DomainInfo) -> HalfBuiltChecked:
+    async def _inspect(self, info: DomainInfo) -> HalfBuiltChecked:
         """A domain that no file defines is nothing that could be told of here."""
         toolstack, definition = self._context.toolstack, self._step.definition
         half_built = False
         if definition is not None:
             with suppress(CallFailed, Unreachable):
-                half_built = await toolstack.half_built(sighting, definition)
-        return HalfBuiltChecked(self._now, sighting.domid, half_built)
+                half_built = await toolstack.half_built(info, definition)
+        return HalfBuiltChecked(self._now, info.domid, half_built)
 
     async def _speak(
         self, action: RequestShutdown | TellDeadline | ClearRequest | AnswerAgent
@@ -373,7 +373,7 @@ class Worker:
         """
         if self._step.verb is Verb.START:
             return max(timing.XENSTORE_TIME, self._deadline - self._now)
-        return max(timing.LAST_WORD, self._deadline + timing.XENSTORE_TIME - self._now)
+        return max(timing.LAST_READ, self._deadline + timing.XENSTORE_TIME - self._now)
 
     @property
     def _now(self) -> float:
@@ -408,7 +408,7 @@ class Worker:
 
 def _where_it_stands(step: Step) -> tuple[Phase, int | None]:
     """The phase and domid with which a step begins; a resumed one has both from before."""
-    domid = step.sighting.domid if step.sighting is not None else None
+    domid = step.info.domid if step.info is not None else None
     if step.verb is not Verb.START:
         resumed = step.resume if step.resume is Phase.ACKNOWLEDGED else None
         return resumed or Phase.UP, domid
@@ -417,8 +417,8 @@ def _where_it_stands(step: Step) -> tuple[Phase, int | None]:
 
 def _known_by(step: Step) -> UUID | str:
     """A stop follows the UUID that was seen; a start follows what the definition states."""
-    if step.verb is not Verb.START and step.sighting is not None:
-        return step.sighting.uuid
+    if step.verb is not Verb.START and step.info is not None:
+        return step.info.uuid
     if step.definition is not None and step.definition.uuid is not None:
         return step.definition.uuid
     return step.name

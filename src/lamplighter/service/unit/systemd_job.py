@@ -157,15 +157,15 @@ class UnitJob:
         self._write(_STOPPED, 0)
 
     async def _jobs(self) -> Jobs | None:
-        trouble = ""
+        message = ""
         for attempt in range(ASKED):
             if attempt:
                 await self._clock.sleep(PAUSE)
             try:
                 return await asyncio.to_thread(list_jobs, SERVICE, SHUTDOWN)
             except CallFailed as error:
-                trouble = error.message
-        self._tell(f"what systemd is about to do is not known: {trouble}")
+                message = error.message
+        self._tell(f"what systemd is about to do is not known: {message}")
         return None
 
     def _read(self) -> RestartMarker | None:

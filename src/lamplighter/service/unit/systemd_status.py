@@ -26,7 +26,7 @@ from lamplighter.model.run import Direction, Verb
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection
 
-    from lamplighter.formats.agent_protocol import GuestWords
+    from lamplighter.formats.agent_protocol import AgentWords
     from lamplighter.host.systemd.notify import Notifier
     from lamplighter.model.clock import Clock
     from lamplighter.model.run import Plan, Result, Run, Transition
@@ -79,7 +79,7 @@ class UnitStatus:
         if transition.before is transition.after and transition.detail:
             self._tell_word(transition.name, transition.detail)
 
-    def heard(self, name: str, words: GuestWords) -> None:
+    def heard(self, name: str, words: AgentWords) -> None:
         """Tell what a guest does that is waited for."""
         self._tell_word(name, doing(words), its_own=True)
 

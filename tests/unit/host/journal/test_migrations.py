@@ -1,0 +1,158 @@
+"""A journal of every released version is read as it is, and migrated with all that it says.
+
+``tests/data/journal/vN.sql`` is what version N made, frozen. A version N + 1 adds its migration and
+a file of its own; the file of N must be there by then.
+"""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from contextlib import closing
+from datetime import datetime
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+
+from lamplighter.errors import JournalError
+from lamplighter.host.journal import database
+from lamplighter.host.journal.intents import read_copy
+from lamplighter.host.journal.reader import JournalReader
+from lamplighter.host.journal.schema import FILE_NAME, MIGRATIONS
+from lamplighter.host.journal.writer import Journal
+from lamplighter.model.intent import Hold, Intents, Meant
+from lamplighter.model.lifecycle import Phase
+from lamplighter.model.run import Direction, Outcome, Result, Transition
+from tests import virtual
+
+RELEASED = Path(__file__).parents[3] / "data" / "journal"
+VERSIONS = sorted(int(path.stem[1:]) for path in RELEASED.glob("v*.sql"))
+NEWEST = len(MIGRATIONS)
+WEB = UUID("00000000-0000-4000-8000-000000000001")
+
+
+def at(day: int, clock: str) -> datetime:
+    return datetime.fromisoformat(f"2026-03-{day:02}T{clock}+01:00")
+
+
+def released(directory: Path, version: int) -> None:
+    """Put a journal of this version in place."""
+    with closing(sqlite3.connect(directory / FILE_NAME)) as connection:
+        connection.executescript((RELEASED / f"v{version}.sql").read_text(encoding="utf-8"))
+
+
+def tables(connection: sqlite3.Connection) -> dict[str, str]:
+    rows = connection.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL")
+    return {name: re.sub(r"\s+", " ", sql).replace('"', "") for name, sql in rows}
+
+
+def test_every_version_before_the_newest_has_its_file() -> None:
+    missing = set(range(1, NEWEST)) - set(VERSIONS)
+    assert not missing, f"freeze what these versions made, in {RELEASED}: {missing}"
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_migrations_make_the_tables_that_were_released(tmp_path: Path, version: int) -> None:
+    released(tmp_path, version)
+    with (
+        closing(sqlite3.connect(tmp_path / FILE_NAME)) as frozen,
+        closing(sqlite3.connect(":memory:")) as made,
+    ):
+        for migration in MIGRATIONS[:version]:
+            for statement in migration:
+                made.execute(statement)
+        assert tables(made) == tables(frozen), "a migration that was released is not changed"
+
+
+def check_runs(reader: JournalReader) -> None:
+    """What the runs of every version's file say."""
+    dead, whole = reader.runs()
+    assert (whole.id, whole.direction, whole.boot_id, whole.exit) == (1, Direction.UP, "boot-1", 1)
+    assert (whole.started, whole.ended) == (at(1, "08:00:00"), at(1, "08:00:09"))
+    assert whole.results == (
+        Result("naïve", None, None, Outcome.FAILED, 1.25, "no memory", good=False),
+        Result("web", WEB, 3, Outcome.STARTED, 7.5),
+    )
+    asked = Transition(
+        "web", WEB, 3, Phase.UP, Phase.ASKED, "asked to power off", at(1, "18:00:01")
+    )
+    assert reader.transitions(dead.id) == [asked]
+    assert [move.after for move in reader.transitions(1)] == [Phase.CREATING, Phase.BOOTING]
+    (end,) = reader.unfinished()
+    assert (end.run.id, end.moved) == (2, (asked,))
+    assert reader.last_records("boot-1")["web"].moved == asked
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_it_is_read_as_it_is(tmp_path: Path, version: int) -> None:
+    released(tmp_path, version)
+    before = (tmp_path / FILE_NAME).read_bytes()
+    with closing(JournalReader(tmp_path)) as reader:
+        check_runs(reader)
+        reader.intents()
+        reader.holds("db")
+        reader.holds_in_force()
+    assert (tmp_path / FILE_NAME).read_bytes() == before
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_it_is_migrated_with_all_that_it_says(tmp_path: Path, version: int) -> None:
+    released(tmp_path, version)
+
+    async def story() -> None:
+        journal = Journal.open(tmp_path, threaded=False)
+        assert journal.told == ""
+        with closing(JournalReader(tmp_path)) as reader:
+            check_runs(reader)
+        check_intents(journal.intents())
+        assert await journal.begin(Direction.UP, "boot-2", at(9, "08:00:00")) == 3
+        await journal.close()
+
+    virtual.run(story())
+    with closing(sqlite3.connect(tmp_path / FILE_NAME)) as migrated:
+        assert migrated.execute("PRAGMA user_version").fetchone() == (NEWEST,)
+        with closing(database.open_writer(new_folder(tmp_path)).connection) as new:
+            assert tables(migrated) == tables(new)
+
+
+def new_folder(directory: Path) -> Path:
+    folder = directory / "new"
+    folder.mkdir()
+    return folder
+
+
+def check_intents(intents: Intents) -> None:
+    """What was said: version 1 knew no names, and nobody released a hold in it."""
+    assert {key: one.meant for key, one in intents.meant.items()} == {
+        str(WEB): Meant.UP,
+        "mail": Meant.DOWN,
+    }
+    assert intents.meant["mail"].at == at(2, "08:00:00")
+    assert intents.meant[str(WEB)].said_by == "anna"
+    assert intents.holds == {"db": Hold("db", "db", "disk 3 is broken", "carl", at(3, "08:00:00"))}
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_what_is_held_is_copied_in_the_same_go(tmp_path: Path, version: int) -> None:
+    released(tmp_path, version)
+    with closing(database.open_writer(tmp_path).connection):
+        copy = read_copy(tmp_path)
+    assert copy is not None
+    check_intents(copy)
+
+
+@pytest.mark.parametrize("version", [version for version in VERSIONS if version < NEWEST])
+def test_a_migration_that_fails_leaves_the_journal_as_it_was(
+    tmp_path: Path, version: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    released(tmp_path, version)
+    broken = (*MIGRATIONS[:-1], (*MIGRATIONS[-1], "CREATE TABLE run (id)"))
+    monkeypatch.setattr(database, "MIGRATIONS", broken)
+    with pytest.raises(JournalError, match="cannot be opened: table run already exists"):
+        database.open_writer(tmp_path)
+    monkeypatch.undo()
+    with closing(sqlite3.connect(tmp_path / FILE_NAME)) as kept:
+        assert kept.execute("PRAGMA user_version").fetchone() == (version,)
+    with closing(database.open_writer(tmp_path).connection):
+        check_intents(read_copy(tmp_path) or Intents())

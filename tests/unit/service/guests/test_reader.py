@@ -1,0 +1,97 @@
+"""When a guest's nodes are read: what is due, and when nothing is any more."""
+
+from __future__ import annotations
+
+from math import inf
+from typing import TYPE_CHECKING
+
+from lamplighter.errors import XenStoreError
+from lamplighter.formats.agent_protocol import NO_GRANTS, Grants, parse_agent_nodes
+from lamplighter.service.guests.reader import GuestReader
+from tests import virtual
+from tests.simulated import CLOCK
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from lamplighter.formats.agent_protocol import AgentWords
+
+WHILE = 10.0
+
+
+class Guest:
+    """The nodes of a guest without an agent; the test stirs them."""
+
+    domid = 1
+    listening = False
+    fails = False
+    said: AgentWords | None = None
+    stir: Callable[[str], None]
+
+    async def listen(self, stirred: Callable[[str], None]) -> None:
+        self.listening, self.stir = True, stirred
+
+    async def poweroff_supported(self) -> bool:
+        if self.fails:
+            raise XenStoreError("EIO", "read")
+        return True
+
+    async def request(self) -> bytes:
+        return b""
+
+    async def words(self) -> AgentWords | None:
+        return self.said
+
+    async def given_before(self) -> Grants:
+        return NO_GRANTS
+
+
+async def attending() -> tuple[Guest, GuestReader]:
+    """Return a guest that has been read once, and whose nodes have stirred since."""
+    guest = Guest()
+    reader = GuestReader(guest, CLOCK, lambda: None)  # type: ignore[arg-type]
+    assert await reader.read(WHILE)
+    assert reader.due == inf
+    guest.stir("control/shutdown")
+    assert reader.due < inf
+    return guest, reader
+
+
+def test_the_nodes_of_a_guest_that_has_ended_are_read_once_more_and_not_again() -> None:
+    async def story() -> None:
+        guest, reader = await attending()
+        assert reader.is_due(ends=True)
+        assert await reader.read(WHILE)
+        guest.stir("control/shutdown")
+        assert reader.due == inf
+        assert not reader.is_due(ends=False)
+
+    virtual.run(story())
+
+
+def test_what_an_agent_said_last_is_read_once_although_nothing_stirred() -> None:
+    async def story() -> None:
+        guest, reader = await attending()
+        guest.said = parse_agent_nodes({"version": b"1 0.1"})
+        assert await reader.read(WHILE)
+        assert reader.due == inf
+        assert reader.is_due(ends=True)
+        assert await reader.read(WHILE)
+        guest.stir("data/lamplighter/progress")
+        assert not reader.is_due(ends=True)
+
+    virtual.run(story())
+
+
+def test_a_reading_that_fails_at_the_end_is_tried_again() -> None:
+    async def story() -> None:
+        guest, reader = await attending()
+        assert reader.is_due(ends=True)
+        guest.fails = True
+        assert await reader.read(WHILE) == []
+        assert reader.due < inf
+        guest.fails = False
+        assert await reader.read(WHILE)
+        assert reader.due == inf
+
+    virtual.run(story())

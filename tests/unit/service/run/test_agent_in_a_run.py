@@ -1,0 +1,498 @@
+"""What an agent in a guest says during a stop, written by the test in the guest's name."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from contextlib import suppress
+from math import inf
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from lamplighter.engine.status import View, status_rows
+from lamplighter.errors import XenStoreError
+from lamplighter.formats import agent_protocol
+from lamplighter.formats.agent_protocol import Answer, Forced, TimeRequest
+from lamplighter.model.run import Outcome
+from lamplighter.service import status
+from lamplighter.service.guests.channel import GuestChannel
+from lamplighter.service.guests.reader import READING_INTERVAL, STIRS_A_SECOND, GuestReader
+from lamplighter.service.run.mailbox import Mailbox
+from lamplighter.service.run.progress import TELLING_INTERVAL, Throttle
+from lamplighter.xenstore import paths
+from tests.simulated import CLOCK, simulate
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+    from lamplighter.embedded.xenstored.store import Session
+    from lamplighter.engine.events import Event
+    from tests.simulated import Simulation
+
+POLICY = """
+[defaults]
+ack_timeout = "5s"
+stop_timeout = "30s"
+extend_max = "20s"
+"""
+
+
+class Guest:
+    """What an agent in a guest would do, with the guest's rights."""
+
+    def __init__(self, host: Simulation, name: str) -> None:
+        self.domid = host.running()[name]
+        self._session: Session = host.embedded.store.connect(self.domid, lambda _path, _token: None)
+
+    def say(self, name: str, value: bytes) -> None:
+        self._session.write(f"{paths.WORDS}/{name}", value)
+
+    def hear(self, name: str) -> bytes | None:
+        """Return what stands in one of the host's nodes."""
+        try:
+            return self._session.read(f"{paths.WORDS}/{name}")
+        except XenStoreError:
+            return None
+
+    def write(self, path: str, value: bytes) -> None:
+        self._session.write(path, value)
+
+    def remove(self, path: str) -> None:
+        self._session.rm(path)
+
+
+def begin(story: Coroutine[Any, Any, object]) -> asyncio.Task[object]:
+    return asyncio.create_task(story)
+
+
+async def with_agent(host: Simulation, name: str, *behaviour: str, **keys: str) -> Guest:
+    """A guest that runs and has an agent."""
+    host.define(name, *behaviour, **keys)
+    await host.up()
+    guest = Guest(host, name)
+    guest.say("version", agent_protocol.encode_version("0.2.0"))
+    return guest
+
+
+async def being_stopped(host: Simulation) -> tuple[Guest, asyncio.Task[object]]:
+    """A guest with an agent that was asked, and hangs; and the run that stops it."""
+    guest = await with_agent(host, "db", "hangs")
+    stop = begin(host.down())
+    await CLOCK.sleep(2.0)
+    return guest, stop
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_guest_is_told_its_time_and_heard_to_its_end(seed: int) -> None:
+    async def story(host: Simulation) -> None:
+        guest = await with_agent(host, "db", "hangs")
+        guest.say("ready", agent_protocol.encode_ready(ready=True))
+        stop = begin(host.down())
+        await CLOCK.sleep(2.0)
+        asked = agent_protocol.parse_deadline_note(guest.hear("asked"))
+        assert asked is not None
+        assert (asked.request, asked.seconds) in {("poweroff", 29), ("poweroff", 30)}
+        guest.say("progress", agent_protocol.encode_progress("stopping postgresql", 40))
+        await CLOCK.sleep(1.0)
+        guest.say("more", agent_protocol.encode_more(TimeRequest("k1", 10, "rolling back")))
+        await CLOCK.sleep(2.0)
+        answer = agent_protocol.parse_answer(guest.hear("answer"))
+        assert answer is not None
+        assert answer.left in {35, 36, 37}
+        guest.say("more", agent_protocol.encode_more(TimeRequest("k2", 11)))
+        await CLOCK.sleep(2.0)
+        assert agent_protocol.parse_answer(guest.hear("answer")) == Answer(
+            "k2", None, "extend_max is 20 s and 10 s of it are left: ask for no more than that"
+        )
+        await stop
+        result = host.result("db")
+        assert result.outcome is Outcome.FORCED
+        assert 40 <= result.seconds < 42
+        assert "within 40 s (10 s of them granted)" in result.note
+        assert result.note.endswith('; the last it said: "stopping postgresql, 40 %"')
+        assert [str(words.progress) for _, words in host.heard.words] == [
+            "stopping postgresql, 40 %"
+        ]
+        told = [move.detail for move in host.heard.transitions if move.before is move.after]
+        assert len(told) == 2
+        assert told[0].startswith("10s more granted, ")
+        assert told[1].startswith("11s more refused, extend_max is 20 s")
+
+    simulate(story, seed=seed, policy=POLICY)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_what_is_said_in_the_last_moment_is_heard(seed: int) -> None:
+    async def story(host: Simulation) -> None:
+        guest = await with_agent(host, "db", embedded_shutdown="10s")
+        stop = begin(host.down())
+        await CLOCK.sleep(9.8)
+        guest.say("progress", agent_protocol.encode_progress("stopping"))
+        await CLOCK.sleep(0.15)
+        guest.say("forced", agent_protocol.encode_forced(Forced("poweroff", "not off after 9 s")))
+        await stop
+        result = host.result("db")
+        assert (result.outcome, result.good) == (Outcome.FORCED, False)
+        assert result.note.startswith('forced by the guest: "not off after 9 s"')
+        assert not host.truth.destroyed
+
+    simulate(story, seed=seed, policy=POLICY)
+
+
+def test_a_guest_without_an_agent_is_told_nothing_and_costs_one_read() -> None:
+    async def story(host: Simulation) -> None:
+        host.define("web")
+        await host.up()
+        domid = host.running()["web"]
+        guest = Guest(host, "web")
+        guest.say("ready", b"1")
+        guest.say("forced", b"poweroff it says so without a version")
+        read = count_reads(host)
+        conversation = GuestChannel(host.xenstore, domid)
+        assert await conversation.words() is None
+        assert read == [paths.word(domid, "version")]
+        stop = begin(host.down())
+        await CLOCK.sleep(0.5)
+        assert guest.hear("asked") is None
+        await stop
+        assert host.result("web").outcome is Outcome.CLEAN
+        assert host.result("web").note == ""
+        assert not host.heard.words
+        assert not [path for path in read if path.startswith(paths.word(domid, "")[:-1] + "/r")]
+
+    simulate(story, policy=POLICY)
+
+
+def test_the_note_goes_with_the_request_that_is_taken_back() -> None:
+    async def story(host: Simulation) -> None:
+        guest = await with_agent(host, "deaf", "deaf")
+        conversation = GuestChannel(host.xenstore, guest.domid)
+        await conversation.ask(30.9)
+        assert guest.hear("asked") == b"poweroff 30 1"
+        await conversation.answer(Answer("k1", 40), 10)
+        assert guest.hear("granted") == b"10"
+        assert not await conversation.clear_request()
+        assert guest.hear("asked") is None
+        assert guest.hear("granted") is None
+        await conversation.ask()
+        assert guest.hear("asked") is None
+        assert await conversation.request() == b"poweroff"
+
+    simulate(story, policy=POLICY)
+
+
+def test_a_guest_that_takes_its_nodes_away_is_asked_all_the_same() -> None:
+    async def story(host: Simulation) -> None:
+        guest = await with_agent(host, "deaf", "deaf")
+        conversation = GuestChannel(host.xenstore, guest.domid)
+        assert await conversation.words() is not None
+        guest.remove(paths.WORDS)
+        await conversation.ask(30)
+        assert await conversation.request() == b"poweroff"
+        guest.remove(paths.WORDS)
+        assert not await conversation.clear_request(), "that is no acknowledgement"
+        assert await conversation.request() == b""
+
+    simulate(story, policy=POLICY)
+
+
+@pytest.mark.parametrize("refused", ["write", "commit"])
+def test_a_note_that_cannot_be_written_does_not_cost_the_request(refused: str) -> None:
+    async def story(host: Simulation) -> None:
+        guest = await with_agent(host, "deaf", "deaf")
+        conversation = GuestChannel(host.xenstore, guest.domid)
+        write, rm, noted = host.xenstore.write, host.xenstore.rm, 0
+
+        async def spoilt_write(path: str, value: bytes, tx: int = 0) -> None:
+            await write(path, value, tx)
+            await spoil(path)
+
+        async def spoilt_rm(path: str, tx: int = 0) -> None:
+            await rm(path, tx)
+            await spoil(path)
+
+        async def spoil(path: str) -> None:
+            nonlocal noted
+            if path.endswith("/asked"):
+                noted += 1
+                if refused == "write":
+                    raise XenStoreError("ENOSPC")
+                guest.say("asked", b"%d" % noted)  # so that the transaction conflicts
+
+        host.xenstore.write = spoilt_write  # type: ignore[method-assign]
+        host.xenstore.rm = spoilt_rm  # type: ignore[method-assign]
+        await conversation.ask(30)
+        assert await conversation.request() == b"poweroff"
+        assert not await conversation.clear_request()
+        assert await conversation.request() == b""
+        # The last time it is taken away without a transaction: it must not outlive the request.
+        assert noted == (2 if refused == "write" else 8) + 1
+
+    simulate(story, policy=POLICY)
+
+
+def test_an_answer_that_cannot_be_written_is_written_later() -> None:
+    async def story(host: Simulation) -> None:
+        guest, stop = await being_stopped(host)
+        write, refused = host.xenstore.write, [True]
+
+        async def refuse(path: str, value: bytes, tx: int = 0) -> None:
+            if path.endswith("/answer") and refused:
+                raise XenStoreError("EIO")
+            await write(path, value, tx)
+
+        host.xenstore.write = refuse  # type: ignore[method-assign]
+        guest.say("more", agent_protocol.encode_more(TimeRequest("k1", 10)))
+        await CLOCK.sleep(5.0)
+        assert guest.hear("answer") is None
+        refused.clear()
+        await CLOCK.sleep(2.0)
+        answer = agent_protocol.parse_answer(guest.hear("answer"))
+        assert answer is not None
+        assert answer.left in {32, 33, 34}, "40 s less what has passed"
+        await stop
+        assert 40 <= host.result("db").seconds < 42
+
+    simulate(story, policy=POLICY)
+
+
+def test_nothing_is_left_where_a_domain_has_gone() -> None:
+    async def story(host: Simulation) -> None:
+        guest = await with_agent(host, "db")
+        conversation = GuestChannel(host.xenstore, guest.domid)
+        assert await conversation.words() is not None
+        await host.toolstack.destroy(guest.domid)
+        with pytest.raises(XenStoreError):
+            await conversation.answer(Answer("k1", 30))
+        with pytest.raises(XenStoreError):
+            await conversation.ask(30)
+        assert await host.xenstore.read_or_none(paths.domain(guest.domid)) is None
+
+    simulate(story, policy=POLICY)
+
+
+def test_the_budget_of_the_whole_stop_counts_for_every_domain() -> None:
+    async def story(host: Simulation) -> None:
+        host.define("hangs", "hangs")
+        host.define("deaf", "deaf")
+        host.define("web")
+        await host.up()
+        outcomes = await host.down()
+        assert outcomes["web"] is Outcome.CLEAN
+        for name in ("hangs", "deaf"):
+            result = host.result(name)
+            assert result.outcome is Outcome.FORCED
+            assert 12 <= result.seconds < 14
+            assert "12 s, when the host's stop_budget was used up: destroyed" in result.note
+
+    simulate(story, policy='stop_budget = "12s"\n' + POLICY)
+
+
+# --- floods ------------------------------------------------------------------------------------
+
+
+def count_reads(host: Simulation) -> list[str]:
+    """Return a list that grows by the path of everything that is read from now on."""
+    read, paths_read = host.xenstore.read, list[str]()
+
+    async def counted(path: str, tx: int = 0) -> bytes:
+        paths_read.append(path)
+        return await read(path, tx)
+
+    host.xenstore.read = counted  # type: ignore[method-assign]
+    return paths_read
+
+
+async def flood(guest: Guest, seconds: float) -> None:
+    """Write 2,000 updates a second into the nodes that the host looks at."""
+    nodes = ("control/shutdown", "control/feature-poweroff", paths.WORDS, f"{paths.WORDS}/new")
+    nodes += tuple(f"{paths.WORDS}/{name}" for name in (*agent_protocol.GUEST_NODES, "asked"))
+    chance, end = random.Random(1), CLOCK.monotonic() + seconds
+    while CLOCK.monotonic() < end:
+        for _ in range(10):
+            with suppress(XenStoreError):
+                node = chance.choice(nodes)
+                value = chance.randbytes(chance.choice([0, 8, 2000]))
+                guest.write(node, b"1 0.2.0" if node.endswith("version") else value)
+        await CLOCK.sleep(0.005)
+
+
+def test_a_flood_costs_a_bounded_number_of_readings_and_the_others_nothing() -> None:
+    async def story(host: Simulation) -> None:
+        host.define("flood", "hangs")
+        others = [host.define(f"web-{number}") for number in range(9)]
+        await host.up()
+        guest = Guest(host, "flood")
+        read = count_reads(host)
+        began = CLOCK.monotonic()
+        flooding = begin(flood(guest, 62.0))
+        outcomes = await host.down()
+        await flooding
+        assert outcomes == {"flood": Outcome.FORCED, **dict.fromkeys(others, Outcome.CLEAN)}
+        assert max(host.heard.settled_at[name] for name in others) - began < 3
+        assert host.result("flood").seconds < 62
+        mine = [path for path in read if path.startswith(f"{paths.domain(guest.domid)}/")]
+        # A reading looks at eight nodes at the most, an asking at ten times one.
+        assert len(mine) < 60 * (8 / READING_INTERVAL + 10)
+        assert len(mine) > 60, "it is still looked at"
+
+    policy = POLICY.replace('stop_timeout = "30s"', 'stop_timeout = "60s"')
+    simulate(story, policy=policy)
+
+
+def test_a_guest_is_listened_to_until_it_floods_and_then_only_looked_at() -> None:
+    async def story(host: Simulation) -> None:
+        host.define("web")
+        await host.up()
+        guest = Guest(host, "web")
+        conversation, stirs = GuestChannel(host.xenstore, guest.domid), []
+        attention = GuestReader(conversation, CLOCK, lambda: stirs.append(CLOCK.monotonic()))
+        await attention.read(60.0)
+        for number in range(5 * STIRS_A_SECOND // 2):
+            guest.say("progress", b"- %d" % number)
+            await CLOCK.sleep(2 / STIRS_A_SECOND)
+            if CLOCK.monotonic() >= attention.due:
+                await attention.read(60.0)
+        assert not attention.flooded, "that is much, and no flood"
+        assert conversation.listening
+        for number in range(2 * STIRS_A_SECOND):
+            guest.say("progress", b"- %d" % number)
+        await CLOCK.sleep(0.1)
+        assert attention.flooded
+        assert attention.due <= CLOCK.monotonic()
+        await attention.read(60.0)
+        assert not conversation.listening
+        assert attention.due == CLOCK.monotonic() + READING_INTERVAL
+        heard = len(stirs)
+        guest.say("progress", b"- more")
+        await CLOCK.sleep(0.1)
+        assert len(stirs) == heard
+        assert not attention.is_due(ends=False)
+        assert attention.is_due(ends=True)
+        await attention.leave()
+
+    simulate(story)
+
+
+def test_an_agent_is_asked_for_its_last_word_even_if_no_node_stirred() -> None:
+    async def story(host: Simulation) -> None:
+        host.define("web")
+        await host.up()
+        guest = Guest(host, "web")
+        for agent in (False, True):
+            if agent:
+                guest.say("version", agent_protocol.encode_version("0.2.0"))
+            attention = GuestReader(GuestChannel(host.xenstore, guest.domid), CLOCK, lambda: None)
+            await attention.read(60.0)
+            await CLOCK.sleep(1)  # the watches fire when they are set
+            await attention.read(60.0)
+            assert attention.due == inf
+            assert not attention.is_due(ends=False)
+            assert attention.is_due(ends=True) is agent, "an event may have been lost"
+            await attention.leave()
+
+    simulate(story)
+
+
+def test_that_a_guest_forces_its_end_is_read_without_a_pause_and_only_once() -> None:
+    async def story(host: Simulation) -> None:
+        host.define("web")
+        await host.up()
+        guest, stirs = Guest(host, "web"), list[float]()
+        conversation = GuestChannel(host.xenstore, guest.domid)
+        attention = GuestReader(conversation, CLOCK, lambda: stirs.append(CLOCK.monotonic()))
+        await attention.read(60.0)
+        await CLOCK.sleep(1)
+        for value, at_once in ((b"poweroff", True), (b"reboot", False)):
+            await attention.read(60.0)
+            read_at = CLOCK.monotonic()
+            guest.say("progress", b"- stopping")
+            await CLOCK.sleep(0.01)
+            assert attention.due > CLOCK.monotonic()
+            told = len(stirs)
+            guest.say("forced", value)
+            await CLOCK.sleep(0.01)
+            assert (attention.due <= CLOCK.monotonic()) is at_once
+            assert (len(stirs) > told) is at_once
+            assert CLOCK.monotonic() < read_at + 0.1
+        await attention.leave()
+
+    simulate(story)
+
+
+def test_words_are_told_when_they_change_and_once_in_a_while() -> None:
+    async def story(_: Simulation) -> None:
+        told: list[str] = []
+        telling = Throttle(CLOCK, lambda words: told.append(str(words.progress)), shown)
+
+        def hear(text: str) -> None:
+            telling.hear(agent_protocol.AgentWords("1", progress=agent_protocol.Progress(text)))
+
+        hear("a")
+        assert told == ["a"]
+        hear("a")
+        assert telling.due > CLOCK.monotonic() + 1000
+        hear("b")
+        hear("c")
+        assert told == ["a"]
+        assert telling.due == CLOCK.monotonic() + TELLING_INTERVAL
+        await CLOCK.sleep(TELLING_INTERVAL)
+        telling.tell()
+        assert told == ["a", "c"]
+        hear("")
+        telling.tell()
+        assert told == ["a", "c"]
+
+    def shown(words: agent_protocol.AgentWords) -> str:
+        return words.progress.text if words.progress is not None else ""
+
+    simulate(story)
+
+
+def test_status_reads_the_words_of_those_who_run() -> None:
+    async def story(host: Simulation) -> None:
+        for name in ("db", "web", "evil"):
+            host.define(name)
+        await host.up()
+        guest, evil = Guest(host, "db"), Guest(host, "evil")
+        guest.say("version", agent_protocol.encode_version("0.2.0"))
+        guest.say("ready", agent_protocol.encode_ready(ready=False, waits_for="10-database"))
+        guest.say("more", b"\xff" * 3000)
+        evil.say("version", b"1 " + b"9" * 3000)
+        silent, words = await status._guests(host.product(), host.embedded.xl.list())
+        assert silent == set()
+        told = agent_protocol.AgentWords(
+            "0.2.0", ready=False, waits_for="10-database", garbled=("more",)
+        )
+        assert words == {guest.domid: told}
+        view = View(host.embedded.xl.list(), words=words)
+        rows = status_rows(host.product().inventory, view, {})
+        assert {row.name: row.guest for row in rows} == {"db": told, "evil": None, "web": None}
+
+    simulate(story)
+
+
+def test_a_guest_that_forces_its_end_and_asks_for_more_costs_no_turns() -> None:
+    waits = 0
+
+    async def story(host: Simulation) -> None:
+        nonlocal waits
+        guest, stop = await being_stopped(host)
+        guest.say("forced", b"poweroff it says")
+        guest.say("more", b"k1 10 it says")
+        waits = 0
+        await stop
+        assert host.result("db").outcome is Outcome.FORCED
+
+    wait = Mailbox.wait
+
+    async def counted(mailbox: Mailbox, until: float) -> list[Event]:
+        nonlocal waits
+        waits += 1
+        assert waits < 200, "it spins"
+        return await wait(mailbox, until)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Mailbox, "wait", counted)
+        simulate(story, policy=POLICY)
