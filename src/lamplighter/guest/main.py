@@ -40,7 +40,7 @@ lamplighter-agent(8) tells all of it.
 """
 
 #: The options that name places, each with the field of ``Paths`` that it fills.
-PLACES = {"--xenstore": "xenstore", "--etc": "etc", "--run": "run", "--rehearse": "rehearse"}
+PLACES = {"--xenstore": "xenstore", "--etc": "etc", "--run": "run", "--rehearse": "rehearsal_file"}
 
 COMMANDS = ("run", "say", "more", "status", "stopping", "install", "uninstall")
 

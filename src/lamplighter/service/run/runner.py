@@ -47,7 +47,7 @@ class Runner:
         self, host: Host, listener: Listener, *, unnamed_definitions: int = 0, wrong: int = 0
     ) -> None:
         """What ``unnamed_definitions`` and ``wrong`` mean, see ``model.run.exit_status``."""
-        self._nameless = unnamed_definitions
+        self._unnamed_definitions = unnamed_definitions
         self._wrong = wrong
         self._signal = 0
         self._host = host
@@ -80,7 +80,10 @@ class Runner:
             results += await self._late(latecomers, results)
         ended = clock.wall()
         status = exit_status(
-            results, unnamed_definitions=self._nameless, wrong=self._wrong, signal=self._signal
+            results,
+            unnamed_definitions=self._unnamed_definitions,
+            wrong=self._wrong,
+            signal=self._signal,
         )
         if self._host.journal is not None and self._id:
             await self._keep(self._host.journal.finish(self._id, ended, status))
