@@ -18,6 +18,8 @@ from lamplighter.errors import (
     JournalForeign,
 )
 from lamplighter.host.files.reading import folder_problem
+from lamplighter.host.journal.intent_file import FILE_NAME as INTENTS
+from lamplighter.host.journal.intents import load_intents
 from lamplighter.host.journal.reader import JournalReader
 from lamplighter.host.journal.schema import FILE_NAME
 from lamplighter.host.systemd.units import conflicting_units
@@ -100,7 +102,8 @@ def _host_problems(configuration: Configuration) -> list[Problem]:
 
 
 def _journal_problems(state: Path) -> list[Problem]:
-    """Return what is wrong with the journal's file; its folder is checked elsewhere."""
+    """Return what is wrong with the journal and the intents; their folder is checked elsewhere."""
+    problems = []
     try:
         reader = JournalReader(state)
         try:
@@ -109,7 +112,13 @@ def _journal_problems(state: Path) -> list[Problem]:
             reader.close()
     except (JournalDamaged, JournalForeign) as error:
         where = Location(str(state / FILE_NAME))
-        return [Problem(error.code, error.message, where, hint=error.hint)]
+        problems.append(Problem(error.code, error.message, where, hint=error.hint))
     except JournalError:
         pass
-    return []
+    try:
+        load_intents(state)
+    except JournalError as error:
+        if not problems:
+            where = Location(str(state / INTENTS))
+            problems.append(Problem(error.code, error.message, where, hint=error.hint))
+    return problems

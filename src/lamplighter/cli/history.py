@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lamplighter.cli.output.text import duration, moment, outcome_colour, printable, style_of, wrap
-from lamplighter.errors import UsageError
+from lamplighter.errors import JournalError, UsageError
 from lamplighter.host.event_log import read_event_log
+from lamplighter.host.journal.intents import load_intents
 from lamplighter.host.journal.reader import JournalReader
+from lamplighter.model.intent import PastHold
 from lamplighter.report.documents import history_document
 
 if TYPE_CHECKING:
@@ -23,7 +25,6 @@ if TYPE_CHECKING:
     from lamplighter.cli.context import Context
     from lamplighter.cli.output.text import Style
     from lamplighter.model.domain_event import DomainEvent
-    from lamplighter.model.intent import PastHold
     from lamplighter.model.run import Result, Run, Transition
 
 HELP = "show past runs and how each domain ended in them"
@@ -57,14 +58,24 @@ def run(args: argparse.Namespace, context: Context) -> int:
     if not 1 <= args.limit <= LIMIT_MAX:
         raise UsageError(f"--limit {args.limit}: expected 1 to {LIMIT_MAX} runs")
     configuration = context.configuration()
-    reader = JournalReader(Path(configuration.host.state.value))
+    state = Path(configuration.host.state.value)
+    try:
+        in_force = load_intents(state).holds
+    except JournalError as error:
+        context.warn_error(error)
+        in_force = {}
+    holds = [PastHold(one) for _, one in sorted(in_force.items())]
+    reader = JournalReader(state)
     try:
         runs = reader.runs(limit=args.limit, name=args.name)
-        holds = reader.holds(args.name) if args.name is not None else reader.holds_in_force()
+        if args.name is not None:
+            named = (args.name, args.name.lower())
+            holds = [past for past in holds if {past.hold.name, past.hold.domain} & {*named}]
+            holds += [past for past in reader.holds(args.name) if past.released is not None]
         moves = {one.id: reader.transitions(one.id, args.name) for one in runs if args.transitions}
     finally:
         reader.close()
-    domain_events = _events(args.name, args.limit, Path(configuration.host.state.value))
+    domain_events = _events(args.name, args.limit, state)
     if context.as_json:
         context.print_json(history_document(runs, moves, holds, domain_events))
     else:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lamplighter.cli.output.problems import warn_unlisted_problems
 from lamplighter.cli.output.report import nothing_to_do
 from lamplighter.cli.output.text import counted, outcome_colour, style_of, table
+from lamplighter.host.journal.record import read_record
 from lamplighter.model.run import Direction, Verb
 from lamplighter.report.documents import plan_document
 from lamplighter.service.managed_host import open_host
@@ -63,7 +65,10 @@ async def _plan(
     tell: Callable[[LamplighterError], None],
 ) -> tuple[Plan, Sequence[Problem]]:
     async with open_host(configuration) as host:
-        return await make_plan(host, direction, names, tell), host.inventory.problems
+        record = read_record(Path(configuration.host.state.value), host.boot_id)
+        for error in record.errors[:1]:
+            tell(error)
+        return await make_plan(host, direction, names, record), host.inventory.problems
 
 
 def plan_text(plan: Plan, style: Style) -> str:

@@ -9,32 +9,24 @@ in a guest reports is shown as such, and does not change the exit status.
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lamplighter.cli.output.problems import warn_unlisted_problems
 from lamplighter.cli.output.text import counted, moment, printable, style_of, table
 from lamplighter.engine.status import Seen, Wanted, status_rows
-from lamplighter.errors import (
-    JournalError,
-)
 from lamplighter.formats.agent_protocol import describe_guest
-from lamplighter.host.journal.reader import JournalReader
 from lamplighter.report.documents import error_document, status_document
-from lamplighter.service.run.intents import read_intents
 from lamplighter.service.status import gather
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from lamplighter.cli.context import Context
     from lamplighter.cli.output.text import Style
     from lamplighter.engine.status import Row
     from lamplighter.model.domain_event import MonitorState
-    from lamplighter.model.intent import Intents
-    from lamplighter.model.policy import Configuration, Inventory
-    from lamplighter.model.run import LastRecord
+    from lamplighter.model.policy import Inventory
 
 HELP = "show what is wanted and what is seen of every domain, and why they differ"
 
@@ -64,15 +56,15 @@ def run(args: argparse.Namespace, context: Context) -> int:
     """Run the command; return the exit status."""
     configuration = context.configuration()
     snapshot = asyncio.run(gather(configuration))
-    last_records, intents = _record(configuration, snapshot.boot_id, context)
-    rows = status_rows(
-        snapshot.inventory, snapshot.view, last_records, intents.updated(snapshot.learned)
-    )
+    record = snapshot.record
+    if record.errors:
+        context.warn_error(record.errors[0])
+    rows = status_rows(snapshot.inventory, snapshot.view, record.last, record.intents)
     status = (
         snapshot.error.exit_status if snapshot.error else _exit_status(rows, snapshot.inventory)
     )
     if context.as_json:
-        document = status_document(rows, snapshot.inventory.problems, snapshot.watched, status)
+        document = status_document(rows, snapshot.inventory.problems, snapshot.monitor, status)
         if snapshot.error is not None:
             document |= error_document(snapshot.error)
         context.print_json(document)
@@ -80,30 +72,11 @@ def run(args: argparse.Namespace, context: Context) -> int:
         style = style_of(context.out, context.environ)
         context.print(status_text(rows, style, seen=snapshot.error is None))
         if snapshot.error is None:
-            context.print(_monitor_text(snapshot.watched))
+            context.print(_monitor_text(snapshot.monitor))
         warn_unlisted_problems(snapshot.inventory.problems, {row.name for row in rows}, context)
         if snapshot.error is not None:
             context.warn_error(snapshot.error)
     return status
-
-
-def _record(
-    configuration: Configuration, boot_id: str, context: Context
-) -> tuple[Mapping[str, LastRecord], Intents]:
-    """Read the record of runs since the host booted, and intents; errors are only reported."""
-    errors: list[JournalError] = []
-    intents, last_records = read_intents(configuration, errors.append), {}
-    try:
-        reader = JournalReader(Path(configuration.host.state.value))
-        try:
-            last_records = reader.last_records(boot_id) if boot_id else {}
-        finally:
-            reader.close()
-    except JournalError as error:
-        errors.append(error)
-    if errors:
-        context.warn_error(errors[0])
-    return last_records, intents
 
 
 def _exit_status(rows: Sequence[Row], inventory: Inventory) -> int:

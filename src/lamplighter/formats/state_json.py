@@ -15,7 +15,8 @@ from lamplighter.model.domain import ShutdownReason
 from lamplighter.model.domain_event import Change, DomainEvent, Initiator, MonitorState
 from lamplighter.model.intent import Hold, Intent, Intents, Meant
 
-VERSION = 1
+#: The version of the document of intents and holds; version 1 had no ``number``.
+VERSION = 2
 
 
 def to_json(domain_event: DomainEvent) -> dict[str, object]:
@@ -103,6 +104,7 @@ def format_intents(intents: Intents) -> str:
     """Return the text; ``parse_intents`` makes the same of it again."""
     document = {
         "version": VERSION,
+        "number": intents.number,
         "intents": [
             {**one._asdict(), "meant": one.meant.value, "at": one.at.isoformat()}
             for one in intents.meant.values()
@@ -113,14 +115,18 @@ def format_intents(intents: Intents) -> str:
 
 
 def parse_intents(text: str) -> Intents:
-    """Return what the text says; raise ``ValueError`` when it is not whole or not ours."""
+    """Return what the text says; raise ``ValueError`` when it is incomplete or not ours."""
     try:
         document = json.loads(text)
         version = document["version"]
-        if version == VERSION:
+        if version in (1, VERSION):
             meant = [_intent(entry) for entry in document["intents"]]
             holds = [_hold(entry) for entry in document["holds"]]
-            return Intents({one.domain: one for one in meant}, {one.domain: one for one in holds})
+            return Intents(
+                {one.domain: one for one in meant},
+                {one.domain: one for one in holds},
+                number=int(document["number"]) if version == VERSION else 0,
+            )
     except (KeyError, TypeError, RecursionError) as error:
         raise ValueError(f"it is not what was written ({error!r})") from error
     raise ValueError(f"it has version {version!r}, this Lamplighter knows {VERSION}")

@@ -74,11 +74,13 @@ class Intents(NamedTuple):
     """Every intent and every hold, by the domains' keys.
 
     ``error`` is the error that kept them from being read; then nothing is known about any domain.
+    ``number`` counts the changes, so that an old file is not taken for the newest.
     """
 
     meant: Mapping[str, Intent] = EMPTY
     holds: Mapping[str, Hold] = EMPTY
     error: str = ""
+    number: int = 0
 
     def hold_of(self, definition: Definition) -> Hold | None:
         """The hold on a domain: under its key, or under its name from when it had no UUID."""

@@ -152,6 +152,11 @@ def hold_document(name: str, hold: Hold | None) -> Document:
     return {"name": name, "held": held, "exit": 0}
 
 
+def holds_document(released: Sequence[str], held: Sequence[str]) -> Document:
+    """Return the document of ``release --all`` and ``release --accept``: domains by name."""
+    return {"released": list(released), "held": list(held), "exit": 0}
+
+
 def problem_document(problem: Problem) -> Document:
     """Return one problem of a file."""
     return {

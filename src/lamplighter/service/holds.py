@@ -1,18 +1,18 @@
 """Holding and releasing a domain, and finding the domain that an administrator names.
 
 A hold must be possible when nothing can be seen of the host. So a name is looked up in the files
-first, and the toolstack is asked only about a name that no file has. It is written at once.
+first, and the toolstack is asked only about a name that no file has. It is in force at once.
 """
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lamplighter.engine.naming import find
-from lamplighter.errors import CallFailed, Unreachable, UsageError
+from lamplighter.errors import CallFailed, JournalError, Unreachable, UsageError
 from lamplighter.host.clock import LoopClock
+from lamplighter.host.journal.intents import IntentStore, load_intents
 from lamplighter.host.journal.writer import Journal
 from lamplighter.host.machine import who
 from lamplighter.model.domain import DOM0
@@ -21,60 +21,93 @@ from lamplighter.service.inventory import definition_owner, load_inventory
 from lamplighter.service.managed_host import open_host
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from lamplighter.engine.naming import DomainRef
     from lamplighter.model.domain import DomainInfo
+    from lamplighter.model.intent import Intents
     from lamplighter.model.policy import Configuration
 
 
 async def hold_domain(
     named: DomainRef, reason: str, configuration: Configuration, tell: Callable[[str], None]
 ) -> Hold:
-    """Write that a domain is held from now on; raise ``JournalError`` when that cannot be kept."""
+    """Hold a domain from now on; raise ``JournalError`` when that cannot be kept."""
     hold = Hold(named.key, named.name, reason, who(), LoopClock().wall())
-    async with _journal(configuration, tell) as journal:
-        await journal.hold(hold)
+    await _store(configuration).hold(hold)
+    await _in_history(configuration, tell, lambda journal: journal.record_holds(hold))
     return hold
 
 
 async def release_domain(
     given: str, configuration: Configuration, tell: Callable[[str], None]
 ) -> tuple[str, Hold | None]:
-    """Write that a domain is held no more; return its name, and the hold that there was.
+    """Hold a domain no more; return its name, and the hold that there was.
 
     Raises ``UsageError`` for a domain that nobody knows and that is not held either, and
-    ``JournalError`` when the word cannot be kept.
+    ``JournalError`` when holds are not known, or the release cannot be kept.
     """
-    async with _journal(configuration, tell) as journal:
-        holds = journal.intents().holds
-        keys, name = {given, given.lower()}, given
-        try:
-            named = await find_domain(given, configuration)
-            keys, name = {named.key, named.name}, named.name
-        except UsageError:
-            # What was held may have lost its definition since.
-            if not any(given in (hold.name, hold.domain) for hold in holds.values()):
-                raise
-            keys |= {hold.domain for hold in holds.values() if hold.name == given}
-        found = [hold for key, hold in holds.items() if key in keys]
-        for hold in found:
-            await journal.release(hold.domain, who(), LoopClock().wall())
+    store = _store(configuration)
+    holds = load_intents(Path(configuration.host.state.value)).holds
+    keys, name = {given, given.lower()}, given
+    try:
+        named = await find_domain(given, configuration)
+        keys, name = {named.key, named.name}, named.name
+    except UsageError:
+        # What was held may have lost its definition since.
+        if not any(given in (hold.name, hold.domain) for hold in holds.values()):
+            raise
+        keys |= {hold.domain for hold in holds.values() if hold.name == given}
+    found = [hold for key, hold in holds.items() if key in keys]
+    await store.release(*(hold.domain for hold in found))
+    await _released(found, configuration, tell)
     return name, found[0] if found else None
 
 
-@asynccontextmanager
-async def _journal(
-    configuration: Configuration, tell: Callable[[str], None]
-) -> AsyncIterator[Journal]:
-    """The journal, for the length of the block; ``tell`` is told if it had to be begun anew."""
-    journal = Journal.open(Path(configuration.host.state.value))
+async def release_all(configuration: Configuration, tell: Callable[[str], None]) -> list[Hold]:
+    """Hold no domain any more, even where the holds are not known; return those that were known."""
+    before = await _store(configuration).begin_again()
+    found = list(before.holds.values())
+    await _released(found, configuration, tell)
+    return found
+
+
+async def accept_intents(configuration: Configuration) -> Intents:
+    """Go by the intents and holds of the file although it is older than the journal has seen."""
+    return await _store(configuration).accept()
+
+
+def _store(configuration: Configuration) -> IntentStore:
+    return IntentStore(Path(configuration.host.state.value), LoopClock())
+
+
+async def _released(
+    holds: Sequence[Hold], configuration: Configuration, tell: Callable[[str], None]
+) -> None:
+    async def record(journal: Journal) -> None:
+        for hold in holds:
+            await journal.record_release(hold.domain, who(), LoopClock().wall())
+
+    if holds:
+        await _in_history(configuration, tell, record)
+
+
+async def _in_history(
+    configuration: Configuration,
+    tell: Callable[[str], None],
+    record: Callable[[Journal], Awaitable[None]],
+) -> None:
+    """Record it in the journal, too. What cannot be recorded is in force all the same."""
     try:
-        if journal.told:
-            tell(journal.told)
-        yield journal
-    finally:
-        await journal.close()
+        journal = Journal.open(Path(configuration.host.state.value))
+        try:
+            if journal.told:
+                tell(journal.told)
+            await record(journal)
+        finally:
+            await journal.close()
+    except JournalError as error:
+        tell(f"it is in force, but history will not show it: {error}")
 
 
 async def find_domain(given: str, configuration: Configuration) -> DomainRef:

@@ -7,20 +7,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lamplighter.errors import CallFailed, JournalError, Unreachable
+from lamplighter.errors import JournalError
 from lamplighter.host.clock import LoopClock
+from lamplighter.host.journal.intents import IntentStore
 from lamplighter.host.journal.writer import Journal
 from lamplighter.host.xenstore.client import XenStore
-from lamplighter.model.domain import DomainInfo
 from lamplighter.service.inventory import definition_owner, load_inventory
 from lamplighter.toolstacks.choose import choose
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-    from uuid import UUID
 
     from lamplighter.model.clock import Clock
-    from lamplighter.model.domain import Definition, ShutdownReason
+    from lamplighter.model.domain import Definition
     from lamplighter.model.policy import Configuration, Inventory
     from lamplighter.toolstacks.base import Toolstack
 
@@ -32,7 +31,8 @@ XENSTORE_DOMID = "/tool/xenstored/domid"
 class Host:
     """One Xen host, as commands see it.
 
-    ``journal`` is None when it could not be opened; ``journal_error`` then says why.
+    ``journal`` is history, and None when it could not be opened; ``journal_error`` then says why.
+    ``intents`` are what decides.
     """
 
     configuration: Configuration
@@ -41,6 +41,7 @@ class Host:
     xenstore: XenStore
     inventory: Inventory
     boot_id: str
+    intents: IntentStore
     journal: Journal | None = None
     journal_error: str = ""
 
@@ -99,19 +100,13 @@ async def open_host(configuration: Configuration, *, writing: bool = False) -> A
             connection.xenstore,
             inventory,
             connection.boot_id,
+            IntentStore(Path(settings.state.value), connection.clock),
         )
         if writing:
             try:
+                await host.intents.settle()
                 host.journal = Journal.open(Path(settings.state.value))
                 stack.push_async_callback(host.journal.close)
             except JournalError as error:
                 host.journal_error = f"there is no record of this run, which goes on: {error}"
         yield host
-
-
-async def shutdown_reason(host: Host, domid: int, uuid: UUID, name: str) -> ShutdownReason | None:
-    """Return why an incarnation that has gone had shut down; None when nothing is on record."""
-    try:
-        return await host.toolstack.shutdown_reason(DomainInfo(domid, uuid, name))
-    except (CallFailed, Unreachable):
-        return None

@@ -12,14 +12,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from lamplighter.engine import timing
+from lamplighter.engine.prepare import Found, learn
 from lamplighter.engine.status import View
 from lamplighter.errors import CallFailed, LamplighterError, ToolstackUnreachable, Unreachable
+from lamplighter.host.journal.record import read_record
 from lamplighter.host.monitor_socket import ask_monitor
 from lamplighter.model.domain import DOM0
 from lamplighter.service.guests.channel import GuestChannel
 from lamplighter.service.inventory import definition_owner, load_inventory
 from lamplighter.service.managed_host import open_host
-from lamplighter.service.run.intents import find_intents, read_intents
+from lamplighter.service.run.prepare import shutdown_reasons
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -27,32 +29,33 @@ if TYPE_CHECKING:
     from lamplighter.formats.agent_protocol import AgentWords
     from lamplighter.model.domain import DomainInfo
     from lamplighter.model.domain_event import DomainEvent, MonitorState
-    from lamplighter.model.intent import Intent
     from lamplighter.model.policy import Configuration, Inventory
+    from lamplighter.model.record import Record
     from lamplighter.service.managed_host import Host
 
 
 class Snapshot(NamedTuple):
     """What could be seen; ``error`` is why the host could not be read, or None.
 
-    ``learned`` is what the next run will learn from it.
+    ``record`` has the intents that the next run will have learned, too.
     """
 
     inventory: Inventory
     view: View
-    boot_id: str
+    record: Record
     error: LamplighterError | None = None
-    watched: MonitorState | None = None
-    learned: Sequence[Intent] = ()
+    monitor: MonitorState | None = None
 
 
 async def gather(configuration: Configuration) -> Snapshot:
-    watched = ask_monitor(Path(configuration.host.run.value))
-    look = await _look_at_host(configuration, watched)
-    return look._replace(watched=watched)
+    """Ask the monitor, the toolstack and XenStore, and read the record; errors are in the answer."""
+    monitor = ask_monitor(Path(configuration.host.run.value))
+    snapshot = await _look_at_host(configuration, monitor)
+    return snapshot._replace(monitor=monitor)
 
 
 async def _look_at_host(configuration: Configuration, watched: MonitorState | None) -> Snapshot:
+    directory = Path(configuration.host.state.value)
     try:
         async with open_host(configuration) as host:
             try:
@@ -64,18 +67,25 @@ async def _look_at_host(configuration: Configuration, watched: MonitorState | No
                 unpause = host.toolstack.by_hand.unpause
                 view = View(domains, not_advertised, protected, domain_events, words, unpause)
             except Unreachable as error:
-                return Snapshot(host.inventory, View(None), host.boot_id, error)
+                return Snapshot(
+                    host.inventory, View(None), read_record(directory, host.boot_id), error
+                )
             except CallFailed as error:
                 unread = ToolstackUnreachable(
                     f"the domains cannot be listed: {error.message}",
                     hint=error.hint or "try again when the toolstack answers",
                 )
-                return Snapshot(host.inventory, View(None), host.boot_id, unread)
-            learned = await find_intents(host, domains, read_intents(configuration))
-            return Snapshot(host.inventory, view, host.boot_id, learned=learned)
+                return Snapshot(
+                    host.inventory, View(None), read_record(directory, host.boot_id), unread
+                )
+            record = read_record(directory, host.boot_id)._replace(unfinished=())
+            found = Found(host.inventory, domains, host.boot_id, host.clock.wall(), record)
+            learned = learn(found, await shutdown_reasons(host, found))
+            known = record._replace(intents=record.intents.updated(learned))
+            return Snapshot(host.inventory, view, known)
     except Unreachable as error:
         inventory = load_inventory(configuration, owner=definition_owner(configuration))
-        return Snapshot(inventory, View(None), "", error)
+        return Snapshot(inventory, View(None), read_record(directory, ""), error)
 
 
 def _passages(watched: MonitorState | None, boot_id: str) -> Mapping[str, DomainEvent]:

@@ -1,19 +1,17 @@
 """Opening the journal's database, and beginning a new one where it is damaged or gone.
 
-What is opened for writing is looked through first (``PRAGMA quick_check``, a second for every
-gigabyte or so): a page that was torn years ago must not come to light in the middle of a decision.
-Then there are four kinds of it:
+The journal is history: what decides is in ``intent.json``. So there are four kinds of a database:
 
-- It is whole, perhaps of an earlier version: that is migrated, in one transaction.
+- It is whole, perhaps of an earlier version: it is migrated, in one transaction. Versions 1 and 2
+  kept intents and holds in it; who writes carries these over first (``IntentStore.settle``).
 - There is none, or an empty file: a new one is begun.
 - It is damaged: it is kept aside under a name of its own, and a new one is begun.
-- It is a newer Lamplighter's, or another program's: ``JournalForeign``. What it says would be
-  guessed at, so nothing is written to it and it is not moved.
+- It is a newer Lamplighter's, or another program's: ``JournalForeign``. It is neither written to
+  nor moved.
 
-A new one begins with the intents and holds of the copy (``host/journal/intents``), in the
-transaction that makes its tables, so that there never is a journal that has forgotten them. Without
-a copy that can be relied on, a damaged journal stays where it is: nobody knows which domains are
-held, and only a person can say that none is.
+A small one is checked as a whole (``PRAGMA quick_check``) when it is opened for writing. A larger
+one is checked at the end of a run (``Journal.tidy``), because nothing that a run reads before it
+begins may grow with the history.
 
 A damaged journal's write-ahead log and index go with it, and go first: a log that stayed behind
 would be played into the new database. One process does it at a time; a process that waited checks
@@ -28,21 +26,19 @@ import os
 import sqlite3
 import stat
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote
 
 from lamplighter.errors import JournalDamaged, JournalError, JournalForeign
 from lamplighter.host.clock import LoopClock
-from lamplighter.host.journal import intents
-from lamplighter.host.journal.intents import said, say
+from lamplighter.host.journal import intent_file
 from lamplighter.host.journal.schema import APPLICATION_ID, FILE_NAME, MIGRATIONS
+from lamplighter.model.intent import Hold, Intent, Intents, Meant
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from datetime import datetime
     from pathlib import Path
-
-    from lamplighter.model.intent import Intents
 
 #: Seconds a writer waits for another one, and a reader for a checkpoint.
 BUSY_SECONDS = 10.0
@@ -61,15 +57,15 @@ _ADVICE = {
 
 _MOVE_ASIDE = "move it aside (mv {path} {path}.old): a new one is begun, the old one keeps its past"
 
+_BEGUN = "a new one is begun; history forgets the runs before this one"
+
 _WILL_RENEW = (
-    "the next lamplighter up or down keeps it aside and begins a new one, "
-    "with the intents and holds of {copy}"
+    "the next lamplighter up or down keeps it aside and begins a new one; intents and holds are in "
+    "{file} and stay"
 )
 
-_UNKNOWN_HOLDS = (
-    "there is no copy of intents and holds to begin a new one from, so no domain is started unless "
-    "it is named; if none is held, move it aside (mv {path} {path}.old)"
-)
+#: Bytes up to which a database is checked as a whole whenever it is opened for writing.
+SMALL = 16 << 20
 
 #: What SQLite keeps beside a database, and the database itself, which goes last.
 SUFFIXES = ("-shm", "-wal", "")
@@ -90,7 +86,15 @@ def open_writer(directory: Path) -> Opened:
         return _open(path)
     except JournalDamaged:
         with exclusive(directory) as folder:
-            return _open_anew(path, folder)
+            try:
+                return _open(path)  # somebody else has just begun a new one
+            except JournalDamaged as damage:
+                aside = quarantine(folder, path, LoopClock().wall())
+                message = f"{damage.message}; it is kept as {aside}"
+            try:
+                return _open(path)._replace(told=f"{message}\n  {_BEGUN}")
+            except JournalError as error:
+                raise JournalError(f"{message}; {error.message}", hint=error.hint) from error
     except OSError as error:
         raise JournalError(
             f"the journal {path} cannot be opened: {error.strerror}",
@@ -142,26 +146,8 @@ def journal_error(error: sqlite3.Error, path: Path, done: str) -> JournalError:
 
 
 def _damaged(message: str, path: Path) -> JournalDamaged:
-    known = intents.copy_is_whole(path.parent)
-    advice = _WILL_RENEW if known else _UNKNOWN_HOLDS
-    copy = path.with_name(intents.FILE_NAME)
-    return JournalDamaged(message, hint=advice.format(path=path, copy=copy))
-
-
-def _open_anew(path: Path, folder: int) -> Opened:
-    """Begin a new database beside the damaged one, unless somebody else just has."""
-    try:
-        return _open(path)
-    except JournalDamaged as damage:
-        if not intents.copy_is_whole(path.parent):
-            raise
-        aside = quarantine(folder, path, LoopClock().wall())
-        told = f"{damage.message}; it is kept as {aside}"
-    try:
-        opened = _open(path)
-    except JournalError as error:
-        raise JournalError(f"{told}; {error.message}", hint=error.hint) from error
-    return opened._replace(told=f"{told}\n  {_begun(opened.connection, path)}")
+    file = path.with_name(intent_file.FILE_NAME)
+    return JournalDamaged(message, hint=_WILL_RENEW.format(file=file))
 
 
 def _open(path: Path) -> Opened:
@@ -171,28 +157,24 @@ def _open(path: Path) -> Opened:
     try:
         # Before anything is written: a stranger's database must stay as it is.
         _check_owner(connection, path)
-        check_whole(connection, path)
+        if path.stat().st_size <= SMALL:
+            check_whole(connection, path)
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA foreign_keys = ON")
-        lost = _migrate(connection, path)
+        is_new = _migrate(connection, path)
     except sqlite3.Error as error:
         connection.close()
         raise journal_error(error, path, "opened") from error
     except JournalError:
         connection.close()
         raise
-    if not lost:
-        return Opened(connection)
-    return Opened(connection, f"the journal {path} is gone\n  {_begun(connection, path)}")
-
-
-def _begun(connection: sqlite3.Connection, path: Path) -> str:
-    now, copy = said(connection), path.with_name(intents.FILE_NAME)
-    return (
-        f"a new one is begun with the intents ({len(now.meant)}) and holds ({len(now.holds)}) "
-        f"of {copy}; history forgets the runs before this one"
-    )
+    with suppress(JournalError):
+        known = intent_file.load(path.parent) if is_new else None
+        # The file's own beginning, which comes before the journal's, is change number 1.
+        if known is not None and (known.number > 1 or known.meant or known.holds):
+            return Opened(connection, f"the journal {path} is gone\n  {_BEGUN}")
+    return Opened(connection)
 
 
 def _connect(path: Path, mode: str, *, immutable: bool = False) -> sqlite3.Connection:
@@ -235,39 +217,87 @@ def check_whole(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def _migrate(connection: sqlite3.Connection, path: Path) -> bool:
-    """Bring the tables up to date, and copy and journal into agreement.
-
-    Returns whether there had been a journal that is gone, as a copy without one tells.
-    """
-    copy: Intents | None = None
+    """Bring the tables up to date; return whether there were none."""
     connection.execute("BEGIN IMMEDIATE")
     try:
         _check_owner(connection, path)
         before = _version(connection)
-        if before == 0:
-            copy = intents.read_copy(path.parent)
+        if before in (1, 2):
+            _check_carried_over(path)
         for version in range(before, len(MIGRATIONS)):
             for statement in MIGRATIONS[version]:
                 connection.execute(statement)
             connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             connection.execute(f"PRAGMA user_version = {version + 1}")
-        if copy is not None:
-            say(connection, copy)
-        _refresh_copy(connection, path)
         connection.execute("COMMIT")
     except (sqlite3.Error, JournalError):
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
-    return copy is not None
+    return before == 0
 
 
-def _refresh_copy(connection: sqlite3.Connection, path: Path) -> None:
-    """Make the copy say what the journal says, when that can be done: nothing hangs on it yet."""
-    with suppress(JournalError, ValueError):
-        now = said(connection)
-        if not intents.copy_is_whole(path.parent) or intents.read_copy(path.parent) != now:
-            intents.write_copy(path.parent, now)
+def _check_carried_over(path: Path) -> None:
+    """Refuse to drop the tables of intents before the file has what they say."""
+    known = intent_file.load(path.parent)
+    if known is None or not known.number:
+        raise JournalError(
+            f"the intents and holds in {path} have not been carried over to a file of their own",
+            hint=f"see that {path.with_name(intent_file.FILE_NAME)} can be written",
+        )
+
+
+def table_intents(connection: sqlite3.Connection, path: Path) -> tuple[Intents | None, int]:
+    """Return what versions 1 and 2 kept in tables, None in a later one; and what runs have seen.
+
+    The latter is the highest ``Intents.number`` that a run has begun with. Raises ``JournalError``.
+    """
+    try:
+        version = _version(connection)
+        if version == 1:
+            rows = connection.execute("SELECT domain, wanted, reason, said_by, at FROM intent")
+            meant, holds = [], []
+            for domain, wanted, reason, said_by, at in rows:
+                moment = datetime.fromisoformat(at)
+                if wanted == "held":
+                    holds.append(Hold(domain, domain, reason, said_by, moment))
+                else:
+                    meant.append(Intent(domain, domain, Meant(wanted), reason, said_by, moment))
+        elif version == 2:
+            meant = [
+                Intent(
+                    row[0],
+                    row[1],
+                    Meant(row[2]),
+                    row[3],
+                    row[4],
+                    datetime.fromisoformat(row[5]),
+                    row[6],
+                    row[7],
+                )
+                for row in connection.execute(
+                    "SELECT domain, name, meant, reason, said_by, at, boot_id, domid FROM intent"
+                )
+            ]
+            holds = [
+                Hold(row[0], row[1], row[2], row[3], datetime.fromisoformat(row[4]))
+                for row in connection.execute(
+                    "SELECT domain, name, reason, said_by, at FROM hold WHERE released IS NULL"
+                )
+            ]
+        else:
+            newest = connection.execute("SELECT intents FROM run ORDER BY id DESC LIMIT 1")
+            row = newest.fetchone()
+            return None, 0 if row is None else int(row[0])
+    except sqlite3.Error as error:
+        raise journal_error(error, path, "read") from error
+    except (TypeError, ValueError) as error:
+        raise JournalError(
+            f"the journal {path} holds an intent or hold that cannot be read: {error}",
+            hint="lamplighter history may tell what was held; if nothing is held, "
+            "lamplighter release --all",
+        ) from error
+    return Intents({one.domain: one for one in meant}, {one.domain: one for one in holds}), 0
 
 
 def _version(connection: sqlite3.Connection) -> int:
@@ -304,7 +334,11 @@ def quarantine(folder: int, path: Path, at: datetime) -> Path:
                 f"{path} is damaged, and a link to {path.readlink()}: it is not moved",
                 hint="move the damaged file aside yourself; a new one is then begun",
             )
-        name = _free_name(folder, f"{path.name}.damaged-{at:%Y%m%dT%H%M%S}")
+        taken, wanted = set(os.listdir(folder)), f"{path.name}.damaged-{at:%Y%m%dT%H%M%S}"
+        name, number = wanted, 1
+        while any(name + suffix in taken for suffix in SUFFIXES):
+            number += 1
+            name = f"{wanted}-{number}"
         for suffix in SUFFIXES:
             with suppress(FileNotFoundError):
                 os.rename(path.name + suffix, name + suffix, src_dir_fd=folder, dst_dir_fd=folder)
@@ -312,14 +346,6 @@ def quarantine(folder: int, path: Path, at: datetime) -> Path:
     except OSError as error:
         raise _cannot(path, error) from error
     return path.with_name(name)
-
-
-def _free_name(folder: int, wanted: str) -> str:
-    taken, name, number = set(os.listdir(folder)), wanted, 1
-    while any(name + suffix in taken for suffix in SUFFIXES):
-        number += 1
-        name = f"{wanted}-{number}"
-    return name
 
 
 def _cannot(path: Path, error: OSError) -> JournalError:

@@ -1,149 +1,168 @@
-"""Intents and holds: their tables in the journal, and the copy of them in a file beside it.
+"""Intents and holds, read and changed: the file of them, and where an earlier version kept them.
 
-Past runs are history, and to lose them is a pity. Intents and holds decide: to forget that a domain
-is held may start it over a disk that is being repaired, and not to know leaves the whole host down.
-So there are two of them, and a journal that is damaged or gone is begun again from the copy. Both
-are written in one transaction, the copy just before the journal's own commit, so what was promised
-to be kept is in both. A process that is cut off in between has promised nothing, and the next run
-makes the copy follow the journal.
+There is no file
+
+- where nothing was ever asked for: there are no intents;
+- beside a journal of version 1 or 2, which has them in its tables (and a copy of them beside it):
+  they are read from there until somebody writes, who first carries them over (``settle``);
+- otherwise because it was lost: not known.
+
+A file that is older than the journal has seen, such as one from a backup, may lack a hold: then it
+is not known, either, until a person accepts it.
 """
 
 from __future__ import annotations
 
-from datetime import datetime
+from contextlib import closing
 from typing import TYPE_CHECKING
 
-from lamplighter.errors import JournalError
-from lamplighter.formats.state_json import format_intents, parse_intents
-from lamplighter.host.files.writing import write_whole
-from lamplighter.model.intent import Hold, Intent, Intents, Meant
+from lamplighter.errors import JournalError, JournalForeign
+from lamplighter.host.journal.database import open_reader, table_intents
+from lamplighter.host.journal.intent_file import BEFORE, FILE_NAME, load, locked, store
+from lamplighter.host.journal.schema import FILE_NAME as JOURNAL
+from lamplighter.model.intent import Intents
 
 if TYPE_CHECKING:
-    import sqlite3
+    from collections.abc import Callable
     from pathlib import Path
 
-#: The copy inside the state directory.
-FILE_NAME = "intent.json"
+    from lamplighter.model.clock import Clock
+    from lamplighter.model.intent import Hold, Intent
 
-Row = tuple[object, ...]
-
-MEANT = "SELECT domain, name, meant, reason, said_by, at, boot_id, domid FROM intent"
-
-HELD = "SELECT domain, name, reason, said_by, at FROM hold WHERE released IS NULL"
-
-INTEND = (
-    "INSERT OR REPLACE INTO intent (domain, name, meant, reason, said_by, at, boot_id, domid) "
-    "VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
-)
-
-HOLD = (
-    "INSERT INTO hold (domain, name, reason, said_by, at) VALUES (?, ?, ?, ?, ?) "
-    "ON CONFLICT (domain) WHERE released IS NULL "
-    "DO UPDATE SET reason = excluded.reason, said_by = excluded.said_by, at = excluded.at"
-)
-
-RELEASE = "UPDATE hold SET released = ?, released_by = ? WHERE domain = ? AND released IS NULL"
-
-#: What changes intents and holds.
-WORDS = frozenset({INTEND, HOLD, RELEASE})
+    Signature = tuple[int, int, int, int]
 
 
-def read_copy(directory: Path) -> Intents | None:
-    """Return what the copy says; None when there is none; raise ``JournalError``."""
-    path = directory / FILE_NAME
+def load_intents(directory: Path) -> Intents:
+    """Return all intents and holds; raise ``JournalError`` where they are not known."""
+    intents, torn = None, None
     try:
-        return parse_intents(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError) as error:
-        told = (error.strerror if isinstance(error, OSError) else None) or error
-        raise JournalError(
-            f"the copy of intents and holds, {path}, cannot be read: {told}",
-            hint=f"if no domain is held, move it aside (mv {path} {path}.old)",
-        ) from error
-
-
-def write_copy(directory: Path, intents: Intents) -> None:
-    """Write the copy, whole or not at all; raise ``JournalError``."""
-    path = directory / FILE_NAME
+        intents = load(directory)
+    except JournalError as error:
+        torn = error
+    tables, seen = None, 0
+    exists = (directory / JOURNAL).exists()
     try:
-        write_whole(path, format_intents(intents).encode(), 0o600)
-    except OSError as error:
-        raise JournalError(
-            f"the copy of intents and holds, {path}, cannot be written: {error.strerror}",
-            hint="make room on its file system (df shows), and see that it is not read-only",
-        ) from error
-
-
-def copy_is_whole(directory: Path) -> bool:
-    """Say whether there is a copy that can be relied on."""
-    try:
-        return read_copy(directory) is not None
+        if (connection := open_reader(directory)) is not None:
+            with closing(connection):
+                tables, seen = table_intents(connection, directory / JOURNAL)
+    except JournalForeign:
+        raise  # a newer version may know of reasons to leave a domain alone that are unknown here
     except JournalError:
-        return False
+        if intents is None and torn is None:
+            raise
+    if intents is not None and intents.number:
+        if intents.number < seen:
+            raise JournalError(
+                f"{directory / FILE_NAME} is older than the journal has seen, and may lack a hold",
+                hint="lamplighter history shows who held what; if the file is right, "
+                "lamplighter release --accept; if no domain is held, lamplighter release --all",
+            )
+        return intents
+    if tables is not None:
+        return tables
+    if torn is not None:
+        raise torn
+    if intents is None and (exists or _remains(directory)):
+        raise JournalError(
+            f"{directory / FILE_NAME} is gone, and with it intents and holds",
+            hint=f"if {BEFORE} is beside it and right, cp {directory / BEFORE} "
+            f"{directory / FILE_NAME} and lamplighter release --accept; "
+            "if no domain is held, lamplighter release --all",
+        )
+    return intents or Intents()
 
 
-def intent_values(intent: Intent) -> Row:
-    """Return what ``INTEND`` takes."""
-    return (
-        storable(intent.domain),
-        storable(intent.name),
-        intent.meant.value,
-        storable(intent.reason),
-        storable(intent.said_by),
-        intent.at.isoformat(),
-        intent.boot_id,
-        intent.domid,
-    )
+def _remains(directory: Path) -> bool:
+    """Return whether there are signs that there once were intents here."""
+    return (directory / BEFORE).exists() or any(directory.glob(f"{JOURNAL}.damaged-*"))
 
 
-def hold_values(hold: Hold) -> Row:
-    """Return what ``HOLD`` takes."""
-    texts = (hold.domain, hold.name, hold.reason, hold.said_by)
-    return (*map(storable, texts), hold.at.isoformat())
+class IntentStore:
+    """The intents and holds of one host, for a process that also changes them."""
 
+    def __init__(self, directory: Path, clock: Clock) -> None:
+        self._directory = directory
+        self._clock = clock
+        self._signature: Signature | None = None
+        self._newest = Intents()
 
-def said(connection: sqlite3.Connection) -> Intents:
-    """Return all that the tables hold now; raise ``sqlite3.Error`` or ``ValueError``."""
-    meant, holds = connection.execute(MEANT).fetchall(), connection.execute(HELD).fetchall()
-    return to_intents(meant, holds)
+    def read(self) -> Intents:
+        """Return all of it; see ``Intents.error``. A file that has not changed is not read again.
 
+        A run asks before each create, so this does not grow with the number of domains.
+        """
+        try:
+            found = (self._directory / FILE_NAME).stat()
+            signature = found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+        except OSError:
+            signature = None
+        if signature is None or signature != self._signature:
+            try:
+                self._newest = load_intents(self._directory)
+            except JournalError as error:
+                self._newest = Intents(error=error.message)
+            self._signature = signature
+        return self._newest
 
-def say(connection: sqlite3.Connection, intents: Intents) -> None:
-    """Write all of these into the tables; raise ``sqlite3.Error``."""
-    connection.executemany(INTEND, map(intent_values, intents.meant.values()))
-    connection.executemany(HOLD, map(hold_values, intents.holds.values()))
+    async def settle(self) -> None:
+        """Have a file, with what an earlier version had in its tables; raise ``JournalError``."""
+        if not self.read().number:
+            await self._change(lambda now: now)
 
+    async def intend(self, *intents: Intent) -> None:
+        """Keep what domains are meant to be from now on; raise ``JournalError``."""
+        if intents:
+            await self._change(lambda now: now.updated(intents))
 
-def to_intents(meant: list[Row], holds: list[Row]) -> Intents:
-    """Make intents of what ``MEANT`` and ``HELD`` answer; raise ``ValueError``."""
-    intents = [_intent(row) for row in meant]
-    held = [to_hold(row) for row in holds]
-    return Intents({one.domain: one for one in intents}, {one.domain: one for one in held})
+    async def hold(self, *holds: Hold) -> None:
+        """Keep that domains are held from now on; raise ``JournalError``."""
+        if holds:
+            new = {one.domain: one for one in holds}
+            await self._change(lambda now: now._replace(holds={**now.holds, **new}))
 
+    async def release(self, *keys: str) -> None:
+        """Keep that domains are not held any more; raise ``JournalError``."""
+        if keys:
+            await self._change(
+                lambda now: now._replace(
+                    holds={key: one for key, one in now.holds.items() if key not in keys}
+                )
+            )
 
-def to_hold(row: Row) -> Hold:
-    """Make a hold of the columns that ``HELD`` asks for; raise ``ValueError``."""
-    return Hold(str(row[0]), str(row[1]), str(row[2]), str(row[3]), _at(row[4]))
+    async def accept(self) -> Intents:
+        """Go by the file as it stands, although it is older; raise ``JournalError``."""
+        async with locked(self._directory, self._clock):
+            return self._store(load(self._directory) or Intents())
 
+    async def begin_again(self) -> Intents:
+        """Have no domain held, even where nothing can be read; return what could be read before.
 
-def storable(text: str) -> str:
-    """Make lone surrogates, which no database takes, readable escapes."""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+        The other intents are kept, as far as they can be read. Raises ``JournalError``.
+        """
+        async with locked(self._directory, self._clock):
+            try:
+                known = load(self._directory) or Intents()
+            except JournalError:
+                known = Intents()
+            self._store(known._replace(holds={}))
+            return known
 
+    async def _change(self, change: Callable[[Intents], Intents]) -> None:
+        async with locked(self._directory, self._clock):
+            now = load_intents(self._directory)
+            new = change(now)
+            if new != now or not now.number:
+                self._store(new)
 
-def _intent(row: Row) -> Intent:
-    return Intent(
-        str(row[0]),
-        str(row[1]),
-        Meant(row[2]),
-        str(row[3]),
-        str(row[4]),
-        _at(row[5]),
-        str(row[6]),
-        None if row[7] is None else int(str(row[7])),
-    )
-
-
-def _at(value: object) -> datetime:
-    return datetime.fromisoformat(str(value))
+    def _store(self, intents: Intents) -> Intents:
+        """Replace the file by one whose number is higher than any that was seen."""
+        seen = 0
+        try:
+            if (connection := open_reader(self._directory)) is not None:
+                with closing(connection):
+                    _, seen = table_intents(connection, self._directory / JOURNAL)
+        except JournalError:
+            pass  # then there is no record that could have seen a higher one
+        newer = intents._replace(number=max(intents.number, seen) + 1)
+        store(self._directory, newer)
+        return newer

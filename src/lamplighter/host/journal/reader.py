@@ -1,21 +1,21 @@
 """Reading the journal, beside whoever writes it.
 
-Each question is one read transaction of its own, so a run that goes on meanwhile is never held up
-and every answer is whole.
+Each question is one read transaction of its own, or all within one ``moment``, so a run that goes
+on meanwhile is never held up and every answer is whole.
 """
 
 from __future__ import annotations
 
 import sqlite3
+from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, TypeVar
 from uuid import UUID
 
 from lamplighter.errors import JournalError
 from lamplighter.host.journal.database import check_whole, journal_error, open_reader
-from lamplighter.host.journal.intents import HELD, MEANT, read_copy, storable, to_hold, to_intents
 from lamplighter.host.journal.schema import FILE_NAME
-from lamplighter.model.intent import Intents, PastHold
+from lamplighter.model.intent import Hold, PastHold
 from lamplighter.model.lifecycle import Phase
 from lamplighter.model.run import (
     Direction,
@@ -28,11 +28,8 @@ from lamplighter.model.run import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
-
-    from lamplighter.model.domain import Definition
-    from lamplighter.model.intent import Hold
 
 T = TypeVar("T")
 Row = tuple[object, ...]
@@ -116,37 +113,11 @@ class JournalReader:
         found = self._parse(lambda rows: [_transition(row) for row in rows], rows)
         return {moved.domid: moved for moved in found if moved.domid is not None}
 
-    def intents(self) -> Intents:
-        """Return what each domain is meant to be, and what is held.
-
-        Where there is no journal, that is what its copy says: the next run begins with it.
-        """
-        if not self._has("run"):
-            return read_copy(self._path.parent) or Intents()
-        if not self._has("hold"):  # written by version 1, which knew neither
-            return Intents()
-        meant, holds = self._ask(MEANT, {}), self._ask(HELD, {})
-        return self._parse(lambda rows: to_intents(rows, holds), meant)
-
-    def hold_of(self, definition: Definition) -> Hold | None:
-        """Return the hold on one domain, as ``Intents.hold_of`` does, without reading the others.
-
-        A run asks before each create, so this must not grow with the number of domains.
-        """
-        if not self._has("hold"):
-            return self.intents().hold_of(definition)
-        keys = {"key": storable(definition.key), "name": storable(definition.name)}
-        rows = self._ask(f"{HELD} AND domain IN (:key, :name)", keys)
-        holds = self._parse(lambda found: [to_hold(row) for row in found], rows)
-        found = {hold.domain: hold for hold in holds}
-        return found.get(keys["key"]) or found.get(keys["name"])
-
-    def holds_in_force(self) -> list[PastHold]:
-        """Return the holds that nobody has released, by name."""
-        return [PastHold(hold) for _, hold in sorted(self.intents().holds.items())]
-
     def holds(self, name: str) -> list[PastHold]:
-        """Return every hold there ever was on a domain, by its name or key, the newest first."""
+        """Return the holds that there were on a domain, by its name or key, the newest first.
+
+        What is held now is in ``intent.json``; of that, this says only when it was recorded.
+        """
         if not self._has("hold"):
             return []
         rows = self._ask(
@@ -154,7 +125,17 @@ class JournalReader:
             "WHERE name = :name OR domain = lower(:name) OR domain = :name ORDER BY id DESC",
             {"name": name},
         )
-        return self._parse(lambda found: [_past_hold(row) for row in found], rows)
+        return self._parse(
+            lambda found: [
+                PastHold(
+                    Hold(str(row[0]), str(row[1]), str(row[2]), str(row[3]), _at(row[4])),
+                    None if row[5] is None else _at(row[5]),
+                    "" if row[6] is None else str(row[6]),
+                )
+                for row in found
+            ],
+            rows,
+        )
 
     def unfinished(self) -> list[UnfinishedRun]:
         """Return the runs that have not ended, the oldest first, and where their domains stand.
@@ -206,6 +187,16 @@ class JournalReader:
                 break
             failed.append((_at(row[0]), str(row[1])))
         return failed
+
+    @contextmanager
+    def moment(self) -> Iterator[None]:
+        """Have every answer of the block be of one moment; raise ``JournalError``."""
+        self._ask("BEGIN", {})
+        try:
+            yield
+        finally:
+            if self._connection is not None and self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
 
     def close(self) -> None:
         """Close the connection."""
@@ -261,20 +252,15 @@ def _runs(rows: list[Row]) -> list[Run]:
 
 
 def _last_records(moved: list[Row], settled: list[Row]) -> dict[str, LastRecord]:
-    last_records = {t.name: LastRecord(t.name, moved=t) for t in map(_transition, moved)}
+    records = {t.name: LastRecord(t.name, moved=t) for t in map(_transition, moved)}
     for row in settled:
         result = _result(row[:7])
-        last_records[result.name] = last_records.get(result.name, LastRecord(result.name))._replace(
+        records[result.name] = records.get(result.name, LastRecord(result.name))._replace(
             result=result,
             direction=Direction(row[8]),
             settled=_at(row[7]),
         )
-    return last_records
-
-
-def _past_hold(row: Row) -> PastHold:
-    released = None if row[5] is None else _at(row[5])
-    return PastHold(to_hold(row), released, "" if row[6] is None else str(row[6]))
+    return records
 
 
 def _transition(row: Row) -> Transition:

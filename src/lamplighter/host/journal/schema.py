@@ -12,9 +12,8 @@ whose lock nobody holds has died, and the newest transition of each domain in it
 may or may not have been done. A run with ``ended`` and without ``exit`` died, and a later one
 finished its record.
 
-``intent`` and ``hold`` are what was last asked for (``model/intent``), keyed by what a definition
-is known by, so that they outlive domids and boots. A hold that was released keeps its row: who
-held a domain, and who let it go, is a part of its history.
+``hold`` is history, too: who held a domain, and who let it go. What is held now is in
+``intent.json``, whose change was the newest when a run began is in ``run.intents``.
 """
 
 from __future__ import annotations
@@ -114,5 +113,11 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         SELECT domain, domain, reason, said_by, at FROM intent_1 WHERE wanted = 'held'
         """,
         "DROP TABLE intent_1",
+    ),
+    (
+        "DROP TABLE intent",
+        "ALTER TABLE run ADD COLUMN intents INTEGER NOT NULL DEFAULT 0",
+        "CREATE INDEX run_unfinished ON run (id) WHERE ended IS NULL",
+        "CREATE INDEX result_by_name ON result (name, id)",
     ),
 )

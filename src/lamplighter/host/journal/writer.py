@@ -12,9 +12,7 @@ database that cannot be written fails the whole group with ``JournalError``, and
 tries again, so a disk that was full for a while loses only what was written meanwhile. A database
 that was moved away under a run's hands would take its record along, so that is looked for.
 
-Intents and holds are in a copy, too, before they are committed (``host/journal/intents``). The copy
-is written whole, once for each commit that has any of them; so who has many writes them in one
-call.
+Only history is here: intents and holds, which decide, are in a file (``host/journal/intents``).
 """
 
 from __future__ import annotations
@@ -22,31 +20,34 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, NamedTuple
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from lamplighter.errors import JournalError
-from lamplighter.host.journal import intents as words
-from lamplighter.host.journal.database import journal_error, open_writer
-from lamplighter.host.journal.intents import storable, write_copy
-from lamplighter.host.journal.reader import JournalReader
+from lamplighter.host.journal.database import SMALL, check_whole, journal_error, open_writer
 from lamplighter.host.journal.schema import FILE_NAME
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from datetime import datetime
     from pathlib import Path
-    from uuid import UUID
 
-    from lamplighter.model.domain import Definition
-    from lamplighter.model.intent import Hold, Intent, Intents
-    from lamplighter.model.run import Direction, LastRecord, Result, Run, Transition, UnfinishedRun
+    from lamplighter.model.intent import Hold
+    from lamplighter.model.run import Direction, Result, Transition
+
+Row = tuple[object, ...]
+T = TypeVar("T")
+
+#: Of the runs that have ended, the newest so many are kept, however young the others are.
+RUNS_KEPT = 10_000
 
 
 class _Write(NamedTuple):
     """One statement that waits for the next commit, for a row or several, and who waits for it."""
 
     statement: str
-    rows: tuple[words.Row, ...]
+    rows: tuple[Row, ...]
     done: asyncio.Future[int]
 
 
@@ -67,9 +68,8 @@ class Journal:
         self.told = told
         self._connection = connection
         self._path = directory / FILE_NAME
-        self._identity = self._look_at_file()
+        self._identity = self._file_identity()
         self._executor = executor
-        self._reader = JournalReader(directory)
         self._waiting: list[_Write] = []
         self._writer: asyncio.Task[None] | None = None
 
@@ -83,11 +83,16 @@ class Journal:
         executor = ThreadPoolExecutor(1, thread_name_prefix="journal") if threaded else None
         return cls(connection, directory, executor, told)
 
-    async def begin(self, direction: Direction, boot_id: str, started: datetime) -> int:
-        """Write that a run begins; return its number. Raise ``JournalError``."""
+    async def begin(
+        self, direction: Direction, boot_id: str, started: datetime, intents: int = 0
+    ) -> int:
+        """Write that a run begins; return its number. Raise ``JournalError``.
+
+        ``intents`` is the number of the intents that it goes by.
+        """
         return await self._write(
-            "INSERT INTO run (direction, boot_id, started) VALUES (?, ?, ?)",
-            (direction.value, boot_id, started.isoformat()),
+            "INSERT INTO run (direction, boot_id, started, intents) VALUES (?, ?, ?, ?)",
+            (direction.value, boot_id, started.isoformat(), intents),
         )
 
     async def record(self, run: int, transition: Transition) -> None:
@@ -138,50 +143,54 @@ class Journal:
             "UPDATE run SET ended = ? WHERE id = ? AND ended IS NULL", (at.isoformat(), run)
         )
 
-    async def intend(self, *intents: Intent) -> None:
-        """Write what domains are meant to be from now on, in one commit. Raise ``JournalError``."""
-        if intents:
-            await self._write(words.INTEND, *map(words.intent_values, intents))
-
-    async def hold(self, *holds: Hold) -> None:
-        """Write that domains are held from now on, in one commit; a new reason replaces an old one.
+    async def record_holds(self, *holds: Hold) -> None:
+        """Write that domains are held from now on, for history; a new reason replaces an old one.
 
         Raise ``JournalError``.
         """
         if holds:
-            await self._write(words.HOLD, *map(words.hold_values, holds))
+            await self._write(
+                "INSERT INTO hold (domain, name, reason, said_by, at) VALUES (?, ?, ?, ?, ?) "
+                "ON CONFLICT (domain) WHERE released IS NULL DO UPDATE "
+                "SET reason = excluded.reason, said_by = excluded.said_by, at = excluded.at",
+                *(
+                    (
+                        storable(one.domain),
+                        storable(one.name),
+                        storable(one.reason),
+                        storable(one.said_by),
+                        one.at.isoformat(),
+                    )
+                    for one in holds
+                ),
+            )
 
-    async def release(self, domain: str, said_by: str, at: datetime) -> None:
-        """Write that nobody holds a domain any more; ``domain`` is its key."""
-        await self._write(words.RELEASE, (at.isoformat(), storable(said_by), domain))
+    async def record_release(self, domain: str, said_by: str, at: datetime) -> None:
+        """Write that a domain is not held any more, for history; ``domain`` is its key."""
+        await self._write(
+            "UPDATE hold SET released = ?, released_by = ? WHERE domain = ? AND released IS NULL",
+            (at.isoformat(), storable(said_by), storable(domain)),
+        )
 
-    def intents(self) -> Intents:
-        """Return what is meant of each domain; see ``JournalReader.intents``."""
-        return self._reader.intents()
+    async def tidy(self, before: datetime) -> None:
+        """Prune history, and check a large database as a whole; raise ``JournalError``.
 
-    def hold_of(self, definition: Definition) -> Hold | None:
-        """Return the hold on one domain; see ``JournalReader.hold_of``."""
-        return self._reader.hold_of(definition)
-
-    def unfinished(self) -> list[UnfinishedRun]:
-        """Return what runs that have died left behind; see ``JournalReader.unfinished``."""
-        return self._reader.unfinished()
-
-    def failed_starts(self, name: str, uuid: UUID | None) -> list[tuple[datetime, str]]:
-        """Return the failed starts in a row; see ``JournalReader.failed_starts``."""
-        return self._reader.failed_starts(name, uuid)
-
-    def runs(self, *, limit: int = 20, name: str | None = None) -> list[Run]:
-        """Return the newest runs first; see ``JournalReader.runs``."""
-        return self._reader.runs(limit=limit, name=name)
-
-    def transitions(self, run: int, name: str | None = None) -> list[Transition]:
-        """Return a run's transitions; see ``JournalReader.transitions``."""
-        return self._reader.transitions(run, name)
-
-    def last_records(self, boot_id: str) -> dict[str, LastRecord]:
-        """Return what is known of each domain in this boot; see ``JournalReader.last_records``."""
-        return self._reader.last_records(boot_id)
+        Runs that began before that moment go, and those beyond ``RUNS_KEPT``; so do the holds that
+        were released by then. Not for a moment in which the power may be going.
+        """
+        old = (
+            "(SELECT id FROM run WHERE ended IS NOT NULL AND (started < ?1 OR id <= "
+            "(SELECT id FROM run ORDER BY id DESC LIMIT 1 OFFSET ?2)))"
+        )
+        values = (before.isoformat(), RUNS_KEPT)
+        await asyncio.gather(
+            self._write(f"DELETE FROM transition WHERE run IN {old}", values),
+            self._write(f"DELETE FROM result WHERE run IN {old}", values),
+            self._write(f"DELETE FROM run WHERE id IN {old}", values),
+            self._write("DELETE FROM hold WHERE released < ?", values[:1]),
+        )
+        if self._path.stat().st_size > SMALL:
+            await self._in_thread(self._check)
 
     async def close(self) -> None:
         """Finish what waits and close the database; a write after this is a ``JournalError``."""
@@ -189,10 +198,9 @@ class Journal:
             await self._writer
         if self._executor is not None:
             self._executor.shutdown()
-        self._reader.close()
         self._connection.close()
 
-    async def _write(self, statement: str, *rows: words.Row) -> int:
+    async def _write(self, statement: str, *rows: Row) -> int:
         """Have one statement committed; return the number of the last row it inserted."""
         loop = asyncio.get_running_loop()
         write = _Write(statement, rows, loop.create_future())
@@ -208,92 +216,81 @@ class Journal:
         try:
             while self._waiting:
                 group, self._waiting = self._waiting, []
-                for write, answer in zip(group, await self._answers(group), strict=True):
-                    _tell(write.done, answer)
+                try:
+                    answers = await self._in_thread(partial(self._commit, group))
+                except JournalError as closed:
+                    answers = [closed] * len(group)
+                for write, answer in zip(group, answers, strict=True):
+                    if write.done.done():  # who waited was cancelled; it is written all the same
+                        continue
+                    if isinstance(answer, JournalError):
+                        # One error may answer many; each gets its own traceback.
+                        write.done.set_exception(type(answer)(answer.message, hint=answer.hint))
+                    else:
+                        write.done.set_result(answer)
         finally:
             self._writer = None
             for write in (*group, *self._waiting):
                 write.done.cancel()  # no effect unless the loop is being torn down
 
-    async def _answers(self, group: Sequence[_Write]) -> list[int | JournalError]:
+    async def _in_thread(self, call: Callable[[], T]) -> T:
+        """Call something that waits for the disk, where the loop does not wait with it."""
         if self._executor is None:
-            return self._commit(group)
+            return call()
         try:
-            loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._executor, self._commit, group)
-        except RuntimeError:  # the executor was shut down
-            return [self._closed()] * len(group)
+            return await asyncio.get_running_loop().run_in_executor(self._executor, call)
+        except RuntimeError as error:  # the executor was shut down
+            raise self._closed() from error
 
     def _commit(self, group: Sequence[_Write]) -> list[int | JournalError]:
         """Write a group in one transaction; return each one's row number or error."""
-        if self._look_at_file() != self._identity:
-            return [self._moved()] * len(group)
+        if self._file_identity() != self._identity:
+            moved = JournalError(
+                f"the journal {self._path} was moved or removed while it was written to",
+                hint="the next run begins a new one where it was; this run's record is not in it",
+            )
+            return [moved] * len(group)
+        answers: list[int | JournalError] = []
         try:
             self._connection.execute("BEGIN IMMEDIATE")
-            answers = [self._execute(write) for write in group]
-            if any(write.statement in words.WORDS for write in group):
-                write_copy(self._path.parent, self._said())
+            for write in group:
+                inserted: int | JournalError = 0
+                try:
+                    for row in write.rows:
+                        inserted = self._connection.execute(write.statement, row).lastrowid or 0
+                except sqlite3.IntegrityError as error:
+                    # SQLite has undone this statement alone; the group's others are not affected.
+                    inserted = journal_error(error, self._path, "written")
+                answers.append(inserted)
             self._connection.execute("COMMIT")
-        except JournalError as error:
-            self._roll_back()
-            return [error] * len(group)
+        except sqlite3.ProgrammingError:
+            return [self._closed()] * len(group)
         except sqlite3.Error as error:
-            if isinstance(error, sqlite3.ProgrammingError):
-                return [self._closed()] * len(group)
-            self._roll_back()
-            failure = journal_error(error, self._path, "written")
-            return [failure] * len(group)
+            # A full disk may have rolled it back already; the next BEGIN will tell.
+            with suppress(sqlite3.Error):
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+            return [journal_error(error, self._path, "written")] * len(group)
         return answers
 
-    def _said(self) -> Intents:
+    def _check(self) -> None:
         try:
-            return words.said(self._connection)
-        except ValueError as error:
-            raise JournalError(
-                f"the journal {self._path} holds an intent or hold that is none: {error}",
-                hint="nothing is written that could not be copied; lamplighter history may tell",
-            ) from error
+            check_whole(self._connection, self._path)
+        except sqlite3.Error as error:
+            raise journal_error(error, self._path, "read") from error
 
-    def _execute(self, write: _Write) -> int | JournalError:
-        inserted = 0
-        try:
-            for row in write.rows:
-                inserted = self._connection.execute(write.statement, row).lastrowid or 0
-            return inserted
-        except sqlite3.IntegrityError as error:
-            # SQLite has undone this statement alone; the others of the group are as good as ever.
-            return journal_error(error, self._path, "written")
-
-    def _roll_back(self) -> None:
-        try:
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
-        except sqlite3.Error:
-            return  # a full disk may have rolled it back already; the next BEGIN will tell
-
-    def _look_at_file(self) -> tuple[int, int] | None:
-        """Say which file has the journal's name now; None: none has."""
+    def _file_identity(self) -> tuple[int, int] | None:
+        """Return which file has the journal's name now; None: none has."""
         try:
             found = self._path.stat()
         except OSError:
             return None
         return found.st_dev, found.st_ino
 
-    def _moved(self) -> JournalError:
-        return JournalError(
-            f"the journal {self._path} was moved or removed while it was written to",
-            hint="the next run begins anew where it was; this one's record is not in it",
-        )
-
     def _closed(self) -> JournalError:
         return JournalError(f"the journal {self._path} is closed")
 
 
-def _tell(done: asyncio.Future[int], answer: int | JournalError) -> None:
-    if done.done():  # whoever waited was cancelled; what it asked for is written all the same
-        return
-    if isinstance(answer, JournalError):
-        # One error may answer many; each gets its own traceback.
-        done.set_exception(type(answer)(answer.message, hint=answer.hint))
-    else:
-        done.set_result(answer)
+def storable(text: str) -> str:
+    """Make lone surrogates, which no database takes, readable escapes."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")

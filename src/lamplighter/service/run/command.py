@@ -23,7 +23,7 @@ from lamplighter.host.clock import LoopClock
 from lamplighter.host.systemd.notify import Notifier
 from lamplighter.model.run import SIGNALLED, Direction
 from lamplighter.service.managed_host import open_host
-from lamplighter.service.run.intents import hold_crash_loops
+from lamplighter.service.run.crash_loops import hold_crash_loops
 from lamplighter.service.run.prepare import plan_latecomers, prepare
 from lamplighter.service.run.progress import ListenerGroup
 from lamplighter.service.run.runner import Runner

@@ -34,7 +34,9 @@ class Recorder:
             self._lose(self._host.journal_error)
             return
         try:
-            self.run = await self._host.journal.begin(direction, self._host.boot_id, started)
+            self.run = await self._host.journal.begin(
+                direction, self._host.boot_id, started, self._host.intents.read().number
+            )
         except JournalError as error:
             self._lose(f"there is no record of this run, which goes on: {error}")
 

@@ -11,7 +11,7 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from lamplighter.engine.plan import only_new_steps
-from lamplighter.errors import JournalError, Unreachable, XenStoreError
+from lamplighter.errors import Unreachable, XenStoreError
 from lamplighter.model.run import (
     Direction,
     Outcome,
@@ -60,6 +60,8 @@ class Runner:
         self._ending = asyncio.Event()
         self._dropped = False
         self._latest = inf
+        # Where they are not known from the beginning, only what was named is planned to start.
+        self._holds_known = not host.intents.read().error
 
     async def run(self, plan: Plan, latecomers: Latecomers | None = None) -> Run:
         """Return when every domain's part of the plan has ended.
@@ -215,13 +217,11 @@ class Runner:
         self._listener.settled(result)
 
     def _hold_of(self, definition: Definition) -> str:
-        """Return why a domain is held since the plan was made, which knew the holds before."""
-        if self._host.journal is None:
-            return ""
-        try:
-            hold = self._host.journal.hold_of(definition)
-        except JournalError:
-            return ""  # it was not held when the plan was made
+        """Return why a domain must not be created although it is planned: it may be held by now."""
+        intents = self._host.intents.read()
+        if intents.error:
+            return f"whether it is held is not known: {intents.error}" if self._holds_known else ""
+        hold = intents.hold_of(definition)
         return hold.told if hold is not None else ""
 
 

@@ -1,0 +1,85 @@
+"""``intent.json`` in the state directory: intents and holds, which decide what is started.
+
+The file is replaced as a whole, under a lock, and the one before it stays beside it for a person
+who has lost the newer one. Readers need no lock. Nothing here guesses: a text that is torn,
+unreadable or of a newer version is a ``JournalError``, and "not known" never means "not held".
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack, asynccontextmanager, suppress
+from typing import TYPE_CHECKING
+
+from lamplighter.errors import ConfigurationError, HostBusy, JournalError
+from lamplighter.formats.state_json import format_intents, parse_intents
+from lamplighter.host.files.writing import write_whole
+from lamplighter.host.lock import hold
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from lamplighter.model.clock import Clock
+    from lamplighter.model.intent import Intents
+
+#: The file inside the state directory, the one before it, and the lock of those who change it.
+FILE_NAME = "intent.json"
+BEFORE = "intent.json.before"
+LOCK = "intent.lock"
+
+#: Host seconds that a change waits for another one, and between two attempts.
+LOCK_SECONDS = 10.0
+LOCK_PAUSE = 0.05
+
+
+def load(directory: Path) -> Intents | None:
+    """Return what the file says; None when there is no file. Raise ``JournalError``."""
+    path = directory / FILE_NAME
+    try:
+        return parse_intents(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        reason = (error.strerror if isinstance(error, OSError) else None) or error
+        raise JournalError(
+            f"intents and holds cannot be read from {path}: {reason}",
+            hint=f"{BEFORE} beside it has them from before the last change: if it is right, "
+            f"cp {path.with_name(BEFORE)} {path} and lamplighter release --accept; "
+            "if no domain is held, lamplighter release --all",
+        ) from error
+
+
+def store(directory: Path, intents: Intents) -> None:
+    """Replace the file, and keep the one before it; raise ``JournalError``."""
+    path = directory / FILE_NAME
+    beside = path.with_name(f".{BEFORE}.{os.urandom(4).hex()}")
+    try:
+        with suppress(FileNotFoundError):
+            # A second name for the file first, so that there is one of both at any moment.
+            os.link(path, beside)
+            beside.replace(path.with_name(BEFORE))
+        write_whole(path, format_intents(intents).encode(), 0o600)
+    except OSError as error:
+        raise JournalError(
+            f"intents and holds cannot be written to {path}: {error.strerror}",
+            hint="make room on its file system (df shows), and see that it is not read-only",
+        ) from error
+
+
+@asynccontextmanager
+async def locked(directory: Path, clock: Clock) -> AsyncIterator[None]:
+    """Be the only one who changes the file while the block lasts; raise ``JournalError``."""
+    give_up = clock.monotonic() + LOCK_SECONDS
+    with ExitStack() as stack:
+        while True:
+            try:
+                stack.enter_context(hold(directory / LOCK, "changes intents and holds"))
+                break
+            except ConfigurationError as error:
+                raise JournalError(str(error), hint=error.hint) from error
+            except HostBusy as busy:
+                if clock.monotonic() >= give_up:
+                    raise JournalError(busy.message, hint=f"fuser -v {directory / LOCK}") from busy
+            await clock.sleep(LOCK_PAUSE)
+        yield

@@ -1,0 +1,44 @@
+"""Reads what is on record of a host, once for each command."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from lamplighter.errors import JournalError
+from lamplighter.host.event_log import read_event_log
+from lamplighter.host.journal.intents import load_intents
+from lamplighter.host.journal.reader import JournalReader
+from lamplighter.model.intent import Intents
+from lamplighter.model.record import Record
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def read_record(directory: Path, boot_id: str) -> Record:
+    """Return what the state directory has on record; never raises: see ``Record.errors``.
+
+    Where ``boot_id`` is empty, the boot is not known, and nothing is known of it.
+    """
+    record = Record()
+    errors: list[JournalError] = []
+    try:
+        record = record._replace(intents=load_intents(directory))
+    except JournalError as error:
+        errors.append(error)
+        record = record._replace(intents=Intents(error=error.message))
+    try:
+        reader = JournalReader(directory)
+        try:
+            with reader.moment():
+                unfinished = reader.unfinished()
+                last = reader.last_records(boot_id) if boot_id else {}
+        finally:
+            reader.close()
+        record = record._replace(unfinished=unfinished, last=last)
+    except JournalError as error:
+        errors.append(error)
+    with suppress(JournalError):  # what the monitor saw is never needed
+        record = record._replace(domain_events=tuple(read_event_log(directory)))
+    return record._replace(errors=errors)

@@ -1,0 +1,39 @@
+"""Holding a domain whose start fails again and again, so that it is not tried for ever."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lamplighter.engine import intent
+from lamplighter.host.journal.reader import JournalReader
+from lamplighter.model.intent import Hold
+from lamplighter.model.run import Direction, Outcome
+
+if TYPE_CHECKING:
+    from lamplighter.model.run import Run
+    from lamplighter.service.managed_host import Host
+
+#: Who holds such a domain.
+OURSELVES = "lamplighter"
+
+
+async def hold_crash_loops(host: Host, run: Run) -> list[Hold]:
+    """Hold each domain whose start has failed again and again; raise ``JournalError``."""
+    if host.journal is None or run.direction is not Direction.UP:
+        return []
+    holds, now = [], host.clock.wall()
+    reader = JournalReader(Path(host.configuration.host.state.value))
+    try:
+        for result in run.results:
+            managed = host.inventory.domains.get(result.name)
+            if managed is not None and result.outcome is Outcome.FAILED:
+                key = managed.definition.key
+                failures = reader.failed_starts(managed.name, managed.definition.uuid)
+                if evidence := intent.crash_loop(failures, managed.policy, now):
+                    holds.append(Hold(key, managed.name, evidence, OURSELVES, now))
+    finally:
+        reader.close()
+    await host.intents.hold(*holds)
+    await host.journal.record_holds(*holds)
+    return holds
