@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from bench.ratio import Ratio, Skipped
 from lamplighter.formats import lamplighter_toml as toml
 from lamplighter.host.clock import LoopClock
+from lamplighter.model.record import NO_RECORD
 from lamplighter.model.run import Direction
 from lamplighter.service import embedded_process
 from lamplighter.service.managed_host import open_host
@@ -108,8 +109,8 @@ def _both(configuration: Configuration) -> tuple[Stop, Stop]:
 
 async def _up_and_down(configuration: Configuration, updates: int) -> Stop:
     async with open_host(configuration, writing=True) as host:
-        await Runner(host, ListenerGroup([])).run(await make_plan(host, Direction.UP, ()))
-        plan = await make_plan(host, Direction.DOWN, ())
+        await Runner(host, ListenerGroup([])).run(await make_plan(host, Direction.UP, (), NO_RECORD))
+        plan = await make_plan(host, Direction.DOWN, (), NO_RECORD)
         domid = next(s.info.domid for s in plan.steps if s.info and s.name == FLOODED)
         with _flood(host.toolstack.xenstore_path, domid, updates):
             await LoopClock().sleep(1.0)

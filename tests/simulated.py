@@ -23,6 +23,7 @@ from lamplighter.engine.guest_force import BY_THE_GUEST
 from lamplighter.engine.plan import plan_down, plan_up
 from lamplighter.formats import lamplighter_toml as toml
 from lamplighter.host.clock import LoopClock
+from lamplighter.host.journal.intents import IntentStore
 from lamplighter.host.xenstore.client import XenStore
 from lamplighter.model.run import Outcome
 from lamplighter.service.inventory import load_inventory
@@ -166,6 +167,8 @@ class Simulation:
     def product(self) -> Host:
         """Return what the commands work with, with the definitions read anew."""
         text = f'[host]\ntoolstack = "embedded"\ndefinitions = ["{self._folder}/*.cfg"]\n'
+        if "state =" not in self._policy:
+            text += f'state = "{self._folder.parent}/state"\n'
         configuration = toml.parse(text + self._policy, "lamplighter.toml")
         inventory = load_inventory(configuration, owner=self._folder.stat().st_uid)
         fatal = [problem.message for problem in inventory.problems if problem.fatal]
@@ -177,6 +180,7 @@ class Simulation:
             self.xenstore,
             inventory,
             self.embedded.boot_id,
+            IntentStore(Path(configuration.host.state.value), CLOCK),
         )
         host.journal = self.journal
         return host

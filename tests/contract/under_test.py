@@ -31,6 +31,7 @@ from lamplighter.formats.definition import read_definition
 from lamplighter.formats.xl_output import reaper_pid
 from lamplighter.formats.xlcfg import parse
 from lamplighter.host.clock import LoopClock
+from lamplighter.host.journal.intents import IntentStore
 from lamplighter.host.xenstore.client import XenStore
 from lamplighter.service.incarnation import newest_domid
 from lamplighter.service.inventory import load_inventory
@@ -249,8 +250,15 @@ class UnderTest:
         configuration = toml.parse(text, str(self.folder / "lamplighter.toml"))
         inventory = load_inventory(configuration, owner=owner)
         assert not inventory.problems
+        intents = IntentStore(self.folder / "state", self.clock)
         return Host(
-            configuration, self.clock, self.toolstack, self.xenstore, inventory, "this-boot"
+            configuration,
+            self.clock,
+            self.toolstack,
+            self.xenstore,
+            inventory,
+            "this-boot",
+            intents,
         )
 
 

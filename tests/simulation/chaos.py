@@ -18,12 +18,13 @@ from lamplighter.embedded.toolstack.faults import Fault, How
 from lamplighter.embedded.toolstack.xl import Delays
 from lamplighter.embedded.xenstored.access import DOM0
 from lamplighter.errors import CallFailed, XenStoreError
+from lamplighter.host.journal.intents import IntentStore
 from lamplighter.model.intent import Hold
 from lamplighter.model.run import Direction
 from lamplighter.xenstore import paths
 from tests import virtual
 from tests.simulation.calm import Calm, Domain
-from tests.simulation.process import CLOCK, HEALTH, Fate, Ills, MortalJournal
+from tests.simulation.process import CLOCK, HEALTH, Ills
 from tests.simulation.saw import Saw, Sights
 from tests.simulation.witness import STOP_TIMEOUT, Broken
 from tests.simulation.world import Boot, World, quietly
@@ -225,16 +226,13 @@ class Story:
         world, name = self.world, self.chance.choice(tuple(self.domains))
         key = f"00000000-0000-4000-8000-{int(name[1:]) + 1:012}"
         held = name not in world.held
-        journal = MortalJournal.of(Fate(HEALTH, self.chance, world.sights), world.state)
-        try:
-            if held:
-                await journal.hold(Hold(key, name, "simulated", "the story", CLOCK.wall()))
-                world.held.add(name)
-            else:
-                world.held.discard(name)
-                await journal.release(key, "the story", CLOCK.wall())
-        finally:
-            await journal.close()
+        intents = IntentStore(world.state, CLOCK)
+        if held:
+            await intents.hold(Hold(key, name, "simulated", "the story", CLOCK.wall()))
+            world.held.add(name)
+        else:
+            world.held.discard(name)
+            await intents.release(key)
         world.tell(f"{name} is {'held' if held else 'released'}")
 
     # --- troubles ---

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 
 from lamplighter.embedded import CONTROL_SOCKET
 from lamplighter.errors import CallFailed, CallNotStarted
+from lamplighter.host.journal.intents import IntentStore
 from lamplighter.host.journal.writer import Journal
 from lamplighter.host.xenstore.client import TRANSACTION_ATTEMPTS, XenStore
 from lamplighter.toolstacks.embedded import EmbeddedToolstack
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from lamplighter.host.xenstore.connection import Watch
     from lamplighter.model.domain import Definition, DomainInfo, ShutdownReason
+    from lamplighter.model.intent import Intents
     from tests.simulation.wires import Wires
 
     T = TypeVar("T")
@@ -132,7 +134,6 @@ class MortalJournal(Journal):
 
     def let_go(self) -> None:
         """What a process has open is closed with it, however it ends."""
-        self._reader.close()
         self._connection.close()
 
     @classmethod
@@ -142,6 +143,20 @@ class MortalJournal(Journal):
         assert isinstance(journal, cls)
         journal.fate = fate
         return journal
+
+
+class MortalIntents(IntentStore):
+    """The product's intents and holds: each change is a moment before and a moment after it."""
+
+    def __init__(self, state: Path, fate: Fate) -> None:
+        super().__init__(state, CLOCK)
+        self._fate = fate
+
+    def _store(self, intents: Intents) -> Intents:
+        self._fate.moment(Saw.KILL_BEFORE_WRITE)
+        stored = super()._store(intents)
+        self._fate.moment(Saw.KILL_AFTER_WRITE)
+        return stored
 
 
 class MortalToolstack(EmbeddedToolstack):

@@ -69,7 +69,7 @@ SABOTAGES = {
         needs=(Saw.LIST_FAILED,),
     ),
     "what an administrator asked for by name is not kept": Sabotage(
-        "lamplighter.service.run.prepare", "    if names:\n", "    if not names:\n"
+        "lamplighter.engine.prepare", "    if names:\n", "    if not names:\n"
     ),
     # --- recovery ---
     "runs that died are never completed": Sabotage(
@@ -187,9 +187,9 @@ SABOTAGES = {
         needs=(Saw.GRANTED, Saw.CLEAN),
     ),
     "holds are forgotten": Sabotage(
-        "lamplighter.host.journal.intents",
-        'at FROM hold WHERE released IS NULL"',
-        'at FROM hold WHERE 0"',
+        "lamplighter.formats.state_json",
+        '[_hold(entry) for entry in document["holds"]]',
+        "[]",
         needs=(Saw.HELD_DOWN,),
     ),
     "the host's stop means that a domain is to be down": Sabotage(

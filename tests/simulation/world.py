@@ -21,7 +21,7 @@ from lamplighter.model.run import Direction
 from lamplighter.service.inventory import load_inventory
 from lamplighter.service.managed_host import Host
 from lamplighter.service.run import takeover
-from lamplighter.service.run.intents import hold_crash_loops
+from lamplighter.service.run.crash_loops import hold_crash_loops
 from lamplighter.service.run.prepare import plan_latecomers, prepare
 from lamplighter.service.run.runner import Runner
 from tests.simulation.process import (
@@ -30,6 +30,7 @@ from tests.simulation.process import (
     HEALTH,
     Fate,
     Ills,
+    MortalIntents,
     MortalJournal,
     MortalToolstack,
     MortalXenStore,
@@ -155,11 +156,20 @@ class Boot:
         begins = partial(self._may_begin, end)
         toolstack = MortalToolstack(world.folder / "run", world.wires, fate, begins, end)
         xenstore = await MortalXenStore.of(fate, self.embedded.xenstore_path)
+        intents = MortalIntents(world.state, fate)
+        await intents.settle()
         journal = MortalJournal.of(fate, world.state)
         try:
             inventory, boot_id = world.inventory, self.embedded.boot_id
             host = Host(
-                world.configuration, CLOCK, toolstack, xenstore, inventory, boot_id, journal
+                world.configuration,
+                CLOCK,
+                toolstack,
+                xenstore,
+                inventory,
+                boot_id,
+                intents,
+                journal,
             )
             ear = Ear(self.witness, world.tell)
             plan = await prepare(host, direction, names, ear.said)

@@ -105,6 +105,7 @@ class _Reader:
             "parallel_starts": _PARALLEL_STARTS,
             "call_timeout": policy_values.duration,
             "stop_budget": policy_values.duration_or_none,
+            "history": policy_values.long_duration,
         }
 
     def read(self, document: Mapping[str, object]) -> Configuration:

@@ -24,6 +24,9 @@ T = TypeVar("T")
 #: No start, stop or call takes longer than a day.
 LONGEST = 86400.0
 
+#: Nothing is remembered longer.
+CENTURY = 36525 * 86400.0
+
 SUSPEND_REFUSED = (
     "suspend is refused: nothing ties a saved image to its disks yet, so the domain is shut down "
     "cleanly instead"
@@ -81,7 +84,15 @@ def duration_or_none(value: object, origin: Location) -> Setting[float]:
     return _duration(value, origin, "0 seconds or more")
 
 
-def _duration(value: object, origin: Location, least: str) -> Setting[float]:
+def long_duration(value: object, origin: Location) -> Setting[float]:
+    """Read a duration of more than 0 seconds and a hundred years at most."""
+    setting = _duration(value, origin, "more than 0 seconds", CENTURY)
+    if not setting.value:
+        raise InvalidValue(f"expected a duration of more than 0 seconds, not {described(value)}")
+    return setting
+
+
+def _duration(value: object, origin: Location, least: str, most: float = LONGEST) -> Setting[float]:
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise InvalidValue(f"expected {DURATION_FORMS}, not {described(value)}")
     try:
@@ -90,8 +101,8 @@ def _duration(value: object, origin: Location, least: str) -> Setting[float]:
         raise InvalidValue(f"{shown(value)}: {error}") from error
     if not isfinite(seconds) or seconds < 0:
         raise InvalidValue(f"expected a duration of {least}, not {shown(value)}")
-    if seconds > LONGEST:
-        limit = format_duration(LONGEST)
+    if seconds > most:
+        limit = format_duration(most)
         raise InvalidValue(f"expected a duration of {limit} at most, not {shown(value)}")
     return Setting(seconds, origin)
 

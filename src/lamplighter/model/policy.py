@@ -115,7 +115,8 @@ class HostSettings(NamedTuple):
 
     ``parallel_starts`` bounds how many domains are created at the same time; any number may boot
     at the same time. ``stop_budget`` is how long, in seconds, a whole run that stops domains may
-    take, whatever their policies say; 0 means that only the policies count.
+    take, whatever their policies say; 0 means that only the policies count. Runs that began longer
+    ago than ``history`` seconds are forgotten.
     """
 
     toolstack: Setting[str] = Setting("auto")
@@ -125,6 +126,7 @@ class HostSettings(NamedTuple):
     parallel_starts: Setting[int] = Setting(4)
     call_timeout: Setting[float] = Setting(120.0)
     stop_budget: Setting[float] = Setting(0.0)
+    history: Setting[float] = Setting(400 * 86400.0)
 
 
 class Configuration(NamedTuple):

@@ -48,7 +48,7 @@ class Snapshot(NamedTuple):
 
 
 async def gather(configuration: Configuration) -> Snapshot:
-    """Ask the monitor, the toolstack and XenStore, and read the record; errors are in the answer."""
+    """Ask the monitor, the toolstack and XenStore, and read the record; what failed is in it."""
     monitor = ask_monitor(Path(configuration.host.run.value))
     snapshot = await _look_at_host(configuration, monitor)
     return snapshot._replace(monitor=monitor)

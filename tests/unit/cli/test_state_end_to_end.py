@@ -109,7 +109,7 @@ def truncated(database: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [garbage, truncated])
-def test_a_damaged_one_is_begun_anew_and_what_is_held_stays_down(
+def test_a_damaged_one_is_begun_again_and_what_is_held_stays_down(
     machine: Machine, damage: Callable[[Path], None]
 ) -> None:
     begin(machine)
@@ -162,24 +162,41 @@ def test_where_nobody_knows_what_is_held_only_named_domains_are_started(machine:
     garbage(machine.database)
     (machine.state / "intent.json").write_text("{")
 
+    assert machine.ask("check", status=78)["problems"][0]["code"] == "journal-damaged"
     down = machine.ask("down")
     assert outcomes(down) == dict.fromkeys(RUNNING, "clean")
     assert "there is no record of this run" in down["run"]["record_lost"]
+    assert "cannot be read" in machine.ask("check", status=78)["problems"][-1]["message"]
     up = machine.ask("up", status=1)
     assert outcomes(up) == {"held": "failed", "last": "failed", "web": "failed", "slow": "failed"}
     assert "whether it is held, or was up, is not known" in up["domains"][0]["note"]
-    assert machine.asides() == []
     assert outcomes(machine.ask("up", "web")) == {"web": "started"}
     hold = machine.ask("hold", "held", "--reason", "still broken", status=1)
-    assert "if none is held, move it aside" in hold["error"]["hint"]
+    assert "lamplighter release --all" in hold["error"]["hint"]
 
-    # As the hint says: nobody holds anything, and what does hold is said anew.
-    for name in ("state.db", "intent.json"):
-        (machine.state / name).rename(machine.state / f"{name}.old")
+    # As the hint says: nobody holds anything, and what does hold is said again.
+    assert machine.ask("release", "--all") == {"released": [], "held": [], "exit": 0}
     machine.ask("hold", "held", "--reason", "still broken")
     assert outcomes(machine.ask("up")) == {
         "held": "held", "web": "already", "slow": "started", "last": "skipped",
     }  # fmt: skip
+
+
+def test_what_was_held_before_the_last_change_can_be_accepted(machine: Machine) -> None:
+    begin(machine)
+    machine.ask("hold", "web", "--reason", "noisy")
+    machine.ask("down")
+    before = machine.state / "intent.json.before"
+    shutil.copy(before, machine.state / "intent.json")
+    up = machine.ask("up", status=1)
+    assert set(outcomes(up).values()) == {"failed"}
+    assert "is older than the journal has seen" in up["domains"][0]["note"]
+    accepted = machine.ask("release", "--accept")
+    assert set(accepted["held"]) <= {"held", "web"}
+    assert "held" in accepted["held"]
+    assert outcomes(machine.ask("up"))["held"] == "held"
+    assert machine.type("release", "--all", "--accept").returncode == 2
+    assert machine.type("release").returncode == 2
 
 
 # --- newer, gone -----------------------------------------------------------------------------
@@ -205,7 +222,7 @@ def test_a_newer_one_is_told_and_left_alone(machine: Machine) -> None:
     assert machine.asides() == []
 
 
-def test_one_that_is_gone_is_begun_anew_from_its_copy(machine: Machine) -> None:
+def test_one_that_is_gone_is_begun_again(machine: Machine) -> None:
     begin(machine)
     machine.database.unlink()
     machine.boot()

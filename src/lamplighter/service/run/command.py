@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from contextlib import AsyncExitStack
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
@@ -189,6 +190,12 @@ async def _run(
             )
     except JournalError as error:
         audience.warn(f"whether a domain fails again and again is not known: {error}")
+    if host.journal is not None and not (unit.active and everything and not up):
+        forgotten = host.clock.wall() - timedelta(seconds=host.configuration.host.history.value)
+        try:
+            await host.journal.tidy(forgotten)
+        except JournalError as error:
+            audience.warn(f"history cannot be pruned: {error}")
     seconds = host.clock.monotonic() - began
     report = Report(run, problems, seconds, host.toolstack.by_hand.console)
     unit.ended(run, report.signal, unnamed_definitions)

@@ -1,8 +1,7 @@
-"""A journal that is damaged or gone is begun anew with every intent and hold, or not at all."""
+"""A journal that is damaged or gone is begun again, and costs no intent and no hold."""
 
 from __future__ import annotations
 
-import asyncio
 import re
 import sqlite3
 from contextlib import closing
@@ -12,8 +11,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lamplighter.errors import JournalDamaged, JournalError, JournalForeign
-from lamplighter.host.journal import database, intents
+from lamplighter.host.journal import database
 from lamplighter.host.journal.database import open_writer
+from lamplighter.host.journal.intent_file import FILE_NAME as INTENTS
+from lamplighter.host.journal.intents import IntentStore, load_intents
 from lamplighter.host.journal.reader import JournalReader
 from lamplighter.host.journal.schema import FILE_NAME
 from lamplighter.host.journal.writer import Journal
@@ -21,6 +22,7 @@ from lamplighter.model.intent import Hold, Intent, Intents, Meant
 from lamplighter.model.lifecycle import Phase
 from lamplighter.model.run import Direction, Transition
 from tests import virtual
+from tests.simulated import CLOCK
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
 AT = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 HOLD = Hold("db", "db", "disk 3 is broken", "carl", AT)
 MEANT = Intent("web", "web", Meant.UP, "asked", "anna", AT, "boot", 4)
-SAID = Intents({"web": MEANT}, {"db": HOLD})
+SAID = Intents({"web": MEANT}, {"db": HOLD}, number=2)
 GARBAGE = b"this is no database at all" * 400
 
 
@@ -50,8 +52,6 @@ def with_journal(directory: Path, body: Callable[[Journal], Awaitable[None]]) ->
 
 
 async def fill(journal: Journal) -> None:
-    await journal.hold(HOLD)
-    await journal.intend(MEANT)
     run = await journal.begin(Direction.UP, "boot", AT)
     for number in range(200):
         name, detail = f"web-{number}", "x" * 200
@@ -59,12 +59,22 @@ async def fill(journal: Journal) -> None:
         await journal.record(run, move)
 
 
-async def look(journal: Journal) -> None:
-    assert journal.intents() == SAID
+async def look(_: Journal) -> None:
+    """Open it, and no more."""
+
+
+def say(directory: Path) -> None:
+    async def main() -> None:
+        store = IntentStore(directory, CLOCK)
+        await store.hold(HOLD)
+        await store.intend(MEANT)
+
+    virtual.run(main())
 
 
 @pytest.fixture
 def state(tmp_path: Path) -> Path:
+    say(tmp_path)
     assert with_journal(tmp_path, fill) == ""
     return tmp_path
 
@@ -106,7 +116,7 @@ DAMAGES = [garbage, truncate, cut_to_pieces, tear_a_page, zero_a_page]
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_it_is_kept_aside_and_begun_anew_with_what_was_said(state: Path, damage: Damage) -> None:
+def test_it_is_kept_aside_and_begun_again(state: Path, damage: Damage) -> None:
     damage(state / FILE_NAME)
     damaged = (state / FILE_NAME).read_bytes()
     told = with_journal(state, look)
@@ -114,10 +124,9 @@ def test_it_is_kept_aside_and_begun_anew_with_what_was_said(state: Path, damage:
     assert re.fullmatch(rf"{FILE_NAME}\.damaged-\d{{8}}T\d{{6}}", name)
     assert (state / name).read_bytes() == damaged
     assert str(state / name) in told
-    assert "intents (1) and holds (1)" in told
     assert "history forgets" in told
+    assert load_intents(state) == SAID
     with closing(JournalReader(state)) as reader:
-        assert reader.intents() == SAID
         assert reader.runs() == []
     assert with_journal(state, look) == "", "it is told once"
 
@@ -134,24 +143,19 @@ def test_who_only_reads_tells_it_and_moves_nothing(state: Path, damage: Damage) 
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-@pytest.mark.parametrize("copy", [None, b"", b'{"version": 1', b'{"version": 9}'])
-def test_without_a_copy_to_rely_on_it_stays_where_it_is(
-    state: Path, damage: Damage, copy: bytes | None
+@pytest.mark.parametrize("text", [None, b"", b'{"version": 2'])
+def test_it_is_begun_again_where_intents_are_lost_too_and_they_stay_not_known(
+    state: Path, damage: Damage, text: bytes | None
 ) -> None:
     damage(state / FILE_NAME)
-    lose_copy(state, copy)
-    with pytest.raises(JournalDamaged) as caught:
-        Journal.open(state)
-    assert "if none is held, move it aside" in caught.value.hint
-    assert asides(state) == []
-
-
-def lose_copy(state: Path, copy: bytes | None) -> None:
-    path = state / intents.FILE_NAME
-    if copy is None:
-        path.unlink()
+    if text is None:
+        (state / INTENTS).unlink()
     else:
-        path.write_bytes(copy)
+        (state / INTENTS).write_bytes(text)
+    with_journal(state, look)
+    assert len(asides(state)) == 1
+    with pytest.raises(JournalError, match=r"is gone|cannot be read"):
+        load_intents(state)
 
 
 def test_an_earlier_one_is_never_overwritten(state: Path) -> None:
@@ -218,32 +222,23 @@ def test_whoever_comes_second_uses_what_the_first_one_has_begun(
 
 
 def test_a_first_start_has_nothing_to_tell(tmp_path: Path) -> None:
-    async def nothing(journal: Journal) -> None:
-        assert journal.intents() == Intents()
+    async def settle() -> None:
+        await IntentStore(tmp_path / "new" / "state", CLOCK).settle()
 
-    assert with_journal(tmp_path / "new" / "state", nothing) == ""
+    virtual.run(settle())
+    assert with_journal(tmp_path / "new" / "state", look) == ""
 
 
 @pytest.mark.parametrize("empty", [True, False])
-def test_one_that_is_gone_is_begun_anew_from_its_copy(state: Path, empty: bool) -> None:
+def test_one_that_is_gone_is_begun_again(state: Path, empty: bool) -> None:
     (state / FILE_NAME).unlink()
     if empty:
         (state / FILE_NAME).touch()
-    with closing(JournalReader(state)) as reader:
-        assert reader.intents() == SAID, "a plan says what the run will do"
+    assert load_intents(state) == SAID
     told = with_journal(state, look)
     assert "is gone" in told
-    assert "intents (1) and holds (1)" in told
-
-
-def test_one_that_is_gone_with_a_copy_that_is_damaged_is_not_begun(state: Path) -> None:
-    (state / FILE_NAME).unlink()
-    lose_copy(state, b"{")
-    with pytest.raises(JournalError, match=r"the copy .*intent\.json, cannot be read") as caught:
-        Journal.open(state)
-    assert "if no domain is held, move it aside" in caught.value.hint
-    with pytest.raises(JournalError, match=r"cannot be read"):
-        JournalReader(state).intents()
+    assert "history forgets" in told
+    assert with_journal(state, look) == "", "it is told once"
 
 
 def test_a_journal_moved_away_under_a_run_is_told(state: Path) -> None:
@@ -253,85 +248,6 @@ def test_a_journal_moved_away_under_a_run_is_told(state: Path) -> None:
             await journal.begin(Direction.UP, "boot", AT)
 
     with_journal(state, body)
-
-
-# --- copy and journal ------------------------------------------------------------------------
-
-
-def test_the_copy_follows_every_word(state: Path) -> None:
-    async def body(journal: Journal) -> None:
-        assert intents.read_copy(state) == SAID
-        await journal.release("db", "anna", AT)
-        assert intents.read_copy(state) == Intents(SAID.meant)
-        await journal.hold(HOLD)
-
-    with_journal(state, body)
-    assert intents.read_copy(state) == SAID
-
-
-def test_the_copy_is_written_once_for_all_that_is_said_together(
-    state: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It holds every domain: written anew for each of a thousand it took most of their stop."""
-    written: list[Path] = []
-    really = intents.write_whole
-
-    def count(path: Path, content: bytes, mode: int) -> None:
-        written.append(path)
-        really(path, content, mode)
-
-    names = [f"d{number}" for number in range(50)]
-    meant = [MEANT._replace(domain=name, name=name) for name in names]
-    holds = [HOLD._replace(domain=name, name=name) for name in names]
-
-    async def body(journal: Journal) -> None:
-        monkeypatch.setattr(intents, "write_whole", count)
-        await journal.intend(*meant)
-        assert len(written) == 1
-        await journal.hold(*holds)
-        assert len(written) == 2
-        run = await journal.begin(Direction.UP, "boot", AT)
-        await journal.record(run, Transition("d1", None, 4, Phase.ABSENT, Phase.CREATING, "", AT))
-        await journal.intend()
-        assert len(written) == 2, "who says nothing of intent costs it nothing"
-
-    with_journal(state, body)
-    kept = intents.read_copy(state)
-    assert kept == Intents(
-        {"web": MEANT, **{one.domain: one for one in meant}},
-        {"db": HOLD, **{one.domain: one for one in holds}},
-    )
-
-
-def test_a_hold_whose_copy_cannot_be_written_is_no_hold(
-    state: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def body(journal: Journal) -> None:
-        def full(*_: object) -> None:
-            raise OSError(28, "No space left on device")
-
-        monkeypatch.setattr(intents, "write_whole", full)
-        with pytest.raises(JournalError, match=r"intent\.json, cannot be written: No space"):
-            await journal.hold(HOLD._replace(domain="web"))
-        assert journal.intents() == SAID
-        monkeypatch.undo()
-        await journal.hold(HOLD._replace(domain="web"))
-        assert set(journal.intents().holds) == {"db", "web"}
-
-    with_journal(state, body)
-
-
-def test_a_commit_that_fails_leaves_a_copy_that_the_next_opening_mends(state: Path) -> None:
-    async def body(journal: Journal) -> None:
-        (pages,) = journal._connection.execute("PRAGMA page_count").fetchone()
-        journal._connection.execute(f"PRAGMA max_page_count = {pages}")
-        with pytest.raises(JournalError, match="full"):
-            await journal.hold(HOLD._replace(domain="web", reason="x" * 100_000))
-
-    with_journal(state, body)
-    intents.write_copy(state, Intents())
-    with_journal(state, look)
-    assert intents.read_copy(state) == SAID, "the journal wins where there is one"
 
 
 def test_damage_that_comes_later_costs_the_record_and_the_next_opening_finds_it(
@@ -370,18 +286,3 @@ def test_what_is_not_this_versions_is_left_as_it_is(state: Path, statement: str)
             open_it(state)
     assert (state / FILE_NAME).read_bytes() == before
     assert asides(state) == []
-
-
-def test_threads_of_one_process_hold_each_other_up_only_for_a_commit(state: Path) -> None:
-    """A hold is said beside a run: both write the copy, and none loses the other's word."""
-
-    async def story() -> None:
-        one, two = Journal.open(state), Journal.open(state)
-        holds = [HOLD._replace(domain=f"d{number}") for number in range(20)]
-        await asyncio.gather(*((one, two)[n % 2].hold(hold) for n, hold in enumerate(holds)))
-        assert intents.read_copy(state) == one.intents()
-        assert len(one.intents().holds) == 21
-        await one.close()
-        await two.close()
-
-    asyncio.run(story())

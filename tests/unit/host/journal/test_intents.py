@@ -1,81 +1,89 @@
-"""Intents, holds and loose ends in the journal; and journals of a version that knew none."""
+"""Intents and holds decide what is started: they are kept whole, or are not known."""
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
-from datetime import UTC, datetime, timedelta
+from contextlib import closing
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from uuid import UUID
 
 import pytest
 
-from lamplighter.host.journal.reader import JournalReader
-from lamplighter.host.journal.schema import APPLICATION_ID, FILE_NAME, MIGRATIONS
+from lamplighter.errors import JournalError, JournalForeign
+from lamplighter.host.clock import LoopClock
+from lamplighter.host.journal import intent_file
+from lamplighter.host.journal.intent_file import BEFORE, FILE_NAME, LOCK
+from lamplighter.host.journal.intents import IntentStore, load_intents
+from lamplighter.host.journal.schema import APPLICATION_ID, MIGRATIONS
+from lamplighter.host.journal.schema import FILE_NAME as JOURNAL
 from lamplighter.host.journal.writer import Journal
+from lamplighter.host.lock import hold
 from lamplighter.model.domain import Definition, Kind
-from lamplighter.model.intent import Hold, Intent, Intents, Meant, PastHold
-from lamplighter.model.lifecycle import Phase
-from lamplighter.model.run import Direction, Outcome, Result, Transition
+from lamplighter.model.intent import Hold, Intent, Intents, Meant
+from lamplighter.model.run import Direction
 from tests import virtual
+from tests.simulated import CLOCK
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from pathlib import Path
 
-    from lamplighter.host.journal.intents import Row
-
 AT = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
-LATER = AT + timedelta(minutes=5)
 WEB = UUID(int=1)
-HOLD = Hold(str(WEB), "web", "disk broken", "anna", AT)
+HOLD = Hold("db", "db", "disk 3 is broken", "carl", AT)
+MEANT = Intent("web", "web", Meant.UP, "asked", "anna", AT, "boot", 4)
+SAID = Intents({"web": MEANT}, {"db": HOLD}, number=2)
 
 
-def write(directory: Path, body: Callable[[Journal], Awaitable[None]]) -> JournalReader:
+def change(directory: Path, *changes: Callable[[IntentStore], Awaitable[object]]) -> None:
     async def main() -> None:
-        journal = Journal.open(directory, threaded=False)
-        try:
-            await body(journal)
-        finally:
-            await journal.close()
+        store = IntentStore(directory, CLOCK)
+        for one in changes:
+            await one(store)
 
     virtual.run(main())
-    return JournalReader(directory)
 
 
-def moved(after: Phase, domid: int | None = 4, name: str = "web") -> Transition:
-    return Transition(name, WEB, domid, Phase.UP, after, "", AT)
+def begin_run(directory: Path) -> None:
+    """Have a run that goes by the intents as they are now."""
+
+    async def main() -> None:
+        journal = Journal.open(directory, threaded=False)
+        number = load_intents(directory).number
+        await journal.begin(Direction.UP, "boot", AT, number)
+        await journal.close()
+
+    virtual.run(main())
 
 
-def test_an_intent_replaces_the_one_before(tmp_path: Path) -> None:
-    first = Intent(str(WEB), "web", Meant.UP, "asked", "anna", AT, "boot", 4)
-    second = first._replace(meant=Meant.DOWN, domid=None, at=LATER)
-
-    async def body(journal: Journal) -> None:
-        await journal.intend(first)
-        assert journal.intents() == Intents({str(WEB): first})
-        await journal.intend(second)
-
-    assert write(tmp_path, body).intents() == Intents({str(WEB): second})
+@pytest.fixture
+def state(tmp_path: Path) -> Path:
+    change(tmp_path, lambda store: store.intend(MEANT), lambda store: store.hold(HOLD))
+    assert load_intents(tmp_path) == SAID
+    return tmp_path
 
 
-def test_a_hold_lasts_until_it_is_released_and_is_kept_for_its_history(tmp_path: Path) -> None:
-    again = HOLD._replace(reason="disk still broken", at=LATER)
+def test_a_first_start_knows_of_none_and_then_has_a_file(tmp_path: Path) -> None:
+    directory = tmp_path / "new" / "state"
+    assert load_intents(directory) == Intents()
+    change(directory, lambda store: store.settle())
+    assert load_intents(directory) == Intents(number=1)
+    assert (directory / FILE_NAME).stat().st_mode & 0o777 == 0o600
 
-    async def body(journal: Journal) -> None:
-        await journal.hold(HOLD)
-        assert journal.intents().holds == {str(WEB): HOLD}
-        await journal.hold(again)
-        assert journal.intents().holds == {str(WEB): again}
-        await journal.release(str(WEB), "bert", LATER)
-        assert journal.intents().holds == {}
-        await journal.release(str(WEB), "carl", LATER + timedelta(hours=1))
-        await journal.hold(HOLD)
 
-    reader = write(tmp_path, body)
-    assert reader.holds("web") == [PastHold(HOLD), PastHold(again, LATER, "bert")]
-    assert reader.holds(str(WEB).upper()) == reader.holds("web")
-    assert reader.holds("db") == []
-    assert reader.holds_in_force() == [PastHold(HOLD)]
+def test_what_is_newer_replaces_what_was_and_the_file_before_it_is_kept(state: Path) -> None:
+    down = MEANT._replace(meant=Meant.DOWN, domid=None)
+    before = (state / FILE_NAME).read_bytes()
+    change(state, lambda store: store.intend(down))
+    assert load_intents(state) == Intents({"web": down}, {"db": HOLD}, number=3)
+    assert (state / BEFORE).read_bytes() == before
+    change(state, lambda store: store.release("db"))
+    assert load_intents(state).holds == {}
+    again = HOLD._replace(reason="still broken")
+    change(state, lambda store: store.hold(again), lambda store: store.hold(again))
+    assert load_intents(state) == Intents({"web": down}, {"db": again}, number=5)
 
 
 @pytest.mark.parametrize("key", [str(WEB), "web"])
@@ -84,106 +92,174 @@ def test_the_hold_on_one_domain_is_found_under_its_uuid_or_its_name(
 ) -> None:
     web = Definition("web", WEB, Kind.PV, "/etc/xen/web.cfg")
     others = [web._replace(name="db", uuid=UUID(int=2)), web._replace(name="no\udcff", uuid=None)]
-
-    async def body(journal: Journal) -> None:
-        assert journal.hold_of(web) is None
-        await journal.hold(HOLD._replace(domain=key))
-        assert journal.hold_of(web) == HOLD._replace(domain=key)
-        assert [journal.hold_of(other) for other in others] == [None, None]
-        await journal.release(key, "bert", LATER)
-        assert journal.hold_of(web) is None
-
-    write(tmp_path, body)
+    change(tmp_path, lambda store: store.hold(HOLD._replace(domain=key)))
+    intents = load_intents(tmp_path)
+    assert intents.hold_of(web) == HOLD._replace(domain=key)
+    assert [intents.hold_of(other) for other in others] == [None, None]
 
 
-def test_to_ask_for_one_hold_is_to_look_at_no_other(tmp_path: Path) -> None:
-    """A run asks before each create: what grows with the holds, too, grows as their square."""
-    web = Definition("web", WEB, Kind.PV, "/etc/xen/web.cfg")
-
-    async def body(journal: Journal) -> None:
-        await journal.hold(*(HOLD._replace(domain=f"d{number}") for number in range(100)))
-
-    reader = write(tmp_path, body)
-    assert reader._connection is not None
-    rows: list[Row] = []
-    asked: list[str] = []
-    reader._connection.set_trace_callback(asked.append)
-    reader.hold_of(web)
-    reader._connection.set_trace_callback(None)
-    for question in asked:
-        rows += reader._connection.execute(f"EXPLAIN QUERY PLAN {question}").fetchall()
-    assert [row[3] for row in rows if "hold" in str(row[3])] == [
-        "SEARCH hold USING INDEX hold_in_force (domain=?)"
-    ]
+def test_a_name_that_is_not_utf_8_is_held(tmp_path: Path) -> None:
+    odd = Definition("no\udcff", None, Kind.PV, "/etc/xen/odd.cfg")
+    change(tmp_path, lambda store: store.hold(HOLD._replace(domain=odd.key, name=odd.name)))
+    assert load_intents(tmp_path).hold_of(odd) is not None
 
 
-def test_a_run_that_never_ended_shows_where_it_left_its_domains(tmp_path: Path) -> None:
-    async def body(journal: Journal) -> None:
-        whole = await journal.begin(Direction.UP, "boot", AT)
-        await journal.record(whole, moved(Phase.CREATING, None))
-        await journal.finish(whole, LATER, 0)
-        dead = await journal.begin(Direction.DOWN, "boot", AT)
-        for phase in (Phase.ASKED, Phase.ACKNOWLEDGED):
-            await journal.record(dead, moved(phase))
-        await journal.record(dead, moved(Phase.ASKED, 5, "db"))
-        await journal.settle(dead, Result("db", WEB, 5, Outcome.CLEAN), LATER)
-
-    reader = write(tmp_path, body)
-    (end,) = reader.unfinished()
-    assert (end.run.id, end.run.direction, end.run.ended) == (2, Direction.DOWN, None)
-    assert end.moved == (moved(Phase.ACKNOWLEDGED),)
-
-    async def close(journal: Journal) -> None:
-        await journal.settle(2, Result("web", WEB, 4, Outcome.UNKNOWN), LATER)
-        assert journal.unfinished()[0].moved == ()
-        await journal.close_dead(2, LATER)
-
-    assert write(tmp_path, close).unfinished() == []
-    (newest, _) = reader.runs()
-    assert (newest.ended, newest.exit) == (LATER, None)
-
-
-@pytest.mark.parametrize("uuid", [WEB, None])
-def test_failed_starts_are_those_that_were_tried_in_a_row(
-    tmp_path: Path, uuid: UUID | None
+def test_what_has_not_changed_is_not_read_again(
+    state: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def body(journal: Journal) -> None:
-        for outcome, minutes, tried in (
-            (Outcome.FAILED, 0, True),
-            (Outcome.STARTED, 1, True),
-            (Outcome.FAILED, 2, True),
-            (Outcome.SKIPPED, 3, False),
-            (Outcome.FAILED, 4, False),
-            (Outcome.FAILED, 5, True),
-        ):
-            run = await journal.begin(Direction.UP, "boot", AT)
-            if tried:
-                await journal.record(run, moved(Phase.CREATING, None))
-            result = Result("web", WEB, None, outcome, note=f"after {minutes} min")
-            await journal.settle(run, result, AT + timedelta(minutes=minutes))
-
-    reader = write(tmp_path, body)
-    assert [note for _, note in reader.failed_starts("web", uuid)] == ["after 5 min", "after 2 min"]
-    assert reader.failed_starts("db", UUID(int=2)) == []
+    """A run asks before each create."""
+    store, other = IntentStore(state, CLOCK), IntentStore(state, CLOCK)
+    assert store.read() == SAID
+    with monkeypatch.context() as patch:
+        patch.setattr("lamplighter.host.journal.intents.load_intents", None)
+        assert store.read() is store.read()
+    virtual.run(other.hold(HOLD._replace(domain="web", name="web")))
+    assert set(store.read().holds) == {"db", "web"}
 
 
-def test_a_release_lets_them_be_counted_anew(tmp_path: Path) -> None:
-    async def body(journal: Journal) -> None:
-        for minutes in (0, 1, 9):
-            if minutes == 9:
-                await journal.hold(HOLD)
-                await journal.release(str(WEB), "anna", LATER)
-            run = await journal.begin(Direction.UP, "boot", AT)
-            await journal.record(run, moved(Phase.CREATING, None))
-            result = Result("web", WEB, None, Outcome.FAILED, note=f"after {minutes} min")
-            await journal.settle(run, result, AT + timedelta(minutes=minutes))
+def test_many_that_are_said_together_are_written_once(
+    state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file holds every domain: written again for each of a thousand it took most of a stop."""
+    written: list[Path] = []
+    really = intent_file.write_whole
 
-    reader = write(tmp_path, body)
-    assert [note for _, note in reader.failed_starts("web", WEB)] == ["after 9 min"]
+    def count(path: Path, content: bytes, mode: int) -> None:
+        written.append(path)
+        really(path, content, mode)
+
+    monkeypatch.setattr(intent_file, "write_whole", count)
+    many = [MEANT._replace(domain=f"d{number}") for number in range(50)]
+    change(state, lambda store: store.intend(*many), lambda store: store.intend())
+    assert len(written) == 1
+    change(state, lambda store: store.intend(*many))
+    assert len(written) == 1, "nothing of it was new"
+
+
+# --- what cannot be kept, read or believed ---------------------------------------------------
+
+
+def test_what_cannot_be_written_is_not_in_force(
+    state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(intent_file, "write_whole", full)
+    with pytest.raises(JournalError, match=r"cannot be written to .*intent\.json: No space"):
+        change(state, lambda store: store.hold(HOLD._replace(domain="web")))
+    monkeypatch.undo()
+    assert load_intents(state) == SAID
+    assert IntentStore(state, CLOCK).read() == SAID
+
+
+TORN = [b"", b"{", b'{"version": 2', b'{"version": 9}', b"\xff\xfe", b"[" * 100_000, b"null"]
+
+
+@pytest.mark.parametrize("text", TORN)
+def test_a_torn_or_newer_file_is_not_known_and_never_not_held(state: Path, text: bytes) -> None:
+    (state / FILE_NAME).write_bytes(text)
+    with pytest.raises(JournalError, match=r"cannot be read from .*intent\.json") as caught:
+        load_intents(state)
+    assert f"cp {state / BEFORE} {state / FILE_NAME}" in caught.value.hint
+    assert "cannot be read" in IntentStore(state, CLOCK).read().error
+    for one in (
+        lambda store: store.hold(HOLD._replace(domain="web")),
+        lambda store: store.release("db"),
+        lambda store: store.settle(),
+    ):
+        with pytest.raises(JournalError, match="cannot be read"):
+            change(state, one)
+    assert (state / FILE_NAME).read_bytes() == text
+
+
+@pytest.mark.parametrize("journal", [True, False])
+def test_a_lost_file_is_not_known(state: Path, journal: bool) -> None:
+    if journal:
+        begin_run(state)
+    (state / FILE_NAME).unlink()
+    if journal:
+        (state / BEFORE).unlink()
+    with pytest.raises(JournalError, match=r"intent\.json is gone"):
+        load_intents(state)
+    with pytest.raises(JournalError, match="is gone"):
+        change(state, lambda store: store.settle())
+
+
+def test_a_file_from_before_the_last_run_is_not_known_until_it_is_accepted(state: Path) -> None:
+    old = (state / FILE_NAME).read_bytes()
+    web = HOLD._replace(domain="web", name="web")
+    change(state, lambda store: store.hold(web))
+    begin_run(state)
+    (state / FILE_NAME).write_bytes(old)
+    with pytest.raises(JournalError, match="is older than the journal has seen") as caught:
+        load_intents(state)
+    assert "release --accept" in caught.value.hint
+    with pytest.raises(JournalError, match="is older"):
+        change(state, lambda store: store.hold(web))
+    change(state, lambda store: store.accept())
+    assert load_intents(state) == SAID._replace(number=4)
+
+
+@pytest.mark.parametrize("text", [None, *TORN])
+def test_a_person_may_say_that_none_is_held(state: Path, text: bytes | None) -> None:
+    begin_run(state)
+    if text is None:
+        (state / FILE_NAME).unlink()
+    else:
+        (state / FILE_NAME).write_bytes(text)
+    change(state, lambda store: store.begin_again())
+    assert load_intents(state) == Intents(number=3)
+
+
+def test_none_is_held_and_intents_stay_where_they_can_be_read(state: Path) -> None:
+    change(state, lambda store: store.begin_again())
+    assert load_intents(state) == Intents({"web": MEANT}, number=3)
+
+
+def test_a_journal_of_a_newer_version_may_know_more(state: Path) -> None:
+    begin_run(state)
+    with closing(sqlite3.connect(state / JOURNAL)) as newer:
+        newer.execute("PRAGMA user_version = 99")
+    with pytest.raises(JournalForeign):
+        load_intents(state)
+
+
+def test_a_damaged_journal_costs_no_intent(state: Path) -> None:
+    begin_run(state)
+    (state / JOURNAL).write_bytes(b"this is no database at all" * 400)
+    assert load_intents(state) == SAID
+
+
+# --- two at one moment -----------------------------------------------------------------------
+
+
+def test_two_at_one_moment_lose_nothing_of_each_other(tmp_path: Path) -> None:
+    async def story() -> None:
+        stores = [IntentStore(tmp_path, LoopClock()) for _ in range(4)]
+        holds = [HOLD._replace(domain=f"d{number}") for number in range(20)]
+        await asyncio.gather(*(stores[n % 4].hold(one) for n, one in enumerate(holds)))
+
+    asyncio.run(story())
+    intents = load_intents(tmp_path)
+    assert len(intents.holds) == 20
+    assert intents.number == 20
+
+
+def test_one_that_holds_the_lock_for_ever_is_not_waited_for(state: Path) -> None:
+    with (
+        hold(state / LOCK),
+        pytest.raises(JournalError, match="another process changes intents and holds") as caught,
+    ):
+        change(state, lambda store: store.hold(HOLD))
+    assert caught.value.hint == f"fuser -v {state / LOCK}"
+
+
+# --- what earlier versions wrote -------------------------------------------------------------
 
 
 def version_1(directory: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(directory / FILE_NAME, isolation_level=None)
+    connection = sqlite3.connect(directory / JOURNAL, isolation_level=None)
     for statement in MIGRATIONS[0]:
         connection.execute(statement)
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
@@ -191,29 +267,21 @@ def version_1(directory: Path) -> sqlite3.Connection:
     return connection
 
 
-def test_a_reader_of_a_version_1_journal_knows_of_no_intent(tmp_path: Path) -> None:
-    version_1(tmp_path).close()
-    reader = JournalReader(tmp_path)
-    assert reader.intents() == Intents()
-    assert reader.holds("web") == []
-    assert reader.failed_starts("web", WEB) == []
-    assert reader.unfinished() == []
-
-
-def test_what_version_1_kept_as_intent_is_carried_over(tmp_path: Path) -> None:
+def test_what_version_1_kept_as_intent_is_read_and_carried_over(tmp_path: Path) -> None:
     connection = version_1(tmp_path)
     for domain, wanted in ((str(WEB), "held"), ("db", "up"), ("mail", "down")):
         connection.execute(
             "INSERT INTO intent VALUES (?, ?, 'why', 'anna', ?)", (domain, wanted, AT.isoformat())
         )
     connection.close()
-
-    async def nothing(journal: Journal) -> None:
-        assert journal.unfinished() == []
-
-    intents = write(tmp_path, nothing).intents()
-    assert intents.holds == {str(WEB): Hold(str(WEB), str(WEB), "why", "anna", AT)}
-    assert {key: one.meant for key, one in intents.meant.items()} == {
+    read = load_intents(tmp_path)
+    assert read.holds == {str(WEB): Hold(str(WEB), str(WEB), "why", "anna", AT)}
+    assert {key: one.meant for key, one in read.meant.items()} == {
         "db": Meant.UP,
         "mail": Meant.DOWN,
     }
+    with pytest.raises(JournalError, match="have not been carried over"):
+        Journal.open(tmp_path)
+    change(tmp_path, lambda store: store.settle())
+    Journal.open(tmp_path, threaded=False)
+    assert load_intents(tmp_path) == read._replace(number=1)

@@ -16,8 +16,9 @@ from uuid import UUID
 import pytest
 
 from lamplighter.errors import JournalError
+from lamplighter.formats.state_json import format_intents
 from lamplighter.host.journal import database
-from lamplighter.host.journal.intents import read_copy
+from lamplighter.host.journal.intents import IntentStore, load_intents
 from lamplighter.host.journal.reader import JournalReader
 from lamplighter.host.journal.schema import FILE_NAME, MIGRATIONS
 from lamplighter.host.journal.writer import Journal
@@ -25,6 +26,7 @@ from lamplighter.model.intent import Hold, Intents, Meant
 from lamplighter.model.lifecycle import Phase
 from lamplighter.model.run import Direction, Outcome, Result, Transition
 from tests import virtual
+from tests.simulated import CLOCK
 
 RELEASED = Path(__file__).parents[3] / "data" / "journal"
 VERSIONS = sorted(int(path.stem[1:]) for path in RELEASED.glob("v*.sql"))
@@ -90,9 +92,7 @@ def test_it_is_read_as_it_is(tmp_path: Path, version: int) -> None:
     before = (tmp_path / FILE_NAME).read_bytes()
     with closing(JournalReader(tmp_path)) as reader:
         check_runs(reader)
-        reader.intents()
         reader.holds("db")
-        reader.holds_in_force()
     assert (tmp_path / FILE_NAME).read_bytes() == before
 
 
@@ -100,12 +100,15 @@ def test_it_is_read_as_it_is(tmp_path: Path, version: int) -> None:
 def test_it_is_migrated_with_all_that_it_says(tmp_path: Path, version: int) -> None:
     released(tmp_path, version)
 
+    check_intents(load_intents(tmp_path))
+
     async def story() -> None:
+        await IntentStore(tmp_path, CLOCK).settle()
         journal = Journal.open(tmp_path, threaded=False)
         assert journal.told == ""
         with closing(JournalReader(tmp_path)) as reader:
             check_runs(reader)
-        check_intents(journal.intents())
+        check_intents(load_intents(tmp_path))
         assert await journal.begin(Direction.UP, "boot-2", at(9, "08:00:00")) == 3
         await journal.close()
 
@@ -134,12 +137,40 @@ def check_intents(intents: Intents) -> None:
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_what_is_held_is_copied_in_the_same_go(tmp_path: Path, version: int) -> None:
+@pytest.mark.parametrize("copy", ["{", '{"version": 1, "intents": [], "holds": []}'])
+def test_the_tables_decide_and_not_an_old_copy_of_them(
+    tmp_path: Path, version: int, copy: str
+) -> None:
     released(tmp_path, version)
+    (tmp_path / "intent.json").write_text(copy)
+    check_intents(load_intents(tmp_path))
+    virtual.run(IntentStore(tmp_path, CLOCK).settle())
+    check_intents(load_intents(tmp_path))
+
+
+def test_the_copy_decides_where_the_journal_it_stood_beside_is_damaged(tmp_path: Path) -> None:
+    released(tmp_path, 2)
+    copy = format_intents(load_intents(tmp_path)).replace('"version": 2', '"version": 1')
+    (tmp_path / "intent.json").write_text(copy)
+    (tmp_path / FILE_NAME).write_bytes(b"this is no database at all" * 400)
+    check_intents(load_intents(tmp_path))
+    virtual.run(IntentStore(tmp_path, CLOCK).settle())
     with closing(database.open_writer(tmp_path).connection):
-        copy = read_copy(tmp_path)
-    assert copy is not None
-    check_intents(copy)
+        check_intents(load_intents(tmp_path))
+
+
+def test_where_a_journal_and_its_only_holds_are_damaged_they_stay_not_known(
+    tmp_path: Path,
+) -> None:
+    released(tmp_path, 1)
+    (tmp_path / FILE_NAME).write_bytes(b"this is no database at all" * 400)
+    for _ in range(2):
+        with pytest.raises(JournalError):
+            load_intents(tmp_path)
+        with pytest.raises(JournalError):
+            virtual.run(IntentStore(tmp_path, CLOCK).settle())
+        with closing(database.open_writer(tmp_path).connection):
+            pass
 
 
 @pytest.mark.parametrize("version", [version for version in VERSIONS if version < NEWEST])
@@ -148,6 +179,7 @@ def test_a_migration_that_fails_leaves_the_journal_as_it_was(
 ) -> None:
     released(tmp_path, version)
     broken = (*MIGRATIONS[:-1], (*MIGRATIONS[-1], "CREATE TABLE run (id)"))
+    virtual.run(IntentStore(tmp_path, CLOCK).settle())
     monkeypatch.setattr(database, "MIGRATIONS", broken)
     with pytest.raises(JournalError, match="cannot be opened: table run already exists"):
         database.open_writer(tmp_path)
@@ -155,4 +187,4 @@ def test_a_migration_that_fails_leaves_the_journal_as_it_was(
     with closing(sqlite3.connect(tmp_path / FILE_NAME)) as kept:
         assert kept.execute("PRAGMA user_version").fetchone() == (version,)
     with closing(database.open_writer(tmp_path).connection):
-        check_intents(read_copy(tmp_path) or Intents())
+        check_intents(load_intents(tmp_path))

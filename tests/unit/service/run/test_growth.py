@@ -11,6 +11,7 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from lamplighter.host.journal.intents import IntentStore, load_intents
 from lamplighter.host.journal.writer import Journal
 from lamplighter.model.intent import Hold, Meant
 from lamplighter.model.run import Direction, Outcome
@@ -58,7 +59,7 @@ def calls_a_transition(folder: Path, size: int) -> dict[Direction, float]:
         names = [simulation.define(f"guest-{number}") for number in range(size)]
         simulation.journal = Journal.open(folder / "state", threaded=False)
         held = [Hold(f"other-{name}", name, "", "", CLOCK.wall()) for name in names]
-        await simulation.journal.hold(*held)
+        await IntentStore(folder / "state", CLOCK).hold(*held)
         for direction, outcome in (
             (Direction.UP, Outcome.STARTED),
             (Direction.DOWN, Outcome.CLEAN),
@@ -79,7 +80,7 @@ def calls_a_transition(folder: Path, size: int) -> dict[Direction, float]:
                 )
             assert [result.outcome for result in run.results] == [outcome] * size
             costs[direction] = calls[0] / made
-        known = simulation.journal.intents()
+        known = load_intents(folder / "state")
         assert {one.meant for one in known.meant.values()} == {Meant.UP}
         assert len(known.meant) == size
         await simulation.journal.close()

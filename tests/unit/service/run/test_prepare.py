@@ -10,6 +10,7 @@ import pytest
 
 from lamplighter.engine import timing
 from lamplighter.errors import XenStoreUnreachable
+from lamplighter.model.record import NO_RECORD
 from lamplighter.model.run import Direction, Outcome, Verb
 from lamplighter.service import status
 from lamplighter.service.run.prepare import make_plan, prepare
@@ -32,7 +33,7 @@ def test_a_plan_to_stop_outlives_a_lost_connection_to_xenstore() -> None:
         await host.up()
         gone = asyncio.create_task(host.embedded.xenstore.interrupt(1.0))
         await CLOCK.sleep(0.1)
-        (step,) = (await make_plan(host.product(), Direction.DOWN, ())).steps
+        (step,) = (await make_plan(host.product(), Direction.DOWN, (), NO_RECORD)).steps
         assert (step.name, step.verb) == ("web", Verb.STOP)
         await gone
 
@@ -48,8 +49,9 @@ def test_no_plan_waits_for_a_xenstore_that_hangs(
         await host.up()
         monkeypatch.setattr(host.xenstore, "read_or_none", never)
         began = CLOCK.monotonic()
+        last = NO_RECORD if planned is make_plan else host.heard.said
         with pytest.raises(XenStoreUnreachable, match="has not answered for 10 s"):
-            await planned(host.product(), Direction.DOWN, (), host.heard.said)
+            await planned(host.product(), Direction.DOWN, (), last)
         assert CLOCK.monotonic() - began <= 2 * timing.XENSTORE_TIME
 
     simulate(story, policy=POLICY)
