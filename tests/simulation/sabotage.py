@@ -92,9 +92,9 @@ SABOTAGES = {
     # --- the runner, its workers and what they see ---
     "it is done first and written down afterwards": Sabotage(
         "lamplighter.service.run.runner",
-        "            await self._keep(self._host.journal.record(self._id, transition))\n",
-        "            asyncio.get_running_loop().call_later(9, asyncio.ensure_future, "
-        "self._keep(self._host.journal.record(self._id, transition)))\n",
+        "        await self._recorder.transition(transition)\n",
+        "        asyncio.get_running_loop().call_later(9, asyncio.ensure_future, "
+        "self._recorder.transition(transition))\n",
     ),
     "what came while the others were stopped is left running": Sabotage(
         "lamplighter.service.run.runner",
@@ -104,8 +104,8 @@ SABOTAGES = {
     ),
     "that a run has ended is not written": Sabotage(
         "lamplighter.service.run.runner",
-        "            await self._keep(self._host.journal.finish(self._id, ended, status))\n",
-        "            pass\n",
+        "        await recorder.finish(ended, status)\n",
+        "        pass\n",
     ),
     "a hold that comes after the plan is not looked for": Sabotage(
         "lamplighter.service.run.runner",
@@ -133,8 +133,8 @@ SABOTAGES = {
     ),
     "a run that is told to end waits for a scope that systemd does not start": Sabotage(
         "lamplighter.service.run.worker",
-        "self._step.definition, ending=self._context.ending",
-        "self._step.definition",
+        "create(definition, ending=self._context.ending)",
+        "create(definition)",
         needs=(Saw.SCOPE_QUEUED,),
     ),
     "a run that is told to drop everything does not": Sabotage(

@@ -32,7 +32,7 @@ XENSTORE_DOMID = "/tool/xenstored/domid"
 class Host:
     """One Xen host, as commands see it.
 
-    ``journal`` is None when it could not be opened; ``journal_trouble`` then says why.
+    ``journal`` is None when it could not be opened; ``journal_error`` then says why.
     """
 
     configuration: Configuration
@@ -42,7 +42,7 @@ class Host:
     inventory: Inventory
     boot_id: str
     journal: Journal | None = None
-    journal_trouble: str = ""
+    journal_error: str = ""
 
     @property
     def definitions(self) -> list[Definition]:
@@ -105,7 +105,7 @@ async def open_host(configuration: Configuration, *, writing: bool = False) -> A
                 host.journal = Journal.open(Path(settings.state.value))
                 stack.push_async_callback(host.journal.close)
             except JournalError as error:
-                host.journal_trouble = f"there is no record of this run, which goes on: {error}"
+                host.journal_error = f"there is no record of this run, which goes on: {error}"
         yield host
 
 

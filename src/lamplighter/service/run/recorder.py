@@ -1,0 +1,66 @@
+"""The record of one run in the journal.
+
+The domains matter more than the record of them: where the journal cannot be opened or written, the
+run goes on. The first loss is reported, once; it is why the rest is lost, too, or will not be.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lamplighter.errors import JournalError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from datetime import datetime
+
+    from lamplighter.model.run import Direction, Result, Transition
+    from lamplighter.service.managed_host import Host
+
+
+class Recorder:
+    """Keeps what a run does, as far as it can be kept; no method raises."""
+
+    def __init__(self, host: Host, report: Callable[[str], None]) -> None:
+        """``report`` is given the first loss."""
+        self._host = host
+        self._report = report
+        self.run = 0
+        self.lost = ""
+
+    async def begin(self, direction: Direction, started: datetime) -> None:
+        """Keep that the run begins; ``run`` is its number then, and stays 0 without a record."""
+        if self._host.journal is None:
+            self._lose(self._host.journal_error)
+            return
+        try:
+            self.run = await self._host.journal.begin(direction, self._host.boot_id, started)
+        except JournalError as error:
+            self._lose(f"there is no record of this run, which goes on: {error}")
+
+    async def transition(self, transition: Transition) -> None:
+        """Keep that a domain is about to enter a phase, before it does."""
+        if self._host.journal is not None and self.run:
+            await self._keep(self._host.journal.record(self.run, transition))
+
+    async def settle(self, result: Result) -> None:
+        """Keep how a domain's part ended."""
+        if self._host.journal is not None and self.run:
+            at = self._host.clock.wall()
+            await self._keep(self._host.journal.settle(self.run, result, at))
+
+    async def finish(self, ended: datetime, exit_status: int) -> None:
+        """Keep that the run has ended, and with which exit status."""
+        if self._host.journal is not None and self.run:
+            await self._keep(self._host.journal.finish(self.run, ended, exit_status))
+
+    async def _keep(self, record: Awaitable[None]) -> None:
+        try:
+            await record
+        except JournalError as error:
+            self._lose(f"the record of this run, which goes on, is not whole: {error}")
+
+    def _lose(self, message: str) -> None:
+        if not self.lost:
+            self.lost = message
+            self._report(message)
