@@ -120,7 +120,7 @@ def _seek(view: View, actor: Actor, path: str, wanted: int) -> Node:
     node = view.look(path)
     if node is not None and rights(node.permissions, actor.domid) & wanted == wanted:
         return node
-    # A domain without rights to the nearest existing ancestor does not learn whether the node exists.
+    # A domain without rights to the nearest existing ancestor does not learn if the node exists.
     parent = None
     while parent is None:
         path = parent_of(path)

@@ -190,12 +190,12 @@ def test_a_defect_in_a_call_is_heard_of_and_its_caller_does_not_wait() -> None:
         heard: list[dict[str, Any]] = []
         asyncio.get_running_loop().set_exception_handler(lambda _, context: heard.append(context))
 
-        def broken() -> dict[str, object]:
+        def broken() -> frozenset[str]:
             raise ZeroDivisionError
 
-        host.status = broken  # type: ignore[method-assign]
+        host.xl.creating = broken  # type: ignore[method-assign]
         with pytest.raises(CallFailed, match="hung up"):
-            await client(host).call("status")
+            await client(host).call("creating")
         assert any(isinstance(each.get("exception"), ZeroDivisionError) for each in heard)
 
     on_host(body)
