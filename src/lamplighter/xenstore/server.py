@@ -135,9 +135,9 @@ def _number(field: bytes) -> int:
     return int(field)
 
 
-def _one_path(packet: Packet, *, special: bool = False) -> Request:
+def _one_path(packet: Packet) -> Request:
     (field,) = _fields(packet, 1, 1)
-    return Request(packet.op, packet.req_id, packet.tx_id, _path(field, special=special))
+    return Request(packet.op, packet.req_id, packet.tx_id, _path(field))
 
 
 def _write(packet: Packet) -> Request:
@@ -153,8 +153,10 @@ def _watch(packet: Packet) -> Request:
     return Request(packet.op, packet.req_id, packet.tx_id, path, token=token)
 
 
-def _set_perms(packet: Packet) -> Request:
-    field, *texts = _fields(packet, 2, PAYLOAD_MAX)
+def _permissions(packet: Packet) -> Request:
+    """Parse a path, which may be special, and for SET_PERMS the new permissions."""
+    least, most = (1, 1) if packet.op == Op.GET_PERMS else (2, PAYLOAD_MAX)
+    field, *texts = _fields(packet, least, most)
     path = _path(field, special=True)
     granted = tuple(permissions.parse(text.decode("ascii")) for text in texts)
     return Request(packet.op, packet.req_id, packet.tx_id, path, permissions=granted)
@@ -197,7 +199,7 @@ _PARSERS: dict[int, Callable[[Packet], Request]] = {
     Op.CONTROL: _control,
     Op.DIRECTORY: _one_path,
     Op.READ: _one_path,
-    Op.GET_PERMS: partial(_one_path, special=True),
+    Op.GET_PERMS: _permissions,
     Op.WATCH: _watch,
     Op.UNWATCH: _watch,
     Op.TRANSACTION_START: _bare,
@@ -208,7 +210,7 @@ _PARSERS: dict[int, Callable[[Packet], Request]] = {
     Op.WRITE: _write,
     Op.MKDIR: _one_path,
     Op.RM: _one_path,
-    Op.SET_PERMS: _set_perms,
+    Op.SET_PERMS: _permissions,
     Op.IS_DOMAIN_INTRODUCED: _domains,
     Op.RESUME: _domains,
     Op.SET_TARGET: partial(_domains, count=2),

@@ -67,9 +67,9 @@ class GuestAgent:
         self._clock = clock
         self._system = system
         self._session = connect(self._node_changed)
-        self._stirred: dict[bytes, None] = {}
+        self._changed: dict[bytes, None] = {}  # tokens of the watches that have fired
         self._events: deque[events.Event] = deque()
-        self._come = asyncio.Event()
+        self._woken = asyncio.Event()
         self._runs = False
         self._state = handshake.State(events.Settings(deadline=profile.deadline))
         self._force: tuple[str, float] | None = None
@@ -82,7 +82,7 @@ class GuestAgent:
         if not self._runs:
             return False
         self._events.append(events.SystemStopping(self._clock.monotonic(), request))
-        self._come.set()
+        self._woken.set()
         return True
 
     @property
@@ -93,8 +93,8 @@ class GuestAgent:
     async def run(self) -> None:
         """Do the agent's work until the task is cancelled."""
         self._runs = True
-        for path, token in ((REQUEST, b"request"), (f"{WORDS}/asked", b"request")):
-            self._session.watch(path, token)
+        self._session.watch(REQUEST, b"request")
+        self._session.watch(f"{WORDS}/asked", b"request")
         self._session.watch(f"{WORDS}/answer", b"answer")
         self._report("version", agent_protocol.encode_version(VERSION))
         self._report("ready", agent_protocol.encode_ready(ready=True))
@@ -103,9 +103,37 @@ class GuestAgent:
             pause = None if math.isinf(until) else max(0.0, until - self._clock.monotonic())
             with contextlib.suppress(TimeoutError):
                 async with self._clock.timeout(pause):
-                    await self._come.wait()
-            self._come.clear()
-            self._collect_events()
+                    await self._woken.wait()
+            self._woken.clear()
+            # What the host has written.
+            now, changed = self._clock.monotonic(), tuple(self._changed)
+            self._changed.clear()
+            if b"request" in changed:
+                note = agent_protocol.parse_deadline_note(self._read(f"{WORDS}/asked"))
+                self._events.append(events.RequestSeen(now, self._read(REQUEST), note))
+            if b"answer" in changed:
+                answer = agent_protocol.parse_answer(self._read(f"{WORDS}/answer"))
+                if answer is not None:
+                    self._events.append(events.Answered(now, answer))
+            # The guard: its report shortly before it ends the machine, and the end.
+            if self._force is not None and now >= self._reports_end_at:
+                forced = agent_protocol.Forced(self._force[0], "its shutdown did not end in time")
+                self._report("forced", agent_protocol.encode_forced(forced))
+                self._force = None
+                self._cuts_at = now + REPORT_TIME
+            if now >= self._cuts_at:
+                self._system.cut(self._state.going)
+            # The script's progress, and its end.
+            if self._script is not None and now >= self._next_step():
+                script, _ = self._script
+                self._steps += 1
+                progress = ("stopping the database", 100 * self._steps // STEPS)
+                self._report("progress", agent_protocol.encode_progress(*progress))
+                if self._steps == STEPS:
+                    self._script = None
+                    self._events.append(events.Ended(now, script.name))
+            if now >= self._state.wake:
+                self._events.append(events.Tick(now))
             while self._events:
                 self._state, actions = handshake.step(self._state, self._events.popleft())
                 for action in actions:
@@ -114,37 +142,8 @@ class GuestAgent:
     # --- its events ---
 
     def _node_changed(self, _path: str, token: bytes) -> None:
-        self._stirred[token] = None
-        self._come.set()
-
-    def _collect_events(self) -> None:
-        """Turn changed nodes and the time into events; carry on with the script and the guard."""
-        now, stirred = self._clock.monotonic(), tuple(self._stirred)
-        self._stirred.clear()
-        if b"request" in stirred:
-            note = agent_protocol.parse_deadline_note(self._read(f"{WORDS}/asked"))
-            self._events.append(events.RequestSeen(now, self._read(REQUEST), note))
-        if b"answer" in stirred:
-            answer = agent_protocol.parse_answer(self._read(f"{WORDS}/answer"))
-            if answer is not None:
-                self._events.append(events.Answered(now, answer))
-        if self._force is not None and now >= self._reports_end_at:
-            forced = agent_protocol.Forced(self._force[0], "its shutdown did not end in time")
-            self._report("forced", agent_protocol.encode_forced(forced))
-            self._force = None
-            self._cuts_at = now + REPORT_TIME
-        if now >= self._cuts_at:
-            self._system.cut(self._state.going)
-        if self._script is not None and now >= self._next_step():
-            script, _ = self._script
-            self._steps += 1
-            progress = ("stopping the database", 100 * self._steps // STEPS)
-            self._report("progress", agent_protocol.encode_progress(*progress))
-            if self._steps == STEPS:
-                self._script = None
-                self._events.append(events.Ended(now, script.name))
-        if now >= self._state.wake:
-            self._events.append(events.Tick(now))
+        self._changed[token] = None
+        self._woken.set()
 
     def _next_step(self) -> float:
         if self._script is None:

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 PREFIX = "embedded_"
 
 #: The longest time in a definition, in seconds: a day.
-TEXT_MAX = 86400.0
+SECONDS_MAX = 86400.0
 
 #: The memory of a domain that asks for none, as in libxl, and the most one may have; in MiB.
 DEFAULT_MEMORY = 32
@@ -145,29 +145,29 @@ def read_profile(config: XlConfig, kind: Kind) -> GuestProfile:
         hint = 'add type = "hvm", or choose another embedded_guest'
         raise _wrong(config, "embedded_guest", '"no-drivers" is for HVM domains', hint)
     typical = _TYPICAL.get(behaviour, GuestProfile())
-    times = {name: _time(config, PREFIX + name, getattr(typical, name)) for name in _TIMES}
+    times: dict[str, float] = {}
+    for name in _TIMES:
+        key = PREFIX + name
+        text = _text(config, key)
+        if key not in config.values:
+            times[name] = getattr(typical, name)
+        elif text == "never" and key in _ENDLESS:
+            times[name] = math.inf
+        else:
+            try:
+                times[name] = parse_duration(text)
+            except ValueError as error:
+                raise _wrong(config, key, f"{text!r}: {error}") from None
+            least = 0.01 if key == "embedded_every" else 0.0
+            if not least <= times[name] <= SECONDS_MAX:
+                message = f"expected {least:g} to {SECONDS_MAX:g} seconds, not {text!r}"
+                raise _wrong(config, key, message)
     return GuestProfile(
         behaviour,
         advertises=_flag(config, "embedded_advertises", typical.advertises),
         agent=_flag(config, "embedded_agent", typical.agent),
         **times,
     )
-
-
-def _time(config: XlConfig, key: str, otherwise: float) -> float:
-    if key not in config.values:
-        return otherwise
-    text = _text(config, key)
-    if text == "never" and key in _ENDLESS:
-        return math.inf
-    try:
-        seconds = parse_duration(text)
-    except ValueError as error:
-        raise _wrong(config, key, f"{text!r}: {error}") from None
-    least = 0.01 if key == "embedded_every" else 0.0
-    if not least <= seconds <= TEXT_MAX:
-        raise _wrong(config, key, f"expected {least:g} to {TEXT_MAX:g} seconds, not {text!r}")
-    return seconds
 
 
 def _flag(config: XlConfig, key: str, otherwise: bool) -> bool:

@@ -68,7 +68,7 @@ class GuestKernel:
         self._chance = chance
         self._rebooted = rebooted
         self._session = connect(self._request_written)
-        self._stirred = asyncio.Event()
+        self._woken = asyncio.Event()
         self._asked = False
         self._pressed = False
         self._booted = False
@@ -89,7 +89,7 @@ class GuestKernel:
             self._session.watch(REQUEST, b"shutdown")
         if behaviour is Behaviour.IGNORES:
             self._asked = False
-            self._stirred.clear()
+            self._woken.clear()
         if self._profile.advertises:
             for request in _ADVERTISED:
                 self._write(f"control/feature-{request}", b"1")
@@ -106,19 +106,19 @@ class GuestKernel:
     async def _live(self) -> ShutdownReason:
         """Act on time, the power button and requests until the machine stops."""
         started = self._clock.monotonic()
-        own = started + self._profile.after
-        noise = started if self._profile.behaviour is Behaviour.NOISY else math.inf
+        acts_at = started + self._profile.after
+        noise_at = started if self._profile.behaviour is Behaviour.NOISY else math.inf
         while True:
             now = self._clock.monotonic()
             if self._reason is not None and now >= self._ends:
                 return self._reason
-            if now >= own:
-                own = math.inf
+            if now >= acts_at:
+                acts_at = math.inf
                 if self._profile.behaviour is Behaviour.CRASHES:
                     return ShutdownReason.CRASH
                 self._begin(ShutdownReason.POWEROFF)
-            if now >= noise:
-                noise = now + self._profile.every
+            if now >= noise_at:
+                noise_at = now + self._profile.every
                 # As many random bytes as one packet can carry.
                 self._write(REQUEST, self._chance.randbytes(PAYLOAD_MAX - len(REQUEST) - 1))
             if self._pressed:
@@ -131,19 +131,19 @@ class GuestKernel:
                 request = await clear_request(self._session, self._clock, _REQUESTS)
                 if request is not None:
                     self._begin(_REQUESTS[request])
-            heard = self._deaf_until if self._asked and not self._deaf_now else math.inf
-            until = min(self._ends, own, noise, heard)
+            reads_at = self._deaf_until if self._asked and not self._deaf_now else math.inf
+            until = min(self._ends, acts_at, noise_at, reads_at)
             pause = None if math.isinf(until) else until - self._clock.monotonic()
             with contextlib.suppress(TimeoutError):
                 async with self._clock.timeout(pause):
-                    await self._stirred.wait()
-                self._stirred.clear()
+                    await self._woken.wait()
+                self._woken.clear()
 
     def press_power(self) -> None:
         """Press the ACPI power button, which has no effect until the kernel is up."""
         if self._booted:
             self._pressed = True
-            self._stirred.set()
+            self._woken.set()
 
     @property
     def relies_on(self) -> float:
@@ -160,19 +160,19 @@ class GuestKernel:
     def shut_down(self, request: str) -> None:
         """Act as if ``poweroff`` or ``reboot`` was run in the guest."""
         self._begin(_REQUESTS[request.encode()])
-        self._stirred.set()
+        self._woken.set()
 
     def release(self) -> None:
         """Let the shutdown continue: the scripts that init waited for have ended."""
         if self._reason is not None and math.isinf(self._ends):
             self._ends = self._clock.monotonic() + self._takes(self._reason)
-            self._stirred.set()
+            self._woken.set()
 
     def cut(self, request: str) -> None:
         """End the machine at once with ``reboot(2)``, whatever user space does."""
         self._reason, self._ends = _REQUESTS[request.encode()], self._clock.monotonic()
         self.cut_off = True
-        self._stirred.set()
+        self._woken.set()
 
     # --- requests and what follows from them ---
 
@@ -180,7 +180,7 @@ class GuestKernel:
         if not self._asked:
             self._deaf_until = self._clock.monotonic() + self._profile.react
         self._asked = True
-        self._stirred.set()
+        self._woken.set()
 
     def _begin(self, reason: ShutdownReason) -> None:
         """Begin the shutdown in user space, unless one is under way."""

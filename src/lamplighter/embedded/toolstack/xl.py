@@ -101,9 +101,9 @@ class Xl:
 
     async def list_slowly(self) -> list[DomainInfo]:
         """Return the result of ``list`` after the delay of a busy host."""
-        seen = self.list()
+        domains = self.list()
         await self._clock.sleep(self.busy.listing)
-        return seen
+        return domains
 
     def list(self) -> list[DomainInfo]:
         """Return every domain, including dom0, ordered by domid."""
@@ -203,7 +203,7 @@ class Xl:
         async with self._creating:
             resident = await self._begin(definition, uuid)
             domain = resident.domain
-            await self._lasts(BUILDING, resident)
+            await self._wait_for_step(BUILDING, resident)
             libxl.describe(self._session, domain, self._clock.wall())
             self._store.introduce(domain.domid)
             resident.kernel = GuestKernel(
@@ -229,11 +229,11 @@ class Xl:
             raise
         self._names.follow(domain.domid)
         resident = self._residents[domain.domid] = Resident(domain, definition)
-        await self._lasts(NAMING, resident)
+        await self._wait_for_step(NAMING, resident)
         libxl.make(self._session, domain, definition.name)
         return resident
 
-    async def _lasts(self, seconds: float, resident: Resident) -> None:
+    async def _wait_for_step(self, seconds: float, resident: Resident) -> None:
         """Wait for a step of building; ``CallFailed`` if the domain is destroyed meanwhile."""
         await self._clock.sleep(seconds)
         if resident.ending is not None:
