@@ -118,10 +118,8 @@ class Calls:
         """Carry out a request to its end, even if the caller is cancelled."""
         if not isinstance(request, dict) or not isinstance(request.get("call"), str):
             raise BadRequest('expected an object with a "call"')
-        name = request.pop("call")
-        if name not in CALLS:
-            raise BadRequest(f"there is no call {name!r}: there are {', '.join(CALLS)}")
-        task = asyncio.get_running_loop().create_task(self._carry_out(name, request))
+        work = self._carry_out(request.pop("call"), request)
+        task = asyncio.get_running_loop().create_task(work)
         self._started.add(task)
         task.add_done_callback(self._ended)
         return await asyncio.shield(task)
@@ -235,6 +233,8 @@ class Calls:
             case "quit":
                 arguments.done()
                 self._end()
+            case _:
+                raise BadRequest(f"there is no call {name!r}: there are {', '.join(CALLS)}")
         return {}
 
 

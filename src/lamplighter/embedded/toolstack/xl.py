@@ -218,14 +218,14 @@ class Xl:
         return resident
 
     async def _begin(self, definition: EmbeddedDefinition, uuid: UUID) -> Resident:
-        """Create the domain and its nodes; a failure uses up a domid and leaves nothing."""
+        """Create the domain and its nodes, up to the point where it is built."""
         domain = self._hypervisor.create(uuid, definition.kind)
         try:
             if self._names.taken(definition.name):
                 raise CallFailed(f"a domain with the name {definition.name} exists already")
             self._hypervisor.populate(domain, definition.memory)
         except CallFailed:
-            self._hypervisor.forget(domain)
+            self._hypervisor.forget(domain)  # nothing of it is left, but its domid is used up
             raise
         self._names.follow(domain.domid)
         resident = self._residents[domain.domid] = Resident(domain, definition)
@@ -256,6 +256,7 @@ class Xl:
         await asyncio.shield(resident.ending)
 
     async def _take_apart(self, resident: Resident) -> None:
+        """Remove the nodes, then the domain; it is listed as dying until its memory is free."""
         domain = resident.domain
         domain.paused = True
         if resident.running is not None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from lamplighter.embedded.host import EmbeddedHost
+from lamplighter.embedded.toolstack.calls import CALLS
 from lamplighter.embedded.toolstack.control import LINE_MAX
 from lamplighter.errors import (
     CallFailed,
@@ -100,6 +101,17 @@ def test_a_wrong_request_is_answered_and_the_next_one_carried_out(line: bytes, s
         wrong, right = await exchange(host, line + b"\n", b'{"call": "status"}\n')
         assert says in wrong["error"]["message"]
         assert right["ok"]["boot_id"] == host.boot_id
+
+    on_host(body)
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_every_call_that_is_listed_exists_and_refuses_an_argument_it_has_not(name: str) -> None:
+    async def body(host: EmbeddedHost, _: Path) -> None:
+        request = {"call": name, "path": 7, "domid": 1, "uuid": "x", "of": "list", "how": "fail"}
+        (answer,) = await exchange(host, json.dumps({**request, "more": 1}).encode() + b"\n")
+        assert answer["error"]["code"] == "bad-request"
+        assert answer["error"]["message"].startswith(f"{name}: ")
 
     on_host(body)
 
