@@ -1,23 +1,24 @@
 """Taking the host: alone, and for the host's stop from whoever holds it.
 
-A run by hand that finds the host held is told by whom, and ends. One that systemd started waits:
-the start for as long as a run by hand may sensibly take, and the stop of the host not even that.
-It wins over whatever else goes on, because the power goes when systemd has waited long enough:
+A run by hand that finds the host held reports by whom, and ends. One that systemd started waits:
+the start for as long as a run by hand may sensibly take. The stop of the host does not wait that
+long: it wins over whatever else goes on, because the power goes when systemd has waited long
+enough:
 
     at once                        SIGTERM: begin nothing new, record what is known, end
     the time of a call later       SIGTERM: drop what is under way, record that, end
     a minute after that            SIGKILL: it does not do even that
 
 The time of a call (``[host] call_timeout``) is what a run that ends in order may need: a domain
-that is being created is then created to its end, and a half-made one would cost more time than it
-takes. What a run that was killed leaves behind is in the journal and is taken up from there;
-programs that it started go on without it, and what they create is seen and stopped by the late
-looks of the stop.
+that is being created is then created to its end, because a half-built one would cost more time
+than that. What a run that was killed leaves behind is in the journal and is taken up from there.
+Programs that it started go on without it, and what they create is listed and stopped at the end of
+the stop.
 
-A holder that was stopped with a key (Ctrl-Z) hears no SIGTERM until it goes on, so it is made to
-(SIGCONT). Each holder is told anew, should another run get in between. Signals go to the very
-process that says that it holds the host (see ``host/lock``); one that has not said who it is is
-waited for.
+A holder that was stopped with a key (Ctrl-Z) does not get a SIGTERM until it goes on, so it is sent
+SIGCONT. The steps begin again with each holder, should another run get in between. Signals go to
+the very process that has written that it holds the host (``host/lock``); one that has not yet
+written who it is is waited for.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from lamplighter.model.policy import Configuration
     from lamplighter.service.unit.systemd_status import UnitStatus
 
-#: How many real seconds systemd's run waits for another one to end, and how often it looks.
+#: Real seconds that a run of systemd's waits for another one to end, and between two attempts.
 LOCK_WAIT = 600.0
 LOCK_PAUSE = 1.0
 
@@ -50,7 +51,7 @@ DROPPING = 60.0
 
 
 class Escalation(NamedTuple):
-    """One thing that a holder is told: when, in seconds since the first, how, and in words."""
+    """One step against a holder: when, in seconds since the first, which signal, and in words."""
 
     after: float
     number: signal.Signals
@@ -67,40 +68,38 @@ class Takeover:
         drop = call_timeout + ORDERLY
         late = f"did not end within {drop:g} s: it is told to drop everything"
         deaf = f"did not end within another {DROPPING:g} s: it is killed, and its record taken up"
-        self._tellings = (
+        self._steps = (
             Escalation(0.0, signal.SIGTERM, "is told to end (SIGTERM)"),
             Escalation(drop, signal.SIGTERM, late),
             Escalation(drop + DROPPING, signal.SIGKILL, deaf),
         )
         self._holder: Holder | None = None
         self._since = 0.0
-        self._told = 0
+        self._done = 0
 
     @property
     def longest(self) -> float:
-        """After so many real seconds the last holder has been told the last thing."""
-        return self._tellings[-1].after
+        """After so many real seconds the last step has been taken against a holder."""
+        return self._steps[-1].after
 
     def press(self, now: float) -> None:
-        """Tell the holder what is to be told by now."""
+        """Take the next step against the holder, if its time has come."""
         holder = read_holder(self._directory)
         if holder is None:
             return
         if self._holder is None or holder[:2] != self._holder[:2]:
-            self._holder, self._since, self._told = holder, now, 0
-        if self._told < len(self._tellings):
-            telling = self._tellings[self._told]
-            if now >= self._since + telling.after:
-                self._told += 1
-                self._send(holder, telling)
-
-    def _send(self, holder: Holder, telling: Escalation) -> None:
-        try:
-            if signal_holder(holder, telling.number):
-                signal_holder(holder, signal.SIGCONT)
-                self._tell(f"the host stops: {holder.told} {telling.words}")
-        except OSError as error:
-            self._tell(f"{holder.told} cannot be told to end: {error.strerror}")
+            self._holder, self._since, self._done = holder, now, 0
+        if self._done < len(self._steps):
+            step = self._steps[self._done]
+            if now < self._since + step.after:
+                return
+            self._done += 1
+            try:
+                if signal_holder(holder, step.number):
+                    signal_holder(holder, signal.SIGCONT)
+                    self._tell(f"the host stops: {holder.told} {step.words}")
+            except OSError as error:
+                self._tell(f"{holder.told} cannot be told to end: {error.strerror}")
 
 
 async def take_host(
