@@ -112,7 +112,14 @@ async def run(
             message = f"{_shown(argv)} printed more than {OUTPUT_MAX >> 20} MiB and was killed"
             raise CallFailed(message) from None
         finally:
-            await _finish(process, clock)
+            # Whatever became of the call: a program that still runs is ended, with its group.
+            if process.returncode is None:
+                try:
+                    for number in (signal.SIGTERM, signal.SIGKILL):
+                        await _end(process, number, clock)
+                except asyncio.CancelledError:  # no time to wait for SIGTERM any more
+                    await _end(process, signal.SIGKILL, clock)
+                    raise
             for reader in readers:
                 reader.cancel()
             await asyncio.gather(*readers, return_exceptions=True)
@@ -206,18 +213,6 @@ async def _watch(process: Process, readers: Sequence[asyncio.Future[None]]) -> N
                     reader.result()
     finally:
         ending.cancel()
-
-
-async def _finish(process: Process, clock: Clock) -> None:
-    """Whatever became of the call, end a program that still runs, and its process group."""
-    if process.returncode is not None:
-        return
-    try:
-        for number in (signal.SIGTERM, signal.SIGKILL):
-            await _end(process, number, clock)
-    except asyncio.CancelledError:  # no time to wait for SIGTERM any more
-        await _end(process, signal.SIGKILL, clock)
-        raise
 
 
 async def _end(process: Process, number: signal.Signals, clock: Clock) -> None:

@@ -55,15 +55,35 @@ class Walk:
 
     def __init__(self, path: str | Path, owners: Collection[int]) -> None:
         self._owners = frozenset(owners)
-        self._pending = deque(Path(path).absolute().parts[1:])
-        self._links = 0
+        pending = deque(Path(path).absolute().parts[1:])
+        links = 0
         self.distrust: Distrust | None = None
         self.path = Path("/")
         self.fd = os.open("/", _PATH_ONLY)
         try:
             self.status = self._examine(self.fd, self.path)
-            while self._pending:
-                self._step(self._pending.popleft())
+            while pending:
+                # To an entry of the current folder, to its parent, or along a link.
+                name = pending.popleft()
+                where = self.path.parent if name == ".." else self.path / name
+                entry = os.open(name, _PATH_ONLY, dir_fd=self.fd)
+                status = self._examine(entry, where)
+                if not stat.S_ISLNK(status.st_mode):
+                    self._move_to(entry, where, status)
+                    continue
+                try:
+                    target = Path(os.readlink("", dir_fd=entry))
+                finally:
+                    os.close(entry)
+                links += 1
+                if links > MOST_LINKS:
+                    raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(where))
+                parts = target.parts
+                if target.is_absolute():
+                    root = os.open("/", _PATH_ONLY)
+                    self._move_to(root, Path("/"), os.fstat(root))
+                    parts = parts[1:]
+                pending.extendleft(reversed(parts))
         except OSError:
             os.close(self.fd)
             raise
@@ -77,28 +97,6 @@ class Walk:
     def open(self) -> int:
         """Open the very file that was examined, for reading, without waiting for a writer."""
         return os.open(f"/proc/self/fd/{self.fd}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-
-    def _step(self, name: str) -> None:
-        """Go to an entry of the current folder, to its parent, or along a link."""
-        where = self.path.parent if name == ".." else self.path / name
-        entry = os.open(name, _PATH_ONLY, dir_fd=self.fd)
-        status = self._examine(entry, where)
-        if not stat.S_ISLNK(status.st_mode):
-            self._move_to(entry, where, status)
-            return
-        try:
-            target = Path(os.readlink("", dir_fd=entry))
-        finally:
-            os.close(entry)
-        self._links += 1
-        if self._links > MOST_LINKS:
-            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(where))
-        parts = target.parts
-        if target.is_absolute():
-            root = os.open("/", _PATH_ONLY)
-            self._move_to(root, Path("/"), os.fstat(root))
-            parts = parts[1:]
-        self._pending.extendleft(reversed(parts))
 
     def _move_to(self, fd: int, where: Path, status: os.stat_result) -> None:
         os.close(self.fd)

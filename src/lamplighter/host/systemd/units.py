@@ -71,23 +71,20 @@ def enabling_link(service: str, root: Path = Path("/")) -> Path | None:
     files = (root / folder / unit for folder in folders)
     file = next((file for file in files if os.path.lexists(file)), None)
     if file is not None:
-        return None if _is_null(file) else _wanting_link(unit, root)
+        if _is_null(file):
+            return None
+        # Another unit pulls this one in, by a link in its folder; earlier folders hide later ones.
+        links: dict[str, Path] = {}
+        for folder in UNIT_FOLDERS:
+            for kind in ("wants", "requires", "upholds"):
+                for wanting in sorted((root / folder).glob(f"*.{kind}")):
+                    if os.path.lexists(wanting / unit):
+                        links.setdefault(wanting.name, wanting / unit)
+        return next((link for link in links.values() if not _is_null(link)), None)
     if not os.access(root / "etc/init.d" / service, os.X_OK):
         return None
-    # The links by which the script, as a generated unit, starts with the host.
-    links = sorted((root / "etc").glob(f"rc[2-5].d/S[0-9][0-9]{service}"))
-    return links[0] if links else None
-
-
-def _wanting_link(unit: str, root: Path) -> Path | None:
-    """Return the link by which another unit pulls in this one; earlier folders hide later ones."""
-    seen: dict[str, Path] = {}
-    for folder in UNIT_FOLDERS:
-        for kind in ("wants", "requires", "upholds"):
-            for wanting in sorted((root / folder).glob(f"*.{kind}")):
-                if os.path.lexists(wanting / unit):
-                    seen.setdefault(wanting.name, wanting / unit)
-    return next((link for link in seen.values() if not _is_null(link)), None)
+    # By such a link an init script, as a generated unit, starts with the host.
+    return min((root / "etc").glob(f"rc[2-5].d/S[0-9][0-9]{service}"), default=None)
 
 
 def _is_null(path: Path) -> bool:
