@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from lamplighter.errors import ConfigurationError, HostBusy
+from lamplighter.formats.state_json import get_number, get_text, parse
 from lamplighter.host.machine import user_name
 
 if TYPE_CHECKING:
@@ -139,14 +140,13 @@ def signal_holder(holder: Holder, number: signal.Signals) -> bool:
 
 def _read_holder(descriptor: int) -> Holder | None:
     try:
-        holder = json.loads(os.pread(descriptor, _LIMIT, 0))
-        pid, began = int(holder["pid"]), holder["began"]
-        told = "{command} (pid {pid}, {user}), since {since}".format(**holder)
-    except (OSError, ValueError, KeyError, TypeError):
+        holder = parse(os.pread(descriptor, _LIMIT, 0))
+        pid, began = get_number(holder, "pid"), get_text(holder, "began")
+        user, command = get_text(holder, "user"), get_text(holder, "command")
+        told = f"{command} (pid {pid}, {user}), since {get_text(holder, 'since')}"
+    except (OSError, ValueError):
         return None
-    if pid <= 0 or began is None or began != _began(pid):
-        return None
-    return Holder(pid, began, told, str(holder["command"]))
+    return Holder(pid, began, told, command) if pid > 0 and began == _began(pid) else None
 
 
 def _began(pid: int) -> str | None:

@@ -18,7 +18,7 @@ import struct
 from typing import TYPE_CHECKING, cast
 
 from lamplighter.errors import ConfigurationError
-from lamplighter.formats.state_json import watched_from_json, watched_to_json
+from lamplighter.formats.state_json import parse, watched_from_json, watched_to_json
 from lamplighter.host.unix_socket import listen
 
 if TYPE_CHECKING:
@@ -114,8 +114,8 @@ def ask_monitor(directory: Path, patience: float = TIMEOUT) -> MonitorState | No
                 answer += chunk
                 if len(answer) > ANSWER_MAX:
                     return None
-            return watched_from_json(json.loads(answer))
-    except (OSError, ValueError, RecursionError):
+            return watched_from_json(parse(bytes(answer)))
+    except (OSError, ValueError):
         return None
 
 
