@@ -70,7 +70,7 @@ def hold_host(directory: Path, *, command: str, since: datetime) -> Iterator[Non
                     f"another run holds this host: {description}",
                     hint="wait until it has ended; lamplighter status shows where the domains are",
                 )
-            text = {
+            record = {
                 "pid": os.getpid(),
                 "began": _began(os.getpid()),
                 "user": user_name(os.getuid()),
@@ -78,7 +78,7 @@ def hold_host(directory: Path, *, command: str, since: datetime) -> Iterator[Non
                 "since": since.isoformat(timespec="seconds"),
             }
             os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, json.dumps(text).encode(), 0)
+            os.pwrite(descriptor, json.dumps(record).encode(), 0)
         except OSError as error:
             raise _unusable(path, error) from error
         try:
