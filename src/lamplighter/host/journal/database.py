@@ -23,7 +23,6 @@ nobody.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import sqlite3
 import stat
@@ -36,6 +35,7 @@ from lamplighter.host.clock import LoopClock
 from lamplighter.host.journal import intents
 from lamplighter.host.journal.intents import said, say
 from lamplighter.host.journal.schema import APPLICATION_ID, FILE_NAME, MIGRATIONS
+from lamplighter.host.lock import take
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -286,7 +286,7 @@ def exclusive(directory: Path) -> Iterator[int]:
     except OSError as error:
         raise _cannot(directory, error) from error
     try:
-        fcntl.flock(folder, fcntl.LOCK_EX)
+        take(folder, wait=True)
         yield folder
     finally:
         os.close(folder)  # and the lock is gone

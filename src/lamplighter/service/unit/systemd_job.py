@@ -36,11 +36,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from lamplighter.errors import CallFailed
+from lamplighter.formats.state_json import get_number, get_text, parse
+from lamplighter.host.files.writing import write_whole
 from lamplighter.host.machine import boot_id
 from lamplighter.host.systemd.systemctl import list_jobs
 from lamplighter.host.systemd.units import SERVICE
@@ -171,11 +172,14 @@ class UnitJob:
     def _read(self) -> RestartMarker | None:
         try:
             with self._path.open("rb") as file:
-                said = json.loads(file.read(_LIMIT))
+                document = parse(file.read(_LIMIT))
             note = RestartMarker(
-                str(said["how"]), str(said["boot_id"]), str(said["invocation"]), int(said["job"])
+                how=get_text(document, "how"),
+                boot_id=get_text(document, "boot_id"),
+                invocation=get_text(document, "invocation"),
+                job=get_number(document, "job"),
             )
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError):
             return None
         return note if note.boot_id == boot_id() else None
 
@@ -183,13 +187,9 @@ class UnitJob:
         if not self._invocation:
             return  # nobody could tell later whether it is about the same start and stop
         note = RestartMarker(how, boot_id(), self._invocation, job)
-        beside = self._path.with_suffix(".new")
         try:
             self._path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
-            with os.fdopen(os.open(beside, flags, 0o600), "w", encoding="utf-8") as file:
-                json.dump(note._asdict(), file)
-            beside.replace(self._path)
+            write_whole(self._path, json.dumps(note._asdict()).encode(), 0o600)
         except OSError as error:
             self._tell(f"{self._path} cannot be written: {error.strerror}")
 

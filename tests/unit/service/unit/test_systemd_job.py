@@ -217,7 +217,7 @@ def test_a_note_of_another_boot_or_of_nobody_is_not_believed(
     systemd.jobs(f"7 {SERVICE} start running")
     monkeypatch.setattr(systemd_job, "boot_id", lambda: "another")
     assert systemd.start()
-    for text in ("", "[]", "{}", '{"how": 1}', "9" * 10_000, "\xff"):
+    for text in ("", "[]", "{}", '{"how": 1}', "9" * 10_000, "[" * 10_000, "\xff"):
         (systemd.run / "unit.json").write_text(text)
         assert systemd.start()
 
