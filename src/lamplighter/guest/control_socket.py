@@ -55,26 +55,14 @@ class ControlSocket:
     def hear(self, descriptor: int) -> str | None:
         """Read from a descriptor; return the shutdown that init's hook reports, if any."""
         if self._listener is not None and descriptor == self._listener.fileno():
-            self._accept(self._listener)
+            with suppress(OSError):
+                caller, _ = self._listener.accept()
+                caller.settimeout(0)
+                if len(self._calls) < CALLERS_MAX:
+                    self._calls[caller.fileno()] = caller
+                else:
+                    caller.close()
             return None
-        return self._listen(descriptor)
-
-    def release(self) -> None:
-        """Answer all waiting callers, so that they go on."""
-        waiting, self._waiting = self._waiting, []
-        for caller in waiting:
-            self._answer(caller, GO_ON)
-
-    def _accept(self, listener: socket.socket) -> None:
-        with suppress(OSError):
-            caller, _ = listener.accept()
-            caller.settimeout(0)
-            if len(self._calls) < CALLERS_MAX:
-                self._calls[caller.fileno()] = caller
-            else:
-                caller.close()
-
-    def _listen(self, descriptor: int) -> str | None:
         caller = self._calls[descriptor]
         try:
             line = caller.recv(LINE_MAX)
@@ -88,18 +76,21 @@ class ControlSocket:
             return request
         if word == HELLO:
             self._answer(caller, self._version)
-        self._hang_up(descriptor)
+        del self._calls[descriptor]
+        if caller in self._waiting:
+            self._waiting.remove(caller)
+        caller.close()
         return None
+
+    def release(self) -> None:
+        """Answer all waiting callers, so that they go on."""
+        waiting, self._waiting = self._waiting, []
+        for caller in waiting:
+            self._answer(caller, GO_ON)
 
     def _answer(self, caller: socket.socket, word: str) -> None:
         with suppress(OSError):
             caller.send(f"{word}\n".encode("ascii"))
-
-    def _hang_up(self, descriptor: int) -> None:
-        caller = self._calls.pop(descriptor)
-        if caller in self._waiting:
-            self._waiting.remove(caller)
-        caller.close()
 
 
 def listen(path: str) -> socket.socket:

@@ -28,7 +28,6 @@ import gc
 import os
 import select
 import signal
-import stat
 from contextlib import suppress
 from math import inf, isfinite
 from typing import TYPE_CHECKING, NamedTuple
@@ -85,9 +84,9 @@ def encode_order(order: Order, *, or_sooner: bool = False) -> bytes:
 def apply_orders(standing: Order, lines: bytes) -> Order:
     """Return the order in force after these lines; invalid lines are ignored."""
     for line in lines.decode("ascii", "replace").split("\n"):
-        told = line.removesuffix(OR_SOONER)
-        order = _parse_order(told)
-        if order is not None and (told == line or order.at < standing.at):
+        text = line.removesuffix(OR_SOONER)
+        order = _parse_order(text)
+        if order is not None and (text == line or order.at < standing.at):
             standing = order
     return standing
 
@@ -154,8 +153,23 @@ class Guard:
         self._order, self._again = order, inf
         if sure:
             self._keep(order)
-        if not self._give(order, sure=sure):
-            self._replace(order)
+        taken = False
+        with suppress(OSError):
+            pipe = self._open()
+            try:
+                taken = os.write(pipe, encode_order(order, or_sooner=not sure)) > 0
+            finally:
+                os.close(pipe)
+        if not taken:
+            # Our old guard, which took no order, would act at its old time.
+            old, new = self._pid, self._fork(order)
+            if new:
+                self._pid = new
+            else:
+                self._again = now() + RETRY_PAUSE
+            if old and new:
+                with suppress(ProcessLookupError):
+                    os.kill(old, signal.SIGKILL)
         self._known = True
 
     def ended(self, pid: int, code: int) -> bool:
@@ -180,27 +194,6 @@ class Guard:
     def _open(self) -> int:
         return os.open(self._pipe, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
 
-    def _give(self, order: Order, *, sure: bool) -> bool:
-        """Send an order; return whether there is a guard that takes it."""
-        with suppress(OSError):
-            pipe = self._open()
-            try:
-                return os.write(pipe, encode_order(order, or_sooner=not sure)) > 0
-            finally:
-                os.close(pipe)
-        return False
-
-    def _replace(self, order: Order) -> None:
-        """Fork a guard and kill our old one, which took no order and would act at its old time."""
-        old, new = self._pid, self._fork(order)
-        if new:
-            self._pid = new
-        else:
-            self._again = now() + RETRY_PAUSE
-        if old and new:
-            with suppress(ProcessLookupError):
-                os.kill(old, signal.SIGKILL)
-
     def _read(self) -> Order | None:
         """Return the order in the file; None if there is none."""
         with suppress(OSError), open(self._kept, encoding="ascii", errors="replace") as file:
@@ -224,15 +217,19 @@ class Guard:
 
     def _fork(self, order: Order) -> int:
         try:
-            pipe = self._open_pipe()
+            with suppress(FileNotFoundError):
+                os.unlink(self._pipe)
+            os.mkfifo(self._pipe, 0o600)
+            # Open for writing as well, so that reads never return end of file.
+            pipe = os.open(self._pipe, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
         except OSError as error:
             self._log.warn(f"{self._pipe}: {error.strerror}; the deadline cannot be moved")
             pipe = -1
         try:
             pid = os.fork()
         except OSError as error:
-            told = f"it is tried again in {RETRY_PAUSE:g} s"
-            self._log.warn(f"there is no guard that forces the end: {error.strerror}; {told}")
+            retry = f"it is tried again in {RETRY_PAUSE:g} s"
+            self._log.warn(f"there is no guard that forces the end: {error.strerror}; {retry}")
             pid = -1
         if pid == 0:
             try:
@@ -243,13 +240,6 @@ class Guard:
         if pipe >= 0:
             os.close(pipe)
         return max(pid, 0)
-
-    def _open_pipe(self) -> int:
-        with suppress(FileNotFoundError):
-            os.unlink(self._pipe)
-        os.mkfifo(self._pipe, 0o600)
-        # Open for writing as well, so that reads never return end of file.
-        return os.open(self._pipe, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
 
 
 # --- the guard -----------------------------------------------------------------------------------
@@ -263,7 +253,7 @@ def _run_guard(pipe: int, order: Order, xenstore: str, power: Power, log: Log) -
     missing = power.prepare()
     bus: Bus | None = None
     try:
-        bus = Bus(xenstore, patience=REPORT_TIMEOUT) if _may_speak(xenstore, power) else None
+        bus = Bus(xenstore, patience=REPORT_TIMEOUT) if power.may_report(xenstore) else None
     except (LamplighterError, MemoryError) as error:
         missing.append(str(error) or "the way to XenStore: no memory")
     missing += harden()
@@ -274,18 +264,11 @@ def _run_guard(pipe: int, order: Order, xenstore: str, power: Power, log: Log) -
     for problem in missing:
         log.warn(f"the guard goes without: {problem}")
     close_all_but((pipe, *power.descriptors, *([bus.fileno()] if bus is not None else ())))
-    order = keep(pipe, order)
+    order = wait_for_deadline(pipe, order)
     force(order, f"not off after {now() - begun:.0f} s", bus, power, pipe)
 
 
-def _may_speak(xenstore: str, power: Power) -> bool:
-    """Return whether to report to the host: a rehearsal only on a socket, which is a trial's."""
-    with suppress(OSError):
-        return not power.rehearses or stat.S_ISSOCK(os.stat(xenstore).st_mode)
-    return False
-
-
-def keep(pipe: int, order: Order, clock: Callable[[], float] = now) -> Order:
+def wait_for_deadline(pipe: int, order: Order, clock: Callable[[], float] = now) -> Order:
     """Sleep until ``REPORT_TIME`` before the end, taking orders; return the order in force."""
     poll = select.poll()
     if pipe >= 0:

@@ -165,14 +165,34 @@ class BootWatch:
 
     def ended(self, pid: int, code: int, now: float) -> bool:
         """Return whether this process was started here, and if so, continue."""
-        if pid == self._asking:
-            self._asking = 0
-            self._heard(now)
-        elif pid == self._check:
+        if pid == self._check:
             self._check = 0
             self._run(self._readiness.ended(problem_of(code), now), now)
-        else:
+            return True
+        if pid != self._asking:
             return False
+        self._asking = 0
+        os.set_blocking(self._answer, False)
+        try:
+            state = os.read(self._answer, 256).decode("ascii", "replace").strip()
+        except BlockingIOError:
+            state = ""
+        os.close(self._answer)
+        if self._over:
+            return True
+        if state in STILL:
+            self._readiness.waits_for = BOOTING
+            self._ask_again = now + PAUSE
+            self._say()
+        elif state == STOPPING:
+            self.give_up(now)
+        elif state == MAINTENANCE:
+            self._readiness.waits_for = RESCUE
+            self._ask_again = now + LONG_PAUSE
+            self._say()
+        else:
+            self._log.note(f"the system has booted: {state}")
+            self._look(now)
         return True
 
     def give_up(self, now: float) -> None:
@@ -197,29 +217,6 @@ class BootWatch:
             self._look(now)
         finally:
             os.close(theirs)
-
-    def _heard(self, now: float) -> None:
-        os.set_blocking(self._answer, False)
-        try:
-            word = os.read(self._answer, 256).decode("ascii", "replace").strip()
-        except BlockingIOError:
-            word = ""
-        os.close(self._answer)
-        if self._over:
-            return
-        if word in STILL:
-            self._readiness.waits_for = BOOTING
-            self._ask_again = now + PAUSE
-            self._say()
-        elif word == STOPPING:
-            self.give_up(now)
-        elif word == MAINTENANCE:
-            self._readiness.waits_for = RESCUE
-            self._ask_again = now + LONG_PAUSE
-            self._say()
-        else:
-            self._log.note(f"the system has booted: {word}")
-            self._look(now)
 
     # --- checking ---
 

@@ -131,7 +131,7 @@ class RequestRecord:
         """Before the actions: note what a successor must know if the agent dies during them."""
         if state.begins:
             self._write(f"{state.begins} {TAKEN}")
-        elif state.acknowledging and not state.took:
+        elif state.acknowledging and not state.acknowledged:
             self._write(state.acknowledging)
 
     def forget(self, state: State) -> None:

@@ -175,7 +175,19 @@ class Bus:
             self._withdraw(packet)
             raise XenStoreError("E2BIG", f"{op_name(op)}: the device takes {DEVICE_MAX} bytes")
         until = self._clock() + self._patience
-        self._send(op, packet, until)
+        sent = 0
+        while sent < len(packet):
+            rest = packet[sent:]
+            try:
+                sent += os.write(self._descriptor, rest)
+            except BlockingIOError:
+                self._await(select.POLLOUT, until, op)
+            except OSError as error:
+                if sent or not self._is_device or error.errno not in _ANSWERS:
+                    raise self._close(error.strerror or "it cannot be written") from error
+                self._withdraw(packet)
+                name = _ANSWERS[error.errno]
+                raise XenStoreError(name, f"XenStore answered {name} to {op_name(op)}") from error
         while not box:
             self._await(select.POLLIN, until, op)
             self._take()
@@ -184,27 +196,6 @@ class Bus:
         if reply.error:
             raise XenStoreError(reply.error, f"XenStore answered {reply.error} to {op_name(op)}")
         return reply.payload
-
-    def _send(self, op: Op, packet: bytes, until: float) -> None:
-        sent = 0
-        while sent < len(packet):
-            written = self._write(op, packet, sent)
-            if not written:
-                self._await(select.POLLOUT, until, op)
-            sent += written
-
-    def _write(self, op: Op, packet: bytes, sent: int) -> int:
-        """Write the rest of a packet; return how many bytes were taken."""
-        try:
-            return os.write(self._descriptor, packet[sent:])
-        except BlockingIOError:
-            return 0
-        except OSError as error:
-            if sent or not self._is_device or error.errno not in _ANSWERS:
-                raise self._close(error.strerror or "it cannot be written") from error
-            self._withdraw(packet)
-            name = _ANSWERS[error.errno]
-            raise XenStoreError(name, f"XenStore answered {name} to {op_name(op)}") from error
 
     def _withdraw(self, packet: bytes) -> None:
         self._wire.withdraw(int.from_bytes(packet[4:8], sys.byteorder))
@@ -267,7 +258,11 @@ def _open(place: str) -> tuple[int, bool]:
     """Return a non-blocking descriptor, and whether it is the device's."""
     try:
         if stat.S_ISSOCK(os.stat(place).st_mode):
-            return _connect(place), False
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+                connection.settimeout(TIMEOUT)
+                connection.connect(place)
+                connection.settimeout(0)
+                return connection.detach(), False
         flags = os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
         return os.open(place, flags), True
     except PermissionError as error:
@@ -276,14 +271,6 @@ def _open(place: str) -> tuple[int, bool]:
         ) from error
     except OSError as error:
         raise XenStoreUnreachable(f"{place} cannot be opened: {error.strerror}") from error
-
-
-def _connect(place: str) -> int:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-        connection.settimeout(TIMEOUT)
-        connection.connect(place)
-        connection.settimeout(0)
-        return connection.detach()
 
 
 def remembered(bus: Bus, path: str) -> bytes | None:

@@ -155,7 +155,7 @@ class GuestAgent:
             self._events.append(events.KernelChecked(now, self._system.shutting_down))
         elif isinstance(action, events.FindScripts):
             found = (events.Script("10-script", 60.0),) if self._profile.script else ()
-            self._events.append(events.Found(now, found))
+            self._events.append(events.ScriptsFound(now, found))
         elif isinstance(action, events.Run):
             self._script, self._steps = (action.script, now), 0
             if self._profile.more:
@@ -165,7 +165,7 @@ class GuestAgent:
                 self._say("more", agent_protocol.encode_more(more))
         elif isinstance(action, events.Kill):
             self._script = None
-            self._events.append(events.Ended(now, action.script.name, "killed"))
+            self._events.append(events.ScriptEnded(now, action.script.name, "killed"))
         else:
             self._act_on_the_system(action)
 
@@ -212,7 +212,7 @@ class GuestAgent:
         self._say("progress", agent_protocol.encode_progress("stopping the database", percent))
         if self._steps == STEPS:
             self._script = None
-            self._events.append(events.Ended(now, script.name))
+            self._events.append(events.ScriptEnded(now, script.name))
 
     @property
     def _speaks_last_at(self) -> float:
