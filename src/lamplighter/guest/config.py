@@ -143,16 +143,6 @@ class Paths(NamedTuple):
         return f"{self.run}/guard"
 
     @property
-    def begun(self) -> str:
-        """The file that names the scripts begun since the system booted."""
-        return f"{self.run}/begun"
-
-    @property
-    def answered(self) -> str:
-        """The file of the host's answers that the agent has processed."""
-        return f"{self.run}/answered"
-
-    @property
-    def taken(self) -> str:
-        """The file with the request that the agent took and whose shutdown it has yet to begin."""
-        return f"{self.run}/taken"
+    def state(self) -> str:
+        """The file of what the agent has done since the system booted."""
+        return f"{self.run}/state"

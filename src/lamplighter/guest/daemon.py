@@ -63,7 +63,7 @@ from lamplighter.guest.nodes import AgentNodes, node
 from lamplighter.guest.power import Power, Rehearsal
 from lamplighter.guest.processes import Children, problem_of
 from lamplighter.guest.readiness import BootWatch
-from lamplighter.guest.run_state import ANSWER, Answers, BootNotes, RequestRecord
+from lamplighter.guest.run_state import ANSWER, Answers, RequestRecord, RunStateFile
 from lamplighter.guest.scripts import Scripts
 from lamplighter.guest.systemd import notify
 from lamplighter.guest.xenbus import Bus, find, remembered
@@ -93,7 +93,8 @@ class Daemon:
         self._power = power
         self._control = control_socket
         self._log = log
-        self._request_record = RequestRecord(BootNotes(places.taken, places.proc, log))
+        run_state = RunStateFile(places.state, places.proc, log)
+        self._request_record = RequestRecord(run_state)
         self._guard = Guard(places.orders, places.xenstore, power, log)
         request, acknowledged = self._request_record.find()
         self._state = State(
@@ -104,10 +105,10 @@ class Daemon:
         )
         self._events: deque[Event] = deque()
         self._children = Children()
-        self._scripts = Scripts(places, config.script_deadline, self._children, log)
+        self._scripts = Scripts(places, config.script_deadline, self._children, run_state, log)
         self._nodes = AgentNodes(encode_version(__version__), log)
         self._boot = BootWatch(places, config.check_deadline, self._children, log, self._tell_ready)
-        self._answers = Answers(BootNotes(places.answered, places.proc, log))
+        self._answers = Answers(run_state)
         self._bus: Bus | None = None
         self._reopen = -inf
         self._pause = FIRST_PAUSE

@@ -19,6 +19,7 @@ from lamplighter.guest.clock import milliseconds, now
 from lamplighter.guest.config import Paths, read_config
 from lamplighter.guest.control_socket import ANSWERS, GO_ON, HELLO, STOPPING, call
 from lamplighter.guest.processes import LAST_CHANCE, Children, problem_of
+from lamplighter.guest.run_state import RunStateFile
 from lamplighter.guest.scripts import Scripts, find_programs, owners
 from lamplighter.guest.systemd import find_end, systemd_runs
 
@@ -79,7 +80,8 @@ def run_scripts(places: Paths, request: str, log: Log) -> int:
     """Run the scripts in order, each with its deadline; return 1 if one of them failed."""
     config, _ = read_config(places.configuration)
     children = Children()
-    scripts = Scripts(places, config.script_deadline, children, log)
+    state = RunStateFile(places.state, places.proc, log)
+    scripts = Scripts(places, config.script_deadline, children, state, log)
     failed = False
     for script in scripts.find():
         problem = scripts.start(script.name, request)
