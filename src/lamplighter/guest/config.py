@@ -73,7 +73,16 @@ def parse_config(text: str, where: str) -> tuple[Config, list[str]]:
                 near = closest(key, KEYS)
                 known = f"did you mean {near}?" if near else f"there are {', '.join(KEYS)}"
                 raise ValueError(f"there is no key {key[:60]!r}: {known}")
-            seconds = WORDS[value] if key == "deadline" and value in WORDS else _seconds(key, value)
+            seconds: float | None
+            if key == "deadline" and value in WORDS:
+                seconds = WORDS[value]
+            else:
+                try:
+                    seconds = parse_duration(value)
+                except ValueError as error:
+                    raise ValueError(f"{key}: {value[:60]!r}: {error}") from error
+                if seconds < 0 or (seconds == 0 and key not in ("grace", "margin")):
+                    raise ValueError(f"{key}: expected {DURATION_FORMS} of more than nothing")
             if key in found:
                 raise ValueError(f"{key} was said before; what was said first stands")
             found[key] = seconds
@@ -81,16 +90,6 @@ def parse_config(text: str, where: str) -> tuple[Config, list[str]]:
             problems.append(f"{where}:{number}: {error}")
     settings = {key: found.pop(key) for key in Settings._fields if key in found}
     return Config(Settings(**settings), **found), problems
-
-
-def _seconds(key: str, value: str) -> float:
-    try:
-        seconds = parse_duration(value)
-    except ValueError as error:
-        raise ValueError(f"{key}: {value[:60]!r}: {error}") from error
-    if seconds < 0 or (seconds == 0 and key not in ("grace", "margin")):
-        raise ValueError(f"{key}: expected {DURATION_FORMS} of more than nothing")
-    return seconds
 
 
 class _Difflib(Protocol):

@@ -154,7 +154,15 @@ class Daemon:
         """Collect the events behind these descriptors, and those that are due."""
         moment = now()
         for pid, code in self._children.reap():
-            self._child_ended(pid, code, moment)
+            script = self._scripts.ended(pid, code)
+            if script is not None:
+                self._events.append(ScriptEnded(moment, *script))
+            elif pid == self._shutdown_pid:
+                self._shutdown_pid = 0
+                if problem := problem_of(code):
+                    self._events.append(NotBegun(moment, problem))
+            elif not self._boot.ended(pid, code, moment):
+                self._guard.ended(pid, code)
         self._events.extend(ScriptEnded(moment, *script) for script in self._scripts.gone())
         self._children.kill_overdue(moment)
         self._boot.tick(moment)
@@ -165,10 +173,9 @@ class Daemon:
         try:
             if self._bus is not None and self._bus.fileno() in ready:
                 stirred = self._bus.stirred()
-                if stirred:
-                    self._pause = FIRST_PAUSE
-                    if self._nodes.renew(self._bus):
-                        self._log.note("everything was said again to the host: the nodes had gone")
+                self._pause = FIRST_PAUSE if stirred else self._pause
+                if stirred and self._nodes.renew(self._bus):
+                    self._log.note("everything was said again to the host: the nodes had gone")
                 if stirred & {SHUTDOWN, ASKED}:
                     self._events.append(_hear_request(self._bus))
                 if ANSWER in stirred and (answer := self._answers.hear(self._bus)) is not None:
@@ -179,17 +186,6 @@ class Daemon:
             self._open()
         if moment >= self._state.wake:
             self._events.append(Tick(moment))
-
-    def _child_ended(self, pid: int, code: int, moment: float) -> None:
-        script = self._scripts.ended(pid, code)
-        if script is not None:
-            self._events.append(ScriptEnded(moment, *script))
-        elif pid == self._shutdown_pid:
-            self._shutdown_pid = 0
-            if problem := problem_of(code):
-                self._events.append(NotBegun(moment, problem))
-        elif not self._boot.ended(pid, code, moment):
-            self._guard.ended(pid, code)
 
     # --- XenStore ---
 
@@ -261,7 +257,16 @@ class Daemon:
         elif isinstance(action, CheckKernel):
             self._events.append(KernelChecked(now(), find_request(self._places.proc)))
         elif isinstance(action, Acknowledge):
-            self._events.append(self._acknowledge(action.request))
+            # Without a connection nothing was cleared; if it is lost in the middle, nobody knows.
+            value, problem = action.request.encode("ascii"), ""
+            ours: bool | None = None
+            try:
+                ours = self._bus is not None and self._bus.clear_if(SHUTDOWN, value)
+            except XenStoreUnreachable as error:
+                self._lose(error)
+            except XenStoreError as error:
+                problem = str(error)
+            self._events.append(Acknowledged(now(), ours, problem))
         elif isinstance(action, FindScripts):
             # A hook that cannot connect runs the scripts itself, and there may be no notes of what
             # was begun: they must not run here as well.
@@ -279,16 +284,6 @@ class Daemon:
                 self._shutdown_pid = self._power.shut_down(action.request, self._children)
             except OSError as error:
                 self._events.append(NotBegun(now(), error.strerror or "it cannot be started"))
-
-    def _acknowledge(self, request: str) -> Acknowledged:
-        try:
-            ours = self._bus is not None and self._bus.clear_if(SHUTDOWN, request.encode("ascii"))
-            return Acknowledged(now(), ours)
-        except XenStoreUnreachable as error:
-            self._lose(error)
-            return Acknowledged(now(), None)
-        except XenStoreError as error:
-            return Acknowledged(now(), None, str(error))
 
 
 def _hear_request(bus: Bus) -> RequestSeen:

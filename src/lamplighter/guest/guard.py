@@ -152,7 +152,18 @@ class Guard:
             order = standing._replace(request=request)
         self._order, self._again = order, inf
         if sure:
-            self._keep(order)
+            # An outdated or incomplete order in the file would be worse than none.
+            new_file = f"{self._kept}.new"
+            try:
+                with open(new_file, "wb") as file:
+                    file.write(encode_order(order) + f"{order.said}\n".encode("ascii"))
+                os.replace(new_file, self._kept)
+            except OSError as error:
+                reason = f"{error.strerror}; a new agent may bring the end forward"
+                self._log.warn(f"{self._kept}: {reason}")
+                for path in (new_file, self._kept):
+                    with suppress(OSError):
+                        os.unlink(path)
         taken = False
         with suppress(OSError):
             pipe = self._open()
@@ -201,19 +212,6 @@ class Guard:
             order = _parse_order(line)
             return order._replace(said=said) if order is not None else None
         return None
-
-    def _keep(self, order: Order) -> None:
-        """Keep an order in the file, or none: an outdated or incomplete one would be worse."""
-        new = f"{self._kept}.new"
-        try:
-            with open(new, "wb") as file:
-                file.write(encode_order(order) + f"{order.said}\n".encode("ascii"))
-            os.replace(new, self._kept)
-        except OSError as error:
-            self._log.warn(f"{self._kept}: {error.strerror}; a new agent may bring the end forward")
-            for path in (new, self._kept):
-                with suppress(OSError):
-                    os.unlink(path)
 
     def _fork(self, order: Order) -> int:
         try:
@@ -286,25 +284,21 @@ def wait_for_deadline(pipe: int, order: Order, clock: Callable[[], float] = now)
 def force(order: Order, why: str, bus: Bus | None, power: Power, pipe: int = -1) -> None:
     """Report to the host and have the disks written; after ``REPORT_TIME``, end the system."""
     until = now() + REPORT_TIME
-    _beside(lambda: _last_words(order, why, bus, power), REPORT_TIME, pipe)
+    _beside(lambda: _report_and_sync(order, why, bus, power), REPORT_TIME, pipe)
     select.poll().poll(milliseconds(until - now()))
-    child = _fork(lambda: _last_resort(order, power), pipe)
+    # A driver may hang in reboot(2).
+    child = _fork(lambda: power.force_by_key(order.request), pipe, SYSRQ_DELAY)
     power.force(order.request)
     if child:
         with suppress(ProcessLookupError):
             os.kill(child, 9)
 
 
-def _last_words(order: Order, why: str, bus: Bus | None, power: Power) -> None:
+def _report_and_sync(order: Order, why: str, bus: Bus | None, power: Power) -> None:
     if bus is not None:
         with suppress(LamplighterError):
             bus.write(node("forced"), encode_forced(Forced(order.request, why)))
     power.sync()
-
-
-def _last_resort(order: Order, power: Power) -> None:
-    select.poll().poll(milliseconds(SYSRQ_DELAY))
-    power.force_by_key(order.request)
 
 
 def _beside(work: Callable[[], object], patience: float, pipe: int) -> bool:
@@ -325,8 +319,8 @@ def _beside(work: Callable[[], object], patience: float, pipe: int) -> bool:
     return ended
 
 
-def _fork(work: Callable[[], object], pipe: int) -> int:
-    """Run ``work`` in a child; return its process id, or 0 if it cannot be forked.
+def _fork(work: Callable[[], object], pipe: int, delay: float = 0.0) -> int:
+    """Run ``work`` in a child, after ``delay`` seconds; return its process id, or 0 without one.
 
     The child closes the order pipe, so that nobody reads it any more once the guard is killed.
     """
@@ -338,6 +332,7 @@ def _fork(work: Callable[[], object], pipe: int) -> int:
         try:
             if pipe >= 0:
                 os.close(pipe)
+            select.poll().poll(milliseconds(delay))
             work()
         finally:
             os._exit(0)

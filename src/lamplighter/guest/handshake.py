@@ -211,7 +211,24 @@ def step(state: State, event: Event) -> Stepped:
 
 def _request_seen(state: State, event: RequestSeen) -> Stepped:
     now, asked = event.now, event.asked
-    state, actions = _request_changed(state, event.value, now)
+    text = event.value.decode("ascii", "replace")
+    actions: tuple[Action, ...] = ()
+    if text in REQUESTS:
+        if state.request != text:
+            state = state._replace(request=text, since=now, checks=None, suspend=False, refused="")
+            actions = (Record(f"the host asks for a {text}"),)
+    elif not event.value:
+        state, actions = _emptied(state, now)
+    else:
+        state = state._replace(request="", checks=None)
+        if text == "suspend":
+            if not state.suspend:
+                actions = (Record("the host asks for a suspend: the kernel's own"),)
+            state = state._replace(suspend=True)
+        elif not state.nonsense:
+            found = f"{event.value[:40]!r} ({len(event.value)} bytes)"
+            actions = (Record(f"control/shutdown holds no request: {found}"),)
+            state = state._replace(nonsense=True)
     # The host's note says how much time there is, however the shutdown begins. A note that was
     # seen before says nothing new, and nothing of a grant since then. A new one belongs to another
     # request, which may leave less time or more. It includes what was granted, so ``granted``
@@ -240,26 +257,6 @@ def _request_seen(state: State, event: RequestSeen) -> Stepped:
         state, gone = _go(state, asked.request, now, why, asked=True)
         actions += gone
     return state, actions
-
-
-def _request_changed(state: State, value: bytes, now: float) -> Stepped:
-    """Handle what is in ``control/shutdown``, which may be what was there before."""
-    text = value.decode("ascii", "replace")
-    if text in REQUESTS:
-        if state.request == text:
-            return state, ()
-        request = state._replace(request=text, since=now, checks=None, suspend=False, refused="")
-        return request, (Record(f"the host asks for a {text}"),)
-    if not value:
-        return _emptied(state, now)
-    state = state._replace(request="", checks=None)
-    if text == "suspend":
-        record = Record("the host asks for a suspend: the kernel's own")
-        return state._replace(suspend=True), () if state.suspend else (record,)
-    if state.nonsense:
-        return state, ()
-    record = Record(f"control/shutdown holds no request: {value[:40]!r} ({len(value)} bytes)")
-    return state._replace(nonsense=True), (record,)
 
 
 def _emptied(state: State, now: float) -> Stepped:

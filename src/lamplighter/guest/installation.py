@@ -48,7 +48,20 @@ def install(root: str | None, *, start: bool, itself: str, log: Log, places: Pat
     tree = _tree(root)
     with reporting_os_errors(tree):
         _refuse_wrong_system(tree, Path(places.proc, "xen/capabilities"), log)
-        program = _program(Path(itself), log)
+        try:
+            zipimporter(itself)
+        except ZipImportError:
+            raise UsageError(
+                f"{itself} is not the agent in one file, which is what is installed",
+                hint="'make agent' builds it: dist/lamplighter-agent",
+            ) from None
+        program = Path(itself).read_bytes()
+        try:
+            compiling = import_module("lamplighter.guest.bytecode")
+            program = compiling.with_bytecode(program, str(PROGRAM))
+        except ImportError as error:
+            reason = f"this Python is not whole ({error})"
+            log.note(f"without bytecode, so it starts slower: {reason}")
         # Read these before the program is replaced: it may be the file that they are in.
         units = {name: packaged("units", name) for name in UNITS}
         defaults = packaged("etc", "agent.conf")
@@ -69,7 +82,14 @@ def install(root: str | None, *, start: bool, itself: str, log: Log, places: Pat
                 if not link.is_symlink():
                     link.symlink_to(UNIT_FOLDER / name)
             return 0
-    if (status := _enable(places, log)) or not start or not systemd_runs():
+    if not systemd_runs():
+        log.note(f"systemd does not run here: let your init start '{PROGRAM} run' last, and call")
+        log.note(f"'{PROGRAM} stopping poweroff|reboot' when it begins to stop the system")
+        if _still_runs(places):
+            log.warn("an agent runs already: have your init restart it, it is the old program")
+        return 0
+    status = _systemctl(log, "daemon-reload") or _systemctl(log, "enable", *UNITS)
+    if status or not start:
         return status
     # A new program needs a new process. The hook's unit is not restarted: that would run its stop.
     status = _systemctl(log, "restart", AGENT) or _systemctl(log, "start", HOOK)
@@ -141,25 +161,6 @@ def _refuse_wrong_system(tree: Path, capabilities: Path, log: Log) -> None:
 # --- files ---------------------------------------------------------------------------------------
 
 
-def _program(itself: Path, log: Log) -> bytes:
-    """Return the program to install, with bytecode for this Python if it can be compiled."""
-    try:
-        zipimporter(str(itself))
-    except ZipImportError:
-        raise UsageError(
-            f"{itself} is not the agent in one file, which is what is installed",
-            hint="'make agent' builds it: dist/lamplighter-agent",
-        ) from None
-    program = itself.read_bytes()
-    try:
-        compiling = import_module("lamplighter.guest.bytecode")
-    except ImportError as error:
-        log.note(f"without bytecode, so it starts slower: this Python is not whole ({error})")
-        return program
-    content: bytes = compiling.with_bytecode(program, str(PROGRAM))
-    return content
-
-
 def _place(path: Path, content: bytes, mode: int, log: Log) -> None:
     """Write a file atomically, unless it has that content already."""
     if path.is_file() and path.read_bytes() == content:
@@ -214,16 +215,6 @@ def reporting_os_errors(tree: Path) -> Iterator[None]:
 
 
 # --- systemd -------------------------------------------------------------------------------------
-
-
-def _enable(places: Paths, log: Log) -> int:
-    if not systemd_runs():
-        log.note(f"systemd does not run here: let your init start '{PROGRAM} run' last, and call")
-        log.note(f"'{PROGRAM} stopping poweroff|reboot' when it begins to stop the system")
-        if _still_runs(places):
-            log.warn("an agent runs already: have your init restart it, it is the old program")
-        return 0
-    return _systemctl(log, "daemon-reload") or _systemctl(log, "enable", *UNITS)
 
 
 def _systemctl(log: Log, *words: str) -> int:

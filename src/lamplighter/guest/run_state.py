@@ -38,7 +38,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from select import poll
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -47,7 +47,7 @@ from lamplighter.guest.nodes import node
 from lamplighter.guest.xenbus import Bus, remembered
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from lamplighter.guest.handshake import State
     from lamplighter.guest.log import Log
@@ -138,42 +138,40 @@ class RunStateFile:
 
     def update(self, scripts: Mapping[str, Begun | None] | None = None, **changes: Any) -> None:
         """Change these fields; ``scripts`` are added to those in the file."""
-        with self._locked():
+        folder = -1
+        try:
+            # Daemon and hook may both change the file.
+            with suppress(OSError):
+                folder = os.open(os.path.dirname(self._path), os.O_RDONLY | os.O_CLOEXEC)
+                for _ in range(LOCK_TRIES):
+                    with suppress(BlockingIOError):
+                        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                        break
+                    poll().poll(LOCK_PAUSE)
             state = self.read()
             state = state._replace(scripts={**state.scripts, **(scripts or {})}, **changes)
             self._last = state
-            content = f"{self._heading}\n{encode_state(state)}".encode()
-            new = f"{self._path}.new"
-            try:
-                with open(new, "wb") as file:
-                    file.write(content)
-                os.replace(new, self._path)
-            except OSError as error:
-                with suppress(OSError):
-                    os.unlink(new)
-                try:
-                    with open(self._path, "r+b") as file:
-                        file.write(content)
-                        file.truncate()
-                except OSError:
-                    self._log.warn(f"{self._path}: {error.strerror}")
-
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        """Hold the lock of the file's folder: daemon and hook may both change the file."""
-        folder = -1
-        with suppress(OSError):
-            folder = os.open(os.path.dirname(self._path), os.O_RDONLY | os.O_CLOEXEC)
-            for _ in range(LOCK_TRIES):
-                with suppress(BlockingIOError):
-                    fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                poll().poll(LOCK_PAUSE)
-        try:
-            yield
+            self._write(f"{self._heading}\n{encode_state(state)}".encode())
+        except OSError as error:
+            self._log.warn(f"{self._path}: {error.strerror}")
         finally:
             if folder >= 0:
                 os.close(folder)
+
+    def _write(self, content: bytes) -> None:
+        new = f"{self._path}.new"
+        try:
+            with open(new, "wb") as file:
+                file.write(content)
+            os.replace(new, self._path)
+        except OSError:
+            with suppress(OSError):
+                os.unlink(new)
+            with suppress(FileNotFoundError), open(self._path, "r+b") as file:
+                file.write(content)
+                file.truncate()
+                return
+            raise
 
 
 class Answers:

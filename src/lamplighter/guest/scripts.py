@@ -99,42 +99,34 @@ def find_programs(
     for name in names:
         if _NAME.fullmatch(name) is None or _LEFT_BEHIND.fullmatch(name):
             continue
+        path = f"{folder}/{name}"
         try:
-            program, problem = _look(f"{folder}/{name}", name, deadline, owners)
+            mode = os.stat(path).st_mode
+            if not stat.S_ISREG(mode):
+                continue
+            reason = distrust(path, owners) if mode & 0o111 else "it is not executable (chmod +x)"
+            if reason:
+                problems.append(f"{path}: it is not run: {reason}")
+                continue
+            with open(path, "rb") as file:
+                beginning = b"\n".join(file.read(BEGINNING).split(b"\n")[:LINES])
         except OSError as error:
-            program, problem = None, f"it cannot be read: {error.strerror}"
-        if program is not None:
-            found.append(program)
-        if problem:
-            problems.append(f"{folder}/{name}: {problem}")
+            problems.append(f"{path}: it cannot be read: {error.strerror}")
+            continue
+        seconds, statement = deadline, _DEADLINE.search(beginning)
+        if statement is not None:
+            text = statement[1].decode("utf-8", "replace").strip()
+            try:
+                seconds = parse_duration(text)
+                problem = "" if seconds > 0 else "expected more than nothing"
+            except ValueError as error:
+                problem = str(error)
+            if problem:
+                seconds = deadline
+                problem = f"{text[:40]!r}: {problem}; it has {deadline:g} s"
+                problems.append(f"{path}: lamplighter-deadline: {problem}")
+        found.append(Program(name, path, seconds))
     return found, problems
-
-
-def _look(
-    path: str, name: str, deadline: float, owners: tuple[int, ...]
-) -> tuple[Program | None, str]:
-    status = os.stat(path)
-    if not stat.S_ISREG(status.st_mode):
-        return None, ""
-    if not status.st_mode & 0o111:
-        return None, "it is not run: it is not executable (chmod +x)"
-    if why := distrust(path, owners):
-        return None, f"it is not run: {why}"
-    with open(path, "rb") as file:
-        beginning = b"\n".join(file.read(BEGINNING).split(b"\n")[:LINES])
-    said = _DEADLINE.search(beginning)
-    if said is None:
-        return Program(name, path, deadline), ""
-    text = said[1].decode("utf-8", "replace").strip()
-    try:
-        seconds = parse_duration(text)
-        problem = "" if seconds > 0 else "expected more than nothing"
-    except ValueError as error:
-        seconds, problem = 0.0, str(error)
-    if problem:
-        told = f"lamplighter-deadline: {text[:40]!r}: {problem}; it has {deadline:g} s"
-        return Program(name, path, deadline), told
-    return Program(name, path, seconds), ""
 
 
 class Scripts:

@@ -63,7 +63,22 @@ class Bus:
         self._watched: dict[bytes, str] = {}
         self._stirred: set[str] = set()
         self._lost = ""
-        self._descriptor, self._is_device = _open(self.place)
+        self._descriptor = -1  # it does not block
+        self._is_device = False
+        try:
+            if stat.S_ISSOCK(os.stat(self.place).st_mode):
+                with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+                    connection.settimeout(TIMEOUT)
+                    connection.connect(self.place)
+                    connection.settimeout(0)
+                    self._descriptor = connection.detach()
+            else:
+                flags = os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
+                self._descriptor, self._is_device = os.open(self.place, flags), True
+        except OSError as error:
+            hint = "only root speaks with XenStore" if isinstance(error, PermissionError) else ""
+            message = f"{self.place} cannot be opened: {error.strerror}"
+            raise XenStoreUnreachable(message, hint=hint) from error
 
     def fileno(self) -> int:
         """Return the descriptor to poll for watch events; -1 once it is closed."""
@@ -252,25 +267,6 @@ def find() -> str:
         f"there is no way to XenStore: neither {' nor '.join(DEVICES)} is there",
         hint="this is no domain of a Xen host, or its kernel has no xenbus device (xenfs)",
     )
-
-
-def _open(place: str) -> tuple[int, bool]:
-    """Return a non-blocking descriptor, and whether it is the device's."""
-    try:
-        if stat.S_ISSOCK(os.stat(place).st_mode):
-            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-                connection.settimeout(TIMEOUT)
-                connection.connect(place)
-                connection.settimeout(0)
-                return connection.detach(), False
-        flags = os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
-        return os.open(place, flags), True
-    except PermissionError as error:
-        raise XenStoreUnreachable(
-            f"{place} cannot be opened: {error.strerror}", hint="only root speaks with XenStore"
-        ) from error
-    except OSError as error:
-        raise XenStoreUnreachable(f"{place} cannot be opened: {error.strerror}") from error
 
 
 def remembered(bus: Bus, path: str) -> bytes | None:

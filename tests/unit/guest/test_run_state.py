@@ -140,7 +140,8 @@ class Small:
         places = Paths(etc=str(folder), run=str(folder), xenstore=str(folder / "none"))
         choices = Config(Settings(deadline=inf))
         self.power = Mock()
-        self.daemon = Daemon(places, choices, self.power, Mock(), Notes())
+        control = Mock(descriptors=tuple)
+        self.daemon = Daemon(places, choices, self.power, control, Notes())
         self.bus = Mock()
         self.state = folder / "state"
         self.seen: list[str] = []
@@ -149,6 +150,14 @@ class Small:
         self.daemon._bus = self.bus
         self.daemon._events.extend(events)
         self.daemon._settle()
+
+    def ends(self, pid: int, code: int) -> None:
+        self.daemon._children.reap = lambda: [(pid, code)]
+        self.daemon._bus = None
+        self.daemon._reopen = inf
+        self.daemon._attend(set())
+        self.daemon._children.reap = list
+        self.hears()
 
     def request(self) -> str:
         """The request that is kept, with what is known of it."""
@@ -188,16 +197,14 @@ def test_a_shutdown_that_could_not_be_begun_is_kept_and_begun_again(small: Small
     small.power.shut_down.side_effect = [77, OSError(2, "there is none"), 78]
     small.hears(RequestSeen(0.0, b"poweroff"), Tick(2.0))
     assert small.request() == ""
-    small.daemon._child_ended(77, 1, 3.0)
-    small.hears()
+    small.ends(77, 1)
     assert small.request() == "poweroff taken"
     small.hears(Tick(8.0))
     assert small.request() == "poweroff taken"
     small.hears(Tick(inf))
     assert small.request() == ""
     assert small.power.shut_down.call_count == 3
-    small.daemon._child_ended(78, 0, 20.0)
-    small.hears()
+    small.ends(78, 0)
     assert small.request() == ""
 
 
