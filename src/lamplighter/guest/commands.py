@@ -126,7 +126,7 @@ def say(places: Paths, text: str, percent: int | None) -> int:
     return 0
 
 
-def more(places: Paths, duration: str, why: str, tell: Callable[[str], None]) -> int:
+def more(places: Paths, duration: str, reason: str, tell: Callable[[str], None]) -> int:
     """Ask the host for more time and print its answer; return the exit status."""
     try:
         seconds = ceil(parse_duration(duration))
@@ -134,7 +134,7 @@ def more(places: Paths, duration: str, why: str, tell: Callable[[str], None]) ->
         raise UsageError(f"{duration!r}: {error}") from error
     if not 1 <= seconds <= SECONDS_MAX:
         raise UsageError(f"expected a duration from 1 s to {SECONDS_MAX} s, not {duration!r}")
-    asked = TimeRequest(os.urandom(6).hex(), seconds, why)
+    asked = TimeRequest(os.urandom(6).hex(), seconds, reason)
     request = encode_more(asked)
     answer: Answer | None = None
     for number in ENDED_BY:

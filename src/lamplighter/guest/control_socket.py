@@ -14,11 +14,14 @@ import socket
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from lamplighter.errors import LamplighterError
 from lamplighter.formats.agent_protocol import REQUESTS
 from lamplighter.guest.clock import milliseconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from lamplighter.guest.log import Log
 
 #: The longest valid line in bytes, and the most callers at once; further ones are turned away.
 LINE_MAX = 64
@@ -91,6 +94,18 @@ class ControlSocket:
     def _answer(self, caller: socket.socket, word: str) -> None:
         with suppress(OSError):
             caller.send(f"{word}\n".encode("ascii"))
+
+
+def open_control_socket(path: str, version: str, log: Log) -> ControlSocket:
+    """Return the control socket; without a listener if the socket cannot be created."""
+    try:
+        os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
+        return ControlSocket(listen(path), version)
+    except FileExistsError as error:
+        raise LamplighterError(f"{path}: {error.strerror}") from error
+    except OSError as error:
+        log.warn(f"{path}: {error.strerror}; the scripts are left to init's hook")
+        return ControlSocket(None, version)
 
 
 def listen(path: str) -> socket.socket:

@@ -23,7 +23,7 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from lamplighter import __version__
-from lamplighter.errors import LamplighterError, XenStoreError, XenStoreUnreachable
+from lamplighter.errors import XenStoreError, XenStoreUnreachable
 from lamplighter.formats.agent_protocol import (
     encode_progress,
     encode_ready,
@@ -32,7 +32,7 @@ from lamplighter.formats.agent_protocol import (
 )
 from lamplighter.guest.clock import milliseconds, now
 from lamplighter.guest.config import read_config
-from lamplighter.guest.control_socket import ControlSocket, listen
+from lamplighter.guest.control_socket import ControlSocket, open_control_socket
 from lamplighter.guest.events import (
     Acknowledge,
     Acknowledged,
@@ -312,20 +312,8 @@ def run_daemon(places: Paths) -> int:
     places = places._replace(xenstore=places.xenstore or find())
     power = Rehearsal(places.rehearsal_file) if places.rehearsal_file else Power()
     power.load()
-    control_socket = _open_control_socket(places, log)
+    control_socket = open_control_socket(places.control_socket, __version__, log)
     # What was imported stays: the garbage collector need not spend time and memory on it.
     gc.collect()
     gc.freeze()
     return Daemon(places, config, power, control_socket, log).run()
-
-
-def _open_control_socket(places: Paths, log: Log) -> ControlSocket:
-    """Return the control socket; without a listener if the socket cannot be created."""
-    try:
-        os.makedirs(places.run, 0o700, exist_ok=True)
-        return ControlSocket(listen(places.control_socket), __version__)
-    except FileExistsError as error:
-        raise LamplighterError(f"{places.control_socket}: {error.strerror}") from error
-    except OSError as error:
-        log.warn(f"{places.control_socket}: {error.strerror}; the scripts are left to init's hook")
-        return ControlSocket(None, __version__)

@@ -281,10 +281,10 @@ def wait_for_deadline(pipe: int, order: Order, clock: Callable[[], float] = now)
             return order
 
 
-def force(order: Order, why: str, bus: Bus | None, power: Power, pipe: int = -1) -> None:
+def force(order: Order, reason: str, bus: Bus | None, power: Power, pipe: int = -1) -> None:
     """Report to the host and have the disks written; after ``REPORT_TIME``, end the system."""
     until = now() + REPORT_TIME
-    _beside(lambda: _report_and_sync(order, why, bus, power), REPORT_TIME, pipe)
+    _beside(lambda: _report_and_sync(order, reason, bus, power), REPORT_TIME, pipe)
     select.poll().poll(milliseconds(until - now()))
     # A driver may hang in reboot(2).
     child = _fork(lambda: power.force_by_key(order.request), pipe, SYSRQ_DELAY)
@@ -294,10 +294,10 @@ def force(order: Order, why: str, bus: Bus | None, power: Power, pipe: int = -1)
             os.kill(child, 9)
 
 
-def _report_and_sync(order: Order, why: str, bus: Bus | None, power: Power) -> None:
+def _report_and_sync(order: Order, reason: str, bus: Bus | None, power: Power) -> None:
     if bus is not None:
         with suppress(LamplighterError):
-            bus.write(node("forced"), encode_forced(Forced(order.request, why)))
+            bus.write(node("forced"), encode_forced(Forced(order.request, reason)))
     power.sync()
 
 

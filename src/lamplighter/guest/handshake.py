@@ -169,16 +169,16 @@ def step(state: State, event: Event) -> Stepped:
         if state.checks is None:
             return state, ()
         if event.request is not None:
-            why = f"the kernel has begun a {event.request}"
-            return _go(_begun_elsewhere(state), event.request, now, why, asked=True)
+            reason = f"the kernel has begun a {event.request}"
+            return _go(_begun_elsewhere(state), event.request, now, reason, asked=True)
         more = state.checks + 1 < len(CHECK_TIMES)
         return state._replace(checks=state.checks + 1 if more else None), ()
     if isinstance(event, SystemStopping):
         asked = now < state.taken + ATTRIBUTION_WINDOW
         state = _begun_elsewhere(state)
         if not state.going:
-            why = f"the system is on its way to {event.request}"
-            return _go(state, event.request, now, why, asked=asked)
+            reason = f"the system is on its way to {event.request}"
+            return _go(state, event.request, now, reason, asked=asked)
         if state.released:
             return state, (Release(),)
         return state._replace(must_begin=False), ()
@@ -244,17 +244,17 @@ def _request_seen(state: State, event: RequestSeen) -> Stepped:
     # it was acknowledged, the note decides: a request that is taken back goes with its note. So one
     # that is gone while its note remains was taken, and not by the kernel, which had left it in
     # place for the grace period.
-    kernel_or_agent_took_it = asked is not None and not event.value
-    request, acknowledged = state.acknowledging, state.acknowledged or kernel_or_agent_took_it
+    was_taken = asked is not None and not event.value
+    request, acknowledged = state.acknowledging, state.acknowledged or was_taken
     state = state._replace(acknowledging="", acknowledged=False)
     if request and acknowledged:
-        why = f"the {request} was acknowledged here, and nobody has begun it"
-        state, begun = _go_and_begin(state, request, now, why)
+        reason = f"the {request} was acknowledged here, and nobody has begun it"
+        state, begun = _go_and_begin(state, request, now, reason)
         actions += begun
-    if asked is not None and kernel_or_agent_took_it:
+    if asked is not None and was_taken:
         # The host's note is there and the request has been taken: that is evidence enough.
-        why = "the host asks and the kernel took it"
-        state, gone = _go(state, asked.request, now, why, asked=True)
+        reason = "the host asks and the kernel took it"
+        state, gone = _go(state, asked.request, now, reason, asked=True)
         actions += gone
     return state, actions
 
@@ -286,15 +286,15 @@ def _acknowledged(state: State, event: Acknowledged) -> Stepped:
     state = state._replace(request="", acknowledging=acknowledging)
     if not event.ours:
         return _emptied(state, event.now)
-    why = f"acknowledged the {request}: the kernel did not"
-    return _go_and_begin(state, request, event.now, why)
+    reason = f"acknowledged the {request}: the kernel did not"
+    return _go_and_begin(state, request, event.now, reason)
 
 
-def _go_and_begin(state: State, request: str, now: float, why: str) -> Stepped:
+def _go_and_begin(state: State, request: str, now: float, reason: str) -> Stepped:
     """Enter a shutdown that the agent has to begin, unless somebody else has begun one before."""
     must_begin = state.must_begin or not state.going
     state, actions = _go(state, request, now, "", asked=True)
-    return state._replace(must_begin=must_begin), (Record(why), *actions)
+    return state._replace(must_begin=must_begin), (Record(reason), *actions)
 
 
 def _begun_elsewhere(state: State) -> State:
@@ -305,11 +305,11 @@ def _begun_elsewhere(state: State) -> State:
 # --- going -------------------------------------------------------------------------------------
 
 
-def _go(state: State, request: str, now: float, why: str, *, asked: bool) -> Stepped:
+def _go(state: State, request: str, now: float, reason: str, *, asked: bool) -> Stepped:
     """Enter a shutdown; one that is going already continues and may only become a power-off."""
     if not state.going:
         state = state._replace(going=request)
-        record = (Record(f"{request}: {why}"),) if why else ()
+        record = (Record(f"{request}: {reason}"),) if reason else ()
         begin: tuple[Action, ...] = (*record, ReportProgress(f"{request} has begun"), FindScripts())
     else:
         begin = ()

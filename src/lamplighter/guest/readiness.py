@@ -130,7 +130,7 @@ class BootWatch:
         self._children = children
         self._log = log
         self._tell = tell
-        self._told: tuple[bool, str] | None = None
+        self._reported: tuple[bool, str] | None = None
         self._readiness = Readiness()
         self._check = 0
         self._asking = 0
@@ -241,7 +241,7 @@ class BootWatch:
         self._say()
 
     def _say(self) -> None:
-        told = (self._readiness.ready, self._readiness.waits_for)
-        if told != self._told:
-            self._told = told
-            self._tell(*told)
+        report = (self._readiness.ready, self._readiness.waits_for)
+        if report != self._reported:
+            self._reported = report
+            self._tell(*report)

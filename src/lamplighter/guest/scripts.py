@@ -67,10 +67,10 @@ class Program(NamedTuple):
     def refused(self, owners: tuple[int, ...]) -> str:
         """Return why it must not be started now; empty if it may be."""
         try:
-            why = distrust(self.path, owners)
+            reason = distrust(self.path, owners)
         except OSError as error:
             return f"it cannot be started: {error.strerror}"
-        return f"it is not run: {why}" if why else ""
+        return f"it is not run: {reason}" if reason else ""
 
     @property
     def script(self) -> Script:
@@ -87,13 +87,13 @@ def find_programs(
     """
     try:
         names = sorted(os.listdir(folder))
-        why = distrust(folder, owners)
+        reason = distrust(folder, owners)
     except FileNotFoundError:
         return [], []
     except OSError as error:
         return [], [f"{folder}: it cannot be read: {error.strerror}"]
-    if why:
-        return [], [f"{folder}: nothing in it is run: {why}"]
+    if reason:
+        return [], [f"{folder}: nothing in it is run: {reason}"]
     found: list[Program] = []
     problems: list[str] = []
     for name in names:
@@ -172,8 +172,8 @@ class Scripts:
             return ""
         self._state.update({name: None})
         program = self._programs[name]
-        if why := program.refused(owners()):
-            return why
+        if reason := program.refused(owners()):
+            return reason
         try:
             surrounded = surroundings(**{VARIABLE: request})
             pid = self._children.start([program.path, request], surrounded)

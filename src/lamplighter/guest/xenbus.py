@@ -247,9 +247,9 @@ class Bus:
         if self._lost:
             raise self._unreachable()
 
-    def _close(self, why: str) -> XenStoreUnreachable:
+    def _close(self, reason: str) -> XenStoreUnreachable:
         if not self._lost:
-            self._lost = why
+            self._lost = reason
             os.close(self._descriptor)
             self._descriptor = -1
         return self._unreachable()

@@ -12,6 +12,7 @@ import pytest
 
 from lamplighter.errors import XenStoreUnreachable
 from lamplighter.formats.agent_protocol import DeadlineNote
+from lamplighter.guest.clock import now
 from lamplighter.guest.config import Config, Paths
 from lamplighter.guest.daemon import SHUTDOWN, Daemon
 from lamplighter.guest.events import Event, RequestSeen, Settings, Tick
@@ -199,7 +200,7 @@ def test_a_shutdown_that_could_not_be_begun_is_kept_and_begun_again(small: Small
     assert small.request() == ""
     small.ends(77, 1)
     assert small.request() == "poweroff taken"
-    small.hears(Tick(8.0))
+    small.hears(Tick(now() + 8.0))
     assert small.request() == "poweroff taken"
     small.hears(Tick(inf))
     assert small.request() == ""
