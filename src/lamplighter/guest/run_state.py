@@ -134,7 +134,8 @@ class RunStateFile:
         except OSError as error:
             self._log.warn(f"{self._path}: {error.strerror}")
             return self._last
-        return parse_state(lines) if heading == self._heading else RunState()
+        self._last = parse_state(lines) if heading == self._heading else RunState()
+        return self._last
 
     def update(self, scripts: Mapping[str, Begun | None] | None = None, **changes: Any) -> None:
         """Change these fields; ``scripts`` are added to those in the file."""

@@ -91,7 +91,8 @@ def test_a_file_that_cannot_be_read_is_told_and_written_again(tmp_path: Path) ->
     file.update(request="poweroff", acknowledged=True, answer="k1")
     path.unlink()
     path.symlink_to(path)
-    file.update(FULL.scripts)  # what this process knows is not lost
+    assert file.read() == FULL._replace(scripts={}), "what this process knows"
+    file.update(FULL.scripts)
     assert in_boot(tmp_path).read() == FULL
 
 
