@@ -90,7 +90,9 @@ class Mortal(GuestAgent):
         self._events.clear()
         self._script = None  # it is found again, and takes its time anew
         self._state = State(
-            left.settings, acknowledging=left.begins or left.acknowledging, took=bool(left.begins)
+            left.settings,
+            acknowledging=left.begins or left.acknowledging,
+            acknowledged=bool(left.begins),
         )
 
 

@@ -131,7 +131,7 @@ class GuestAgent:
                 self._report("progress", agent_protocol.encode_progress(*progress))
                 if self._steps == STEPS:
                     self._script = None
-                    self._events.append(events.Ended(now, script.name))
+                    self._events.append(events.ScriptEnded(now, script.name))
             if now >= self._state.wake:
                 self._events.append(events.Tick(now))
             while self._events:
@@ -167,7 +167,7 @@ class GuestAgent:
                 self._events.append(events.KernelChecked(now, self._system.shutting_down))
             case events.FindScripts():
                 found = (events.Script("10-script", 60.0),) if self._profile.script else ()
-                self._events.append(events.Found(now, found))
+                self._events.append(events.ScriptsFound(now, found))
             case events.Run(script):
                 self._script, self._steps = (script, now), 0
                 if self._profile.more:
@@ -176,7 +176,7 @@ class GuestAgent:
                     self._report("more", agent_protocol.encode_more(more))
             case events.Kill(script):
                 self._script = None
-                self._events.append(events.Ended(now, script.name, "killed"))
+                self._events.append(events.ScriptEnded(now, script.name, "killed"))
             case events.ReportProgress(text, percent):
                 self._report("progress", agent_protocol.encode_progress(text, percent))
             case events.Release():
