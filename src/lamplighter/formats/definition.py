@@ -19,9 +19,8 @@ from lamplighter.formats.xlcfg import XlConfig, as_text
 from lamplighter.model.domain import EMPTY, Definition, Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
-    from lamplighter.model.domain import Value
     from lamplighter.model.policy import Setting
     from lamplighter.model.problem import Location
 
@@ -34,8 +33,14 @@ CONTROL_DOMAIN = "Domain-0"
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
+#: Parameters of a definition, the policy keys that they set, and what reads their values.
+_SETTINGS: dict[str, tuple[str, Callable[[object, Location], Setting[Any]]]] = {
+    "on_xend_start": ("start", policy_values.xend_start),
+    "on_xend_stop": ("stop", policy_values.xend_stop),
+}
+
 #: Parameters of a definition and the policy keys they set.
-PARAMETERS = {"on_xend_start": "start", "on_xend_stop": "stop"}
+PARAMETERS = {parameter: key for parameter, (key, _) in _SETTINGS.items()}
 
 
 class Reading(NamedTuple):
@@ -69,33 +74,19 @@ def read_definition(config: XlConfig) -> Reading:
         kind = _kind(config)
     except DefinitionError as error:
         errors.append(error)
-    stated, misread = policy_settings(config.values, config.locations)
+    stated: dict[str, Setting[Any]] = {}
+    misread: list[DefinitionError] = []
+    for parameter, (key, read) in _SETTINGS.items():
+        if parameter in config.values:
+            value, where = config.values[parameter], config.where(parameter)
+            try:
+                stated[key] = read(value if isinstance(value, list) else as_text(value), where)
+            except InvalidValue as error:
+                misread.append(_error(f"{parameter}: {error.message}", where, error.hint))
     definition = None
     if name is not None and not misread:
         definition = Definition(name, uuid, kind, config.file, config.values, config.locations)
     return Reading(name, definition, stated, (*errors, *misread))
-
-
-def policy_settings(
-    values: Mapping[str, Value],
-    locations: Mapping[str, Location],
-) -> tuple[dict[str, Setting[Any]], list[DefinitionError]]:
-    """Return the settings that a definition states, by policy key, and the errors in them."""
-    stated: dict[str, Setting[Any]] = {}
-    errors: list[DefinitionError] = []
-    for parameter, key in PARAMETERS.items():
-        if parameter not in values:
-            continue
-        value, where = values[parameter], locations[parameter]
-        given = value if isinstance(value, list) else as_text(value)
-        try:
-            if key == "start":
-                stated[key] = policy_values.xend_start(given, where)
-            else:
-                stated[key] = policy_values.xend_stop(given, where)
-        except InvalidValue as unfit:
-            errors.append(_error(f"{parameter}: {unfit.message}", where, unfit.hint))
-    return stated, errors
 
 
 def _name(config: XlConfig) -> str:
