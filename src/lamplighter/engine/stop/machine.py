@@ -145,10 +145,22 @@ def step(state: StopState, event: events.Event) -> Stepped:  # noqa: C901 (a tab
         ):
             detail = "what created it has died over it: it is half made and will never run"
             return _force(state._replace(half_built=True), now, detail)
-        case events.ReaperChecked(now, lives=lives) if (
-            state.phase in {Phase.ENDED, Phase.REBOOTING} and not state.destroys
+        case events.ReaperChecked() if (
+            state.phase not in {Phase.ENDED, Phase.REBOOTING} or state.destroys
         ):
-            return _reaper(state, lives=lives, now=now)
+            return state, ()
+        case events.ReaperChecked(now, lives=True) if now < state.reaper_until:
+            return state._replace(since=now, orphaned=False), ()
+        case events.ReaperChecked() if state.info.dying:
+            return state, (_still_listed(state),)
+        case events.ReaperChecked(now, lives=True):
+            return _reap(state, now, "what reaps it has not done so: it is taken away")
+        case events.ReaperChecked(now) if not state.orphaned:
+            # The reaper may have done its work since the last listing, and ended.
+            return state._replace(since=now, orphaned=True), (events.Relist(),)
+        case events.ReaperChecked(now):
+            detail = "nobody reaped it, and it cannot be seen gone: it is taken away"
+            return _reap(state, now, detail)
         case events.Destroyed(now, error) if not error:
             return state._replace(since=now), (events.Relist(),)
         case events.Destroyed(now, error) if state.destroys < timing.DESTROY_TRIES:
@@ -324,20 +336,6 @@ def _tick(state: StopState, now: float, *, looked: bool = False) -> Stepped:
             # One check at a time: two answers would be taken for the state at two times.
             return state._replace(since=now), (events.CheckReaper(state.info),)
     return state, (_still_listed(state),)
-
-
-def _reaper(state: StopState, *, lives: bool, now: float) -> Stepped:
-    """Decide what becomes of a domain that has ended; ``lives``: what has to reap it is alive."""
-    if lives and now < state.reaper_until:
-        return state._replace(since=now, orphaned=False), ()
-    if not lives and not state.orphaned and not state.info.dying:
-        # The reaper may have done its work since the last listing, and ended.
-        return state._replace(since=now, orphaned=True), (events.Relist(),)
-    if state.info.dying:
-        return state, (_still_listed(state),)
-    if lives:
-        return _reap(state, now, "what reaps it has not done so: it is taken away")
-    return _reap(state, now, "nobody reaped it, and it cannot be seen gone: it is taken away")
 
 
 def _reap(state: StopState, now: float, detail: str) -> Stepped:

@@ -104,8 +104,8 @@ class StopState(NamedTuple):
         """
         if self.words is None or self.words.more is None or self.words.forced is not None:
             return None
-        asked_anew = self.words.more.id != self.answered or self.unwritten_answer is not None
-        return self.words.more if asked_anew else None
+        unanswered = self.words.more.id != self.answered or self.unwritten_answer is not None
+        return self.words.more if unanswered else None
 
     @property
     def allowed(self) -> str:
@@ -146,21 +146,15 @@ class StopState(NamedTuple):
             case Phase.ENDED if self.being_saved and not self.orphaned:
                 return max(timing.REAP_GRACE, self.deadline - self.since)
             case Phase.REBOOTING | Phase.ENDED if not self.info.dying and not self.destroys:
-                return self._for_its_absence if self.orphaned else self._for_its_reaper
+                if self.orphaned:  # until a listing shows whether it is gone
+                    left = self.latest - self.since
+                    return max(timing.FINAL_LISTING, min(timing.ORPHAN_LISTING, left))
+                # until the next check whether the process that reaps it lives
+                left, age = self.reaper_until - self.since, self.since - self.ended
+                return max(timing.REAP_GRACE, min(timing.REAP_PAUSE, age, left))
             case Phase.REBOOTING | Phase.ENDED | Phase.FORCING:
                 return timing.ZOMBIE_GRACE
         return float("inf")
-
-    @property
-    def _for_its_reaper(self) -> float:
-        """How long until the next check whether the process that reaps the domain lives."""
-        pause = min(timing.REAP_PAUSE, self.since - self.ended, self.reaper_until - self.since)
-        return max(timing.REAP_GRACE, pause)
-
-    @property
-    def _for_its_absence(self) -> float:
-        """How long to wait for a listing that shows whether a domain without reaper is gone."""
-        return max(timing.FINAL_LISTING, min(timing.ORPHAN_LISTING, self.latest - self.since))
 
     @property
     def wake(self) -> float:
