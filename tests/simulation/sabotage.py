@@ -46,7 +46,7 @@ SABOTAGES = {
     # --- the plan ---
     "what runs is created once more": Sabotage(
         "lamplighter.engine.plan",
-        "    seen = listing.newest(managed.definition.known_by)\n",
+        "    seen = listing.newest(definition.known_by)\n",
         "    seen = None\n",
     ),
     "what is being created already is created beside it": Sabotage(

@@ -135,16 +135,8 @@ class IncarnationTracker:
         for seen in changed:
             if seen.running:
                 by, why = self._who_brought(seen, evidence)
-                came = DomainEvent(
-                    Change.CAME,
-                    seen.name,
-                    seen.uuid,
-                    seen.domid,
-                    by,
-                    why,
-                    moment.at,
-                    moment.boot_id,
-                )
+                incarnation = (seen.name, seen.uuid, seen.domid)
+                came = DomainEvent(Change.CAME, *incarnation, by, why, moment.at, moment.boot_id)
                 domain_events.append(self._enter(came))
         return domain_events
 
