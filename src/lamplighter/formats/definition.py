@@ -60,20 +60,31 @@ class Reading(NamedTuple):
 def read_definition(config: XlConfig) -> Reading:
     """Read a parsed file; never raises: a bad value is among the errors."""
     errors: list[DefinitionError] = []
-    name = uuid = None
-    kind = Kind.PV
+    name = uuid = kind = None
     try:
         name = _name(config)
     except DefinitionError as error:
         errors.append(error)
+    text, where = config.text("uuid"), config.where("uuid")
+    if text is not None and not _UUID.fullmatch(text):
+        message = f"uuid: expected 8-4-4-4-12 hexadecimal digits, not {policy_values.shown(text)}"
+        errors.append(_error(message, where, "uuidgen prints a new one"))
+    elif text is not None:
+        uuid = UUID(text) if UUID(text).int else None
+        if uuid is None:
+            message = "uuid: all zeros is the control domain's UUID"
+            errors.append(_error(message, where, "uuidgen prints a new one"))
     try:
-        uuid = _uuid(config)
+        kind = _abbreviated(config, "type", _TYPES)
+        builder = _abbreviated(config, "builder", _BUILDERS)
+        if None not in (kind, builder) and kind is not builder:
+            message = "type and builder contradict each other"
+            hint = "builder is xl's old word: leave it out"
+            raise _error(message, config.where("builder"), hint)
+        kind = kind or builder
     except DefinitionError as error:
         errors.append(error)
-    try:
-        kind = _kind(config)
-    except DefinitionError as error:
-        errors.append(error)
+        kind = None
     stated: dict[str, Setting[Any]] = {}
     misread: list[DefinitionError] = []
     for parameter, (key, read) in _SETTINGS.items():
@@ -85,7 +96,9 @@ def read_definition(config: XlConfig) -> Reading:
                 misread.append(_error(f"{parameter}: {error.message}", where, error.hint))
     definition = None
     if name is not None and not misread:
-        definition = Definition(name, uuid, kind, config.file, config.values, config.locations)
+        definition = Definition(
+            name, uuid, kind or Kind.PV, config.file, config.values, config.locations
+        )
     return Reading(name, definition, stated, (*errors, *misread))
 
 
@@ -105,30 +118,6 @@ def _name(config: XlConfig) -> str:
     if name == CONTROL_DOMAIN:
         raise _error(f"name: {name} is the control domain's", where, "give it a name of its own")
     return name
-
-
-def _uuid(config: XlConfig) -> UUID | None:
-    text = config.text("uuid")
-    if text is None:
-        return None
-    where = config.where("uuid")
-    if not _UUID.fullmatch(text):
-        message = f"uuid: expected 8-4-4-4-12 hexadecimal digits, not {policy_values.shown(text)}"
-        raise _error(message, where, "uuidgen prints a new one")
-    uuid = UUID(text)
-    if not uuid.int:
-        message = "uuid: all zeros is the control domain's UUID"
-        raise _error(message, where, "uuidgen prints a new one")
-    return uuid
-
-
-def _kind(config: XlConfig) -> Kind:
-    kind = _abbreviated(config, "type", _TYPES)
-    builder = _abbreviated(config, "builder", _BUILDERS)
-    if kind is not None and builder is not None and kind is not builder:
-        message = "type and builder contradict each other"
-        raise _error(message, config.where("builder"), "builder is xl's old word: leave it out")
-    return kind or builder or Kind.PV
 
 
 def _abbreviated(config: XlConfig, key: str, words: Mapping[str, Kind]) -> Kind | None:

@@ -19,7 +19,7 @@ VERSION = 1
 
 
 def to_json(domain_event: DomainEvent) -> dict[str, object]:
-    """Return a passage as what ``json`` can write."""
+    """Return a domain event as what ``json`` can write."""
     return {
         "at": domain_event.at.isoformat(),
         "way": domain_event.way.value,
@@ -53,7 +53,7 @@ def from_json(value: Any) -> DomainEvent:
 
 
 def to_line(domain_event: DomainEvent) -> bytes:
-    """Return a passage as one line, its end included."""
+    """Return a domain event as one line, its end included."""
     return json.dumps(to_json(domain_event), separators=(",", ":")).encode() + b"\n"
 
 
@@ -118,27 +118,26 @@ def parse_intents(text: str) -> Intents:
         document = json.loads(text)
         version = document["version"]
         if version == VERSION:
-            meant = [_intent(entry) for entry in document["intents"]]
-            holds = [_hold(entry) for entry in document["holds"]]
+            meant = [
+                Intent(
+                    **_texts(entry, "domain", "name", "reason", "said_by", "boot_id"),
+                    meant=Meant(entry["meant"]),
+                    at=datetime.fromisoformat(entry["at"]),
+                    domid=None if entry["domid"] is None else int(entry["domid"]),
+                )
+                for entry in document["intents"]
+            ]
+            holds = [
+                Hold(
+                    **_texts(entry, "domain", "name", "reason", "said_by"),
+                    at=datetime.fromisoformat(entry["at"]),
+                )
+                for entry in document["holds"]
+            ]
             return Intents({one.domain: one for one in meant}, {one.domain: one for one in holds})
     except (KeyError, TypeError, RecursionError) as error:
         raise ValueError(f"it is not what was written ({error!r})") from error
     raise ValueError(f"it has version {version!r}, this Lamplighter knows {VERSION}")
-
-
-def _intent(entry: dict[str, Any]) -> Intent:
-    domid = entry["domid"]
-    return Intent(
-        **_texts(entry, "domain", "name", "reason", "said_by", "boot_id"),
-        meant=Meant(entry["meant"]),
-        at=datetime.fromisoformat(entry["at"]),
-        domid=None if domid is None else int(domid),
-    )
-
-
-def _hold(entry: dict[str, Any]) -> Hold:
-    texts = _texts(entry, "domain", "name", "reason", "said_by")
-    return Hold(**texts, at=datetime.fromisoformat(entry["at"]))
 
 
 def _texts(entry: dict[str, Any], *keys: str) -> dict[str, Any]:
