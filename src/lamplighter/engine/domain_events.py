@@ -146,8 +146,20 @@ class IncarnationTracker:
             return before.by, f"it is back from the reboot of domid {before.domid}"
         if before is not None and before.end in CRASHES:
             return Initiator.GUEST, f"it is back after domid {before.domid} crashed"
-        if last_record is not None and _we_created(seen, last_record):
-            return Initiator.US, "lamplighter up created it"
+        if last_record is not None:
+            # Whether a run of this boot is creating the domain, or has seen this domid come: a
+            # domid is recorded only once XenStore or a listing has shown it.
+            moved, result = last_record.moved, last_record.result
+            ours = (
+                last_record.direction is Direction.UP
+                and result is not None
+                and (result.domid, result.outcome) == (seen.domid, Outcome.STARTED)
+            )
+            if moved is not None and moved.after in (Phase.CREATING, Phase.BOOTING, Phase.UP):
+                goes_on = last_record.settled is None or moved.at > last_record.settled
+                ours = ours or moved.domid == seen.domid or (moved.domid is None and goes_on)
+            if ours:
+                return Initiator.US, "lamplighter up created it"
         if not evidence.gapless:
             return Initiator.UNKNOWN, "it came while nobody looked"
         return Initiator.TOOL, "another tool created it"
@@ -194,20 +206,3 @@ def _who_ended(
     if not evidence.gapless:
         return Initiator.UNKNOWN, "it went while nobody looked"
     return Initiator.TOOL, "another tool destroyed it: it is gone without having shut down"
-
-
-def _we_created(seen: DomainInfo, last_record: LastRecord) -> bool:
-    """Return whether a run of this boot is creating the domain, or has seen this domid come.
-
-    A domid is recorded only once XenStore or a listing has shown it.
-    """
-    moved, result = last_record.moved, last_record.result
-    if moved is not None and moved.after in (Phase.CREATING, Phase.BOOTING, Phase.UP):
-        goes_on = last_record.settled is None or moved.at > last_record.settled
-        if moved.domid == seen.domid or (moved.domid is None and goes_on):
-            return True
-    return (
-        last_record.direction is Direction.UP
-        and result is not None
-        and (result.domid, result.outcome) == (seen.domid, Outcome.STARTED)
-    )

@@ -121,12 +121,24 @@ def learn_from_domain_events(
             # By name, an event whose UUID another definition has stated does not count: that was
             # another domain of that name.
             is_its = by_uuid or str(found.uuid) not in stated
-            if is_its and _is_newer(found, last, boots):
-                meant = _meant_by(found, last)
-                if meant is not None and (last is None or last.meant is not meant):
-                    reason = f"as domid {found.domid} it {found.way.value}: {found.why}"
-                    moment = Moment(found.at, found.boot_id)
-                    last = _intent(managed, meant, reason, moment, found.domid)
+            if not is_its or not _is_newer(found, last, boots):
+                continue
+            of_last = last is not None and (last.boot_id, last.domid) == (
+                found.boot_id,
+                found.domid,
+            )
+            # Nobody asked for a guest that is back from its own reboot, nor for the incarnation
+            # that was told to stop.
+            if found.way is Change.CAME:
+                meant = None if of_last or found.by is Initiator.GUEST else Meant.UP
+            else:
+                powered_off = found.end is ShutdownReason.POWEROFF
+                by_others = found.by in (Initiator.GUEST, Initiator.TOOL)
+                meant = Meant.DOWN if powered_off and by_others else None
+            if meant is not None and (last is None or last.meant is not meant):
+                reason = f"as domid {found.domid} it {found.way.value}: {found.why}"
+                moment = Moment(found.at, found.boot_id)
+                last = _intent(managed, meant, reason, moment, found.domid)
         if last is not None and last is not before:
             learned.append(last)
     return learned
@@ -148,25 +160,6 @@ def _is_newer(found: DomainEvent, before: Intent | None, boots: Mapping[str, int
     if found.boot_id != before.boot_id and before.boot_id and this_boot:
         return True
     return found.at > before.at
-
-
-def _meant_by(domain_event: DomainEvent, before: Intent | None) -> Meant | None:
-    """Return what an event says about intent; None: nothing.
-
-    Nobody asked for a guest that is back from its own reboot.
-    """
-    if domain_event.way is Change.CAME:
-        told_down = before is not None and (before.boot_id, before.domid) == (
-            domain_event.boot_id,
-            domain_event.domid,
-        )
-        return None if told_down or domain_event.by is Initiator.GUEST else Meant.UP
-    if domain_event.end is ShutdownReason.POWEROFF and domain_event.by in (
-        Initiator.GUEST,
-        Initiator.TOOL,
-    ):
-        return Meant.DOWN
-    return None
 
 
 def said(

@@ -44,33 +44,28 @@ class _Locator:
         self._counted_to = 0
 
     def run(self) -> dict[Path, Place]:
-        prefix: Path = ()
+        table: Path = ()
         self._skip(_SPACE)
         while self._at < len(self._text):
             if self._text[self._at] == "[":
-                prefix = self._header()
+                several = self._text.startswith("[[", self._at)
+                self._at += 2 if several else 1
+                key = self._key(())
+                self._at += 2 if several else 1
+                # Below an array of tables, the array's last element is meant.
+                table = ()
+                for part in key[:-1]:
+                    table = (*table, part)
+                    if table in self._counts:
+                        table = (*table, self._counts[table])
+                table = (*table, key[-1])
+                if several:
+                    self._counts[table] = self._counts.get(table, -1) + 1
+                    table = (*table, self._counts[table])
             else:
-                self._pair(prefix)
+                self._pair(table)
             self._skip(_SPACE)
         return self._places
-
-    def _header(self) -> Path:
-        """Read ``[table]`` or ``[[table]]``; return the path of what follows it."""
-        several = self._text.startswith("[[", self._at)
-        self._at += 2 if several else 1
-        key = self._key(())
-        self._at += 2 if several else 1
-        # Below an array of tables, the array's last element is meant.
-        path: Path = ()
-        for part in key[:-1]:
-            path = (*path, part)
-            if path in self._counts:
-                path = (*path, self._counts[path])
-        path = (*path, key[-1])
-        if several:
-            self._counts[path] = self._counts.get(path, -1) + 1
-            path = (*path, self._counts[path])
-        return path
 
     def _pair(self, prefix: Path) -> None:
         path = self._key(prefix)

@@ -149,17 +149,20 @@ class _Parser:
         else:
             self._expect(Sort.ASSIGN, expected=f"'=' or '+=' after {key.text}")
         first = self._token
-        value, before = self._value(), self._config.values.get(key.text)
-        if adding and isinstance(before, list):
+        value = self._value()
+        before = self._config.values.get(key.text) if adding else None
+        if isinstance(before, list):
             if not isinstance(value, list):
                 raise _Fault(first, f"+= adds a string to {key.text}, which is a list")
             before.extend(value)
             value = before
+        elif before is not None:
+            if isinstance(value, list):
+                raise _Fault(first, f"+= adds a list to {key.text}, which is a string")
+            value = as_text(before) + as_text(value)
         elif adding and not isinstance(value, list):
             # xl does not accept a number built with +=, so the result is text in any case.
-            value = ("" if before is None else as_text(before)) + as_text(value)
-        elif adding and before is not None:
-            raise _Fault(first, f"+= adds a list to {key.text}, which is a string")
+            value = as_text(value)
         self._config.values[key.text] = value
         self._config.locations[key.text] = Location(self._config.file, key.line, key.column)
         if not self._at(Sort.NEWLINE, Sort.SEMICOLON, Sort.END):

@@ -31,7 +31,7 @@ from lamplighter.model.lifecycle import Phase
 
 if TYPE_CHECKING:
     from lamplighter.engine.stop.state import StopState
-    from lamplighter.formats.agent_protocol import AgentWords, Grants, TimeRequest
+    from lamplighter.formats.agent_protocol import AgentWords, Grants
 
     Stepped = tuple[StopState, tuple[events.Action, ...]]
 
@@ -87,7 +87,15 @@ def answer_pending(state: StopState, now: float) -> Stepped:
     # guest may have read it, so it is not revoked either.
     heard_of = state.granted - (state.newest if unwritten is not None else 0.0)
     state = state._replace(answers=state.answers + 1, newest=0.0)
-    refusal = _refusal(state._replace(granted=heard_of), more, now)
+    left, refusal = state.extend_max - heard_of, ""
+    if not state.extend_max:
+        refusal = "this host grants no more time: extend_max is not set for it"
+    elif more.seconds > left:
+        rest = f"{left:g} s of it are left: ask for no more than that"
+        rest = rest if left >= 1 else "all of it has been granted"
+        refusal = f"extend_max is {state.extend_max:g} s and {rest}"
+    elif state.begun + state.stop_timeout + heard_of + more.seconds > state.latest:
+        refusal = f"the host's stop_budget ends in {state.latest - now:.0f} s"
     if refusal:
         answer = Answer(more.id, None, refusal)
         detail = f"{format_duration(more.seconds)} more refused, {refusal}"
@@ -95,8 +103,8 @@ def answer_pending(state: StopState, now: float) -> Stepped:
         granted = max(state.granted, heard_of + more.seconds)
         state = state._replace(newest=granted - state.granted, granted=granted)
         answer = Answer(more.id, _left(state, now))
-        left = format_duration(_left(state, now))
-        detail = f"{format_duration(more.seconds)} more granted, {left} are left"
+        rest = format_duration(_left(state, now))
+        detail = f"{format_duration(more.seconds)} more granted, {rest} are left"
     if more.why:
         detail += f"; it says {quoted(more.why)}"
     actions: tuple[events.Action, ...] = (events.AnswerAgent(domid, answer, int(state.granted)),)
@@ -107,18 +115,3 @@ def answer_pending(state: StopState, now: float) -> Stepped:
 
 def _left(state: StopState, now: float) -> int:
     return max(0, int(state.deadline - now))
-
-
-def _refusal(state: StopState, more: TimeRequest, now: float) -> str:
-    """Return why a request does not fit; empty when it does."""
-    if not state.extend_max:
-        return "this host grants no more time: extend_max is not set for it"
-    left = state.extend_max - state.granted
-    if more.seconds > left:
-        limit = f"extend_max is {state.extend_max:g} s and"
-        if left < 1:
-            return f"{limit} all of it has been granted"
-        return f"{limit} {left:g} s of it are left: ask for no more than that"
-    if state.own_deadline + more.seconds > state.latest:
-        return f"the host's stop_budget ends in {state.latest - now:.0f} s"
-    return ""

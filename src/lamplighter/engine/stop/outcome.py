@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 def verdict(state: StopState) -> Finish:
     """Return how the domain's stop ended, once it is over."""
-    finish, words = _of_force(state) if state.forced else _of_reason(state), state.words
+    finish, words = _ending(state), state.words
     notes = [finish.note, *state.remarks]
     if words is not None and not finish.good:  # what the agent reported last
         if words.forced is not None and not finish.note.startswith(BY_THE_GUEST):
@@ -45,23 +45,22 @@ def shut_down_detail(state: StopState, reason: ShutdownReason) -> str:
     return f"{detail}, {by_the_guest(state.words.forced)}"
 
 
-def _of_force(state: StopState) -> Finish:
-    if state.half_built:
-        return Finish(Outcome.ALREADY, "half made and never run: taken away")
-    if state.destroy_wanted:
-        return Finish(Outcome.FORCED, "destroyed, as its policy says")
-    if state.acknowledged:
-        failed = "it acknowledged the request but did not end"
-    elif state.requests == 1:
-        failed = "it did not acknowledge the request"
-    else:
-        failed = f"it did not acknowledge any of {state.requests} requests"
-    note = f"{failed} within {state.allowed}: destroyed"
-    return Finish(Outcome.FORCED, note, good=False)
-
-
-def _of_reason(state: StopState) -> Finish:
+def _ending(state: StopState) -> Finish:
+    """Return the outcome by the first rule that fits, our own force before everything else."""
     reason = state.reason
+    if state.forced and state.half_built:
+        return Finish(Outcome.ALREADY, "half made and never run: taken away")
+    if state.forced and state.destroy_wanted:
+        return Finish(Outcome.FORCED, "destroyed, as its policy says")
+    if state.forced:
+        if state.acknowledged:
+            failed = "it acknowledged the request but did not end"
+        elif state.requests == 1:
+            failed = "it did not acknowledge the request"
+        else:
+            failed = f"it did not acknowledge any of {state.requests} requests"
+        note = f"{failed} within {state.allowed}: destroyed"
+        return Finish(Outcome.FORCED, note, good=False)
     if reason is ShutdownReason.SUSPEND and state.destroys:
         note = f"another tool had suspended it and did not end it within {state.allowed}"
         return Finish(Outcome.FAILED, f"{note}: destroyed", good=False)
