@@ -155,18 +155,27 @@ def _defined(
         wanted = Wanted.HELD
     elif start is Start.ALWAYS or (start is Start.LAST_STATE and last_up):
         wanted = Wanted.UP
+    why = ""
     if hold is not None and state is Seen.ABSENT:
         why = f"{hold.told}; lamplighter release {name} lets it go"
     elif hold is not None and state is not Seen.UNKNOWN:
         why = f"is there although it is {hold.told}; lamplighter down {name} stops it"
     elif state is Seen.ABSENT and wanted is not Wanted.UP:
-        why = ""
         if start is Start.LAST_STATE and wanted is Wanted.DOWN and meant is not None:
             why = f"meant to be down since {_clock(meant.at)}: {meant.reason}"
     elif state is Seen.ABSENT:
         why = _why_absent(managed, view, problem, last_record)
-    else:
-        why = _why_there(managed, wanted, state, seen, view)
+    elif seen is None:
+        why = "the domains could not be read"
+    elif not seen.running:
+        why = _why_ended(name, state, seen)
+    elif state is Seen.PAUSED:
+        go_on = f"; {view.unpause} {name} lets it go on" if view.unpause else ""
+        why = f"is paused and answers nothing{go_on}"
+    elif state is Seen.BOOTING:
+        why = "its kernel has not advertised itself: it still boots, or has no PV drivers"
+    elif wanted is not Wanted.UP:
+        why = f"runs, although nothing starts it with the host; {_what_down_does(policy)}"
     domid = seen.domid if seen else None
     since = _since(state, domid, last_record, view)
     return Row(name, seen.uuid if seen else definition.uuid, domid, wanted, state, since, why)
@@ -208,24 +217,6 @@ def _since(state: Seen, domid: int | None, last_record: LastRecord, view: View) 
 
 
 # --- why -------------------------------------------------------------------------------------
-
-
-def _why_there(
-    managed: ManagedDomain, wanted: Wanted, state: Seen, seen: DomainInfo | None, view: View
-) -> str:
-    """Return why a domain that is listed, or may be, is not as it is wanted."""
-    if seen is None:
-        return "the domains could not be read"
-    if not seen.running:
-        return _why_ended(managed.name, state, seen)
-    if state is Seen.PAUSED:
-        go_on = f"; {view.unpause} {managed.name} lets it go on" if view.unpause else ""
-        return f"is paused and answers nothing{go_on}"
-    if state is Seen.BOOTING:
-        return "its kernel has not advertised itself: it still boots, or has no PV drivers"
-    if wanted is Wanted.UP:
-        return ""
-    return f"runs, although nothing starts it with the host; {_what_down_does(managed.policy)}"
 
 
 def _why_absent(
