@@ -158,7 +158,7 @@ SABOTAGES = {
     ),
     "what ended in time and was not seen in time is forced": Sabotage(
         "lamplighter.engine.stop.machine",
-        "        if state.last_look < state.deadline:\n",
+        "        if state.final_listing_at < state.deadline:\n",
         "        if False:\n",
         needs=(Saw.LIST_OLD,),
     ),

@@ -28,8 +28,8 @@ COMES_BACK = frozenset({ShutdownReason.REBOOT, ShutdownReason.SOFT_RESET})
 class StartState(NamedTuple):
     """The state of one domain's start. Times are host seconds on the events' clock.
 
-    ``called``: the call to create has returned, and ``error`` is why it failed; ``blind`` is why
-    the last listing failed. ``foreign_creator``: something else is creating the domain, and
+    ``called``: the call to create has returned, and ``error`` is why it failed; ``listing_error``
+    is why the last listing failed. ``foreign_creator``: something else is creating the domain, and
     ``ask_at`` is when that is checked again. ``creator_gone``: nothing creates it any more, and one
     more listing shows whether it came before that check.
     """
@@ -42,7 +42,7 @@ class StartState(NamedTuple):
     paused: bool = False
     called: bool = False
     error: str = ""
-    blind: str = ""
+    listing_error: str = ""
     foreign_creator: bool = False
     creator_gone: bool = False
     ask_at: float | None = None
@@ -104,9 +104,9 @@ def step(state: StartState, event: events.Event) -> Stepped:  # noqa: C901 (a ta
 
         # --- listings and time ---
         case events.Listed(now, info):
-            return _listed(state._replace(blind="", paused=info.paused), info, now)
+            return _listed(state._replace(listing_error="", paused=info.paused), info, now)
         case events.NotListed(now):
-            state = state._replace(blind="")
+            state = state._replace(listing_error="")
             if state.creator_gone:
                 state = state._replace(foreign_creator=False, creator_gone=False)
                 return state, (events.Create(),)
@@ -118,7 +118,7 @@ def step(state: StartState, event: events.Event) -> Stepped:  # noqa: C901 (a ta
                 return state, (*move, events.Finish(Outcome.FAILED, error, good=False))
             return _tick(state._replace(gone_at=state.gone_at or now), now)
         case events.ListingFailed(now, error):
-            return _tick(state._replace(blind=error), now)
+            return _tick(state._replace(listing_error=error), now)
         case events.Tick(now):
             return _tick(state, now)
 
@@ -189,11 +189,11 @@ def _tick(state: StartState, now: float) -> Stepped:
         note = "it vanished while it was starting and did not come back"
         return state, (*move, events.Finish(Outcome.FAILED, note, good=False))
     if state.domid is None:
-        why = state.blind or state.error or "no listing was made"
+        why = state.listing_error or state.error or "no listing was made"
         note = f"whether it was created could not be seen: {why}"
         return state, (events.Finish(Outcome.UNKNOWN, note, good=False),)
-    if state.blind:
-        note = f"whether it runs could not be seen: {state.blind}"
+    if state.listing_error:
+        note = f"whether it runs could not be seen: {state.listing_error}"
         return state, (events.Finish(Outcome.UNKNOWN, note, good=False),)
     if state.paused:
         why = f": {state.error}" if state.error else ""

@@ -1,7 +1,7 @@
 """The JSON of the state and run directories: domain events, the monitor's state, intents and holds.
 
 A domain event is a line of the monitor's event log and an entry of what it serves. Intents and
-holds are a document that is read whole or not at all: half of what was said is not what was said.
+holds are a document that is read whole or not at all: half of it does not mean what the whole does.
 """
 
 from __future__ import annotations

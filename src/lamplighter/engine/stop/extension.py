@@ -52,8 +52,8 @@ def agent_reported(state: StopState, words: AgentWords, now: float, given: Grant
             detail = f"{format_duration(granted)} that a run before granted, {left} are left"
             actions = (events.EnterPhase(state.phase, detail),)
         if state.phase in EXTENDABLE and state.retry_at is None:
-            told = events.TellDeadline(state.info.domid, state.deadline, int(state.granted))
-            actions += (told,)
+            deadline = events.TellDeadline(state.info.domid, state.deadline, int(state.granted))
+            actions += (deadline,)
     else:
         progress, forced = words.progress or before.progress, words.forced or before.forced
         words = words._replace(progress=progress, forced=forced)
@@ -85,8 +85,8 @@ def answer_pending(state: StopState, now: float) -> Stepped:
         return state, (events.AnswerAgent(domid, unwritten, int(state.granted)),)
     # A grant that the guest most likely never read does not count against the new request. But the
     # guest may have read it, so it is not revoked either.
-    heard_of = state.granted - (state.newest if unwritten is not None else 0.0)
-    state = state._replace(answers=state.answers + 1, newest=0.0)
+    heard_of = state.granted - (state.last_grant if unwritten is not None else 0.0)
+    state = state._replace(answers=state.answers + 1, last_grant=0.0)
     left, refusal = state.extend_max - heard_of, ""
     if not state.extend_max:
         refusal = "this host grants no more time: extend_max is not set for it"
@@ -101,7 +101,7 @@ def answer_pending(state: StopState, now: float) -> Stepped:
         detail = f"{format_duration(more.seconds)} more refused, {refusal}"
     else:
         granted = max(state.granted, heard_of + more.seconds)
-        state = state._replace(newest=granted - state.granted, granted=granted)
+        state = state._replace(last_grant=granted - state.granted, granted=granted)
         answer = Answer(more.id, _left(state, now))
         rest = format_duration(_left(state, now))
         detail = f"{format_duration(more.seconds)} more granted, {rest} are left"

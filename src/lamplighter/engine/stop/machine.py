@@ -107,9 +107,9 @@ def step(state: StopState, event: events.Event) -> Stepped:  # noqa: C901 (a tab
 
         # --- listings and time ---
         case events.Listed(now, info):
-            return _listed(state._replace(blind="", listed=True), info, now)
+            return _listed(state._replace(listing_error="", listed=True), info, now)
         case events.NotListed(now):
-            state = state._replace(blind="")
+            state = state._replace(listing_error="")
             if state.phase in {Phase.FORCING, Phase.ENDED}:
                 return state, (verdict(state),)
             if state.phase is not Phase.REBOOTING:
@@ -118,7 +118,7 @@ def step(state: StopState, event: events.Event) -> Stepped:  # noqa: C901 (a tab
                 return state._replace(listed=False, since=now, retry_at=None), ()
             return _tick(state, now)
         case events.ListingFailed(now, error):
-            return _tick(state._replace(blind=error), now, looked=True)
+            return _tick(state._replace(listing_error=error), now, relisted=True)
         case events.Tick(now):
             return _tick(state, now)
         case events.Interrupted(_, reason) if state.phase is Phase.ENDED:
@@ -166,7 +166,7 @@ def step(state: StopState, event: events.Event) -> Stepped:  # noqa: C901 (a tab
         case events.Destroyed(now, error) if state.destroys < timing.DESTROY_TRIES:
             return _retry(state, f"could not be destroyed: {error}", now), (events.Relist(),)
         case events.Destroyed(_, error):
-            outcome = Outcome.UNKNOWN if state.blind else Outcome.FAILED
+            outcome = Outcome.UNKNOWN if state.listing_error else Outcome.FAILED
             note = f"it could not be destroyed in {state.destroys} tries: {error}"
             return state, (events.Finish(outcome, note, good=False),)
 
@@ -243,7 +243,7 @@ def _listed(state: StopState, info: DomainInfo, now: float) -> Stepped:
         state = state._replace(reason=info.shutdown)
     if state.orphaned and not state.destroys and not info.dying:
         return _reap(state, now, "nobody reaped it: it is taken away")
-    return _tick(state, now, looked=True)
+    return _tick(state, now, relisted=True)
 
 
 def _shut_down(state: StopState, info: DomainInfo, now: float) -> Stepped:
@@ -304,12 +304,12 @@ def _ask_while_time(state: StopState, now: float) -> Stepped:
 # --- deadlines and force ---------------------------------------------------------------------
 
 
-def _tick(state: StopState, now: float, *, looked: bool = False) -> Stepped:
-    """``looked``: a listing has just shown it running, or has just failed."""
+def _tick(state: StopState, now: float, *, relisted: bool = False) -> Stepped:
+    """``relisted``: a listing has just shown it running, or has just failed."""
     if state.phase in ALIVE and now >= state.deadline:
-        if state.last_look < state.deadline:
-            return state._replace(last_look=now), (events.Relist(),)
-        if looked or now >= state.last_look + timing.FINAL_LISTING:
+        if state.final_listing_at < state.deadline:
+            return state._replace(final_listing_at=now), (events.Relist(),)
+        if relisted or now >= state.final_listing_at + timing.FINAL_LISTING:
             return _force(state, now, f"not down after {state.allowed}")
         return state, ()
     domid = state.info.domid
@@ -362,7 +362,7 @@ def _still_listed(state: StopState) -> events.Finish:
         remark = "the hypervisor still lists it as dying: another domain maps its memory"
         return verdict(_remark(state, remark))
     if state.phase is Phase.FORCING:
-        error = f" ({state.blind})" if state.blind else ""
+        error = f" ({state.listing_error})" if state.listing_error else ""
         note = f"it was destroyed but could not be seen gone{error}"
         return events.Finish(Outcome.UNKNOWN, note, good=False)
     return verdict(_remark(state, "it could not be seen gone"))
