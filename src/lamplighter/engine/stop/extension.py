@@ -73,12 +73,9 @@ def answer_pending(state: StopState, now: float) -> Stepped:
         return state, ()
     if now < state.answer_at or now >= state.deadline:
         return state, ()
-    domid, unwritten, answer_at = (
-        state.info.domid,
-        state.unwritten_answer,
-        now + timing.ANSWER_PAUSE,
-    )
-    state = state._replace(answered=more.id, answer_at=answer_at, unwritten_answer=None)
+    domid, unwritten = state.info.domid, state.unwritten_answer
+    state = state._replace(answered=more.id, answer_at=now + timing.ANSWER_PAUSE)
+    state = state._replace(unwritten_answer=None)
     if unwritten is not None and unwritten.id == more.id:
         if unwritten.left is not None:
             unwritten = unwritten._replace(left=_left(state, now))
@@ -90,9 +87,10 @@ def answer_pending(state: StopState, now: float) -> Stepped:
     left, refusal = state.extend_max - heard_of, ""
     if not state.extend_max:
         refusal = "this host grants no more time: extend_max is not set for it"
+    elif more.seconds > left and left < 1:
+        refusal = f"extend_max is {state.extend_max:g} s and all of it has been granted"
     elif more.seconds > left:
         rest = f"{left:g} s of it are left: ask for no more than that"
-        rest = rest if left >= 1 else "all of it has been granted"
         refusal = f"extend_max is {state.extend_max:g} s and {rest}"
     elif state.begun + state.stop_timeout + heard_of + more.seconds > state.latest:
         refusal = f"the host's stop_budget ends in {state.latest - now:.0f} s"
