@@ -123,50 +123,37 @@ class _Parser:
     def run(self, *, most: int) -> tuple[XlConfig, list[DefinitionError]]:
         """Parse until the end of the file or the given number of faults."""
         faults: list[DefinitionError] = []
-        file = self._config.file
+        values, file = self._config.values, self._config.file
         while len(faults) < most and not self._at(Sort.END):
             try:
                 if self._at(Sort.NEWLINE, Sort.SEMICOLON):
                     self._advance()
+                    continue
+                key = self._expect(Sort.WORD, expected="a key such as name")
+                adding = self._at(Sort.ADD)
+                if adding:
+                    self._advance()
                 else:
-                    self._assignment()
+                    self._expect(Sort.ASSIGN, expected=f"'=' or '+=' after {key.text}")
+                first = self._token
+                value = self._value()
+                if adding:
+                    value = _sum(key.text, values.get(key.text), value, first)
+                values[key.text] = value
+                self._config.locations[key.text] = Location(file, key.line, key.column)
+                if not self._at(Sort.NEWLINE, Sort.SEMICOLON, Sort.END):
+                    raise self._unexpected("the end of the line or ';'")
             except _Fault as fault:
-                place = fault.token
-                error = DefinitionError(
-                    fault.message, where=file, line=place.line, column=place.column, hint=fault.hint
+                at = fault.token
+                faults.append(
+                    DefinitionError(
+                        fault.message, where=file, line=at.line, column=at.column, hint=fault.hint
+                    )
                 )
-                faults.append(error)
                 if not self._at(Sort.NEWLINE):
                     self._scanner.skip_line()
                 self._token = self._scanner.next()
         return self._config, faults
-
-    def _assignment(self) -> None:
-        key = self._expect(Sort.WORD, expected="a key such as name")
-        adding = self._at(Sort.ADD)
-        if adding:
-            self._advance()
-        else:
-            self._expect(Sort.ASSIGN, expected=f"'=' or '+=' after {key.text}")
-        first = self._token
-        value = self._value()
-        before = self._config.values.get(key.text) if adding else None
-        if isinstance(before, list):
-            if not isinstance(value, list):
-                raise _Fault(first, f"+= adds a string to {key.text}, which is a list")
-            before.extend(value)
-            value = before
-        elif before is not None:
-            if isinstance(value, list):
-                raise _Fault(first, f"+= adds a list to {key.text}, which is a string")
-            value = as_text(before) + as_text(value)
-        elif adding and not isinstance(value, list):
-            # xl does not accept a number built with +=, so the result is text in any case.
-            value = as_text(value)
-        self._config.values[key.text] = value
-        self._config.locations[key.text] = Location(self._config.file, key.line, key.column)
-        if not self._at(Sort.NEWLINE, Sort.SEMICOLON, Sort.END):
-            raise self._unexpected("the end of the line or ';'")
 
     def _value(self) -> Value:
         """Read one value. The open lists are on an explicit stack, so that depth is bounded."""
@@ -233,3 +220,17 @@ class _Parser:
             message += f" (the list begins at line {since.line})"
         hint = "text stands in quotes" if token.sort is Sort.WORD and "string" in expected else ""
         return _Fault(token, message, hint)
+
+
+def _sum(key: str, before: Value | None, added: Value, at: Token) -> Value:
+    """Return what ``+=`` makes of a key's value; ``at`` is where the added one begins."""
+    if isinstance(added, list):
+        if before is not None and not isinstance(before, list):
+            raise _Fault(at, f"+= adds a list to {key}, which is a string")
+        before = before or []
+        before.extend(added)
+        return before
+    if isinstance(before, list):
+        raise _Fault(at, f"+= adds a string to {key}, which is a list")
+    # xl does not accept a number built with +=, so the result is text in any case.
+    return ("" if before is None else as_text(before)) + as_text(added)
