@@ -226,7 +226,35 @@ def _acknowledge(state: StopState, now: float) -> Stepped:
 
 def _listed(state: StopState, info: DomainInfo, now: float) -> Stepped:
     if info.domid != state.info.domid:
-        return _came_back(state, info, now)
+        # Another incarnation, whether or not the end of the last one was seen.
+        ended = state.info.domid
+        state = state._replace(
+            info=info,
+            supported=None,
+            reason=None,
+            acknowledged=False,
+            forced=False,
+            half_built=False,
+            orphaned=False,
+            begun_ended=False,
+            seen_dying=False,
+            destroys=0,
+            retry_at=None,
+            words=None,
+            answered="",
+            unwritten_answer=None,
+        )
+        gap: tuple[events.Action, ...] = ()
+        if state.phase is not Phase.REBOOTING:
+            state, gap = _move(state, Phase.REBOOTING, now, f"domid {ended} has ended")
+        if not info.running:
+            state, actions = _shut_down(state, info, now)
+            return state, (*gap, *actions)
+        state, up = _move(state, Phase.UP, now, f"it came back as domid {info.domid}")
+        state, actions = _ask_while_time(state, now)
+        if not state.forced:
+            state = _remark(state, "it rebooted while it was to stop, and was asked again")
+        return state, (*gap, *up, *actions)
     # A domain being reaped loses its name first, but its reaper and reason are found by the name.
     info = info._replace(name=info.name or state.info.name)
     state = state._replace(info=info, seen_dying=state.seen_dying or info.dying)
@@ -260,38 +288,6 @@ def _shut_down(state: StopState, info: DomainInfo, now: float) -> Stepped:
         orphaned=False,
     )
     return _move(ended, phase, now, detail)
-
-
-def _came_back(state: StopState, info: DomainInfo, now: float) -> Stepped:
-    """Another incarnation is listed, whether or not the end of the last one was seen."""
-    last = state
-    state = state._replace(
-        info=info,
-        supported=None,
-        reason=None,
-        acknowledged=False,
-        forced=False,
-        half_built=False,
-        orphaned=False,
-        begun_ended=False,
-        seen_dying=False,
-        destroys=0,
-        retry_at=None,
-        words=None,
-        answered="",
-        unwritten_answer=None,
-    )
-    gap: tuple[events.Action, ...] = ()
-    if last.phase is not Phase.REBOOTING:
-        state, gap = _move(state, Phase.REBOOTING, now, f"domid {last.info.domid} has ended")
-    if not info.running:
-        ended, actions = _shut_down(state, info, now)
-        return ended, (*gap, *actions)
-    state, up = _move(state, Phase.UP, now, f"it came back as domid {info.domid}")
-    state, actions = _ask_while_time(state, now)
-    if not state.forced:
-        state = _remark(state, "it rebooted while it was to stop, and was asked again")
-    return state, (*gap, *up, *actions)
 
 
 def _ask_while_time(state: StopState, now: float) -> Stepped:
