@@ -1,7 +1,7 @@
 """The JSON of the state and run directories: domain events, the monitor's state, intents and holds.
 
 A domain event is a line of the monitor's event log and an entry of what it serves. Intents and
-holds are a document that is read whole or not at all: half of what was said is not what was said.
+holds are a document that is read whole or not at all: half of it does not mean what the whole does.
 
 Another process wrote what is read here, and a crash or a person may have damaged it. ``parse`` and
 the ``get`` functions raise ``ValueError`` for anything unexpected, and name the key; the holder of
@@ -70,7 +70,7 @@ def get_list(document: object, key: str) -> list[object]:
 
 
 def to_json(domain_event: DomainEvent) -> dict[str, object]:
-    """Return a passage as what ``json`` can write."""
+    """Return a domain event as what ``json`` can write."""
     return {
         "at": domain_event.at.isoformat(),
         "way": domain_event.way.value,
@@ -104,7 +104,7 @@ def from_json(value: object) -> DomainEvent:
 
 
 def to_line(domain_event: DomainEvent) -> bytes:
-    """Return a passage as one line, its end included."""
+    """Return a domain event as one line, its end included."""
     return json.dumps(to_json(domain_event), separators=(",", ":")).encode() + b"\n"
 
 

@@ -16,13 +16,13 @@ import os
 from collections import defaultdict
 from typing import TYPE_CHECKING, NamedTuple
 
-from lamplighter.engine.policy import settle
+from lamplighter.engine.policy import manage, settle
 from lamplighter.errors import DefinitionError
 from lamplighter.formats import xlcfg
 from lamplighter.formats.definition import Reading, read_definition
 from lamplighter.formats.policy_values import nearest
 from lamplighter.host.files.reading import read_definitions
-from lamplighter.model.policy import Inventory, ManagedDomain
+from lamplighter.model.policy import Inventory
 from lamplighter.model.problem import Location, Problem
 from lamplighter.toolstacks.choose import is_embedded
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from lamplighter.host.files.reading import Text
     from lamplighter.host.files.trust import Distrust
-    from lamplighter.model.policy import Configuration
+    from lamplighter.model.policy import Configuration, ManagedDomain
 
 ONE_EACH = "each domain needs a definition, a name and a UUID of its own"
 
@@ -71,10 +71,7 @@ def load_inventory(configuration: Configuration, *, owner: int) -> Inventory:
     usable, duplicates = _without_duplicates(trusted)
     problems += duplicates
     domains = {
-        claim.name: ManagedDomain(
-            claim.reading.definition,
-            settle(configuration, claim.name, claim.reading.settings),
-        )
+        claim.name: manage(configuration, claim.reading.definition, claim.reading.settings)
         for claim in sorted(usable, key=lambda claim: claim.name)
         if claim.reading.definition is not None
     }
