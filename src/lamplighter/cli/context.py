@@ -64,9 +64,9 @@ class Context:
 
     def warn(self, text: str) -> None:
         """Print a message to standard error; if that is closed, the command goes on."""
-        told = "\n".join(printable(line) for line in text.split("\n"))
+        message = "\n".join(printable(line) for line in text.split("\n"))
         try:
-            self.err.write(f"lamplighter: {told}\n")
+            self.err.write(f"lamplighter: {message}\n")
             self.err.flush()
         except (OSError, ValueError):
             return

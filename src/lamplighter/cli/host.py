@@ -78,7 +78,17 @@ def run(args: argparse.Namespace, context: Context) -> int:
         case "stop":
             return _stop(_place(args.words, context), context)
         case "status":
-            return _status(_place(args.words, context), context)
+            place = _place(args.words, context)
+            status = asyncio.run(embedded_process.status(place))
+            if context.as_json:
+                context.print_json({"host": _document(place, status), "exit": 0})
+            else:
+                context.print(_running_text(place, status))
+                context.print(
+                    f"It has {counted(status['domains'], 'domain')}, "
+                    f"{status['free']} of {status['memory']} MiB are free."
+                )
+            return 0
     raise UsageError(f"there is no action {args.action!r}", hint="there are start, stop and status")
 
 
@@ -93,30 +103,26 @@ def _start(args: argparse.Namespace, context: Context) -> int:
         write_example_host(folder)
     place = _place([str(folder)], context)
     if args.foreground:
-        return _serve(place, args.speed, context)
+
+        def ready(host: EmbeddedHost) -> None:
+            status = host.status()
+            if context.as_json:
+                context.print_json({"host": _document(place, status), "started": True, "exit": 0})
+            else:
+                context.print(_running_text(place, status))
+
+        asyncio.run(embedded_process.serve(place, args.speed, ready))
+        return 0
     status, started = asyncio.run(embedded_process.start(place, args.speed))
     if status["speed"] != args.speed and not started:
         context.warn(f"it runs already, at speed {status['speed']:g}; stop it to change that")
     if context.as_json:
         context.print_json({"host": _document(place, status), "started": started, "exit": 0})
     else:
-        began = "runs" if started else "runs already"
-        context.print(f"The embedded host in {place.folder} {began}: {_told(status)}.")
+        context.print(_running_text(place, status, "runs" if started else "runs already"))
         context.print(
             f"Type next:\n  export LAMPLIGHTER_CONFIG={shlex.quote(str(place.configuration))}"
         )
-    return 0
-
-
-def _serve(place: Place, speed: float, context: Context) -> int:
-    def ready(host: EmbeddedHost) -> None:
-        status = host.status()
-        if context.as_json:
-            context.print_json({"host": _document(place, status), "started": True, "exit": 0})
-        else:
-            context.print(f"The embedded host in {place.folder} runs: {_told(status)}.")
-
-    asyncio.run(embedded_process.serve(place, speed, ready))
     return 0
 
 
@@ -131,19 +137,6 @@ def _stop(place: Place, context: Context) -> int:
         lost = last.get("domains", 0)
         went = f"; {counted(lost, 'running domain')} went with it" if lost else ""
         context.print(f"The embedded host in {place.folder} has stopped{went}.")
-    return 0
-
-
-def _status(place: Place, context: Context) -> int:
-    status = asyncio.run(embedded_process.status(place))
-    if context.as_json:
-        context.print_json({"host": _document(place, status), "exit": 0})
-    else:
-        context.print(f"The embedded host in {place.folder} runs: {_told(status)}.")
-        context.print(
-            f"It has {counted(status['domains'], 'domain')}, "
-            f"{status['free']} of {status['memory']} MiB are free."
-        )
     return 0
 
 
@@ -208,8 +201,9 @@ def _place(words: list[str], context: Context) -> Place:
     return Place(folder, path.absolute(), Path(settings.run.value))
 
 
-def _told(status: dict[str, Any]) -> str:
-    return f"boot {status['boot_id']}, speed {status['speed']:g}, since {status['since']}"
+def _running_text(place: Place, status: dict[str, Any], verb: str = "runs") -> str:
+    boot = f"boot {status['boot_id']}, speed {status['speed']:g}, since {status['since']}"
+    return f"The embedded host in {place.folder} {verb}: {boot}."
 
 
 def _document(place: Place, status: dict[str, Any]) -> dict[str, Any]:

@@ -91,7 +91,19 @@ def run(args: argparse.Namespace, context: Context) -> int:
     problems: list[Problem] = []
     on_host = args.root is None
     if on_host:
-        enabled = _enable(wanted=not args.no_enable, notes=notes)
+        new = [unit for unit in UNITS if not _enabled(unit)]
+        if not systemd_runs():
+            units = " ".join(UNITS)
+            notes.append(f"systemd does not run here; when it does: systemctl enable {units}")
+        else:
+            if new and not args.no_enable:
+                enable_units(*new)
+                notes += [f"enabled    {unit}" for unit in new]
+            else:
+                reload_units()
+            restart_if_running(MONITOR)
+            enabled = not args.no_enable
+        enabled = enabled or all(map(_enabled, UNITS))
         problems = conflicting_units()
     elif not os.path.lexists(program := places.root / (places.bindir / PROGRAM).relative_to("/")):
         notes.append(f"{program} is not there yet: the unit will start it")
@@ -151,20 +163,6 @@ def install_text(
     if following:
         lines += ["Nothing was started. Type next:", *(f"  {line}" for line in following)]
     return "\n".join(lines)
-
-
-def _enable(*, wanted: bool, notes: list[str]) -> bool:
-    """Enable the units if that is wanted; return whether all of them are enabled."""
-    if not systemd_runs():
-        notes.append(f"systemd does not run here; when it does: systemctl enable {' '.join(UNITS)}")
-        return all(map(_enabled, UNITS))
-    if wanted and (new := [unit for unit in UNITS if not _enabled(unit)]):
-        enable_units(*new)
-        notes += [f"enabled    {unit}" for unit in new]
-    else:
-        reload_units()
-    restart_if_running(MONITOR)
-    return wanted or all(map(_enabled, UNITS))
 
 
 def _enabled(unit: str) -> bool:

@@ -42,10 +42,8 @@ def run(args: argparse.Namespace, context: Context) -> int:
 
 async def _run(context: Context) -> int:
     configuration = context.configuration()
-    notifier, seconds = (
-        Notifier.from_environment(context.environ),
-        watchdog_seconds(context.environ),
-    )
+    notifier = Notifier.from_environment(context.environ)
+    seconds = watchdog_seconds(context.environ)
     loop = asyncio.get_running_loop()
     with lock.hold(Path(configuration.host.run.value) / LOCK, "watches this host"):
         async with open_monitor(configuration, context.warn) as monitor:

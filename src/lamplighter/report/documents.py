@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from lamplighter.model.domain_event import DomainEvent, MonitorState
     from lamplighter.model.intent import Hold, PastHold
     from lamplighter.model.problem import Problem
-    from lamplighter.model.run import Plan, Result, Run, Step, Transition
+    from lamplighter.model.run import Plan, Result, Run, Transition
 
 Document = dict[str, object]
 
@@ -49,31 +49,29 @@ def nothing_done_document(why: str) -> Document:
 
 def history_document(
     runs: Iterable[Run],
-    moves: Mapping[int, Sequence[Transition]],
+    transitions: Mapping[int, Sequence[Transition]],
     holds: Iterable[PastHold] = (),
     domain_events: Iterable[DomainEvent] = (),
 ) -> Document:
-    """Return the document of ``history``; ``moves`` has the transitions to show, by run."""
+    """Return the document of ``history``; ``transitions`` are those to show, by run."""
     return {
-        "runs": [_past_run_document(run, moves.get(run.id)) for run in runs],
-        "holds": [_past_hold_document(past) for past in holds],
+        "runs": [_past_run_document(run, transitions.get(run.id)) for run in runs],
+        "holds": [
+            {
+                "name": past.hold.name,
+                "reason": past.hold.reason,
+                "by": past.hold.said_by,
+                "since": _iso(past.hold.at),
+                "released": _iso(past.released),
+                "released_by": past.released_by or None,
+            }
+            for past in holds
+        ],
         "passages": [to_json(domain_event) for domain_event in domain_events],
     }
 
 
-def _past_hold_document(past: PastHold) -> Document:
-    hold = past.hold
-    return {
-        "name": hold.name,
-        "reason": hold.reason,
-        "by": hold.said_by,
-        "since": _iso(hold.at),
-        "released": _iso(past.released),
-        "released_by": past.released_by or None,
-    }
-
-
-def _past_run_document(run: Run, moves: Sequence[Transition] | None) -> Document:
+def _past_run_document(run: Run, transitions: Sequence[Transition] | None) -> Document:
     document: Document = {
         "id": run.id,
         "direction": run.direction.value,
@@ -83,8 +81,19 @@ def _past_run_document(run: Run, moves: Sequence[Transition] | None) -> Document
         "exit": run.exit,
         "domains": [result_document(result) for result in run.results],
     }
-    if moves is not None:
-        document["transitions"] = [_transition_document(transition) for transition in moves]
+    if transitions is not None:
+        document["transitions"] = [
+            {
+                "name": one.name,
+                "uuid": _text(one.uuid),
+                "domid": one.domid,
+                "before": one.before.value,
+                "after": one.after.value,
+                "detail": one.detail,
+                "at": _iso(one.at),
+            }
+            for one in transitions
+        ]
     return document
 
 
@@ -95,6 +104,13 @@ def status_document(
     exit_status: int,
 ) -> Document:
     """Return the document of ``status``; ``watched`` is None when no monitor runs."""
+    monitor = None
+    if watched is not None:
+        monitor = {
+            "since": _iso(watched.since),
+            "looked": _iso(watched.listed_at),
+            "trouble": watched.error,
+        }
     return {
         "domains": [
             {
@@ -109,7 +125,7 @@ def status_document(
             }
             for row in rows
         ],
-        "monitor": _monitor_document(watched) if watched is not None else None,
+        "monitor": monitor,
         "problems": [problem_document(problem) for problem in problems],
         "exit": exit_status,
     }
@@ -127,19 +143,24 @@ def _guest_document(words: AgentWords) -> Document:
     }
 
 
-def _monitor_document(watched: MonitorState) -> Document:
-    return {
-        "since": _iso(watched.since),
-        "looked": _iso(watched.listed_at),
-        "trouble": watched.error,
-    }
-
-
 def plan_document(plan: Plan, problems: Iterable[Problem]) -> Document:
     """Return the document of ``plan``."""
     return {
         "direction": plan.direction.value,
-        "steps": [_step_document(step) for step in plan.steps],
+        "steps": [
+            {
+                "name": step.name,
+                "uuid": _text(step.info.uuid if step.info else None)
+                or _text(step.definition.uuid if step.definition else None),
+                "domid": step.info.domid if step.info else None,
+                "verb": step.verb.value,
+                "reason": step.reason,
+                "notes": list(step.notes),
+                "outcome": step.outcome.value if step.outcome else None,
+                "good": step.good,
+            }
+            for step in plan.steps
+        ],
         "problems": [problem_document(problem) for problem in problems],
     }
 
@@ -166,8 +187,8 @@ def problem_document(problem: Problem) -> Document:
 
 def error_document(error: LamplighterError) -> Document:
     """Return the error that ended a command."""
-    told = {"code": error.code, "message": error.message, "hint": error.hint}
-    return {"error": told, "exit": error.exit_status}
+    described = {"code": error.code, "message": error.message, "hint": error.hint}
+    return {"error": described, "exit": error.exit_status}
 
 
 def result_document(result: Result) -> Document:
@@ -180,33 +201,6 @@ def result_document(result: Result) -> Document:
         "seconds": round(result.seconds, 3),
         "note": result.note,
         "good": result.good,
-    }
-
-
-def _transition_document(transition: Transition) -> Document:
-    """Return one domain's move from one phase to another."""
-    return {
-        "name": transition.name,
-        "uuid": _text(transition.uuid),
-        "domid": transition.domid,
-        "before": transition.before.value,
-        "after": transition.after.value,
-        "detail": transition.detail,
-        "at": _iso(transition.at),
-    }
-
-
-def _step_document(step: Step) -> Document:
-    return {
-        "name": step.name,
-        "uuid": _text(step.info.uuid if step.info else None)
-        or _text(step.definition.uuid if step.definition else None),
-        "domid": step.info.domid if step.info else None,
-        "verb": step.verb.value,
-        "reason": step.reason,
-        "notes": list(step.notes),
-        "outcome": step.outcome.value if step.outcome else None,
-        "good": step.good,
     }
 
 

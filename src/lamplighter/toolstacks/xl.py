@@ -115,7 +115,9 @@ class XlToolstack:
         argv = (self._program("xl"), "create", "-q", definition.path)
         prepare = None
         if self._systemd.is_dir():
-            prepare = partial(self._place, _escaped(definition.name), ending or asyncio.Event())
+            # The name has to be safe within a unit's name.
+            name = "".join(c if c.isascii() and c.isalnum() else "_" for c in definition.name)
+            prepare = partial(self._place, name[:100], ending or asyncio.Event())
         ended = await programs.run(argv, self._clock, self._call_timeout, prepare)
         _check(ended, "xl create")
 
@@ -211,10 +213,26 @@ class XlToolstack:
         """Do nothing: nothing is held open."""
 
     def _logs_of(self, info: DomainInfo) -> Iterator[str]:
-        """Yield the ends of xl's logs for domains of this name, the newest log first."""
-        if info.name and "/" not in info.name:
-            for log in (f"xl-{info.name}.log", f"xl-{info.name}.log.1"):
-                yield _tail(self._logs / log)
+        """Yield the ends of xl's logs for domains of this name, the newest log first.
+
+        A log that was not written to since the host booted is left out: domids start over with each
+        boot, so it may be about another domain.
+        """
+        if not info.name or "/" in info.name:
+            return
+        for name in (f"xl-{info.name}.log", f"xl-{info.name}.log.1"):
+            flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+            try:
+                descriptor = os.open(self._logs / name, flags)
+                with os.fdopen(descriptor, "rb") as file:
+                    status = os.fstat(descriptor)
+                    if not stat.S_ISREG(status.st_mode) or status.st_mtime < booted_at():
+                        continue
+                    file.seek(max(0, status.st_size - TAIL))
+                    end = file.read(TAIL)
+            except OSError:
+                continue
+            yield end.decode("utf-8", "replace")
 
     def _recorded(self, domid: int, uuid: UUID) -> bool:
         return os.path.lexists(self._records / f"userdata-d.{domid}.{uuid}.libxl-json")
@@ -251,25 +269,3 @@ def _check(ended: Completed, call: str) -> None:
     raise CallFailed(
         f"{call}: {xl_output.error_message(ended.stderr)} (exit status {ended.status})"
     )
-
-
-def _escaped(name: str) -> str:
-    """Return a domain's name in a form that is safe within a unit's name."""
-    return "".join(char if char.isascii() and char.isalnum() else "_" for char in name)[:100]
-
-
-def _tail(log: Path) -> str:
-    """Return the end of a log that was written to since the host booted; else an empty string.
-
-    Domids start over with each boot, so an older log may be about another domain.
-    """
-    try:
-        descriptor = os.open(log, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-        with os.fdopen(descriptor, "rb") as file:
-            told = os.fstat(descriptor)
-            if not stat.S_ISREG(told.st_mode) or told.st_mtime < booted_at():
-                return ""
-            file.seek(max(0, told.st_size - TAIL))
-            return file.read(TAIL).decode("utf-8", "replace")
-    except OSError:
-        return ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from lamplighter.cli.output.text import counted, duration, outcome_colour, printable, table
@@ -45,20 +46,20 @@ def nothing_to_do(direction: Direction) -> str:
 def outcome_table(results: Sequence[Result], style: Style) -> str:
     """Lay out every domain's outcome, the ones that need attention last."""
     ordered = sorted(results, key=lambda result: (not result.good, result.name))
-    rows = [(r.name, r.outcome.value, _took(r), r.note) for r in ordered]
+    rows = [
+        (r.name, r.outcome.value, duration(r.seconds) if r.seconds else "", r.note) for r in ordered
+    ]
     colours = [{1: outcome_colour(r.outcome, good=r.good)} for r in ordered]
     return table(HEADERS, rows, style, colours=colours)
 
 
 def summary(run: Run, seconds: float, style: Style) -> str:
     """Summarise a run in one sentence."""
-    counts = {
-        outcome: sum(result.outcome is outcome for result in run.results) for outcome in Outcome
-    }
-    told = ", ".join(f"{number} {outcome.value}" for outcome, number in counts.items() if number)
+    counted_outcomes = Counter(result.outcome for result in run.results)
+    counts = ", ".join(f"{n} {one.value}" for one in Outcome if (n := counted_outcomes[one]))
     bad = sum(not result.good for result in run.results)
     domains = counted(len(run.results), "domain")
-    sentence = f"{run.direction.value}: {domains} in {duration(seconds)}: {told}"
+    sentence = f"{run.direction.value}: {domains} in {duration(seconds)}: {counts}"
     if not bad:
         return style.paint(f"{sentence}.", "good")
     needs = "1 needs attention" if bad == 1 else f"{bad} need attention"
@@ -83,31 +84,26 @@ def interrupted_text(run: Run, signal: str, names: Sequence[str]) -> str:
     )
 
 
-def _took(result: Result) -> str:
-    return duration(result.seconds) if result.seconds else ""
-
-
 def _advice(run: Run, console: str) -> str:
     """Return what to type next for the domains that need attention."""
     bad = sorted((r for r in run.results if not r.good), key=lambda r: r.name)
-    rows = [row for result in bad[:ADVISED] for row in _commands(result, run.direction, console)]
+    rows: list[tuple[str, str]] = []
+    for result in bad[:ADVISED]:
+        name = shlex.quote(printable(result.name))
+        explain = (f"lamplighter explain {name}", "its settings and where they come from")
+        again = (f"lamplighter {run.direction.value} {name}", "try again")
+        if result.outcome is Outcome.FORCED:
+            rows.append(explain)
+        elif result.outcome is Outcome.HELD:
+            rows += [(f"lamplighter release {name}", "let it be started again"), again]
+        elif result.outcome is Outcome.UNKNOWN:
+            rows += [("lamplighter status", f"where {name} is now"), again]
+        elif console and result.domid is not None:
+            rows += [explain, (f"{console} {name}", "what its guest says"), again]
+        else:
+            rows += [explain, again]
     width = max(len(command) for command, _ in rows)
     lines = [f"    {command:<{width}}  # {purpose}" for command, purpose in rows]
     if len(bad) > ADVISED:
         lines.append(f"    ... and so on for {len(bad) - ADVISED} more")
     return "\n".join(lines)
-
-
-def _commands(result: Result, direction: Direction, console: str) -> list[tuple[str, str]]:
-    name = shlex.quote(printable(result.name))
-    explain = (f"lamplighter explain {name}", "its settings and where they come from")
-    again = (f"lamplighter {direction.value} {name}", "try again")
-    if result.outcome is Outcome.FORCED:
-        return [explain]
-    if result.outcome is Outcome.HELD:
-        return [(f"lamplighter release {name}", "let it be started again"), again]
-    if result.outcome is Outcome.UNKNOWN:
-        return [("lamplighter status", f"where {name} is now"), again]
-    if console and result.domid is not None:
-        return [explain, (f"{console} {name}", "what its guest says"), again]
-    return [explain, again]
