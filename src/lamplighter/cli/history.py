@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from lamplighter.cli.context import Context
     from lamplighter.cli.output.text import Style
     from lamplighter.model.domain_event import DomainEvent
-    from lamplighter.model.intent import PastHold
     from lamplighter.model.run import Outcome, Result, Run, Transition
 
 HELP = "show past runs and how each domain ended in them"
@@ -78,8 +77,18 @@ def run(args: argparse.Namespace, context: Context) -> int:
         elif not runs:
             text = f"no run of {printable(args.name)} is in the journal"
         context.print(text)
-        for text in _between_runs(holds, domain_events):
-            context.print(text)
+        for past in holds:
+            verb, end = "is", ""
+            if past.released is not None:
+                verb = "was"
+                end = f"; {printable(past.released_by)} released it {moment(past.released)}"
+            hold = printable(past.hold.told)
+            context.print(f"\n{printable(past.hold.name)} {verb} {hold}{end}")
+        if domain_events:
+            context.print("\nWhat the monitor saw, the newest first:")
+        for one in domain_events:
+            change = f"{one.way.value} as domid {one.domid}: {printable(one.why)}"
+            context.print(f"  {moment(one.at)}  {printable(one.name)} {change}")
     return 0
 
 
@@ -130,18 +139,3 @@ def _result_lines(results: Sequence[Result], style: Style) -> Iterable[str]:
         first, *others = wrap(text, style.width - len(INDENT) if style.width else 0)
         yield f"    {style.paint(f'{outcome.value:<8}', colour)}  {first}"
         yield from (INDENT + other for other in others)
-
-
-def _between_runs(holds: Iterable[PastHold], domain_events: Sequence[DomainEvent]) -> Iterable[str]:
-    """Yield a text for each hold, and the domain events that the monitor recorded."""
-    for past in holds:
-        verb, end = "is", ""
-        if past.released is not None:
-            verb = "was"
-            end = f"; {printable(past.released_by)} released it {moment(past.released)}"
-        yield f"\n{printable(past.hold.name)} {verb} {printable(past.hold.told)}{end}"
-    if domain_events:
-        yield "\nWhat the monitor saw, the newest first:"
-    for one in domain_events:
-        change = f"{one.way.value} as domid {one.domid}"
-        yield f"  {moment(one.at)}  {printable(one.name)} {change}: {printable(one.why)}"

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     import argparse
 
     from lamplighter.cli.context import Context
-    from lamplighter.model.intent import Hold
 
 HELP = "keep a domain down, across reboots, until it is released"
 
@@ -40,7 +39,9 @@ def run(args: argparse.Namespace, context: Context) -> int:
     reason = " ".join(args.reason.split())
     if not reason or len(reason) > LONGEST_REASON:
         raise UsageError(f"--reason: expected a sentence of at most {LONGEST_REASON} characters")
-    hold = asyncio.run(_hold(args.domain, reason, context))
+    configuration = context.configuration()
+    domain = asyncio.run(find_domain(args.domain, configuration))
+    hold = asyncio.run(hold_domain(domain, reason, configuration, context.warn))
     if args.now:
         context.warn(f"{hold.name} is {hold.told}")
         return run_and_report(Request(Direction.DOWN, [hold.name]), context)
@@ -52,9 +53,3 @@ def run(args: argparse.Namespace, context: Context) -> int:
             f"If it runs, it runs on; lamplighter down {hold.name} stops it."
         )
     return 0
-
-
-async def _hold(given: str, reason: str, context: Context) -> Hold:
-    configuration = context.configuration()
-    named = await find_domain(given, configuration)
-    return await hold_domain(named, reason, configuration, context.warn)

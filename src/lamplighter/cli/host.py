@@ -76,7 +76,18 @@ def run(args: argparse.Namespace, context: Context) -> int:
         case "start":
             return _start(args, context)
         case "stop":
-            return _stop(_place(args.words, context), context)
+            place = _place(args.words, context)
+            last = asyncio.run(embedded_process.stop(place))
+            if context.as_json:
+                host = None if last is None else _document(place, last)
+                context.print_json({"host": host, "stopped": last is not None, "exit": 0})
+            elif last is None:
+                context.print(f"No embedded host runs in {place.folder}.")
+            else:
+                number = last.get("domains", 0)
+                went = f"; {counted(number, 'running domain')} went with it" if number else ""
+                context.print(f"The embedded host in {place.folder} has stopped{went}.")
+            return 0
         case "status":
             place = _place(args.words, context)
             status = asyncio.run(embedded_process.status(place))
@@ -123,20 +134,6 @@ def _start(args: argparse.Namespace, context: Context) -> int:
         context.print(
             f"Type next:\n  export LAMPLIGHTER_CONFIG={shlex.quote(str(place.configuration))}"
         )
-    return 0
-
-
-def _stop(place: Place, context: Context) -> int:
-    last = asyncio.run(embedded_process.stop(place))
-    if context.as_json:
-        host = None if last is None else _document(place, last)
-        context.print_json({"host": host, "stopped": last is not None, "exit": 0})
-    elif last is None:
-        context.print(f"No embedded host runs in {place.folder}.")
-    else:
-        lost = last.get("domains", 0)
-        went = f"; {counted(lost, 'running domain')} went with it" if lost else ""
-        context.print(f"The embedded host in {place.folder} has stopped{went}.")
     return 0
 
 

@@ -163,7 +163,19 @@ def report_error(error: LamplighterError, context: Context) -> None:
 
 
 def _dispatch(argv: Sequence[str], context: Context) -> int:
-    front = _front_parser()
+    """Parse the command line up to the command's name, then with that command's own parser."""
+    front = Parser(
+        prog="lamplighter",
+        description="Brings the domains of a Xen host up with the host and down with it, cleanly.",
+        parents=[_global_options()],
+        add_help=False,
+        usage="lamplighter [--config FILE] [--json] COMMAND ...",
+    )
+    front.set_defaults(config=None, json=False)
+    front.add_argument("-h", "--help", action="store_true", help="show this and leave")
+    front.add_argument("--version", action="store_true", help="show the version and leave")
+    front.add_argument("command", nargs="?", help=argparse.SUPPRESS)
+    front.add_argument("arguments", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
     first = front.parse_args(argv)
     if first.help or first.command == "help":
         commands = "\n".join(f"  {name:<9} {_load(name).HELP}" for name in COMMANDS)
@@ -197,26 +209,6 @@ def _dispatch(argv: Sequence[str], context: Context) -> int:
 
 def _load(name: str) -> Command:
     return cast("Command", importlib.import_module(COMMANDS[name]))
-
-
-# --- parsers ---------------------------------------------------------------------------------
-
-
-def _front_parser() -> Parser:
-    """Return the parser of the command line up to the command's name."""
-    parser = Parser(
-        prog="lamplighter",
-        description="Brings the domains of a Xen host up with the host and down with it, cleanly.",
-        parents=[_global_options()],
-        add_help=False,
-        usage="lamplighter [--config FILE] [--json] COMMAND ...",
-    )
-    parser.set_defaults(config=None, json=False)
-    parser.add_argument("-h", "--help", action="store_true", help="show this and leave")
-    parser.add_argument("--version", action="store_true", help="show the version and leave")
-    parser.add_argument("command", nargs="?", help=argparse.SUPPRESS)
-    parser.add_argument("arguments", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
-    return parser
 
 
 def _global_options() -> Parser:

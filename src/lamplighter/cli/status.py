@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from lamplighter.engine.status import Row
     from lamplighter.model.intent import Intents
     from lamplighter.model.policy import Configuration
+    from lamplighter.model.problem import Problem
     from lamplighter.model.run import LastRecord
 
 HELP = "show what is wanted and what is seen of every domain, and why they differ"
@@ -61,11 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, context: Context) -> int:
-    """Run the command; return the exit status.
-
-    Without an error it is 0 when all that is wanted up is running or booting and no problem is
-    fatal, else 1.
-    """
+    """Run the command; return the exit status."""
     configuration = context.configuration()
     snapshot = asyncio.run(gather(configuration))
     last_records, intents = _record(configuration, snapshot.boot_id, context)
@@ -73,12 +70,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
         snapshot.inventory, snapshot.view, last_records, intents.updated(snapshot.learned)
     )
     error, watched, problems = snapshot.error, snapshot.watched, snapshot.inventory.problems
-    if error is not None:
-        status = error.exit_status
-    else:
-        up = (Seen.RUNNING, Seen.BOOTING)
-        missing = any(row.wanted is Wanted.UP and row.seen not in up for row in rows)
-        status = int(missing or any(problem.fatal for problem in problems))
+    status = exit_status(rows, problems) if error is None else error.exit_status
     if context.as_json:
         document = status_document(rows, problems, watched, status)
         if error is not None:
@@ -114,6 +106,13 @@ def _record(
     if errors:
         context.warn_error(errors[0])
     return last_records, intents
+
+
+def exit_status(rows: Sequence[Row], problems: Sequence[Problem]) -> int:
+    """Return 0 when all that is wanted up is running or booting and no problem is fatal; else 1."""
+    up = (Seen.RUNNING, Seen.BOOTING)
+    missing = any(row.wanted is Wanted.UP and row.seen not in up for row in rows)
+    return int(missing or any(problem.fatal for problem in problems))
 
 
 def status_text(rows: Sequence[Row], style: Style, *, seen: bool = True) -> str:

@@ -54,8 +54,33 @@ def history_document(
     domain_events: Iterable[DomainEvent] = (),
 ) -> Document:
     """Return the document of ``history``; ``transitions`` are those to show, by run."""
+    past_runs: list[Document] = []
+    for run in runs:
+        document: Document = {
+            "id": run.id,
+            "direction": run.direction.value,
+            "boot_id": run.boot_id,
+            "started": _iso(run.started),
+            "ended": _iso(run.ended),
+            "exit": run.exit,
+            "domains": [result_document(result) for result in run.results],
+        }
+        if run.id in transitions:
+            document["transitions"] = [
+                {
+                    "name": one.name,
+                    "uuid": _text(one.uuid),
+                    "domid": one.domid,
+                    "before": one.before.value,
+                    "after": one.after.value,
+                    "detail": one.detail,
+                    "at": _iso(one.at),
+                }
+                for one in transitions[run.id]
+            ]
+        past_runs.append(document)
     return {
-        "runs": [_past_run_document(run, transitions.get(run.id)) for run in runs],
+        "runs": past_runs,
         "holds": [
             {
                 "name": past.hold.name,
@@ -69,32 +94,6 @@ def history_document(
         ],
         "passages": [to_json(domain_event) for domain_event in domain_events],
     }
-
-
-def _past_run_document(run: Run, transitions: Sequence[Transition] | None) -> Document:
-    document: Document = {
-        "id": run.id,
-        "direction": run.direction.value,
-        "boot_id": run.boot_id,
-        "started": _iso(run.started),
-        "ended": _iso(run.ended),
-        "exit": run.exit,
-        "domains": [result_document(result) for result in run.results],
-    }
-    if transitions is not None:
-        document["transitions"] = [
-            {
-                "name": one.name,
-                "uuid": _text(one.uuid),
-                "domid": one.domid,
-                "before": one.before.value,
-                "after": one.after.value,
-                "detail": one.detail,
-                "at": _iso(one.at),
-            }
-            for one in transitions
-        ]
-    return document
 
 
 def status_document(

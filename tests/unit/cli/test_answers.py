@@ -15,7 +15,7 @@ from lamplighter.engine.status import Row, Seen, Wanted
 from lamplighter.errors import CallFailed, CallTimedOut, LamplighterError, ToolstackUnreachable
 from lamplighter.formats.agent_protocol import AgentWords, Forced, Progress
 from lamplighter.model.domain import Definition, DomainInfo, Kind
-from lamplighter.model.policy import Inventory, Policy
+from lamplighter.model.policy import Policy
 from lamplighter.model.problem import Problem
 from lamplighter.model.run import (
     Direction,
@@ -146,7 +146,7 @@ def test_status_is_0_when_what_is_wanted_holds(
     problems: tuple[Problem, ...],
     expected: int,
 ) -> None:
-    assert status._exit_status(rows, Inventory(problems=problems)) == expected
+    assert status.exit_status(rows, problems) == expected
 
 
 def step(name: str, verb: Verb, reason: str, outcome: Outcome | None = None, *notes: str) -> Step:

@@ -25,12 +25,34 @@ _UNDONE = (Outcome.SKIPPED, Outcome.UNKNOWN)
 
 
 def report_text(run: Run, seconds: float, style: Style, *, console: str = "") -> str:
-    """Return the report of a run; ``seconds`` is how long it took, in host seconds."""
+    """Return the report of a run: the outcomes, and what to type next for those that are not good.
+
+    ``seconds`` is how long the run took, in host seconds.
+    """
     parts = [nothing_to_do(run.direction)]
     if run.results:
         parts = [outcome_table(run.results, style), summary(run, seconds, style)]
-    if any(not result.good for result in run.results):
-        parts[-1] += f"\n{_advice(run, console)}"
+    commands: list[tuple[str, str]] = []
+    bad = sorted((r for r in run.results if not r.good), key=lambda r: r.name)
+    for result in bad[:ADVISED]:
+        name = shlex.quote(printable(result.name))
+        explain = (f"lamplighter explain {name}", "its settings and where they come from")
+        again = (f"lamplighter {run.direction.value} {name}", "try again")
+        if result.outcome is Outcome.FORCED:
+            commands.append(explain)
+        elif result.outcome is Outcome.HELD:
+            commands += [(f"lamplighter release {name}", "let it be started again"), again]
+        elif result.outcome is Outcome.UNKNOWN:
+            commands += [("lamplighter status", f"where {name} is now"), again]
+        elif console and result.domid is not None:
+            commands += [explain, (f"{console} {name}", "what its guest says"), again]
+        else:
+            commands += [explain, again]
+    width = max((len(command) for command, _ in commands), default=0)
+    for command, purpose in commands:
+        parts[-1] += f"\n    {command:<{width}}  # {purpose}"
+    if len(bad) > ADVISED:
+        parts[-1] += f"\n    ... and so on for {len(bad) - ADVISED} more"
     if run.lost:
         parts.append(style.paint(printable(run.lost), "bad"))
     return "\n\n".join(parts)
@@ -82,28 +104,3 @@ def interrupted_text(run: Run, signal: str, names: Sequence[str]) -> str:
         f"{shown}{more}\n"
         f"  {again} goes on with them; lamplighter status shows where each one is"
     )
-
-
-def _advice(run: Run, console: str) -> str:
-    """Return what to type next for the domains that need attention."""
-    bad = sorted((r for r in run.results if not r.good), key=lambda r: r.name)
-    rows: list[tuple[str, str]] = []
-    for result in bad[:ADVISED]:
-        name = shlex.quote(printable(result.name))
-        explain = (f"lamplighter explain {name}", "its settings and where they come from")
-        again = (f"lamplighter {run.direction.value} {name}", "try again")
-        if result.outcome is Outcome.FORCED:
-            rows.append(explain)
-        elif result.outcome is Outcome.HELD:
-            rows += [(f"lamplighter release {name}", "let it be started again"), again]
-        elif result.outcome is Outcome.UNKNOWN:
-            rows += [("lamplighter status", f"where {name} is now"), again]
-        elif console and result.domid is not None:
-            rows += [explain, (f"{console} {name}", "what its guest says"), again]
-        else:
-            rows += [explain, again]
-    width = max(len(command) for command, _ in rows)
-    lines = [f"    {command:<{width}}  # {purpose}" for command, purpose in rows]
-    if len(bad) > ADVISED:
-        lines.append(f"    ... and so on for {len(bad) - ADVISED} more")
-    return "\n".join(lines)
