@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from lamplighter.cli.output.text import Style
     from lamplighter.model.policy import Configuration
 
-HELP = "look for what is wrong with configuration, permissions and services"
+HELP = "check configuration, permissions and services for problems"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -75,7 +75,7 @@ def check_text(inventory: Inventory, problems: Sequence[Problem], style: Style) 
     if not problems:
         starts = [m for m in inventory.domains.values() if m.policy.start.value is Start.ALWAYS]
         defined = counted(len(inventory.domains), "domain")
-        return f"sound: {defined} defined, {len(starts)} of them started with the host"
+        return f"no problems: {defined} defined, {len(starts)} of them started with the host"
     errors = sum(problem.fatal for problem in problems)
     warnings = len(problems) - errors
     counts = [counted(n, thing) for n, thing in ((errors, "error"), (warnings, "warning")) if n]

@@ -77,4 +77,4 @@ class Context:
 
     def warn_interrupted(self) -> None:
         """Report that a signal ended the command before it did anything, or after it did all."""
-        self.warn("interrupted\n  lamplighter status shows where each domain is")
+        self.warn("interrupted\n  lamplighter status shows the state of each domain")

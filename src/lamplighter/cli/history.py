@@ -41,15 +41,15 @@ INDENT = " " * len("    unknown   ")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's own arguments."""
-    parser.add_argument("name", metavar="DOMAIN", nargs="?", help="only this domain's part")
+    parser.add_argument("name", metavar="DOMAIN", nargs="?", help="show only this domain")
     parser.add_argument(
         "--limit",
         metavar="N",
         type=int,
         default=LIMIT,
-        help=f"at most so many runs, the newest (default {LIMIT})",
+        help=f"show at most the N newest runs (default {LIMIT})",
     )
-    parser.add_argument("--transitions", action="store_true", help="show each transition, too")
+    parser.add_argument("--transitions", action="store_true", help="also show each transition")
 
 
 def run(args: argparse.Namespace, context: Context) -> int:
@@ -85,7 +85,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
             hold = printable(past.hold.told)
             context.print(f"\n{printable(past.hold.name)} {verb} {hold}{end}")
         if domain_events:
-            context.print("\nWhat the monitor saw, the newest first:")
+            context.print("\nDomain events that the monitor recorded, the newest first:")
         for one in domain_events:
             change = f"{one.way.value} as domid {one.domid}: {printable(one.why)}"
             context.print(f"  {moment(one.at)}  {printable(one.name)} {change}")
@@ -103,7 +103,7 @@ def history_text(
         if number and one.boot_id != runs[number - 1].boot_id:
             parts.append(style.paint("-- the host booted --", "quiet"))
         if one.ended is None:
-            end = style.paint("has not ended: it still goes on, or was killed", "busy")
+            end = style.paint("has not ended: it is still running, or was killed", "busy")
         elif one.exit is None:
             end = style.paint("was killed; a later run completed its record", "busy")
         else:

@@ -30,8 +30,8 @@ LONGEST_REASON = 1000
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's own arguments."""
     parser.add_argument("domain", metavar="DOMAIN", help="its name or UUID")
-    parser.add_argument("--reason", metavar="TEXT", required=True, help="why, for whoever asks")
-    parser.add_argument("--now", action="store_true", help="stop it cleanly now, if it runs")
+    parser.add_argument("--reason", metavar="TEXT", required=True, help="why the domain is held")
+    parser.add_argument("--now", action="store_true", help="also stop it cleanly if it is running")
 
 
 def run(args: argparse.Namespace, context: Context) -> int:
@@ -50,6 +50,6 @@ def run(args: argparse.Namespace, context: Context) -> int:
     else:
         context.print(
             f"{hold.name} is held: nothing starts it until lamplighter release {hold.name}.\n"
-            f"If it runs, it runs on; lamplighter down {hold.name} stops it."
+            f"If it is running, it is left running; lamplighter down {hold.name} stops it."
         )
     return 0

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
 
-HELP = "start, stop or look at the embedded host"
+HELP = "start, stop or show the embedded host"
 
 #: The default folder of an embedded host.
 DEFAULT_FOLDER = "lamplighter-host"
@@ -53,17 +53,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         nargs="*",
         default=[],
-        help="the host's folder (else that of the configuration, if it is of an embedded host, "
-        f"else ./{DEFAULT_FOLDER})",
+        help="the host's folder (default: that of the configuration, if it is for an embedded "
+        f"host, else ./{DEFAULT_FOLDER})",
     )
     parser.add_argument(
-        "--speed", metavar="N", type=float, default=1.0, help="start: run N times as fast"
+        "--speed",
+        metavar="N",
+        type=float,
+        default=1.0,
+        help="start: N times as fast as real time",
     )
     parser.add_argument(
-        "--foreground", action="store_true", help="start: stay, until interrupted or stopped"
+        "--foreground",
+        action="store_true",
+        help="start: stay in the foreground until stopped",
     )
-    parser.add_argument("--times", type=int, default=1, help="fault: how many calls")
-    parser.add_argument("--seconds", type=float, default=1.0, help="fault: how long")
+    parser.add_argument("--times", type=int, default=1, help="fault: the number of calls")
+    parser.add_argument("--seconds", type=float, default=1.0, help="fault: the duration")
 
 
 def run(args: argparse.Namespace, context: Context) -> int:
@@ -85,7 +91,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
                 context.print(f"No embedded host runs in {place.folder}.")
             else:
                 number = last.get("domains", 0)
-                went = f"; {counted(number, 'running domain')} went with it" if number else ""
+                went = f"; {counted(number, 'running domain')} ended with it" if number else ""
                 context.print(f"The embedded host in {place.folder} has stopped{went}.")
             return 0
         case "status":
@@ -100,7 +106,9 @@ def run(args: argparse.Namespace, context: Context) -> int:
                     f"{status['free']} of {status['memory']} MiB are free."
                 )
             return 0
-    raise UsageError(f"there is no action {args.action!r}", hint="there are start, stop and status")
+    raise UsageError(
+        f"unknown action {args.action!r}", hint="the actions are start, stop and status"
+    )
 
 
 # --- actions ---------------------------------------------------------------------------------
@@ -126,7 +134,7 @@ def _start(args: argparse.Namespace, context: Context) -> int:
         return 0
     status, started = asyncio.run(embedded_process.start(place, args.speed))
     if status["speed"] != args.speed and not started:
-        context.warn(f"it runs already, at speed {status['speed']:g}; stop it to change that")
+        context.warn(f"it is already running, at speed {status['speed']:g}; stop it to change that")
     if context.as_json:
         context.print_json({"host": _document(place, status), "started": started, "exit": 0})
     else:
@@ -157,7 +165,7 @@ def _fault(args: argparse.Namespace, context: Context) -> int:
             call = client.call("fault", of=of, how=how, times=args.times, seconds=args.seconds)
         case _:
             raise UsageError(
-                "which fault?",
+                "unknown fault",
                 hint="CALL fail|hang|slow, clear, xenstore, busy, reaper DOMID, or memory MIB|all",
             )
     asyncio.run(call)
@@ -186,7 +194,7 @@ def _place(words: list[str], context: Context) -> Place:
         raise ConfigurationError(
             "there is no embedded host here",
             where=str(folder),
-            hint="lamplighter host start makes one",
+            hint="lamplighter host start creates one",
         )
     settings = read_configuration(path, required=True).host
     if settings.toolstack.value != "embedded":

@@ -60,25 +60,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--root",
         metavar="DIR",
-        help="install into this folder, for a package: nothing outside it is read or changed",
+        help="install below this folder, for a package; nothing outside it is read or changed",
     )
-    parser.add_argument(
-        "--no-enable", action="store_true", help="do not let the units start with the host"
-    )
+    parser.add_argument("--no-enable", action="store_true", help="do not enable the units")
     parser.add_argument(
         "--bindir",
         metavar="DIR",
-        help="where the program lamplighter is (else where this one is; with --root /usr/bin)",
+        help="the folder of the program (default: that of this program; with --root: /usr/bin)",
     )
     parser.add_argument(
         "--unitdir",
         metavar="DIR",
-        help="where units are (else /etc/systemd/system; with --root /usr/lib/systemd/system)",
+        help="the folder for units (default: /etc/systemd/system; with --root: "
+        "/usr/lib/systemd/system)",
     )
     parser.add_argument(
         "--mandir",
         metavar="DIR",
-        help="where manual pages are (else /usr/local/share/man; with --root /usr/share/man)",
+        help="the folder for man pages (default: /usr/local/share/man; with --root: "
+        "/usr/share/man)",
     )
 
 
@@ -94,7 +94,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
         new = [unit for unit in UNITS if not _enabled(unit)]
         if not systemd_runs():
             units = " ".join(UNITS)
-            notes.append(f"systemd does not run here; when it does: systemctl enable {units}")
+            notes.append(f"systemd is not running here; once it is: systemctl enable {units}")
         else:
             if new and not args.no_enable:
                 enable_units(*new)
@@ -106,7 +106,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
         enabled = enabled or all(map(_enabled, UNITS))
         problems = conflicting_units()
     elif not os.path.lexists(program := places.root / (places.bindir / PROGRAM).relative_to("/")):
-        notes.append(f"{program} is not there yet: the unit will start it")
+        notes.append(f"{program} does not exist yet; the unit will start it")
     if context.explicit and context.config_path.absolute() != CONFIGURATION:
         notes.append(f"the service reads {CONFIGURATION}, not {context.config_path}")
     following = NEXT if on_host else ()

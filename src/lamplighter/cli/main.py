@@ -87,7 +87,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raise the error instead of leaving the process."""
-        hint = f"{self.prog} --help shows what there is"
+        hint = f"{self.prog} --help shows the usage"
         if message.startswith("unrecognized arguments: "):
             given = message.removeprefix("unrecognized arguments: ").split()[0].split("=")[0]
             if near := closest(given, self._option_string_actions):
@@ -172,8 +172,8 @@ def _dispatch(argv: Sequence[str], context: Context) -> int:
         usage="lamplighter [--config FILE] [--json] COMMAND ...",
     )
     front.set_defaults(config=None, json=False)
-    front.add_argument("-h", "--help", action="store_true", help="show this and leave")
-    front.add_argument("--version", action="store_true", help="show the version and leave")
+    front.add_argument("-h", "--help", action="store_true", help="show this help and exit")
+    front.add_argument("--version", action="store_true", help="show the version and exit")
     front.add_argument("command", nargs="?", help=argparse.SUPPRESS)
     front.add_argument("arguments", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
     first = front.parse_args(argv)
@@ -185,11 +185,13 @@ def _dispatch(argv: Sequence[str], context: Context) -> int:
         context.print(f"lamplighter {__version__}")
         return 0
     if first.command is None:
-        raise UsageError("which command?", hint=f"one of {', '.join(COMMANDS)}; --help tells more")
+        raise UsageError(
+            "no command is given", hint=f"one of {', '.join(COMMANDS)}; --help describes them"
+        )
     if first.command not in COMMANDS:
         near = closest(first.command, COMMANDS)
-        hint = f"did you mean {near}?" if near else f"there are {', '.join(COMMANDS)}"
-        raise UsageError(f"there is no command {first.command!r}", hint=hint)
+        hint = f"did you mean {near}?" if near else f"the commands are {', '.join(COMMANDS)}"
+        raise UsageError(f"unknown command {first.command!r}", hint=hint)
     command = _load(first.command)
     parser = Parser(
         prog=f"lamplighter {first.command}",
@@ -201,7 +203,7 @@ def _dispatch(argv: Sequence[str], context: Context) -> int:
     args = parser.parse_args(first.arguments, given)
     context.as_json = args.json
     if args.config == "":
-        raise UsageError("--config needs the name of a file")
+        raise UsageError("--config requires a file name")
     if named := args.config or context.environ.get(CONFIG_VARIABLE):
         context.config_path, context.explicit = Path(named), True
     return command.run(args, context)
@@ -217,7 +219,7 @@ def _global_options() -> Parser:
     parent.add_argument(
         "--config",
         metavar="FILE",
-        help=f"the configuration (else ${CONFIG_VARIABLE}, else {DEFAULT_CONFIG})",
+        help=f"the configuration file (default: ${CONFIG_VARIABLE}, else {DEFAULT_CONFIG})",
     )
     parent.add_argument("--json", action="store_true", help="answer with one JSON document")
     return parent

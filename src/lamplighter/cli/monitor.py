@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from lamplighter.cli.context import Context
 
-HELP = "watch who comes and goes and why, until told to end (a systemd service)"
+HELP = "record which domains start and stop, and why (run as a systemd service)"
 
 #: The signals that end it.
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)

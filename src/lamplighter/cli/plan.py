@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "direction",
         metavar="up|down",
         choices=[direction.value for direction in Direction],
-        help="the run that is planned",
+        help="the run to plan",
     )
     parser.add_argument(
         "names", metavar="DOMAIN", nargs="*", default=[], help="only these domains, by name or UUID"

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from lamplighter.model.problem import Problem
     from lamplighter.model.run import LastRecord
 
-HELP = "show what is wanted and what is seen of every domain, and why they differ"
+HELP = "show each domain's wanted and observed state, and why they differ"
 
 HEADERS = ("DOMAIN", "DOMID", "WANTED", "SEEN", "SINCE", "WHY")
 
@@ -80,11 +80,11 @@ def run(args: argparse.Namespace, context: Context) -> int:
     style = style_of(context.out, context.environ)
     context.print(status_text(rows, style, seen=error is None))
     if error is None:
-        text = "No monitor runs: what comes and goes between runs is not recorded."
+        text = "No monitor is running: domain events between runs are not recorded."
         if watched is not None:
             text = f"The monitor has been watching since {moment(watched.since)}."
             if watched.error:
-                text = f"The monitor sees nothing now: {printable(watched.error)}"
+                text = f"The monitor cannot list the domains: {printable(watched.error)}"
         context.print(text)
     warn_unlisted_problems(problems, {row.name for row in rows}, context)
     if error is not None:

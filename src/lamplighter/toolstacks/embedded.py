@@ -78,7 +78,7 @@ class EmbeddedToolstack:
         answer = await self._control.call("creating")
         paths = answer.get("paths")
         if not isinstance(paths, list):
-            raise CallFailed("the embedded host does not tell what it is creating")
+            raise CallFailed("the embedded host does not report what it is creating")
         return frozenset(one.key for one in definitions if one.path in paths)
 
     async def half_built(self, info: DomainInfo, definition: Definition) -> bool:
@@ -154,7 +154,7 @@ class ControlClient:
             message = f"the embedded host did not answer {name} within {self._call_timeout:g} s"
             raise CallTimedOut(message) from None
         if not line.endswith(b"\n"):
-            raise CallFailed(f"the embedded host hung up without answering {name}")
+            raise CallFailed(f"the embedded host closed the connection without answering {name}")
         try:
             document = json.loads(line)
             if "error" in document:
@@ -162,9 +162,11 @@ class ControlClient:
                 raise Refused(str(error["code"]), str(error["message"]), str(error["hint"]))
             answer = document["ok"]
         except (ValueError, TypeError, KeyError) as error:
-            raise CallFailed(f"the embedded host's answer to {name} is none: {error}") from error
+            raise CallFailed(
+                f"the embedded host's answer to {name} is not valid: {error}"
+            ) from error
         if not isinstance(answer, dict):
-            raise CallFailed(f"the embedded host's answer to {name} is no object")
+            raise CallFailed(f"the embedded host's answer to {name} is not an object")
         return answer
 
     async def _exchange(self, request: bytes) -> bytes:
@@ -172,7 +174,7 @@ class ControlClient:
             reader, writer = await asyncio.open_unix_connection(str(self._path), limit=ANSWER_MAX)
         except PermissionError as error:
             raise ToolstackUnreachable(
-                f"the embedded host at {self._path} may not be asked: {error.strerror}",
+                f"the embedded host at {self._path} refuses access: {error.strerror}",
                 hint="run it as root, or as the user who started the host",
             ) from error
         except OSError as error:

@@ -146,7 +146,7 @@ class XlToolstack:
         try:
             await asyncio.wait((making, ended), return_when=asyncio.FIRST_COMPLETED)
             if not making.done():
-                raise CallNotStarted("xl create was not begun: the run was told to end")
+                raise CallNotStarted("xl create was not started: the run was asked to end")
             making.result()
         finally:
             for waiting in (making, ended):
@@ -245,8 +245,8 @@ class XlToolstack:
         found = next((one for one in places if one.is_file() and os.access(one, os.X_OK)), None)
         if found is None:
             raise ToolstackUnreachable(
-                f"there is no {name} in {self._path}",
-                hint="install Xen's tools, or say in [host] which toolstack this host has",
+                f"{name} is not in {self._path}",
+                hint="install Xen's tools, or set toolstack in [host]",
             )
         return str(found)
 

@@ -169,7 +169,7 @@ def test_a_plan_tells_what_acts_first_and_why() -> None:
 
 
 def test_a_plan_without_steps_says_why() -> None:
-    assert "no domain runs" in plan.plan_text(Plan(Direction.DOWN, ()), Style())
+    assert "no domain is running" in plan.plan_text(Plan(Direction.DOWN, ()), Style())
 
 
 def ended(direction: Direction, *results: Result) -> Run:

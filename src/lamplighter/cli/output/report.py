@@ -43,9 +43,9 @@ def report_text(run: Run, seconds: float, style: Style, *, console: str = "") ->
         elif result.outcome is Outcome.HELD:
             commands += [(f"lamplighter release {name}", "let it be started again"), again]
         elif result.outcome is Outcome.UNKNOWN:
-            commands += [("lamplighter status", f"where {name} is now"), again]
+            commands += [("lamplighter status", f"the state of {name} now"), again]
         elif console and result.domid is not None:
-            commands += [explain, (f"{console} {name}", "what its guest says"), again]
+            commands += [explain, (f"{console} {name}", "the guest's console"), again]
         else:
             commands += [explain, again]
     width = max((len(command) for command, _ in commands), default=0)
@@ -61,8 +61,8 @@ def report_text(run: Run, seconds: float, style: Style, *, console: str = "") ->
 def nothing_to_do(direction: Direction) -> str:
     """Return why a run had no domain at all."""
     if direction is Direction.UP:
-        return "up: no definition says anything about any domain; nothing to do"
-    return "down: no domain runs; nothing to do"
+        return "up: no domain is defined; nothing to do"
+    return "down: no domain is running; nothing to do"
 
 
 def outcome_table(results: Sequence[Result], style: Style) -> str:
@@ -102,5 +102,5 @@ def interrupted_text(run: Run, signal: str, names: Sequence[str]) -> str:
     return (
         f"interrupted by {signal}: left undone, of {counted(len(run.results), 'domain')}: "
         f"{shown}{more}\n"
-        f"  {again} goes on with them; lamplighter status shows where each one is"
+        f"  {again} continues with them; lamplighter status shows the state of each"
     )
