@@ -1,4 +1,4 @@
-"""``lamplighter down [DOMAIN...]``: stop all that runs, or these domains."""
+"""``lamplighter down [DOMAIN...]``: stop all running domains, or the named ones."""
 
 from __future__ import annotations
 

@@ -2,13 +2,13 @@
 
 It has one folder for configuration, definitions, state and sockets. ``start`` fills that folder if
 it has no configuration yet. Besides the three actions in the help there is a fourth one, ``fault``,
-which makes a running host misbehave; it is for trying this software out.
+which makes a running host misbehave, to try this software out.
 
     lamplighter host fault create fail [--times 3]      or hang, half, slow with --seconds 5
     lamplighter host fault clear
-    lamplighter host fault xenstore --seconds 2         all clients lose their connection
+    lamplighter host fault xenstore --seconds 2         all clients lose their connections
     lamplighter host fault reaper 3                     nothing will reap domain 3
-    lamplighter host fault busy --seconds 5             a listing, and each reaping, takes so long
+    lamplighter host fault busy --seconds 5             each listing and each reaping takes so long
     lamplighter host fault memory 100                   so many MiB are left; "all" gives them back
 """
 
@@ -49,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's own arguments."""
     parser.add_argument("action", metavar="start|stop|status", help="what to do")
     parser.add_argument(
-        "words",
+        "operands",
         metavar="DIR",
         nargs="*",
         default=[],
@@ -77,12 +77,12 @@ def run(args: argparse.Namespace, context: Context) -> int:
     match args.action:
         case "fault":
             return _fault(args, context)
-        case "start" | "stop" | "status" if len(args.words) > 1:
-            raise UsageError(f"{args.action} takes one folder, not {len(args.words)}")
+        case "start" | "stop" | "status" if len(args.operands) > 1:
+            raise UsageError(f"{args.action} takes one folder, not {len(args.operands)}")
         case "start":
             return _start(args, context)
         case "stop":
-            place = _place(args.words, context)
+            place = _place(args.operands, context)
             last = asyncio.run(embedded_process.stop(place))
             if context.as_json:
                 host = None if last is None else _document(place, last)
@@ -95,7 +95,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
                 context.print(f"The embedded host in {place.folder} has stopped{went}.")
             return 0
         case "status":
-            place = _place(args.words, context)
+            place = _place(args.operands, context)
             status = asyncio.run(embedded_process.status(place))
             if context.as_json:
                 context.print_json({"host": _document(place, status), "exit": 0})
@@ -117,7 +117,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
 def _start(args: argparse.Namespace, context: Context) -> int:
     if not SLOWEST <= args.speed <= FASTEST:
         raise UsageError(f"--speed {args.speed:g}: expected {SLOWEST:g} to {FASTEST:g}")
-    folder = _folder(args.words, context)
+    folder = _folder(args.operands, context)
     if not (folder / CONFIGURATION).exists():
         write_example_host(folder)
     place = _place([str(folder)], context)
@@ -148,7 +148,7 @@ def _start(args: argparse.Namespace, context: Context) -> int:
 def _fault(args: argparse.Namespace, context: Context) -> int:
     client = _place([], context).client()
     call: Coroutine[None, None, dict[str, Any]]
-    match args.words:
+    match args.operands:
         case ["clear"]:
             call = client.call("clear-faults")
         case ["xenstore"]:
@@ -177,19 +177,19 @@ def _fault(args: argparse.Namespace, context: Context) -> int:
 # --- where -----------------------------------------------------------------------------------
 
 
-def _folder(words: list[str], context: Context) -> Path:
+def _folder(operands: list[str], context: Context) -> Path:
     """Return the folder that was given, or that of the configuration, or the default one."""
-    if words:
-        return Path(words[0]).absolute()
+    if operands:
+        return Path(operands[0]).absolute()
     if context.explicit and context.configuration().host.toolstack.value == "embedded":
         return context.config_path.absolute().parent
     return Path(DEFAULT_FOLDER).absolute()
 
 
-def _place(words: list[str], context: Context) -> Place:
+def _place(operands: list[str], context: Context) -> Place:
     """Return the host's place; its configuration must be one of an embedded host."""
-    folder = _folder(words, context)
-    path = folder / CONFIGURATION if words or not context.explicit else context.config_path
+    folder = _folder(operands, context)
+    path = folder / CONFIGURATION if operands or not context.explicit else context.config_path
     if not path.exists():
         raise ConfigurationError(
             "there is no embedded host here",

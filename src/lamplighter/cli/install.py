@@ -1,7 +1,7 @@
 """``lamplighter install``: install the units, the manual and a configuration; enable the units.
 
-It starts nothing: starting the domains' unit starts domains, which is for an administrator who has
-seen the plan. A running monitor is restarted, which moves no domain. The command can be repeated at
+It starts nothing: starting the domains' unit starts domains, and an administrator should see the
+plan first. A running monitor is restarted, which affects no domain. The command can be repeated at
 any time and then changes only what differs.
 """
 
@@ -155,7 +155,7 @@ def install_text(
     following: Sequence[str],
     style: Style,
 ) -> str:
-    """Lay out what happened to each file, the notes and problems, and what to type next."""
+    """Lay out what happened to each file, notes, problems, and what to type next."""
     width = max(len(how.value) for how in Change)
     lines = [f"{p.how.value:<{width}}  {printable(str(p.path))}" for p in placed]
     lines += [printable(note) for note in notes]

@@ -6,7 +6,7 @@ line is therefore parsed twice: once up to the command's name, once by that comm
 
 Every error that a command raises on purpose is a ``LamplighterError``; it becomes a message and a
 hint on standard error (or, with ``--json``, a document on standard output) and the exit status of
-its class. Anything else is a defect of ours and keeps its traceback.
+its class. Any other exception is a defect of Lamplighter and keeps its traceback.
 """
 
 from __future__ import annotations

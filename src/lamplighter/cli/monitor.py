@@ -1,6 +1,6 @@
-"""``lamplighter monitor``: the long-running observer; systemd runs it, and a person may.
+"""``lamplighter monitor``: the long-running observer, usually run by systemd.
 
-It prints domain events on standard error, and ends on SIGTERM, SIGINT or SIGHUP. One monitor
+It prints domain events on standard error and ends on SIGTERM, SIGINT or SIGHUP. One monitor
 watches a host; a second one ends with 75. Nothing depends on it: see ``service/monitor``.
 """
 

@@ -1,4 +1,4 @@
-"""``lamplighter up [DOMAIN...]``: start what is wanted, or these domains."""
+"""``lamplighter up [DOMAIN...]``: start the wanted domains, or the named ones."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ def choose(configuration: Configuration, clock: Clock) -> Toolstack:
     call_timeout = settings.call_timeout.value
     if is_embedded(configuration):
         return EmbeddedToolstack(Path(settings.run.value), clock, call_timeout=call_timeout)
-    # Importing what starts programs takes long, and an embedded host does not need it.
+    # An embedded host does not need the xl driver, whose import takes long.
     xl = cast("_Xl", import_module("lamplighter.toolstacks.xl"))
     return xl.XlToolstack(clock, call_timeout=call_timeout)
 

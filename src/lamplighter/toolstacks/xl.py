@@ -160,9 +160,7 @@ class XlToolstack:
         while it is alive and the domain is not listed, either the domain is about to be created or
         the process is about to end.
         """
-        paths = {
-            path for words in programs.command_lines() for path in xl_output.created_from(words)
-        }
+        paths = {path for argv in programs.command_lines() for path in xl_output.created_from(argv)}
         return frozenset(one.key for one in definitions if one.path in paths)
 
     async def half_built(self, info: DomainInfo, definition: Definition) -> bool:
@@ -172,7 +170,7 @@ class XlToolstack:
         record by then. The listing is checked last: a domain that was fully created, ran and ended
         since ``info`` has no process and no record left either.
         """
-        if any(xl_output.may_create(words, definition.path) for words in programs.command_lines()):
+        if any(xl_output.may_create(argv, definition.path) for argv in programs.command_lines()):
             return False
         if not self._recorded(0, CONTROL_DOMAIN) or self._recorded(info.domid, info.uuid):
             return False
@@ -250,8 +248,8 @@ class XlToolstack:
             )
         return str(found)
 
-    async def _xl(self, *words: str) -> Completed:
-        argv = (self._program("xl"), *words)
+    async def _xl(self, *arguments: str) -> Completed:
+        argv = (self._program("xl"), *arguments)
         return await programs.run(argv, self._clock, self._call_timeout)
 
 

@@ -4,7 +4,7 @@ A row's bar fills towards the time after which the run stops waiting for the dom
 ``start_timeout`` or its ``stop_timeout``. What the agent in the guest reports replaces the bar.
 When there are more domains than lines, those still under way are shown, the longest first, and the
 rest is in the counts. Events only change a row's data; the table is drawn a few times a second,
-whatever happens.
+however many events there are.
 """
 
 from __future__ import annotations
