@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 HELP = "keep a domain down, across reboots, until it is released"
 
 #: Characters; a reason is a sentence or two.
-LONGEST_REASON = 1000
+REASON_MAX = 1000
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,8 +37,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, context: Context) -> int:
     """Run the command; return the exit status."""
     reason = " ".join(args.reason.split())
-    if not reason or len(reason) > LONGEST_REASON:
-        raise UsageError(f"--reason: expected a sentence of at most {LONGEST_REASON} characters")
+    if not reason or len(reason) > REASON_MAX:
+        raise UsageError(f"--reason: expected a sentence of at most {REASON_MAX} characters")
     configuration = context.configuration()
     domain = asyncio.run(find_domain(args.domain, configuration))
     hold = asyncio.run(hold_domain(domain, reason, configuration, context.warn))

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
     from lamplighter.engine.status import Row
     from lamplighter.errors import LamplighterError
-    from lamplighter.formats.agent_protocol import AgentWords
     from lamplighter.model.domain_event import DomainEvent, MonitorState
     from lamplighter.model.intent import Hold, PastHold
     from lamplighter.model.problem import Problem
@@ -110,8 +109,20 @@ def status_document(
             "looked": _iso(watched.listed_at),
             "trouble": watched.error,
         }
-    return {
-        "domains": [
+    domains: list[Document] = []
+    for row in rows:
+        guest: Document | None = None
+        if (reported := row.guest) is not None:
+            progress, forced = reported.progress, reported.forced
+            guest = {
+                "version": reported.version,
+                "ready": reported.ready,
+                "waits_for": reported.waits_for or None,
+                "progress": progress and {"text": progress.text, "percent": progress.percent},
+                "forced": forced and {"request": forced.request, "why": forced.why or None},
+                "garbled": list(reported.garbled),
+            }
+        domains.append(
             {
                 "name": row.name,
                 "uuid": _text(row.uuid),
@@ -120,25 +131,14 @@ def status_document(
                 "seen": row.seen.value,
                 "since": _iso(row.since),
                 "why": row.why,
-                "guest": _guest_document(row.guest) if row.guest is not None else None,
+                "guest": guest,
             }
-            for row in rows
-        ],
+        )
+    return {
+        "domains": domains,
         "monitor": monitor,
         "problems": [problem_document(problem) for problem in problems],
         "exit": exit_status,
-    }
-
-
-def _guest_document(words: AgentWords) -> Document:
-    progress, forced = words.progress, words.forced
-    return {
-        "version": words.version,
-        "ready": words.ready,
-        "waits_for": words.waits_for or None,
-        "progress": {"text": progress.text, "percent": progress.percent} if progress else None,
-        "forced": {"request": forced.request, "why": forced.why or None} if forced else None,
-        "garbled": list(words.garbled),
     }
 
 
