@@ -59,7 +59,7 @@ from lamplighter.errors import (
     XenStoreError,
     XenStoreUnreachable,
 )
-from lamplighter.formats.agent_protocol import NUMBERS, doing
+from lamplighter.formats.agent_protocol import NUMBERS
 from lamplighter.model.lifecycle import Phase
 from lamplighter.model.run import Outcome, Result, Step, Transition, Verb
 from lamplighter.service.guests.channel import GuestChannel
@@ -73,7 +73,6 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from uuid import UUID
 
-    from lamplighter.formats.agent_protocol import AgentWords
     from lamplighter.host.xenstore.client import XenStore
     from lamplighter.model.clock import Clock
     from lamplighter.model.domain import Definition, DomainInfo
@@ -99,7 +98,7 @@ class RunContext:
     ending: asyncio.Event
     record: Callable[[Transition], Awaitable[None]]
     held: Callable[[Definition], str]
-    heard: Callable[[str, AgentWords], None]
+    heard: Callable[[str, str], None]
     latest: float = inf
 
 
@@ -127,7 +126,7 @@ class Worker:
         self.mailbox = Mailbox(_known_by(step), context.clock)
         self._channel: GuestChannel | None = None
         self._reader: GuestReader | None = None
-        self._telling = Throttle(context.clock, partial(context.heard, step.name), doing)
+        self._telling = Throttle(context.clock, partial(context.heard, step.name))
         self._phase, self._domid = _where_it_stands(step)
         self._uuid = _uuid(step)
         self._begun = 0.0

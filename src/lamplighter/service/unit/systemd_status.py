@@ -19,14 +19,13 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from lamplighter.errors import LamplighterError
-from lamplighter.formats.agent_protocol import doing, quoted
+from lamplighter.formats.agent_protocol import quoted
 from lamplighter.host.systemd.notify import arm_alarm, disarm_alarm
 from lamplighter.model.run import Direction, Verb
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection
 
-    from lamplighter.formats.agent_protocol import AgentWords
     from lamplighter.host.systemd.notify import Notifier
     from lamplighter.model.clock import Clock
     from lamplighter.model.run import Plan, Result, Run, Transition
@@ -79,9 +78,9 @@ class UnitStatus:
         if transition.before is transition.after and transition.detail:
             self._tell_word(transition.name, transition.detail)
 
-    def heard(self, name: str, words: AgentWords) -> None:
-        """Tell what a guest does that is waited for."""
-        self._tell_word(name, doing(words), its_own=True)
+    def heard(self, name: str, text: str) -> None:
+        """Show what a guest reports that is waited for."""
+        self._tell_word(name, text, its_own=True)
 
     def settled(self, result: Result) -> None:
         """Wait for one domain less."""

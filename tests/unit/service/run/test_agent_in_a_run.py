@@ -19,7 +19,7 @@ from lamplighter.service import status
 from lamplighter.service.guests.channel import GuestChannel
 from lamplighter.service.guests.reader import FLOOD, READING_INTERVAL, GuestReader
 from lamplighter.service.run.mailbox import Mailbox
-from lamplighter.service.run.progress import TELLING_INTERVAL, Throttle
+from lamplighter.service.run.progress import SHOWING_INTERVAL, Throttle
 from lamplighter.xenstore import paths
 from tests.simulated import CLOCK, simulate
 
@@ -112,9 +112,7 @@ def test_a_guest_is_told_its_time_and_heard_to_its_end(seed: int) -> None:
         assert 40 <= result.seconds < 42
         assert "within 40 s (10 s of them granted)" in result.note
         assert result.note.endswith('; the last it said: "stopping postgresql, 40 %"')
-        assert [str(words.progress) for _, words in host.heard.words] == [
-            "stopping postgresql, 40 %"
-        ]
+        assert [text for _, text in host.heard.reported] == ["stopping postgresql, 40 %"]
         told = [move.detail for move in host.heard.transitions if move.before is move.after]
         assert len(told) == 2
         assert told[0].startswith("10s more granted, ")
@@ -159,7 +157,7 @@ def test_a_guest_without_an_agent_is_told_nothing_and_costs_one_read() -> None:
         await stop
         assert host.result("web").outcome is Outcome.CLEAN
         assert host.result("web").note == ""
-        assert not host.heard.words
+        assert not host.heard.reported
         assert not [path for path in read if path.startswith(paths.word(domid, "")[:-1] + "/r")]
 
     simulate(story, policy=POLICY)
@@ -425,7 +423,7 @@ def test_that_a_guest_forces_its_end_is_read_without_a_pause_and_only_once() -> 
 def test_words_are_told_when_they_change_and_once_in_a_while() -> None:
     async def story(_: Simulation) -> None:
         told: list[str] = []
-        telling = Throttle(CLOCK, lambda words: told.append(str(words.progress)), shown)
+        telling = Throttle(CLOCK, told.append)
 
         def hear(text: str) -> None:
             telling.hear(agent_protocol.AgentWords("1", progress=agent_protocol.Progress(text)))
@@ -437,16 +435,13 @@ def test_words_are_told_when_they_change_and_once_in_a_while() -> None:
         hear("b")
         hear("c")
         assert told == ["a"]
-        assert telling.due == CLOCK.monotonic() + TELLING_INTERVAL
-        await CLOCK.sleep(TELLING_INTERVAL)
+        assert telling.due == CLOCK.monotonic() + SHOWING_INTERVAL
+        await CLOCK.sleep(SHOWING_INTERVAL)
         telling.tell()
         assert told == ["a", "c"]
         hear("")
         telling.tell()
         assert told == ["a", "c"]
-
-    def shown(words: agent_protocol.AgentWords) -> str:
-        return words.progress.text if words.progress is not None else ""
 
     simulate(story)
 

@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 import pytest
 
 from lamplighter.errors import XenStoreUnreachable
-from lamplighter.formats.agent_protocol import AgentWords, Progress
 from lamplighter.host.clock import LoopClock
 from lamplighter.host.systemd.notify import Notifier
 from lamplighter.model.lifecycle import Phase
@@ -59,20 +58,18 @@ def run_of(*results: Result, direction: Direction = Direction.DOWN) -> Run:
 def test_it_tells_what_a_guest_does_that_is_waited_for() -> None:
     status = UnitStatus(Direction.DOWN, active=True)
     status.began(plan("web", "db"))
-    status.heard("db", AgentWords("0.2.0", progress=Progress("stopping postgresql", 40)))
-    status.heard("other", AgentWords("0.2.0", progress=Progress("stopping")))
+    status.heard("db", "stopping postgresql, 40 %")
+    status.heard("other", "stopping")
     assert status.text == 'stopping: 2 of 2 left: db ("stopping postgresql, 40 %"), web'
     acknowledged = Phase.ACKNOWLEDGED
     told = Transition("db", None, 1, acknowledged, acknowledged, "30s more granted", NOW)
     status.moved(told)
     status.moved(told._replace(before=Phase.ASKED, detail="the guest took it"))
     assert status.text == "stopping: 2 of 2 left: db (30s more granted), web"
-    status.heard("db", AgentWords("0.2.0", progress=Progress("x" * 190)))
+    status.heard("db", "x" * 190)
     assert status.text == f'stopping: 2 of 2 left: db ("{"x" * 60}..."), web'
-    status.heard("db", AgentWords("0.2.0", progress=Progress('30s more granted"), mail (gone')))
+    status.heard("db", '30s more granted"), mail (gone')
     assert status.text == 'stopping: 2 of 2 left: db ("30s more granted\'), mail (gone"), web'
-    status.heard("db", AgentWords("0.2.0"))
-    assert status.text == "stopping: 2 of 2 left: db, web"
     status.settled(result("db"))
     assert status.text == "stopping: 1 of 2 left: web"
 
