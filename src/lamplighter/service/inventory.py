@@ -146,7 +146,7 @@ def _policy_problems(
         if name not in names:
             first = next(iter(table.values()), None)
             where = first.origin if first else Location(configuration.file, key=f"domain.{name}")
-            message = f"[domain.{name}] speaks of a domain of which there is no definition"
+            message = f"[domain.{name}] is the table of a domain that has no definition"
             hint = nearest(name, names) or "correct the name, or add its file to definitions"
             problems.append(Problem("no-definition", message, where, name, hint, fatal=False))
     default = configuration.defaults.get("stop")

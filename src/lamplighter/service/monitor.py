@@ -173,7 +173,7 @@ class Monitor:
                 # Domids start again with each boot, so what is known by them is worthless.
                 if await self._host.booted_anew():
                     raise ToolstackUnreachable(
-                        "the host that was watched has gone, and another boot of it is there",
+                        "the host has booted again since the monitor started",
                         hint="start the monitor again",
                     )
             domains = self._listing.domains
@@ -190,7 +190,7 @@ class Monitor:
                     with closing(JournalReader(self._state)) as reader:
                         records, moves = reader.last_records(boot_id), reader.moves(boot_id)
                 except JournalError as error:
-                    self._tell(f"what runs have done is not known: {error}")
+                    self._tell(f"what runs have recorded is not known: {error}")
                     records, moves = {}, {}
                 evidence = Evidence(records, moves, asked, ends, frozenset(doubtful), gapless)
                 moment = Moment(self._host.clock.wall(), boot_id)

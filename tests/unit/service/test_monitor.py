@@ -293,7 +293,7 @@ def test_another_boot_of_the_host_needs_another_monitor() -> None:
             simulation.embedded.boot_id = "another"
             await simulation.embedded.xenstore.interrupt(0.5)
             await CLOCK.sleep(10)
-            with pytest.raises(ToolstackUnreachable, match="another boot"):
+            with pytest.raises(ToolstackUnreachable, match="booted again"):
                 await watch.task
 
     watching(story)

@@ -59,7 +59,7 @@ class UnitStatus:
         self._direction = direction
         self._left: dict[str, str] = {}  # name: the newest text about it
         self._all = 0
-        self._text = f"{_DOING[direction]}: looking at the host"
+        self._text = f"{_DOING[direction]}: reading the host"
         self._final = False
 
     @property
@@ -112,7 +112,7 @@ class UnitStatus:
         self._final = True
         text = final_text(run)
         if broken:
-            text += f"; broken definitions: {broken}, lamplighter check tells"
+            text += f"; broken definitions: {broken}, see lamplighter check"
         self._text = f"interrupted by {interruption}: {text}" if interruption else text
 
     def failed(self, error: LamplighterError) -> None:
@@ -123,7 +123,7 @@ class UnitStatus:
     def close(self) -> None:
         """The command ends; if it is not known how, show that."""
         if not self._final:
-            self._text = f"{_THING[self._direction]} broke off: the journal tells more"
+            self._text = f"{_THING[self._direction]} ended unexpectedly: see the unit's log"
 
     def _show_text(self, name: str, text: str, *, its_own: bool = False) -> None:
         """Keep the newest text about a domain; a guest's own is cut and then quoted."""
@@ -135,7 +135,7 @@ class UnitStatus:
 def final_text(run: Run) -> str:
     """Return how a run ended: the number of each outcome, and the names of domains gone wrong."""
     done = _DONE[run.direction]
-    lost = "; its record is lost, the journal of the unit tells why" if run.lost else ""
+    lost = "; its record is lost, see the unit's log" if run.lost else ""
     if not run.results:
         return f"{done}: there was no domain to {_THING[run.direction]}{lost}"
     counts = Counter(result.outcome for result in run.results)

@@ -93,7 +93,7 @@ def test_it_tells_which_domains_are_left_and_how_all_ended() -> None:
 
     virtual.run(story())
     assert manager.texts == [
-        "stopping: looking at the host",
+        "stopping: reading the host",
         "stopping: 3 of 3 left: db, mail, web",
         "stopping: 2 of 3 left: db, mail",
         "stopped, 3 domains: 2 clean, 1 forced (db)",
@@ -154,7 +154,7 @@ def test_what_did_not_arrive_is_sent_again() -> None:
 
     virtual.run(story())
     assert 25 <= manager.extensions[0][0] <= 26
-    assert manager.texts[0] == "starting: looking at the host"
+    assert manager.texts[0] == "starting: reading the host"
 
 
 def test_a_thousand_domains_are_not_a_thousand_messages() -> None:
@@ -201,7 +201,7 @@ def test_a_defect_is_not_told_as_an_end() -> None:
 
     with pytest.raises(ZeroDivisionError):
         virtual.run(story())
-    assert manager.texts == ["stop broke off: the journal tells more"]
+    assert manager.texts == ["stop ended unexpectedly: see the unit's log"]
 
 
 def test_without_systemd_nothing_goes_on_beside_the_run() -> None:
@@ -257,5 +257,5 @@ def test_definitions_of_nobody_knows_whom_are_told_of() -> None:
     status = UnitStatus(Direction.UP, active=True)
     status.ended(run_of(result("web", Outcome.STARTED), direction=Direction.UP), broken=2)
     assert status.text == (
-        "started, 1 domain: 1 started; broken definitions: 2, lamplighter check tells"
+        "started, 1 domain: 1 started; broken definitions: 2, see lamplighter check"
     )
