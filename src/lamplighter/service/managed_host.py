@@ -64,7 +64,7 @@ class HostConnection:
     xenstore: XenStore
     boot_id: str
 
-    async def booted_anew(self) -> bool:
+    async def has_rebooted(self) -> bool:
         """Return whether the host has booted again since; raise ``CallFailed``, ``Unreachable``."""
         return (await self.toolstack.boot()).id != self.boot_id
 

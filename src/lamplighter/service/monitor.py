@@ -74,7 +74,7 @@ class Monitor:
         self.observer = Observer(
             connection.toolstack, connection.xenstore, connection.clock, safety=None
         )
-        self.listings = 0
+        self.listings = 0  # failed ones, too
         self.listed_once = asyncio.Event()
 
     # --- the observer's viewer ---
@@ -100,7 +100,7 @@ class Monitor:
         """The monitor changes no domain, so no listing is too old."""
 
     async def watch(self, notifier: Notifier, watchdog: float | None = None) -> None:
-        """Watch for as long as the task lives; raise ``Unreachable`` when the host has rebooted.
+        """Watch until the task is cancelled; raise ``Unreachable`` when the host has booted again.
 
         ``watchdog``: the service manager's watchdog time in seconds; None: it has none.
         """
@@ -171,7 +171,7 @@ class Monitor:
             if self._reconnected:
                 self._reconnected = False
                 # Domids start again with each boot, so what is known by them is worthless.
-                if await self._host.booted_anew():
+                if await self._host.has_rebooted():
                     raise ToolstackUnreachable(
                         "the host has booted again since the monitor started",
                         hint="start the monitor again",
