@@ -145,8 +145,8 @@ SABOTAGES = {
     ),
     "a listing that failed counts as an empty one": Sabotage(
         "lamplighter.service.observer",
-        "            self._each(lambda viewer: viewer.listing_failed(number, told))\n",
-        "            self._each(lambda viewer: viewer.listed(Listing((), number)))\n",
+        "                    viewer.listing_failed(number, error.message)\n",
+        "                    viewer.listed(Listing((), number))\n",
         needs=(Saw.LIST_FAILED, Saw.CREATED),
     ),
     # --- the decisions ---

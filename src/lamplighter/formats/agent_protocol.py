@@ -141,6 +141,13 @@ class AgentWords(NamedTuple):
     forced: Forced | None = None
     garbled: tuple[str, ...] = ()
 
+    def doing(self) -> str:
+        """Return what the guest reports about its shutdown, as text; empty for nothing."""
+        if self.forced is not None:
+            why = f": {self.forced.why}" if self.forced.why else ""
+            return f"forces its own {self.forced.request}{why}"
+        return str(self.progress) if self.progress is not None else ""
+
 
 def parse_agent_nodes(values: Mapping[str, bytes | None]) -> AgentWords | None:
     """Return what a guest reports, given the values of ``GUEST_NODES``; None: it has no agent.
@@ -287,17 +294,9 @@ def _match(form: re.Pattern[str], value: bytes | None) -> re.Match[str] | None:
     return form.fullmatch(text) if text.isprintable() else None
 
 
-def doing(words: AgentWords) -> str:
-    """Return what the guest reports about its shutdown, as text; empty for nothing."""
-    if words.forced is not None:
-        why = f": {words.forced.why}" if words.forced.why else ""
-        return f"forces its own {words.forced.request}{why}"
-    return str(words.progress) if words.progress is not None else ""
-
-
 def describe_guest(words: AgentWords) -> str:
     """Return a guest's condition as text: whether it is ready, and what it is doing."""
-    shutdown = doing(words)
+    shutdown = words.doing()
     if words.ready is False:
         ready = f"not ready: {words.waits_for}" if words.waits_for else "not ready"
         return f"{ready}; {shutdown}" if shutdown else ready

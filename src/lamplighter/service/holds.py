@@ -1,12 +1,13 @@
-"""Holding and releasing a domain, and finding the domain that an administrator names.
+"""Holds and releases a domain, and finds the domain that an administrator names.
 
-A hold must be possible when nothing can be seen of the host. So a name is looked up in the files
-first, and the toolstack is asked only about a name that no file has. It is written at once.
+A hold must be possible when the host cannot be read. So a name is looked up in the definitions
+first, and the toolstack is asked only about a name that no definition has. A hold is written at
+once.
 """
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 async def hold_domain(
     named: DomainRef, reason: str, configuration: Configuration, tell: Callable[[str], None]
 ) -> Hold:
-    """Write that a domain is held from now on; raise ``JournalError`` when that cannot be kept."""
+    """Record that a domain is held from now on; raise ``JournalError`` when that fails."""
     hold = Hold(named.key, named.name, reason, who(), LoopClock().wall())
     async with _journal(configuration, tell) as journal:
         await journal.hold(hold)
@@ -41,10 +42,10 @@ async def hold_domain(
 async def release_domain(
     given: str, configuration: Configuration, tell: Callable[[str], None]
 ) -> tuple[str, Hold | None]:
-    """Write that a domain is held no more; return its name, and the hold that there was.
+    """Record that a domain is no longer held; return its name, and the hold that there was.
 
-    Raises ``UsageError`` for a domain that nobody knows and that is not held either, and
-    ``JournalError`` when the word cannot be kept.
+    Raises ``UsageError`` for a domain that is neither known nor held, and ``JournalError`` when the
+    release cannot be recorded.
     """
     async with _journal(configuration, tell) as journal:
         holds = journal.intents().holds
@@ -53,7 +54,7 @@ async def release_domain(
             named = await find_domain(given, configuration)
             keys, name = {named.key, named.name}, named.name
         except UsageError:
-            # What was held may have lost its definition since.
+            # A domain that is held may have lost its definition since.
             if not any(given in (hold.name, hold.domain) for hold in holds.values()):
                 raise
             keys |= {hold.domain for hold in holds.values() if hold.name == given}
@@ -67,7 +68,7 @@ async def release_domain(
 async def _journal(
     configuration: Configuration, tell: Callable[[str], None]
 ) -> AsyncIterator[Journal]:
-    """The journal, for the length of the block; ``tell`` is told if it had to be begun anew."""
+    """Open the journal for the length of the block; call ``tell`` if a new one was begun."""
     journal = Journal.open(Path(configuration.host.state.value))
     try:
         if journal.told:
@@ -78,18 +79,13 @@ async def _journal(
 
 
 async def find_domain(given: str, configuration: Configuration) -> DomainRef:
-    """Return the domain of this name or UUID; raise ``UsageError`` when nobody knows it."""
+    """Return the domain of this name or UUID; raise ``UsageError`` for one that is not known."""
     inventory = load_inventory(configuration, owner=definition_owner(configuration))
     try:
         return find(given, inventory)
     except UsageError:
-        return find(given, inventory, await _running(configuration))
-
-
-async def _running(configuration: Configuration) -> list[DomainInfo]:
-    """Return the guests that are listed; none when that cannot be seen."""
-    try:
-        async with open_host(configuration) as host:
-            return [one for one in await host.toolstack.list() if one.domid != DOM0]
-    except (CallFailed, Unreachable):
-        return []
+        guests: list[DomainInfo] = []
+        with suppress(CallFailed, Unreachable):
+            async with open_host(configuration) as host:
+                guests = [one for one in await host.toolstack.list() if one.domid != DOM0]
+        return find(given, inventory, guests)

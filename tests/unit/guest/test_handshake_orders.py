@@ -80,13 +80,13 @@ class Mortal(GuestAgent):
             if not self._life.cancelled():
                 self._life.result()
             await CLOCK.sleep(1.0)  # systemd's RestartSec
-            self._session = self._connect(self._stir)
+            self._session = self._connect(self._node_changed)
 
     def kill(self) -> None:
         assert self._life is not None
         self._life.cancel()
         self._runs, left = False, self._state
-        self._stirred.clear()
+        self._changed.clear()
         self._events.clear()
         self._script = None  # it is found again, and takes its time anew
         self._state = State(
@@ -133,7 +133,7 @@ class Domain:
         self.home = paths.domain(domain.domid)
         self.domid = domain.domid
         self.stirred = asyncio.Event()
-        self.host = self.store.connect(0, lambda path, token: self._stir(path))
+        self.host = self.store.connect(0, lambda path, token: self._node_changed(path))
         libxl.make(self.host, domain, "web")
         self.store.introduce(domain.domid)
         connect = partial(self.store.connect, domain.domid)

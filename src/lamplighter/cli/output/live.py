@@ -22,7 +22,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lamplighter.cli.output.text import duration, outcome_colour, printable
-from lamplighter.formats.agent_protocol import doing, quoted
+from lamplighter.formats.agent_protocol import quoted
 from lamplighter.host.clock import LoopClock
 from lamplighter.model.lifecycle import Phase
 from lamplighter.model.run import Direction, Verb
@@ -30,7 +30,6 @@ from lamplighter.model.run import Direction, Verb
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from lamplighter.formats.agent_protocol import AgentWords
     from lamplighter.model.clock import Clock
     from lamplighter.model.run import Plan, Result, Transition
 
@@ -90,11 +89,11 @@ class LiveTable:
             if row.began is None:
                 row.began = self._clock.monotonic()
 
-    def heard(self, name: str, words: AgentWords) -> None:
+    def heard(self, name: str, text: str) -> None:
         """Show what the agent reports, in quotes: the host's own notes appear there, too."""
         row = self._rows.get(name)
         if row is not None:
-            row.note = quoted(text) if (text := doing(words)) else ""
+            row.note = quoted(text)
 
     def settled(self, result: Result) -> None:
         """End a row."""

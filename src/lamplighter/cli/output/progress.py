@@ -12,14 +12,12 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Protocol, TextIO
 
 from lamplighter.cli.output.text import is_terminal, printable
-from lamplighter.formats.agent_protocol import doing
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from contextlib import AbstractAsyncContextManager
 
     from lamplighter.cli.context import Context
-    from lamplighter.formats.agent_protocol import AgentWords
     from lamplighter.model.clock import Clock
     from lamplighter.model.run import Plan, Result, Transition
     from lamplighter.service.run.progress import Listener
@@ -49,10 +47,9 @@ class Lines:
             what = f"{transition.before.value} -> {what}"
         self._line(transition.name, what, transition.detail)
 
-    def heard(self, name: str, words: AgentWords) -> None:
+    def heard(self, name: str, text: str) -> None:
         """Write what the guest's agent reports."""
-        if text := doing(words):
-            self._line(name, "says", text)
+        self._line(name, "says", text)
 
     def settled(self, result: Result) -> None:
         """Write the outcome."""

@@ -59,19 +59,19 @@ class Systemd:
     def start(self) -> bool:
         """ExecStart= in an invocation of its own; whether it moves domains."""
         self.invocation += 1
-        return not asyncio.run(self.command().start())
+        return asyncio.run(self.command().start()) is None
 
     def stop(self) -> bool:
         """ExecStop=, carried out if it is one; whether it moves domains."""
         command = self.command()
-        moves = not asyncio.run(command.stop())
+        moves = asyncio.run(command.stop()) is None
         if moves:
             command.stopped()
         return moves
 
     def after_stop(self, result: str = "success", ended: str = "143") -> bool:
         """ExecStopPost=, likewise."""
-        return not asyncio.run(self.command(result, ended).after_stop())
+        return asyncio.run(self.command(result, ended).after_stop()) is None
 
 
 @pytest.fixture
@@ -158,7 +158,7 @@ def test_a_stop_that_comes_while_the_unit_starts_is_done_after_it(systemd: Syste
 def test_a_stop_that_broke_off_is_done_again(systemd: Systemd) -> None:
     assert systemd.start()
     systemd.jobs(STOP)
-    assert not asyncio.run(systemd.command().stop()), "and then it was killed"
+    assert asyncio.run(systemd.command().stop()) is None, "and then it was killed"
     assert systemd.after_stop("timeout")
 
 
