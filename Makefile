@@ -23,7 +23,7 @@ BENCHFLAGS ?=
 # Tests that run side by side, two for each processor: many wait for what they have started.
 WORKERS ?= $(shell expr 2 '*' $$(nproc))
 
-.PHONY: help demo test lint style types layers collected simulation soak lab turn lab-bench bench wheel agent install lock clean
+.PHONY: help demo test lint style types layers collected simulation soak lab turn lab-bench bench wheel agent install lock clean architecture
 
 help:
 	@echo "make demo   a dozen domains come up and go down on an embedded host"
@@ -37,6 +37,7 @@ help:
 	@echo "make lab-bench  Lamplighter beside xendomains, libvirt-guests and xl, on real Xen (root, Debian)"
 	@echo "make wheel  build dist/*.whl"
 	@echo "make agent  build dist/lamplighter-agent, the one file that goes into a guest"
+	@echo "make architecture  draw docs/architecture.svg from the imports; a test tells when it is stale"
 	@echo "make install  as root: into $(PREFIX), $(BINDIR)/lamplighter, and the systemd unit"
 
 $(VENV)/.ready: requirements/dev.txt
@@ -113,6 +114,10 @@ turn: $(VENV)/.ready
 # An hour and more: the same guests by Lamplighter, xendomains, libvirt-guests and xl itself.
 lab-bench: wheel
 	$(BIN)/python -m lab.peers $(LABFLAGS)
+
+# It reads the source and needs nothing else.
+architecture:
+	@$(PYTHON) tools/architecture.py
 
 bench: $(VENV)/.installed
 	$(BIN)/python -m bench $(BENCHFLAGS)

@@ -109,7 +109,8 @@ def _both(configuration: Configuration) -> tuple[Stop, Stop]:
 
 async def _up_and_down(configuration: Configuration, updates: int) -> Stop:
     async with open_host(configuration, writing=True) as host:
-        await Runner(host, ListenerGroup([])).run(await make_plan(host, Direction.UP, (), NO_RECORD))
+        plan = await make_plan(host, Direction.UP, (), NO_RECORD)
+        await Runner(host, ListenerGroup([])).run(plan)
         plan = await make_plan(host, Direction.DOWN, (), NO_RECORD)
         domid = next(s.info.domid for s in plan.steps if s.info and s.name == FLOODED)
         with _flood(host.toolstack.xenstore_path, domid, updates):

@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from lamplighter.embedded.toolstack.xl import Xl
-    from lamplighter.formats.agent_protocol import AgentWords
     from lamplighter.host.journal.writer import Journal
     from lamplighter.model.domain import Definition, DomainInfo
     from lamplighter.model.run import Plan, Result, Run, Transition
@@ -69,7 +68,7 @@ class Heard:
     def __init__(self) -> None:
         self.transitions: list[Transition] = []
         self.results: list[Result] = []
-        self.words: list[tuple[str, AgentWords]] = []
+        self.reported: list[tuple[str, str]] = []
         self.settled_at: dict[str, float] = {}
         self.messages: list[str] = []
 
@@ -79,8 +78,8 @@ class Heard:
     def moved(self, transition: Transition) -> None:
         self.transitions.append(transition)
 
-    def heard(self, name: str, words: AgentWords) -> None:
-        self.words.append((name, words))
+    def heard(self, name: str, text: str) -> None:
+        self.reported.append((name, text))
 
     def settled(self, result: Result) -> None:
         self.results.append(result)

@@ -10,7 +10,8 @@ PAGE = Path(__file__).parent.parent / "docs" / "lifecycle.md"
 
 HEAD = """# The life of a domain during a run
 
-Generated from `lamplighter/model/lifecycle.py` by `tools/lifecycle.py`; a test keeps it so.
+Generated from `src/lamplighter/model/lifecycle.py` by `tools/lifecycle.py`; a test fails when this
+page is out of date.
 
 ```mermaid
 stateDiagram-v2

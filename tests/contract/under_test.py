@@ -44,7 +44,6 @@ from lamplighter.xenstore import paths
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-    from lamplighter.formats.agent_protocol import AgentWords
     from lamplighter.model.domain import Definition, DomainInfo
     from lamplighter.model.policy import Configuration
     from lamplighter.model.run import Plan, Result, Transition
@@ -268,7 +267,7 @@ class Heard:
     def __init__(self) -> None:
         self.transitions: list[Transition] = []
         self.results: list[Result] = []
-        self.words: list[tuple[str, AgentWords]] = []
+        self.reported: list[tuple[str, str]] = []
         self.messages: list[str] = []
 
     def began(self, plan: Plan) -> None:
@@ -277,8 +276,8 @@ class Heard:
     def moved(self, transition: Transition) -> None:
         self.transitions.append(transition)
 
-    def heard(self, name: str, words: AgentWords) -> None:
-        self.words.append((name, words))
+    def heard(self, name: str, text: str) -> None:
+        self.reported.append((name, text))
 
     def settled(self, result: Result) -> None:
         self.results.append(result)

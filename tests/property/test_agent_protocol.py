@@ -19,7 +19,6 @@ from lamplighter.formats.agent_protocol import (
     Forced,
     TimeRequest,
     describe_guest,
-    doing,
 )
 
 if TYPE_CHECKING:
@@ -157,7 +156,7 @@ def test_no_nodes_raise_and_what_is_shown_of_them_is_bounded_and_prints(
     assert (words is None) == (agent_protocol.parse_version(values["version"]) is None)
     if words is not None:
         assert set(words.garbled) <= set(GUEST_NODES)
-        for text in (doing(words), describe_guest(words)):
+        for text in (words.doing(), describe_guest(words)):
             assert text.isprintable()
             assert len(text) <= VALUE_MAX + 40
         assert describe_guest(words)

@@ -46,19 +46,19 @@ SABOTAGES = {
     # --- the plan ---
     "what runs is created once more": Sabotage(
         "lamplighter.engine.plan",
-        "    seen = listing.newest(managed.definition.known_by)\n    hold =",
-        "    seen = None\n    hold =",
+        "    seen = listing.newest(definition.known_by)\n",
+        "    seen = None\n",
     ),
     "what is being created already is created beside it": Sabotage(
         "lamplighter.engine.plan",
-        "return Phase.CREATING if creating else None",
-        "return None",
+        "        resume = Phase.CREATING if creating else None\n",
+        "        resume = None\n",
         needs=(Saw.GUEST_REBOOTED, Saw.LIST_FAILED),
     ),
     "who was only asked by a dead run is destroyed by the next": Sabotage(
         "lamplighter.engine.plan",
-        "return left.after if left.after in (Phase.ACKNOWLEDGED, Phase.FORCING) else None",
-        "return Phase.FORCING",
+        "resume=resume if resume in (Phase.ACKNOWLEDGED, Phase.FORCING) else None",
+        "resume=Phase.FORCING if resume else None",
         needs=(Saw.KILL_AFTER_WORD,),
     ),
     "a listing that failed before the plan counts as an empty one": Sabotage(
@@ -74,12 +74,12 @@ SABOTAGES = {
     # --- recovery ---
     "runs that died are never completed": Sabotage(
         "lamplighter.engine.recovery",
-        "        yield Close(end.run.id)\n",
+        "        yield Close(unfinished.run.id)\n",
         "        yield from ()\n",
     ),
     "what a dead run was moving gets no end": Sabotage(
         "lamplighter.engine.recovery",
-        "            yield Settle(end.run.id, _concluded(end.run, moved, seen, world))\n",
+        "            yield Settle(unfinished.run.id, result)\n",
         "            yield from ()\n",
         needs=(Saw.RUN_DIED,),
     ),
@@ -145,8 +145,8 @@ SABOTAGES = {
     ),
     "a listing that failed counts as an empty one": Sabotage(
         "lamplighter.service.observer",
-        "            self._each(lambda viewer: viewer.listing_failed(number, told))\n",
-        "            self._each(lambda viewer: viewer.listed(Listing((), number)))\n",
+        "                    viewer.listing_failed(number, error.message)\n",
+        "                    viewer.listed(Listing((), number))\n",
         needs=(Saw.LIST_FAILED, Saw.CREATED),
     ),
     # --- the decisions ---
@@ -158,14 +158,14 @@ SABOTAGES = {
     ),
     "what ended in time and was not seen in time is forced": Sabotage(
         "lamplighter.engine.stop.machine",
-        "        if state.last_look < state.deadline:\n",
+        "        if state.final_listing_at < state.deadline:\n",
         "        if False:\n",
         needs=(Saw.LIST_OLD,),
     ),
     "what has shut down is destroyed although its reaper lives": Sabotage(
         "lamplighter.engine.stop.machine",
-        "    if lives and now < state.reaper_until:\n",
-        "    if False:\n",
+        "lives=True) if now < state.reaper_until:\n",
+        "lives=True) if False:\n",
         needs=(Saw.IN_TIME, Saw.CLEAN),
     ),
     "a stop that was forced is called clean": Sabotage(
@@ -188,8 +188,8 @@ SABOTAGES = {
     ),
     "holds are forgotten": Sabotage(
         "lamplighter.formats.state_json",
-        '[_hold(entry) for entry in document["holds"]]',
-        "[]",
+        'for entry in get_list(document, "holds")',
+        "for entry in ()",
         needs=(Saw.HELD_DOWN,),
     ),
     "the host's stop means that a domain is to be down": Sabotage(

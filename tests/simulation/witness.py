@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from lamplighter.embedded.guests.kernel import GuestKernel
     from lamplighter.embedded.host import EmbeddedHost
     from lamplighter.embedded.toolstack.xl import Resident
-    from lamplighter.formats.agent_protocol import AgentWords
     from lamplighter.model.domain import DomainInfo
     from lamplighter.model.run import Plan, Result, Run, Transition
     from tests.simulation.saw import Sights
@@ -310,8 +309,8 @@ class Ear:
             has_run = self._begun.setdefault(transition.uuid, CLOCK.monotonic())
             self._witness.asked(domid, has_run)
 
-    def heard(self, name: str, words: AgentWords) -> None:
-        self._tell(f"    {name} says {words}")
+    def heard(self, name: str, text: str) -> None:
+        self._tell(f"    {name} says {text}")
 
     def settled(self, result: Result) -> None:
         self._tell(f"  {result.name}: {result.outcome.value} (domid {result.domid}) {result.note}")

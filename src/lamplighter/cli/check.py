@@ -6,6 +6,7 @@ the host is up or not. It exits with 0 only when there is no problem, not even a
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from lamplighter.cli.output.text import Style
     from lamplighter.model.policy import Configuration
 
-HELP = "look for what is wrong with configuration, permissions and services"
+HELP = "check configuration, permissions and services for problems"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -50,7 +51,9 @@ def run(args: argparse.Namespace, context: Context) -> int:
     try:
         configuration = context.configuration()
     except ConfigurationError as error:
-        problems = [_configuration_problem(error)]
+        # Without a configuration nothing else can be checked.
+        where = Location(error.file, error.line, error.column) if error.file else None
+        problems = [Problem(error.code, error.problem, where, hint=error.hint)]
     else:
         inventory = load_inventory(configuration, owner=definition_owner(configuration))
         problems = [*inventory.problems, *_host_problems(configuration)]
@@ -74,51 +77,34 @@ def check_text(inventory: Inventory, problems: Sequence[Problem], style: Style) 
     if not problems:
         starts = [m for m in inventory.domains.values() if m.policy.start.value is Start.ALWAYS]
         defined = counted(len(inventory.domains), "domain")
-        return f"sound: {defined} defined, {len(starts)} of them started with the host"
+        return f"no problems: {defined} defined, {len(starts)} of them started with the host"
     errors = sum(problem.fatal for problem in problems)
     warnings = len(problems) - errors
     counts = [counted(n, thing) for n, thing in ((errors, "error"), (warnings, "warning")) if n]
     return "\n".join([*(problem_text(p, style) for p in problems), "", ", ".join(counts)])
 
 
-def _configuration_problem(error: ConfigurationError) -> Problem:
-    """Return the problem of an unreadable configuration; nothing else can be checked then."""
-    where = Location(error.file, error.line, error.column) if error.file else None
-    return Problem(error.code, error.problem, where, hint=error.hint)
-
-
 def _host_problems(configuration: Configuration) -> list[Problem]:
-    """Return what is wrong with our own folders, and which services act on the same domains.
-
-    Other services on the machine do not act on the domains of an embedded host.
-    """
+    """Return the problems of our folders, of the journal, and of services on the same domains."""
     owners = {0, definition_owner(configuration)}
     folders = (configuration.host.state, configuration.host.run)
     problems = [problem for folder in folders if (problem := folder_problem(folder, owners))]
-    problems += _journal_problems(Path(configuration.host.state.value))
-    if not is_embedded(configuration):
-        problems += conflicting_units()
-    return problems
-
-
-def _journal_problems(state: Path) -> list[Problem]:
-    """Return what is wrong with the journal and the intents; their folder is checked elsewhere."""
-    problems = []
+    state = Path(configuration.host.state.value)
     try:
-        reader = JournalReader(state)
-        try:
+        with closing(JournalReader(state)) as reader:
             reader.check()
-        finally:
-            reader.close()
     except (JournalDamaged, JournalForeign) as error:
         where = Location(str(state / FILE_NAME))
         problems.append(Problem(error.code, error.message, where, hint=error.hint))
     except JournalError:
-        pass
+        pass  # what is wrong with the folder has been found above
     try:
         load_intents(state)
     except JournalError as error:
-        if not problems:
+        if not isinstance(error, JournalForeign):  # the journal's, which has been found above
             where = Location(str(state / INTENTS))
             problems.append(Problem(error.code, error.message, where, hint=error.hint))
+    # Other services on the machine do not act on the domains of an embedded host.
+    if not is_embedded(configuration):
+        problems += conflicting_units()
     return problems

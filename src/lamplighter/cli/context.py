@@ -64,9 +64,9 @@ class Context:
 
     def warn(self, text: str) -> None:
         """Print a message to standard error; if that is closed, the command goes on."""
-        told = "\n".join(printable(line) for line in text.split("\n"))
+        message = "\n".join(printable(line) for line in text.split("\n"))
         try:
-            self.err.write(f"lamplighter: {told}\n")
+            self.err.write(f"lamplighter: {message}\n")
             self.err.flush()
         except (OSError, ValueError):
             return
@@ -77,4 +77,4 @@ class Context:
 
     def warn_interrupted(self) -> None:
         """Report that a signal ended the command before it did anything, or after it did all."""
-        self.warn("interrupted\n  lamplighter status shows where each domain is")
+        self.warn("interrupted\n  lamplighter status shows the state of each domain")

@@ -12,12 +12,11 @@ from __future__ import annotations
 
 import io
 import json
-import shutil
 import signal
-import tempfile
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, NoReturn
 
 from lamplighter.cli.context import CONFIG_VARIABLE
@@ -41,6 +40,9 @@ HELP = "show all of it on an embedded host: a dozen domains come up and go down"
 #: How much faster than real time the host runs: the default, the least and the most. The
 #: demonstration has to end within a minute, and real milliseconds must not count as seconds.
 SPEED, SLOWEST, FASTEST = 1.0, 0.6, 20.0
+
+#: The heading of the first command, which starts the host.
+FIRST_HEADING = "An embedded host begins: a Xen host in one process."
 
 #: The command lines, one after another, and the headings that say what they show.
 COMMANDS = (
@@ -88,24 +90,23 @@ def run(args: argparse.Namespace, context: Context) -> int:
     """Run the command; return the exit status: 0 when every domain ended as expected."""
     if not SLOWEST <= args.speed <= FASTEST:
         raise UsageError(f"--speed {args.speed:g}: expected {SLOWEST:g} to {FASTEST:g}")
-    with _signals_interrupt(), _folder() as folder:
+    temporary = TemporaryDirectory(prefix="lamplighter-demo-", ignore_cleanup_errors=True)
+    with _signals_interrupt(), temporary as name:
+        folder = Path(name)
+        start = ("host", "start", name, "--speed", f"{args.speed:g}")
         environ = {**context.environ, CONFIG_VARIABLE: str(folder / "lamplighter.toml")}
         stage = _Stage(context, environ)
         try:
-            status = _tell(stage, folder, args.speed)
+            for argv, heading in ((start, FIRST_HEADING), *COMMANDS):
+                status = stage.type(argv, heading)
+                if status not in ACCEPTED:
+                    break
+            else:
+                status = stage.close(folder)
         finally:
             stage.clear(folder)
         stage.answer(status)
     return status
-
-
-def _tell(stage: _Stage, folder: Path, speed: float) -> int:
-    start = ("host", "start", str(folder), "--speed", f"{speed:g}")
-    for argv, says in ((start, "An embedded host begins: a Xen host in one process."), *COMMANDS):
-        status = stage.type(argv, says)
-        if status not in ACCEPTED:
-            return status
-    return stage.close(folder)
 
 
 class _Stage:
@@ -117,23 +118,25 @@ class _Stage:
         self._style = style_of(context.out, context.environ)
         self._steps: list[_Step] = []
 
-    def type(self, argv: tuple[str, ...], says: str) -> int:
+    def type(self, argv: tuple[str, ...], heading: str) -> int:
         """Carry out one command line as if it had been typed; return its exit status."""
+        document = None
         if self._context.as_json:
-            return self._type_for_json(argv)
-        shown = self._style.paint(f"$ lamplighter {' '.join(argv)}", "strong")
-        self._context.print(f"\n{self._style.paint(f'# {says}', 'quiet')}\n{shown}")
-        status = execute(argv, self._environ, self._context.out, self._context.err)
-        self._steps.append(_Step(argv, status))
+            answer = io.StringIO()
+            status = execute((*argv, "--json"), self._environ, answer, self._context.err)
+            if answer.getvalue():  # an interrupted command leaves none
+                document = json.loads(answer.getvalue())
+        else:
+            command = self._style.paint(f"$ lamplighter {' '.join(argv)}", "strong")
+            self._context.print(f"\n{self._style.paint(f'# {heading}', 'quiet')}\n{command}")
+            status = execute(argv, self._environ, self._context.out, self._context.err)
+        self._steps.append(_Step(argv, status, document))
         return status
 
     def close(self, folder: Path) -> int:
         """Show how each domain's two runs ended; return 0 if all ended as expected."""
-        reader = JournalReader(folder / "state")
-        try:
+        with closing(JournalReader(folder / "state")) as reader:
             ending = Comparison(reader.runs(limit=2))
-        finally:
-            reader.close()
         if not self._context.as_json:
             heading = self._style.paint("# How it went, domain by domain.", "quiet")
             self._context.print(f"\n{heading}\n{ending.text(self._style)}")
@@ -156,22 +159,6 @@ class _Stage:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
-
-    def _type_for_json(self, argv: tuple[str, ...]) -> int:
-        answer = io.StringIO()
-        status = execute((*argv, "--json"), self._environ, answer, self._context.err)
-        document = json.loads(answer.getvalue()) if answer.getvalue() else None  # interrupted
-        self._steps.append(_Step(argv, status, document))
-        return status
-
-
-@contextmanager
-def _folder() -> Iterator[Path]:
-    folder = Path(tempfile.mkdtemp(prefix="lamplighter-demo-"))
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager
@@ -236,10 +223,10 @@ class Comparison:
             for direction, expected in ((Direction.UP, part.up), (Direction.DOWN, part.down)):
                 result = self._ends[direction].get(name)
                 if (result.outcome if result else None) is not expected:
-                    told = f": {result.note}" if result and result.note else ""
+                    note = f": {result.note}" if result and result.note else ""
                     lines.append(
                         f"{name}: {direction.value} was to end {_word(expected)}, "
-                        f"it ended {_word(result.outcome if result else None)}{told}"
+                        f"it ended {_word(result.outcome if result else None)}{note}"
                     )
         return lines
 
@@ -249,31 +236,22 @@ class Comparison:
         for name, part in sorted(EXPECTED.items()):
             pair = [self._ends[direction].get(name) for direction in Direction]
             rows.append((name, *(r.outcome.value if r else "-" for r in pair), part.like))
-            colours.append(_colours(pair))
-        laid_out = table(HEADERS, rows, style, colours=colours)
-        return f"{laid_out}\n\n{self._verdict(style)}"
-
-    def _verdict(self, style: Style) -> str:
+            ended = [(column, result) for column, result in enumerate(pair, 1) if result]
+            colours.append({c: outcome_colour(r.outcome, good=r.good) for c, r in ended})
         if differences := self.differences():
-            told = "\n".join(f"    {line}" for line in differences)
-            return style.paint("This is not the story that was to be told:", "bad") + f"\n{told}"
-        up, down = self._ends[Direction.UP], self._ends[Direction.DOWN]
-        forced = [name for name, result in sorted(down.items()) if result.outcome is Outcome.FORCED]
-        story = (
-            f"{counted(_count(up, Outcome.STARTED), 'domain')} came up with the host; "
-            f"{_count(down, Outcome.CLEAN)} of them went down cleanly, {len(forced)} were forced "
-            f"({', '.join(forced)})\nbecause they are made not to obey. "
-            "None waited for another. The story went as told."
-        )
-        return style.paint(story, "good")
-
-
-def _colours(pair: list[Result | None]) -> Mapping[int, str]:
-    return {
-        column: outcome_colour(result.outcome, good=result.good)
-        for column, result in enumerate(pair, 1)
-        if result
-    }
+            lines = [style.paint("This is not the story that was to be told:", "bad")]
+            story = "\n".join([*lines, *(f"    {line}" for line in differences)])
+        else:
+            up, down = self._ends[Direction.UP], self._ends[Direction.DOWN]
+            forced = sorted(name for name, r in down.items() if r.outcome is Outcome.FORCED)
+            story = style.paint(
+                f"{counted(_count(up, Outcome.STARTED), 'domain')} came up with the host; "
+                f"{_count(down, Outcome.CLEAN)} of them went down cleanly, {len(forced)} were "
+                f"forced ({', '.join(forced)})\nbecause they are made not to obey. "
+                "None waited for another. The story went as told.",
+                "good",
+            )
+        return f"{table(HEADERS, rows, style, colours=colours)}\n\n{story}"
 
 
 def _count(results: Mapping[str, Result], outcome: Outcome) -> int:

@@ -1,4 +1,4 @@
-"""``lamplighter down [DOMAIN...]``: stop all that runs, or these domains."""
+"""``lamplighter down [DOMAIN...]``: stop all running domains, or the named ones."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from lamplighter.cli.context import Context
 
-HELP = "stop what runs (or the named domains) cleanly and wait until all have ended"
+HELP = "stop running domains (or the named ones) cleanly and wait for them"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,7 +32,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     """Run the command; return the exit status."""
     if args.after_stop and (args.names or not Notifier.from_environment(context.environ).active):
         raise UsageError(
-            "--after-stop is for the unit alone, where systemd runs it",
+            "--after-stop is only for the unit, where systemd runs it",
             hint="lamplighter down stops everything that runs",
         )
     request = Request(Direction.DOWN, args.names, after_stop=args.after_stop)

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from lamplighter.cli.context import Context
     from lamplighter.cli.output.text import Style
     from lamplighter.model.policy import Setting
-    from lamplighter.model.problem import Location
 
 HELP = "show where each setting of a domain comes from and what follows from it"
 
@@ -53,47 +52,36 @@ def run(args: argparse.Namespace, context: Context) -> int:
 
 def explanation_text(explanation: Explanation, style: Style) -> str:
     """Lay out the domain, each setting with its origin, what follows, and the problems."""
-    parts = [_heading(explanation, style), _settings_table(explanation, style)]
-    parts.append("\n".join(_wrapped(sentence, style) for sentence in explanation.follows))
+    heading = style.paint(printable(explanation.name), "strong")
+    if explanation.managed is not None:
+        definition = explanation.managed.definition
+        identity = f"UUID {definition.uuid}" if definition.uuid else "no UUID of its own"
+        path = printable(definition.path)
+        heading += f": {definition.kind.value.upper()}, {identity}, defined in {path}"
+    rows: list[tuple[str, str, str]] = []
+    colours: list[dict[int, str]] = []
+    for key, (winner, *overridden) in explanation.settings.items():
+        rows.append((key, shown(winner.value), _origin_text(key, winner, explanation)))
+        colours.append({})
+        for setting in overridden:
+            origin = _origin_text(key, setting, explanation)
+            rows.append(("", shown(setting.value), f"{origin}; overridden"))
+            colours.append({1: "quiet"})
+    follows = list(explanation.follows)
+    if style.width:
+        follows = [textwrap.fill(sentence, style.width) for sentence in follows]
+    parts = [heading, table(HEADERS, rows, style, colours=colours), "\n".join(follows)]
     parts += [problem_text(problem, style) for problem in explanation.problems]
     return "\n\n".join(parts)
 
 
-def _heading(explanation: Explanation, style: Style) -> str:
-    name = style.paint(printable(explanation.name), "strong")
-    if explanation.managed is None:
-        return name
-    definition = explanation.managed.definition
-    identity = f"UUID {definition.uuid}" if definition.uuid else "no UUID of its own"
-    path = printable(definition.path)
-    return f"{name}: {definition.kind.value.upper()}, {identity}, defined in {path}"
-
-
-def _settings_table(explanation: Explanation, style: Style) -> str:
-    rows: list[tuple[str, str, str]] = []
-    colours: list[dict[int, str]] = []
-    for key, (winner, *overridden) in explanation.settings.items():
-        rows.append((key, shown(winner.value), _said(key, winner, explanation)))
-        colours.append({})
-        for setting in overridden:
-            rows.append(
-                ("", shown(setting.value), f"{_said(key, setting, explanation)}; overridden")
-            )
-            colours.append({1: "quiet"})
-    return table(HEADERS, rows, style, colours=colours)
-
-
-def _said(key: str, setting: Setting[Any], explanation: Explanation) -> str:
+def _origin_text(key: str, setting: Setting[Any], explanation: Explanation) -> str:
     """Describe where a value was set, and under which other name."""
-    said = str(setting.origin)
+    text = str(setting.origin)
     managed = explanation.managed
     if managed is not None and setting.origin.file == managed.definition.path:
-        said += f", {DEFINITION_KEYS[key]}"
-    return f"{said}, which says suspend" if setting.note else said
-
-
-def _wrapped(sentence: str, style: Style) -> str:
-    return textwrap.fill(sentence, style.width) if style.width else sentence
+        text += f", {DEFINITION_KEYS[key]}"
+    return f"{text}, which says suspend" if setting.note else text
 
 
 def shown(value: object) -> str:
@@ -104,7 +92,7 @@ def shown(value: object) -> str:
 
 
 def explanation_document(explanation: Explanation) -> dict[str, object]:
-    """Return the document of ``explain``; durations are seconds."""
+    """Return the document of ``explain``; durations are seconds, a built-in has no origin."""
     definition = explanation.managed.definition if explanation.managed else None
     return {
         "name": explanation.name,
@@ -122,11 +110,6 @@ def explanation_document(explanation: Explanation) -> dict[str, object]:
 
 def _setting_document(setting: Setting[Any]) -> dict[str, object]:
     value = setting.value.value if isinstance(setting.value, Enum) else setting.value
-    return {"value": value, "origin": _place(setting.origin), "note": setting.note}
-
-
-def _place(origin: Location) -> dict[str, object] | None:
-    """Return file, line and column; null for a built-in default."""
-    if origin == BUILT_IN:
-        return None
-    return {"file": origin.file, "line": origin.line, "column": origin.column}
+    at = setting.origin
+    origin = None if at == BUILT_IN else {"file": at.file, "line": at.line, "column": at.column}
+    return {"value": value, "origin": origin, "note": setting.note}

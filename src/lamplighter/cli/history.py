@@ -7,6 +7,7 @@ domain it also shows what the monitor recorded of it between the runs, from the 
 from __future__ import annotations
 
 from collections import deque
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from lamplighter.cli.context import Context
     from lamplighter.cli.output.text import Style
     from lamplighter.model.domain_event import DomainEvent
-    from lamplighter.model.run import Result, Run, Transition
+    from lamplighter.model.run import Outcome, Result, Run, Transition
 
 HELP = "show past runs and how each domain ended in them"
 
@@ -42,71 +43,69 @@ INDENT = " " * len("    unknown   ")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's own arguments."""
-    parser.add_argument("name", metavar="DOMAIN", nargs="?", help="only this domain's part")
+    parser.add_argument("name", metavar="DOMAIN", nargs="?", help="show only this domain")
     parser.add_argument(
         "--limit",
         metavar="N",
         type=int,
         default=LIMIT,
-        help=f"at most so many runs, the newest (default {LIMIT})",
+        help=f"show at most the N newest runs (default {LIMIT})",
     )
-    parser.add_argument("--transitions", action="store_true", help="show each transition, too")
+    parser.add_argument("--transitions", action="store_true", help="also show each transition")
 
 
 def run(args: argparse.Namespace, context: Context) -> int:
     """Run the command; return the exit status."""
     if not 1 <= args.limit <= LIMIT_MAX:
         raise UsageError(f"--limit {args.limit}: expected 1 to {LIMIT_MAX} runs")
-    configuration = context.configuration()
-    state = Path(configuration.host.state.value)
+    state = Path(context.configuration().host.state.value)
     try:
         in_force = load_intents(state).holds
     except JournalError as error:
         context.warn_error(error)
         in_force = {}
     holds = [PastHold(one) for _, one in sorted(in_force.items())]
-    reader = JournalReader(state)
-    try:
+    with closing(JournalReader(state)) as reader:
         runs = reader.runs(limit=args.limit, name=args.name)
         if args.name is not None:
-            named = (args.name, args.name.lower())
-            holds = [past for past in holds if {past.hold.name, past.hold.domain} & {*named}]
+            named = {args.name, args.name.lower()}
+            holds = [past for past in holds if {past.hold.name, past.hold.domain} & named]
             holds += [past for past in reader.holds(args.name) if past.released is not None]
-        moves = {one.id: reader.transitions(one.id, args.name) for one in runs if args.transitions}
-    finally:
-        reader.close()
-    domain_events = _events(args.name, args.limit, state)
+        transitions = {
+            one.id: reader.transitions(one.id, args.name) for one in runs if args.transitions
+        }
+    domain_events: list[DomainEvent] = []
+    if args.name is not None:
+        mine = (one for one in read_event_log(state) if args.name in (one.name, str(one.uuid)))
+        # A new file of the event log repeats the latest event of each domain.
+        domain_events = list(deque(dict.fromkeys(mine), maxlen=args.limit))[::-1]
     if context.as_json:
-        context.print_json(history_document(runs, moves, holds, domain_events))
+        context.print_json(history_document(runs, transitions, holds, domain_events))
     else:
-        style = style_of(context.out, context.environ)
-        context.print(history_text(runs, moves, style) if runs else _nothing(args.name))
+        text = history_text(runs, transitions, style_of(context.out, context.environ))
+        if not runs and args.name is None:
+            text = "no runs yet"
+        elif not runs:
+            text = f"no run of {printable(args.name)} is in the journal"
+        context.print(text)
         for past in holds:
-            context.print(f"\n{printable(past.hold.name)} {_hold(past)}")
+            verb, end = "is", ""
+            if past.released is not None:
+                verb = "was"
+                end = f"; {printable(past.released_by)} released it {moment(past.released)}"
+            hold = printable(past.hold.told)
+            context.print(f"\n{printable(past.hold.name)} {verb} {hold}{end}")
         if domain_events:
-            context.print("\nWhat the monitor saw, the newest first:")
-        for domain_event in domain_events:
-            context.print(_event_line(domain_event))
+            context.print("\nDomain events that the monitor recorded, the newest first:")
+        for one in domain_events:
+            change = f"{one.way.value} as domid {one.domid}: {printable(one.why)}"
+            context.print(f"  {moment(one.at)}  {printable(one.name)} {change}")
     return 0
-
-
-def _events(name: str | None, limit: int, state: Path) -> list[DomainEvent]:
-    """Return the newest events of a domain, given by name or UUID, the newest first."""
-    if name is None:
-        return []
-    mine = (one for one in read_event_log(state) if name in (one.name, str(one.uuid)))
-    # A new file of the event log repeats the latest event of each domain.
-    return list(reversed(deque(dict.fromkeys(mine), maxlen=limit)))
-
-
-def _event_line(one: DomainEvent) -> str:
-    change = f"{one.way.value} as domid {one.domid}"
-    return f"  {moment(one.at)}  {printable(one.name)} {change}: {printable(one.why)}"
 
 
 def history_text(
     runs: Sequence[Run],
-    moves: Mapping[int, Sequence[Transition]],
+    transitions: Mapping[int, Sequence[Transition]],
     style: Style,
 ) -> str:
     """Lay out runs, the newest first, with a line where the host booted between two."""
@@ -114,63 +113,40 @@ def history_text(
     for number, one in enumerate(runs):
         if number and one.boot_id != runs[number - 1].boot_id:
             parts.append(style.paint("-- the host booted --", "quiet"))
-        lines = [_header(one, style), *_results(one.results, style)]
-        lines += [_move(transition) for transition in moves.get(one.id, ())]
+        if one.ended is None:
+            end = style.paint("has not ended: it is still running, or was killed", "busy")
+        elif one.exit is None:
+            end = style.paint("was killed; a later run completed its record", "busy")
+        else:
+            end = f"to {one.ended.astimezone():%H:%M:%S}, exit {one.exit}"
+        boot = printable(one.boot_id[:BOOT_ID_SHOWN])
+        title = style.paint(f"run {one.id}  {one.direction.value}", "strong")
+        lines = [f"{title}  boot {boot}  {moment(one.started)} {end}"]
+        lines += _result_lines(one.results, style)
+        for move in transitions.get(one.id, ()):
+            domid = "-" if move.domid is None else move.domid
+            arrow = f"{move.before.value} -> {move.after.value}"
+            detail = f": {printable(move.detail)}" if move.detail else ""
+            name = printable(move.name)
+            lines.append(f"      {moment(move.at)}  {name} (domid {domid})  {arrow}{detail}")
         parts.append("\n".join(lines))
     return "\n\n".join(parts)
 
 
-def _header(one: Run, style: Style) -> str:
-    if one.ended is None:
-        end = style.paint("has not ended: it still goes on, or was killed", "busy")
-    elif one.exit is None:
-        end = style.paint("was killed; a later run completed its record", "busy")
-    else:
-        end = f"to {one.ended.astimezone():%H:%M:%S}, exit {one.exit}"
-    boot = printable(one.boot_id[:BOOT_ID_SHOWN])
-    title = style.paint(f"run {one.id}  {one.direction.value}", "strong")
-    return f"{title}  boot {boot}  {moment(one.started)} {end}"
-
-
-def _results(results: Sequence[Result], style: Style) -> Iterable[str]:
-    """Yield the good ones by outcome, then each that needs attention with its note."""
-    good: dict[str, list[Result]] = {}
+def _result_lines(results: Sequence[Result], style: Style) -> Iterable[str]:
+    """Yield the good results by outcome, then each that needs attention with its note."""
+    good: dict[Outcome, list[str]] = {}
+    bad: list[tuple[Outcome, str]] = []
     for result in results:
+        seconds = f" ({duration(result.seconds)})" if result.seconds else ""
+        name = f"{printable(result.name)}{seconds}"
         if result.good:
-            good.setdefault(result.outcome.value, []).append(result)
-    for outcome, members in good.items():
-        colour = outcome_colour(members[0].outcome, good=True)
-        yield from _ended(outcome, colour, ", ".join(_named(member) for member in members), style)
-    for result in results:
-        if not result.good:
-            told = f"{_named(result)}: {printable(result.note)}"
-            yield from _ended(result.outcome.value, "bad", told, style)
-
-
-def _ended(outcome: str, colour: str, told: str, style: Style) -> Iterable[str]:
-    first, *others = wrap(told, style.width - len(INDENT) if style.width else 0)
-    yield f"    {style.paint(f'{outcome:<8}', colour)}  {first}"
-    yield from (INDENT + other for other in others)
-
-
-def _named(result: Result) -> str:
-    took = f" ({duration(result.seconds)})" if result.seconds else ""
-    return f"{printable(result.name)}{took}"
-
-
-def _move(transition: Transition) -> str:
-    domid = "-" if transition.domid is None else transition.domid
-    arrow = f"{transition.before.value} -> {transition.after.value}"
-    line = f"      {moment(transition.at)}  {printable(transition.name)} (domid {domid})  {arrow}"
-    return f"{line}: {printable(transition.detail)}" if transition.detail else line
-
-
-def _hold(past: PastHold) -> str:
-    told = printable(past.hold.told)
-    if past.released is None:
-        return f"is {told}"
-    return f"was {told}; {printable(past.released_by)} released it {moment(past.released)}"
-
-
-def _nothing(name: str | None) -> str:
-    return "no runs yet" if name is None else f"no run of {printable(name)} is in the journal"
+            good.setdefault(result.outcome, []).append(name)
+        else:
+            bad.append((result.outcome, f"{name}: {printable(result.note)}"))
+    rows = [(o, outcome_colour(o, good=True), ", ".join(names)) for o, names in good.items()]
+    rows += [(outcome, "bad", text) for outcome, text in bad]
+    for outcome, colour, text in rows:
+        first, *others = wrap(text, style.width - len(INDENT) if style.width else 0)
+        yield f"    {style.paint(f'{outcome.value:<8}', colour)}  {first}"
+        yield from (INDENT + other for other in others)

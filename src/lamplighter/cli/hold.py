@@ -20,27 +20,28 @@ if TYPE_CHECKING:
     import argparse
 
     from lamplighter.cli.context import Context
-    from lamplighter.model.intent import Hold
 
 HELP = "keep a domain down, across reboots, until it is released"
 
 #: Characters; a reason is a sentence or two.
-LONGEST_REASON = 1000
+REASON_MAX = 1000
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's own arguments."""
     parser.add_argument("domain", metavar="DOMAIN", help="its name or UUID")
-    parser.add_argument("--reason", metavar="TEXT", required=True, help="why, for whoever asks")
-    parser.add_argument("--now", action="store_true", help="stop it cleanly now, if it runs")
+    parser.add_argument("--reason", metavar="TEXT", required=True, help="why the domain is held")
+    parser.add_argument("--now", action="store_true", help="also stop it cleanly if it is running")
 
 
 def run(args: argparse.Namespace, context: Context) -> int:
     """Run the command; return the exit status."""
     reason = " ".join(args.reason.split())
-    if not reason or len(reason) > LONGEST_REASON:
-        raise UsageError(f"--reason: expected a sentence of at most {LONGEST_REASON} characters")
-    hold = asyncio.run(_hold(args.domain, reason, context))
+    if not reason or len(reason) > REASON_MAX:
+        raise UsageError(f"--reason: expected a sentence of at most {REASON_MAX} characters")
+    configuration = context.configuration()
+    domain = asyncio.run(find_domain(args.domain, configuration))
+    hold = asyncio.run(hold_domain(domain, reason, configuration, context.warn))
     if args.now:
         context.warn(f"{hold.name} is {hold.told}")
         return run_and_report(Request(Direction.DOWN, [hold.name]), context)
@@ -49,12 +50,6 @@ def run(args: argparse.Namespace, context: Context) -> int:
     else:
         context.print(
             f"{hold.name} is held: nothing starts it until lamplighter release {hold.name}.\n"
-            f"If it runs, it runs on; lamplighter down {hold.name} stops it."
+            f"If it is running, it is left running; lamplighter down {hold.name} stops it."
         )
     return 0
-
-
-async def _hold(given: str, reason: str, context: Context) -> Hold:
-    configuration = context.configuration()
-    named = await find_domain(given, configuration)
-    return await hold_domain(named, reason, configuration, context.warn)

@@ -1,7 +1,7 @@
 """``lamplighter install``: install the units, the manual and a configuration; enable the units.
 
-It starts nothing: starting the domains' unit starts domains, which is for an administrator who has
-seen the plan. A running monitor is restarted, which moves no domain. The command can be repeated at
+It starts nothing: starting the domains' unit starts domains, and an administrator should see the
+plan first. A running monitor is restarted, which affects no domain. The command can be repeated at
 any time and then changes only what differs.
 """
 
@@ -60,25 +60,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--root",
         metavar="DIR",
-        help="install into this folder, for a package: nothing outside it is read or changed",
+        help="install below this folder, for a package; nothing outside it is read or changed",
     )
-    parser.add_argument(
-        "--no-enable", action="store_true", help="do not let the units start with the host"
-    )
+    parser.add_argument("--no-enable", action="store_true", help="do not enable the units")
     parser.add_argument(
         "--bindir",
         metavar="DIR",
-        help="where the program lamplighter is (else where this one is; with --root /usr/bin)",
+        help="the folder of the program (default: that of this program; with --root: /usr/bin)",
     )
     parser.add_argument(
         "--unitdir",
         metavar="DIR",
-        help="where units are (else /etc/systemd/system; with --root /usr/lib/systemd/system)",
+        help="the folder for units (default: /etc/systemd/system; with --root: "
+        "/usr/lib/systemd/system)",
     )
     parser.add_argument(
         "--mandir",
         metavar="DIR",
-        help="where manual pages are (else /usr/local/share/man; with --root /usr/share/man)",
+        help="the folder for man pages (default: /usr/local/share/man; with --root: "
+        "/usr/share/man)",
     )
 
 
@@ -91,10 +91,22 @@ def run(args: argparse.Namespace, context: Context) -> int:
     problems: list[Problem] = []
     on_host = args.root is None
     if on_host:
-        enabled = _enable(wanted=not args.no_enable, notes=notes)
+        new = [unit for unit in UNITS if not _enabled(unit)]
+        if not systemd_runs():
+            units = " ".join(UNITS)
+            notes.append(f"systemd is not running here; once it is: systemctl enable {units}")
+        else:
+            if new and not args.no_enable:
+                enable_units(*new)
+                notes += [f"enabled    {unit}" for unit in new]
+            else:
+                reload_units()
+            restart_if_running(MONITOR)
+            enabled = not args.no_enable
+        enabled = enabled or all(map(_enabled, UNITS))
         problems = conflicting_units()
     elif not os.path.lexists(program := places.root / (places.bindir / PROGRAM).relative_to("/")):
-        notes.append(f"{program} is not there yet: the unit will start it")
+        notes.append(f"{program} does not exist yet; the unit will start it")
     if context.explicit and context.config_path.absolute() != CONFIGURATION:
         notes.append(f"the service reads {CONFIGURATION}, not {context.config_path}")
     following = NEXT if on_host else ()
@@ -143,7 +155,7 @@ def install_text(
     following: Sequence[str],
     style: Style,
 ) -> str:
-    """Lay out what happened to each file, the notes and problems, and what to type next."""
+    """Lay out what happened to each file, notes, problems, and what to type next."""
     width = max(len(how.value) for how in Change)
     lines = [f"{p.how.value:<{width}}  {printable(str(p.path))}" for p in placed]
     lines += [printable(note) for note in notes]
@@ -151,20 +163,6 @@ def install_text(
     if following:
         lines += ["Nothing was started. Type next:", *(f"  {line}" for line in following)]
     return "\n".join(lines)
-
-
-def _enable(*, wanted: bool, notes: list[str]) -> bool:
-    """Enable the units if that is wanted; return whether all of them are enabled."""
-    if not systemd_runs():
-        notes.append(f"systemd does not run here; when it does: systemctl enable {' '.join(UNITS)}")
-        return all(map(_enabled, UNITS))
-    if wanted and (new := [unit for unit in UNITS if not _enabled(unit)]):
-        enable_units(*new)
-        notes += [f"enabled    {unit}" for unit in new]
-    else:
-        reload_units()
-    restart_if_running(MONITOR)
-    return wanted or all(map(_enabled, UNITS))
 
 
 def _enabled(unit: str) -> bool:

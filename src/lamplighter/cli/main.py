@@ -6,7 +6,7 @@ line is therefore parsed twice: once up to the command's name, once by that comm
 
 Every error that a command raises on purpose is a ``LamplighterError``; it becomes a message and a
 hint on standard error (or, with ``--json``, a document on standard output) and the exit status of
-its class. Anything else is a defect of ours and keeps its traceback.
+its class. Any other exception is a defect of Lamplighter and keeps its traceback.
 """
 
 from __future__ import annotations
@@ -87,19 +87,19 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raise the error instead of leaving the process."""
-        raise UsageError(message, hint=self._hint(message))
-
-    def _hint(self, message: str) -> str:
+        hint = f"{self.prog} --help shows the usage"
         if message.startswith("unrecognized arguments: "):
             given = message.removeprefix("unrecognized arguments: ").split()[0].split("=")[0]
             if near := closest(given, self._option_string_actions):
-                return f"did you mean {near}?"
-        return f"{self.prog} --help shows what there is"
+                hint = f"did you mean {near}?"
+        raise UsageError(message, hint=hint)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run ``lamplighter`` with the process's own streams; return its exit status."""
-    _do_without_ssl()
+    # asyncio believes that this Python was built without OpenSSL, as it may be: nothing here uses
+    # TLS, and loading OpenSSL would be a good part of a command's start time.
+    cast("dict[str, object]", sys.modules).setdefault("ssl", None)
     # Imported objects stay: a collection every 700 objects would only take time.
     gc.set_threshold(OBJECTS)
     out, err = _own_stream(1, sys.stdout), _own_stream(2, sys.stderr)
@@ -110,7 +110,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         status = PIPE_CLOSED
     # Everything is printed: another Ctrl-C must not change how the command has ended.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    status = status if _let_go_of(out) else status or PIPE_CLOSED
+    try:
+        out.flush()
+    except OSError:
+        # The interpreter, which flushes it again at the end, would complain.
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, out.fileno())
+        os.close(nowhere)
+        status = status or PIPE_CLOSED
     # The process ends: a last collection of all that was imported would gain nothing.
     gc.freeze()
     return status
@@ -148,28 +155,43 @@ def report_error(error: LamplighterError, context: Context) -> None:
     if context.as_json and not isinstance(error, OutputError):
         try:
             context.print_json(error_document(error))
-        except OutputError as lost:
+        except OutputError as output_error:
             report_error(error, replace(context, as_json=False))
-            report_error(lost, context)
+            report_error(output_error, context)
     else:
         context.warn_error(error)
 
 
 def _dispatch(argv: Sequence[str], context: Context) -> int:
-    front = _front_parser()
+    """Parse the command line up to the command's name, then with that command's own parser."""
+    front = Parser(
+        prog="lamplighter",
+        description="Brings the domains of a Xen host up with the host and down with it, cleanly.",
+        parents=[_global_options()],
+        add_help=False,
+        usage="lamplighter [--config FILE] [--json] COMMAND ...",
+    )
+    front.set_defaults(config=None, json=False)
+    front.add_argument("-h", "--help", action="store_true", help="show this help and exit")
+    front.add_argument("--version", action="store_true", help="show the version and exit")
+    front.add_argument("command", nargs="?", help=argparse.SUPPRESS)
+    front.add_argument("arguments", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
     first = front.parse_args(argv)
     if first.help or first.command == "help":
-        context.print(_overview(front))
+        commands = "\n".join(f"  {name:<9} {_load(name).HELP}" for name in COMMANDS)
+        context.print(f"{front.format_help()}\ncommands:\n{commands}")
         return 0
     if first.version:
         context.print(f"lamplighter {__version__}")
         return 0
     if first.command is None:
-        raise UsageError("which command?", hint=f"one of {', '.join(COMMANDS)}; --help tells more")
+        raise UsageError(
+            "no command is given", hint=f"one of {', '.join(COMMANDS)}; --help describes them"
+        )
     if first.command not in COMMANDS:
         near = closest(first.command, COMMANDS)
-        hint = f"did you mean {near}?" if near else f"there are {', '.join(COMMANDS)}"
-        raise UsageError(f"there is no command {first.command!r}", hint=hint)
+        hint = f"did you mean {near}?" if near else f"the commands are {', '.join(COMMANDS)}"
+        raise UsageError(f"unknown command {first.command!r}", hint=hint)
     command = _load(first.command)
     parser = Parser(
         prog=f"lamplighter {first.command}",
@@ -179,42 +201,16 @@ def _dispatch(argv: Sequence[str], context: Context) -> int:
     command.add_arguments(parser)
     given = argparse.Namespace(config=first.config, json=first.json)
     args = parser.parse_args(first.arguments, given)
-    _settle(context, args)
-    return command.run(args, context)
-
-
-def _settle(context: Context, args: argparse.Namespace) -> None:
-    """Set the global options in the context."""
     context.as_json = args.json
-    named = args.config if args.config is not None else context.environ.get(CONFIG_VARIABLE)
     if args.config == "":
-        raise UsageError("--config needs the name of a file")
-    if named:
+        raise UsageError("--config requires a file name")
+    if named := args.config or context.environ.get(CONFIG_VARIABLE):
         context.config_path, context.explicit = Path(named), True
+    return command.run(args, context)
 
 
 def _load(name: str) -> Command:
     return cast("Command", importlib.import_module(COMMANDS[name]))
-
-
-# --- parsers ---------------------------------------------------------------------------------
-
-
-def _front_parser() -> Parser:
-    """Return the parser of the command line up to the command's name."""
-    parser = Parser(
-        prog="lamplighter",
-        description="Brings the domains of a Xen host up with the host and down with it, cleanly.",
-        parents=[_global_options()],
-        add_help=False,
-        usage="lamplighter [--config FILE] [--json] COMMAND ...",
-    )
-    parser.set_defaults(config=None, json=False)
-    parser.add_argument("-h", "--help", action="store_true", help="show this and leave")
-    parser.add_argument("--version", action="store_true", help="show the version and leave")
-    parser.add_argument("command", nargs="?", help=argparse.SUPPRESS)
-    parser.add_argument("arguments", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
-    return parser
 
 
 def _global_options() -> Parser:
@@ -223,23 +219,10 @@ def _global_options() -> Parser:
     parent.add_argument(
         "--config",
         metavar="FILE",
-        help=f"the configuration (else ${CONFIG_VARIABLE}, else {DEFAULT_CONFIG})",
+        help=f"the configuration file (default: ${CONFIG_VARIABLE}, else {DEFAULT_CONFIG})",
     )
     parent.add_argument("--json", action="store_true", help="answer with one JSON document")
     return parent
-
-
-def _overview(front: Parser) -> str:
-    commands = "\n".join(f"  {name:<9} {_load(name).HELP}" for name in COMMANDS)
-    return f"{front.format_help()}\ncommands:\n{commands}"
-
-
-def _do_without_ssl() -> None:
-    """Make asyncio believe that this Python was built without OpenSSL, as it may be.
-
-    Nothing here uses TLS, and loading OpenSSL would be a good part of a command's start time.
-    """
-    cast("dict[str, object]", sys.modules).setdefault("ssl", None)
 
 
 def _own_stream(descriptor: int, stream: TextIO | None) -> TextIO:
@@ -253,15 +236,3 @@ def _own_stream(descriptor: int, stream: TextIO | None) -> TextIO:
         # A name that the locale cannot encode must not lose the rest of the answer.
         stream.reconfigure(errors="backslashreplace")
     return stream
-
-
-def _let_go_of(stream: TextIO) -> bool:
-    """Flush a stream; if that fails, send it to /dev/null, or the interpreter would complain."""
-    try:
-        stream.flush()
-    except OSError:
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, stream.fileno())
-        os.close(nowhere)
-        return False
-    return True

@@ -1,6 +1,6 @@
-"""``lamplighter monitor``: the long-running observer; systemd runs it, and a person may.
+"""``lamplighter monitor``: the long-running observer, usually run by systemd.
 
-It prints domain events on standard error, and ends on SIGTERM, SIGINT or SIGHUP. One monitor
+It prints domain events on standard error and ends on SIGTERM, SIGINT or SIGHUP. One monitor
 watches a host; a second one ends with 75. Nothing depends on it: see ``service/monitor``.
 """
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from lamplighter.cli.context import Context
 
-HELP = "watch who comes and goes and why, until told to end (a systemd service)"
+HELP = "record which domains start and stop, and why (run as a systemd service)"
 
 #: The signals that end it.
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -42,10 +42,8 @@ def run(args: argparse.Namespace, context: Context) -> int:
 
 async def _run(context: Context) -> int:
     configuration = context.configuration()
-    notifier, seconds = (
-        Notifier.from_environment(context.environ),
-        watchdog_seconds(context.environ),
-    )
+    notifier = Notifier.from_environment(context.environ)
+    seconds = watchdog_seconds(context.environ)
     loop = asyncio.get_running_loop()
     with lock.hold(Path(configuration.host.run.value) / LOCK, "watches this host"):
         async with open_monitor(configuration, context.warn) as monitor:

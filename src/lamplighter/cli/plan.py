@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from lamplighter.errors import LamplighterError
     from lamplighter.model.policy import Configuration
     from lamplighter.model.problem import Problem
-    from lamplighter.model.run import Plan, Step
+    from lamplighter.model.run import Plan
 
 HELP = "show what up or down would do and why, without doing it"
 
@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "direction",
         metavar="up|down",
         choices=[direction.value for direction in Direction],
-        help="the run that is planned",
+        help="the run to plan",
     )
     parser.add_argument(
         "names", metavar="DOMAIN", nargs="*", default=[], help="only these domains, by name or UUID"
@@ -76,23 +76,17 @@ def plan_text(plan: Plan, style: Style) -> str:
     if not plan.steps:
         return nothing_to_do(plan.direction)
     ordered = sorted(plan.steps, key=lambda step: step.verb is Verb.NOTHING)
-    rows = [(step.name, _would(step), _why(step)) for step in ordered]
-    text = table(HEADERS, rows, style, colours=[{1: _colour(step)} for step in ordered])
+    rows: list[tuple[str, str, str]] = []
+    colours: list[dict[int, str]] = []
+    for step in ordered:
+        if step.outcome is not None:
+            would = f"nothing ({step.outcome.value})"
+            colour = outcome_colour(step.outcome, good=step.good)
+        else:
+            would = step.verb.value
+            colour = "busy" if step.verb is Verb.DESTROY else "good"
+        rows.append((step.name, would, "; ".join((step.reason, *step.notes))))
+        colours.append({1: colour})
+    text = table(HEADERS, rows, style, colours=colours)
     acting = sum(step.verb is not Verb.NOTHING for step in plan.steps)
     return f"{text}\n\n{plan.direction.value} would act on {counted(acting, 'domain')}."
-
-
-def _would(step: Step) -> str:
-    if step.outcome is not None:
-        return f"nothing ({step.outcome.value})"
-    return step.verb.value
-
-
-def _why(step: Step) -> str:
-    return "; ".join((step.reason, *step.notes))
-
-
-def _colour(step: Step) -> str:
-    if step.outcome is not None:
-        return outcome_colour(step.outcome, good=step.good)
-    return "busy" if step.verb is Verb.DESTROY else "good"

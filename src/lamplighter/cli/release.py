@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from lamplighter.cli.context import Context
 
-HELP = "let a domain that was held be started again"
+HELP = "release a held domain, so that it can be started again"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DOMAIN",
         nargs="*",
         default=[],
-        help="only these domains, by name or UUID; whatever their policy says",
+        help="only these domains, by name or UUID, whatever their policy",
     )
 
 

@@ -25,10 +25,9 @@ if TYPE_CHECKING:
     from lamplighter.cli.context import Context
     from lamplighter.cli.output.text import Style
     from lamplighter.engine.status import Row
-    from lamplighter.model.domain_event import MonitorState
-    from lamplighter.model.policy import Inventory
+    from lamplighter.model.problem import Problem
 
-HELP = "show what is wanted and what is seen of every domain, and why they differ"
+HELP = "show each domain's wanted and observed state, and why they differ"
 
 HEADERS = ("DOMAIN", "DOMID", "WANTED", "SEEN", "SINCE", "WHY")
 
@@ -38,7 +37,9 @@ GUEST = "GUEST"
 #: So many characters of what an agent reports are shown; --json has all of it.
 AGENT_TEXT_MAX = 48
 
+#: A domain that is absent although it is wanted up is "bad".
 COLOURS = {
+    Seen.ABSENT: "quiet",
     Seen.RUNNING: "good",
     Seen.BOOTING: "busy",
     Seen.PAUSED: "busy",
@@ -60,30 +61,34 @@ def run(args: argparse.Namespace, context: Context) -> int:
     if record.errors:
         context.warn_error(record.errors[0])
     rows = status_rows(snapshot.inventory, snapshot.view, record.last, record.intents)
-    status = (
-        snapshot.error.exit_status if snapshot.error else _exit_status(rows, snapshot.inventory)
-    )
+    error, monitor, problems = snapshot.error, snapshot.monitor, snapshot.inventory.problems
+    status = exit_status(rows, problems) if error is None else error.exit_status
     if context.as_json:
-        document = status_document(rows, snapshot.inventory.problems, snapshot.monitor, status)
-        if snapshot.error is not None:
-            document |= error_document(snapshot.error)
+        document = status_document(rows, problems, monitor, status)
+        if error is not None:
+            document |= error_document(error)
         context.print_json(document)
-    else:
-        style = style_of(context.out, context.environ)
-        context.print(status_text(rows, style, seen=snapshot.error is None))
-        if snapshot.error is None:
-            context.print(_monitor_text(snapshot.monitor))
-        warn_unlisted_problems(snapshot.inventory.problems, {row.name for row in rows}, context)
-        if snapshot.error is not None:
-            context.warn_error(snapshot.error)
+        return status
+    style = style_of(context.out, context.environ)
+    context.print(status_text(rows, style, seen=error is None))
+    if error is None:
+        text = "No monitor is running: domain events between runs are not recorded."
+        if monitor is not None:
+            text = f"The monitor has been watching since {moment(monitor.since)}."
+            if monitor.error:
+                text = f"The monitor cannot list the domains: {printable(monitor.error)}"
+        context.print(text)
+    warn_unlisted_problems(problems, {row.name for row in rows}, context)
+    if error is not None:
+        context.warn_error(error)
     return status
 
 
-def _exit_status(rows: Sequence[Row], inventory: Inventory) -> int:
+def exit_status(rows: Sequence[Row], problems: Sequence[Problem]) -> int:
     """Return 0 when all that is wanted up is running or booting and no problem is fatal; else 1."""
     up = (Seen.RUNNING, Seen.BOOTING)
     missing = any(row.wanted is Wanted.UP and row.seen not in up for row in rows)
-    return int(missing or any(problem.fatal for problem in inventory.problems))
+    return int(missing or any(problem.fatal for problem in problems))
 
 
 def status_text(rows: Sequence[Row], style: Style, *, seen: bool = True) -> str:
@@ -92,42 +97,22 @@ def status_text(rows: Sequence[Row], style: Style, *, seen: bool = True) -> str:
         return "no domain is defined and none runs" if seen else "no domain is defined"
     guests = any(row.guest is not None for row in rows)
     headers = (*HEADERS[:-1], GUEST, HEADERS[-1]) if guests else HEADERS
-    cells = [
-        (
-            row.name,
-            "-" if row.domid is None else str(row.domid),
-            row.wanted.value,
-            row.seen.value,
-            moment(row.since),
-            *((_agent_text(row),) if guests else ()),
-            row.why,
-        )
-        for row in rows
-    ]
-    text = table(headers, cells, style, colours=[{3: _colour(row)} for row in rows])
+    cells: list[tuple[str, ...]] = []
+    colours: list[dict[int, str]] = []
+    for row in rows:
+        domid = "-" if row.domid is None else str(row.domid)
+        line = [row.name, domid, row.wanted.value, row.seen.value, moment(row.since)]
+        if guests:
+            text = describe_guest(row.guest) if row.guest is not None else ""
+            cut = text if len(text) <= AGENT_TEXT_MAX else f"{text[:AGENT_TEXT_MAX]}..."
+            line.append(cut)
+        cells.append((*line, row.why))
+        missing = row.seen is Seen.ABSENT and row.wanted is Wanted.UP
+        colours.append({3: "bad" if missing else COLOURS[row.seen]})
+    laid_out = table(headers, cells, style, colours=colours)
     running = sum(row.seen in (Seen.RUNNING, Seen.BOOTING, Seen.PAUSED) for row in rows)
     wanted = sum(row.wanted is Wanted.UP for row in rows)
     counts = f"{counted(len(rows), 'domain')}: {wanted} wanted up, {running} running"
     if any(row.seen is Seen.UNKNOWN for row in rows):
         counts = f"{counted(len(rows), 'domain')}: what runs could not be read"
-    return f"{text}\n\n{counts}."
-
-
-def _agent_text(row: Row) -> str:
-    """Return what the guest's agent reports, cut so that it leaves room for the rest."""
-    told = describe_guest(row.guest) if row.guest is not None else ""
-    return told if len(told) <= AGENT_TEXT_MAX else f"{told[:AGENT_TEXT_MAX]}..."
-
-
-def _monitor_text(watched: MonitorState | None) -> str:
-    if watched is None:
-        return "No monitor runs: what comes and goes between runs is not recorded."
-    if watched.error:
-        return f"The monitor sees nothing now: {printable(watched.error)}"
-    return f"The monitor has been watching since {moment(watched.since)}."
-
-
-def _colour(row: Row) -> str:
-    if row.seen is Seen.ABSENT:
-        return "bad" if row.wanted is Wanted.UP else "quiet"
-    return COLOURS[row.seen]
+    return f"{laid_out}\n\n{counts}."

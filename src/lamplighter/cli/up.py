@@ -1,4 +1,4 @@
-"""``lamplighter up [DOMAIN...]``: start what is wanted, or these domains."""
+"""``lamplighter up [DOMAIN...]``: start the wanted domains, or the named ones."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from lamplighter.cli.context import Context
 
-HELP = "start what is wanted (or the named domains) and wait until all have settled"
+HELP = "start wanted domains (or the named ones) and wait until they are up"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -69,12 +69,18 @@ class EmbeddedHost:
         self._speed = speed
         self._since = clock.wall()
         self._quit = asyncio.Event()
-        self._calls = Calls(self)
+        self._calls = Calls(
+            self.xl, self.hypervisor, self.xenstore, self.faults, self.status, self.quit
+        )
         self._control = ControlServer(self.control_path, clock, self._calls.answer)
 
     async def __aenter__(self) -> Self:
         """Open the sockets; raise ``ConfigurationError`` when that fails."""
-        self._make_run_dir()
+        try:
+            self._run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            message = f"the run directory cannot be made: {error.strerror}"
+            raise ConfigurationError(message, where=str(self._run_dir)) from error
         await self.xenstore.start()
         # Last, so that a client that finds the control socket finds the whole host.
         await self._control.start()
@@ -111,10 +117,3 @@ class EmbeddedHost:
             "free": self.hypervisor.free,
             "domains": len(self.hypervisor.domains()) - 1,
         }
-
-    def _make_run_dir(self) -> None:
-        try:
-            self._run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        except OSError as error:
-            message = f"the run directory cannot be made: {error.strerror}"
-            raise ConfigurationError(message, where=str(self._run_dir)) from error

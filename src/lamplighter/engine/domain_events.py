@@ -105,50 +105,61 @@ class IncarnationTracker:
 
     def changed(self, domains: Sequence[DomainInfo]) -> list[DomainInfo]:
         """Return the listed domains of which ``compare`` would make an event."""
-        return [seen for seen in domains if self._is_news(seen)]
+        changed = []
+        for seen in domains:
+            came = self.present.get(seen.domid)
+            # A boot of the host uses each domid once, but a UUID may recur.
+            present = came is not None and came.uuid == seen.uuid
+            comes = seen.running and bool(seen.name) and not present
+            ends = present and not seen.running
+            if seen.domid != DOM0 and (comes or ends):
+                changed.append(seen)
+        return changed
 
     def compare(
         self, domains: Sequence[DomainInfo], evidence: Evidence, moment: Moment
     ) -> list[DomainEvent]:
         """Return the events since the previous listing, and remember them."""
-        domain_events = [
-            self._enter(_went(one, evidence.ends.get(one.domid), evidence, moment))
-            for one in self.missing(domains)
-        ]
         # Ended incarnations before running ones: a domain that came back went first.
-        changed = sorted(self.changed(domains), key=lambda seen: seen.running)
-        return domain_events + [
-            self._enter(self._event_of(one, evidence, moment)) for one in changed
+        missing, changed = self.missing(domains), self.changed(domains)
+        ends = [(one, evidence.ends.get(one.domid)) for one in missing] + [
+            (self.present[seen.domid], seen.shutdown or evidence.ends.get(seen.domid))
+            for seen in changed
+            if not seen.running
         ]
-
-    def _is_news(self, seen: DomainInfo) -> bool:
-        if seen.domid == DOM0:
-            return False
-        if _known(self.present, seen):
-            return not seen.running
-        return seen.running and bool(seen.name)
-
-    def _event_of(self, seen: DomainInfo, evidence: Evidence, moment: Moment) -> DomainEvent:
-        if seen.running:
-            return self._came(seen, evidence, moment)
-        came = self.present[seen.domid]
-        end = seen.shutdown if seen.shutdown is not None else evidence.ends.get(seen.domid)
-        return _went(came, end, evidence, moment)
-
-    def _came(self, seen: DomainInfo, evidence: Evidence, moment: Moment) -> DomainEvent:
-        by, why = self._who_brought(seen, evidence)
-        return DomainEvent(
-            Change.CAME, seen.name, seen.uuid, seen.domid, by, why, moment.at, moment.boot_id
-        )
+        domain_events = []
+        for came, end in ends:
+            by, why = _who_ended(came, end, evidence)
+            went = came._replace(way=Change.WENT, by=by, why=why, end=end)
+            domain_events.append(self._enter(went._replace(at=moment.at, boot_id=moment.boot_id)))
+        for seen in changed:
+            if seen.running:
+                by, why = self._who_brought(seen, evidence)
+                incarnation = (seen.name, seen.uuid, seen.domid)
+                came = DomainEvent(Change.CAME, *incarnation, by, why, moment.at, moment.boot_id)
+                domain_events.append(self._enter(came))
+        return domain_events
 
     def _who_brought(self, seen: DomainInfo, evidence: Evidence) -> tuple[Initiator, str]:
-        before = self.last.get(seen.uuid)
+        before, last_record = self.last.get(seen.uuid), evidence.last_records.get(seen.name)
         if before is not None and before.end is ShutdownReason.REBOOT:
             return before.by, f"it is back from the reboot of domid {before.domid}"
         if before is not None and before.end in CRASHES:
             return Initiator.GUEST, f"it is back after domid {before.domid} crashed"
-        if _we_created(seen, evidence.last_records.get(seen.name)):
-            return Initiator.US, "lamplighter up created it"
+        if last_record is not None:
+            # Whether a run of this boot is creating the domain, or has seen this domid come: a
+            # domid is recorded only once XenStore or a listing has shown it.
+            moved, result = last_record.moved, last_record.result
+            ours = (
+                last_record.direction is Direction.UP
+                and result is not None
+                and (result.domid, result.outcome) == (seen.domid, Outcome.STARTED)
+            )
+            if moved is not None and moved.after in (Phase.CREATING, Phase.BOOTING, Phase.UP):
+                goes_on = last_record.settled is None or moved.at > last_record.settled
+                ours = ours or moved.domid == seen.domid or (moved.domid is None and goes_on)
+            if ours:
+                return Initiator.US, "lamplighter up created it"
         if not evidence.gapless:
             return Initiator.UNKNOWN, "it came while nobody looked"
         return Initiator.TOOL, "another tool created it"
@@ -165,21 +176,6 @@ class IncarnationTracker:
         return domain_event
 
 
-def _known(present: Mapping[int, DomainEvent], seen: DomainInfo) -> bool:
-    """Return whether this incarnation came; a boot uses each domid once, UUIDs may recur."""
-    came = present.get(seen.domid)
-    return came is not None and came.uuid == seen.uuid
-
-
-def _went(
-    came: DomainEvent, end: ShutdownReason | None, evidence: Evidence, moment: Moment
-) -> DomainEvent:
-    by, why = _who_ended(came, end, evidence)
-    return came._replace(
-        way=Change.WENT, by=by, why=why, at=moment.at, boot_id=moment.boot_id, end=end
-    )
-
-
 def _who_ended(
     came: DomainEvent, end: ShutdownReason | None, evidence: Evidence
 ) -> tuple[Initiator, str]:
@@ -187,54 +183,26 @@ def _who_ended(
         return Initiator.CRASH, CRASHES[end]
     moved = evidence.moves.get(came.domid)
     if moved is not None and moved.after in STOPPING and moved.uuid in (None, came.uuid):
-        return _what_we_did(end, moved)
+        if moved.after is Phase.FORCING:
+            return Initiator.US, "lamplighter down destroyed it"
+        if end is ShutdownReason.REBOOT:
+            return Initiator.GUEST, "it rebooted while lamplighter down was stopping it"
+        did = ENDS[end][0] if end in ENDS else "ended"
+        return Initiator.US, f"it {did}: lamplighter down asked it to"
     if came.domid in evidence.doubtful:
         did = ENDS[end][0] if end in ENDS else "went"
-        return (
-            Initiator.UNKNOWN,
-            f"it {did} while lamplighter down ran, which did not write that it asked it",
-        )
+        unwritten = "while lamplighter down ran, which did not write that it asked it"
+        return Initiator.UNKNOWN, f"it {did} {unwritten}"
     if end is ShutdownReason.SUSPEND:
         return Initiator.TOOL, "another tool suspended it, to save or to move it"
     if end is not None:
-        return _who_asked(end, evidence.asked.get(came.domid))
+        did, asked = ENDS[end]
+        if came.domid not in evidence.asked:
+            return Initiator.GUEST, f"it {did} by itself"
+        request = evidence.asked[came.domid] or asked
+        return Initiator.TOOL, f"it {did}: another tool asked it to {request}"
     if came.domid in evidence.asked:
         return Initiator.TOOL, "another tool asked it to shut down; how it ended was not seen"
     if not evidence.gapless:
         return Initiator.UNKNOWN, "it went while nobody looked"
     return Initiator.TOOL, "another tool destroyed it: it is gone without having shut down"
-
-
-def _who_asked(end: ShutdownReason, word: str | None) -> tuple[Initiator, str]:
-    did, asked = ENDS[end]
-    if word is None:
-        return Initiator.GUEST, f"it {did} by itself"
-    return Initiator.TOOL, f"it {did}: another tool asked it to {word or asked}"
-
-
-def _we_created(seen: DomainInfo, last_record: LastRecord | None) -> bool:
-    """Return whether a run of this boot is creating the domain, or has seen this domid come.
-
-    A domid is recorded only once XenStore or a listing has shown it.
-    """
-    if last_record is None:
-        return False
-    moved, result = last_record.moved, last_record.result
-    if moved is not None and moved.after in (Phase.CREATING, Phase.BOOTING, Phase.UP):
-        goes_on = last_record.settled is None or moved.at > last_record.settled
-        if moved.domid == seen.domid or (moved.domid is None and goes_on):
-            return True
-    return (
-        last_record.direction is Direction.UP
-        and result is not None
-        and (result.domid, result.outcome) == (seen.domid, Outcome.STARTED)
-    )
-
-
-def _what_we_did(end: ShutdownReason | None, moved: Transition) -> tuple[Initiator, str]:
-    if moved.after is Phase.FORCING:
-        return Initiator.US, "lamplighter down destroyed it"
-    if end is ShutdownReason.REBOOT:
-        return Initiator.GUEST, "it rebooted while lamplighter down was stopping it"
-    did = ENDS[end][0] if end in ENDS else "ended"
-    return Initiator.US, f"it {did}: lamplighter down asked it to"

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from lamplighter.engine import timing
 from lamplighter.engine.naming import find
 from lamplighter.engine.policy import layers
-from lamplighter.formats.definition import policy_settings
 from lamplighter.formats.durations import format_duration
 from lamplighter.model.domain import Kind
 from lamplighter.model.policy import Start, Stop
@@ -47,41 +46,29 @@ def when_host_stops(policy: Policy, kind: Kind | None, budget: float = 0.0) -> s
 
     ``budget`` is the ``stop_budget`` of the host in seconds, 0 for none.
     """
-    match policy.stop.value:
-        case Stop.LEAVE:
-            return "It is left running when the host stops: the host's end is a power cut for it."
-        case Stop.DESTROY:
-            return "It is destroyed when the host stops, without being asked: a power cut for it."
-        case Stop.SHUTDOWN:
-            return _asked(policy, kind) + _extended(policy) + _cut_short(policy, budget)
-
-
-def _asked(policy: Policy, kind: Kind | None) -> str:
-    limit = policy.stop_timeout.value
-    patient = min(policy.ack_timeout.value, limit / timing.MIN_REQUESTS)
+    if policy.stop.value is Stop.LEAVE:
+        return "It is left running when the host stops: the host's end is a power cut for it."
+    if policy.stop.value is Stop.DESTROY:
+        return "It is destroyed when the host stops, without being asked: a power cut for it."
+    limit, extra = policy.stop_timeout.value, policy.extend_max.value
+    patience = min(policy.ack_timeout.value, limit / timing.MIN_REQUESTS)
     button = ""
     if kind is Kind.HVM:
-        silence = format_duration(min(patient, timing.HVM_SILENCE))
+        silence = format_duration(min(patience, timing.HVM_SILENCE))
         button = f" If it has no drivers for Xen, its power button is pressed after {silence}."
-    return (
+    text = (
         "It is asked to shut down when the host stops, and asked again whenever it has not "
-        f"acknowledged for {format_duration(patient)}.{button} If it is not down after "
+        f"acknowledged for {format_duration(patience)}.{button} If it is not down after "
         f"{format_duration(limit)}, it is destroyed."
     )
-
-
-def _extended(policy: Policy) -> str:
-    most = policy.extend_max.value
-    return f" An agent in it may ask for up to {format_duration(most)} more." if most else ""
-
-
-def _cut_short(policy: Policy, budget: float) -> str:
-    if not 0 < budget < policy.stop_timeout.value + policy.extend_max.value:
-        return ""
-    return (
-        f" The whole stop has no more than {format_duration(budget)} (stop_budget): "
-        "what is not down by then is destroyed."
-    )
+    if extra:
+        text += f" An agent in it may ask for up to {format_duration(extra)} more."
+    if 0 < budget < limit + extra:
+        text += (
+            f" The whole stop has no more than {format_duration(budget)} (stop_budget): "
+            "what is not down by then is destroyed."
+        )
+    return text
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,16 +101,12 @@ def explain(given: str, configuration: Configuration, inventory: Inventory) -> E
     """Collect what is known of a domain; raise ``UsageError`` when no file mentions it."""
     name = given if given in inventory.named else find(given, inventory).name
     managed = inventory.domains.get(name)
-    stated: dict[str, Setting[Any]] = {}
-    if managed is not None:
-        definition = managed.definition
-        stated, _ = policy_settings(definition.values, definition.locations)
     policy = inventory.policy_of(name)
     problems = tuple(
         problem
         for problem in inventory.problems
         if problem.domain == name or problem.where == policy.stop.origin
     )
-    said = layers(configuration, name, stated)
+    settings = managed.layers if managed is not None else layers(configuration, name)
     budget = configuration.host.stop_budget.value
-    return Explanation(name, managed, policy, said, problems, budget)
+    return Explanation(name, managed, policy, settings, problems, budget)

@@ -25,11 +25,11 @@ from lamplighter.model.intent import Intent, Meant
 from lamplighter.model.run import Direction, Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
     from uuid import UUID
 
-    from lamplighter.model.domain import Definition, DomainInfo
+    from lamplighter.model.domain import DomainInfo
     from lamplighter.model.domain_event import DomainEvent
     from lamplighter.model.intent import Intents
     from lamplighter.model.policy import Inventory, ManagedDomain, Policy
@@ -81,8 +81,11 @@ def learn(
     for managed in inventory.domains.values():
         definition = managed.definition
         before = intents.meant.get(definition.key)
-        for seen in listing.all_of(definition.known_by):
-            if seen.running and _is_news(before, seen, moment):
+        # An incarnation that runs changes an intent to be down, unless that is its own.
+        meant_up = before is not None and before.meant is Meant.UP
+        told_down = (before.boot_id, before.domid) if before is not None else None
+        for seen in () if meant_up else listing.all_of(definition.known_by):
+            if seen.running and told_down != (moment.boot_id, seen.domid):
                 reason = f"it was seen running as domid {seen.domid}"
                 learned.append(_intent(managed, Meant.UP, reason, moment, seen.domid))
                 break
@@ -112,28 +115,33 @@ def learn_from_domain_events(
     } | intents.meant.keys()
     learned = []
     for managed in inventory.domains.values():
-        said = last = intents.meant.get(managed.definition.key)
+        before = last = intents.meant.get(managed.definition.key)
+        by_uuid = managed.definition.uuid is not None
         for found in by_domain.get(managed.definition.known_by, ()):
-            if _is_of(managed.definition, found, stated) and _is_newer(found, last, boots):
-                meant = _meant_by(found, last)
-                if meant is not None and (last is None or last.meant is not meant):
-                    reason = f"as domid {found.domid} it {found.way.value}: {found.why}"
-                    moment = Moment(found.at, found.boot_id)
-                    last = _intent(managed, meant, reason, moment, found.domid)
-        if last is not None and last is not said:
+            # By name, an event whose UUID another definition has stated does not count: that was
+            # another domain of that name.
+            is_its = by_uuid or str(found.uuid) not in stated
+            if not is_its or not _is_newer(found, last, boots):
+                continue
+            of_last = last is not None and (last.boot_id, last.domid) == (
+                found.boot_id,
+                found.domid,
+            )
+            # Nobody asked for a guest that is back from its own reboot, nor for the incarnation
+            # that was told to stop.
+            if found.way is Change.CAME:
+                meant = None if of_last or found.by is Initiator.GUEST else Meant.UP
+            else:
+                powered_off = found.end is ShutdownReason.POWEROFF
+                by_others = found.by in (Initiator.GUEST, Initiator.TOOL)
+                meant = Meant.DOWN if powered_off and by_others else None
+            if meant is not None and (last is None or last.meant is not meant):
+                reason = f"as domid {found.domid} it {found.way.value}: {found.why}"
+                moment = Moment(found.at, found.boot_id)
+                last = _intent(managed, meant, reason, moment, found.domid)
+        if last is not None and last is not before:
             learned.append(last)
     return learned
-
-
-def _is_of(definition: Definition, found: DomainEvent, stated: Container[str]) -> bool:
-    """Return whether an event is a domain's: by UUID, or by name if its definition states none.
-
-    By name, an event whose UUID another definition has stated is not: that was another domain of
-    that name.
-    """
-    if definition.uuid is not None:
-        return found.uuid == definition.uuid
-    return found.name == definition.name and str(found.uuid) not in stated
 
 
 def _is_newer(found: DomainEvent, before: Intent | None, boots: Mapping[str, int]) -> bool:
@@ -152,25 +160,6 @@ def _is_newer(found: DomainEvent, before: Intent | None, boots: Mapping[str, int
     if found.boot_id != before.boot_id and before.boot_id and this_boot:
         return True
     return found.at > before.at
-
-
-def _meant_by(domain_event: DomainEvent, before: Intent | None) -> Meant | None:
-    """Return what an event says about intent; None: nothing.
-
-    Nobody asked for a guest that is back from its own reboot.
-    """
-    if domain_event.way is Change.CAME:
-        told_down = before is not None and (before.boot_id, before.domid) == (
-            domain_event.boot_id,
-            domain_event.domid,
-        )
-        return None if told_down or domain_event.by is Initiator.GUEST else Meant.UP
-    if domain_event.end is ShutdownReason.POWEROFF and domain_event.by in (
-        Initiator.GUEST,
-        Initiator.TOOL,
-    ):
-        return Meant.DOWN
-    return None
 
 
 def said(
@@ -202,15 +191,6 @@ def crash_loop(failures: Sequence[tuple[datetime, str]], policy: Policy, now: da
         f"its start failed {len(recent)} times within {format_duration(window)}, "
         f"the last time because: {recent[0]}"
     )
-
-
-def _is_news(before: Intent | None, seen: DomainInfo, moment: Moment) -> bool:
-    """Return whether a running incarnation changes the last intent of its domain."""
-    if before is None:
-        return True
-    if before.meant is Meant.UP:
-        return False
-    return (before.boot_id, before.domid) != (moment.boot_id, seen.domid)
 
 
 def _intent(

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
     from lamplighter.model.domain import DomainInfo
-    from lamplighter.model.intent import Hold, Intents
+    from lamplighter.model.intent import Intents
     from lamplighter.model.policy import Inventory
     from lamplighter.model.problem import Problem
     from lamplighter.model.run import Result, Transition
@@ -80,15 +80,31 @@ def plan_down(
     XenStore; dom0 is always protected.
     """
     guests = [seen for seen in domains if seen.domid != DOM0 and seen.domid not in protected]
-    managed = {one.definition.known_by: one for one in reversed(inventory.domains.values())}
-    steps = [
-        _step_down(
-            managed.get(seen.uuid) or managed.get(seen.name),
-            *(inventory, seen, past),
-            by_hand=bool(names),
-        )
-        for seen in guests
-    ]
+    defined = {one.definition.known_by: one for one in reversed(inventory.domains.values())}
+    steps = []
+    for seen in guests:
+        managed = defined.get(seen.uuid) or defined.get(seen.name)
+        policy = managed.policy if managed else inventory.named.get(seen.name, inventory.defaults)
+        name = seen.name or (managed.name if managed else f"domid {seen.domid}")
+        definition = managed.definition if managed else None
+        reason = f'stop = "{policy.stop.value.value}" ({policy.stop.origin})'
+        if managed is None and seen.name not in inventory.named:
+            reason += ", no file knows this domain"
+        if policy.stop.value is Stop.LEAVE and not names:
+            steps.append(_nothing(name, policy, reason, Outcome.SKIPPED, seen))
+            continue
+        verb = Verb.DESTROY if policy.stop.value is Stop.DESTROY else Verb.STOP
+        if names and verb is Verb.STOP:
+            reason = "asked for by name"
+        step = Step(name, verb, reason, policy, definition, seen, notes=_notes(policy))
+        # Where a dead run's stop of this very incarnation had come to, it resumes.
+        left = past.resume_points.get(name)
+        if left is not None and left.domid == seen.domid and seen.running:
+            resume = left.after
+            step = step._replace(
+                resume=resume if resume in (Phase.ACKNOWLEDGED, Phase.FORCING) else None
+            )
+        steps.append(step)
     if names:
         known = {**dict.fromkeys(inventory.blocked), **inventory.domains}
         for name in names:
@@ -98,7 +114,7 @@ def plan_down(
         ]
         stopped = {step.name for step in steps}
         steps += [
-            _not_running(name, one, inventory)
+            _nothing(name, inventory.policy_of(name), "does not run", Outcome.ALREADY)
             for name, one in known.items()
             if _named(name, one, names) and name not in stopped
         ]
@@ -119,74 +135,47 @@ def _step_up(
 ) -> Step:
     if managed is None:
         return _nothing(name, Policy(), _why_blocked(problem), Outcome.FAILED, good=False)
-    policy = managed.policy
-    seen = listing.newest(managed.definition.known_by)
-    hold = past.intents.hold_of(managed.definition)
-    resume = _resumed_start(managed, seen, past)
-    if seen is not None and seen.running and resume is None:
-        return _runs_already(name, policy, seen, hold)
-    if seen is None or not seen.running:
-        if hold is not None:
-            return _held(name, policy, hold, seen, by_hand=by_hand)
-        unwanted = "" if by_hand else _why_unwanted(managed, past.intents)
-        if unwanted:
-            return _nothing(name, policy, unwanted, Outcome.SKIPPED, seen)
+    definition, policy = managed.definition, managed.policy
+    seen = listing.newest(definition.known_by)
+    hold = past.intents.hold_of(definition)
+    reason = f'start = "{policy.start.value.value}" ({policy.start.origin})'
+    if seen is not None and seen.running:
+        left = past.resume_points.get(name)
+        if left is None or left.after not in (Phase.CREATING, Phase.BOOTING):
+            held = f", although it is {hold.told}" if hold is not None else ""
+            runs = f"runs already as domid {seen.domid}{held}"
+            return _nothing(name, policy, runs, Outcome.ALREADY, seen)
+        resume: Phase | None = Phase.BOOTING
+    elif hold is not None:
+        # Respecting a hold is good; naming a held domain is refused.
+        held = f"{hold.told}; lamplighter release {name} lets it be started again"
+        return _nothing(name, policy, held, Outcome.HELD, seen, good=not by_hand)
+    else:
+        if not by_hand and policy.start.value is Start.NEVER:
+            return _nothing(name, policy, reason, Outcome.SKIPPED, seen)
+        meant_up = past.intents.error or past.intents.meant_up(definition)
+        if not by_hand and policy.start.value is Start.LAST_STATE and not meant_up:
+            intent = past.intents.meant.get(definition.key)
+            if intent is None:
+                unwanted = "it has never been up"
+            else:
+                since = f"{intent.at:%Y-%m-%d %H:%M:%S}"
+                unwanted = f"it is meant to be down since {since}: {intent.reason}"
+            return _nothing(name, policy, f"{reason}: {unwanted}", Outcome.SKIPPED, seen)
+        # A domain that has ended and is still listed may be about to be created again, unless it
+        # was suspended.
+        suspended = seen is not None and seen.shutdown is ShutdownReason.SUSPEND
+        creating = definition.key in past.being_created and not suspended
+        resume = Phase.CREATING if creating else None
         kept = seen if resume is None else None
         if obstacle := _obstacle(managed, problem, kept, listing, past, by_hand=by_hand):
             return _nothing(name, policy, obstacle, Outcome.FAILED, seen, good=False)
-    step = Step(name, Verb.START, _why_wanted(policy, by_hand=by_hand), policy, managed.definition)
-    return step._replace(info=seen, notes=_notes(policy), resume=resume)
-
-
-def _runs_already(name: str, policy: Policy, seen: DomainInfo, hold: Hold | None) -> Step:
-    reason = f"runs already as domid {seen.domid}"
-    if hold is not None:
-        reason += f", although it is {hold.told}"
-    return _nothing(name, policy, reason, Outcome.ALREADY, seen)
-
-
-def _held(name: str, policy: Policy, hold: Hold, seen: DomainInfo | None, *, by_hand: bool) -> Step:
-    """Respecting a hold is good; naming a held domain is refused."""
-    reason = f"{hold.told}; lamplighter release {name} lets it be started again"
-    return _nothing(name, policy, reason, Outcome.HELD, seen, good=not by_hand)
-
-
-def _why_unwanted(managed: ManagedDomain, intents: Intents) -> str:
-    """Return why the host's start leaves a domain alone; empty when it is to be started."""
-    start = managed.policy.start
-    if start.value is Start.NEVER:
-        return f'start = "never" ({start.origin})'
-    if start.value is Start.ALWAYS or intents.error or intents.meant_up(managed.definition):
-        return ""
-    intent = intents.meant.get(managed.definition.key)
-    if intent is None:
-        why = "it has never been up"
-    else:
-        why = f"it is meant to be down since {intent.at:%Y-%m-%d %H:%M:%S}: {intent.reason}"
-    return f'start = "last-state" ({start.origin}): {why}'
-
-
-def _why_wanted(policy: Policy, *, by_hand: bool) -> str:
     if by_hand:
-        return "asked for by name"
-    was = ": it is meant to be up" if policy.start.value is Start.LAST_STATE else ""
-    return f'start = "{policy.start.value.value}" ({policy.start.origin}){was}'
-
-
-def _resumed_start(managed: ManagedDomain, seen: DomainInfo | None, past: Past) -> Phase | None:
-    """Return where a start resumes that a dead run or another process began; None: begin it.
-
-    A domain that has ended and is still listed may be about to be created again, unless it was
-    suspended.
-    """
-    if seen is None or not seen.running:
-        kept = seen is not None and seen.shutdown is ShutdownReason.SUSPEND
-        creating = managed.definition.key in past.being_created and not kept
-        return Phase.CREATING if creating else None
-    left = past.resume_points.get(managed.name)
-    if left is None or left.after not in (Phase.CREATING, Phase.BOOTING):
-        return None
-    return Phase.BOOTING
+        reason = "asked for by name"
+    elif policy.start.value is Start.LAST_STATE:
+        reason += ": it is meant to be up"
+    step = Step(name, Verb.START, reason, policy, definition)
+    return step._replace(info=seen, notes=_notes(policy), resume=resume)
 
 
 def _obstacle(
@@ -212,9 +201,9 @@ def _obstacle(
     if kept is not None and kept.shutdown is not None and not kept.dying:
         if kept.shutdown is ShutdownReason.SUSPEND:
             return f"another tool has suspended it as domid {kept.domid}, to save or to move it"
-        told = kept.shutdown.name.lower()
+        end = kept.shutdown.name.lower()
         return (
-            f"domid {kept.domid} of it has shut down ({told}) and is kept; "
+            f"domid {kept.domid} of it has shut down ({end}) and is kept; "
             f"lamplighter down {managed.name} takes it away"
         )
     for other in listing.all_of(managed.name):
@@ -233,36 +222,6 @@ def _why_blocked(problem: Problem | None) -> str:
 # --- down ------------------------------------------------------------------------------------
 
 
-def _step_down(
-    managed: ManagedDomain | None,
-    inventory: Inventory,
-    seen: DomainInfo,
-    past: Past,
-    *,
-    by_hand: bool,
-) -> Step:
-    policy = managed.policy if managed else inventory.named.get(seen.name, inventory.defaults)
-    name = seen.name or (managed.name if managed else f"domid {seen.domid}")
-    definition = managed.definition if managed else None
-    said = f'stop = "{policy.stop.value.value}" ({policy.stop.origin})'
-    if managed is None and seen.name not in inventory.named:
-        said += ", no file knows this domain"
-    if policy.stop.value is Stop.LEAVE and not by_hand:
-        return _nothing(name, policy, said, Outcome.SKIPPED, seen)
-    verb = Verb.DESTROY if policy.stop.value is Stop.DESTROY else Verb.STOP
-    reason = "asked for by name" if by_hand and verb is Verb.STOP else said
-    step = Step(name, verb, reason, policy, definition, seen, notes=_notes(policy))
-    return step._replace(resume=_resumed_stop(name, seen, past))
-
-
-def _resumed_stop(name: str, seen: DomainInfo, past: Past) -> Phase | None:
-    """Return where a dead run's stop of this very incarnation resumes; None: begin it."""
-    left = past.resume_points.get(name)
-    if left is None or left.domid != seen.domid or not seen.running:
-        return None
-    return left.after if left.after in (Phase.ACKNOWLEDGED, Phase.FORCING) else None
-
-
 def only_new_steps(plan: Plan, results: Collection[Result]) -> Plan:
     """Return the part of a later plan that an earlier one did not have, as its results show.
 
@@ -279,11 +238,6 @@ def only_new_steps(plan: Plan, results: Collection[Result]) -> Plan:
         and (step.info.uuid, step.info.domid) not in done
     )
     return plan._replace(steps=late)
-
-
-def _not_running(name: str, managed: ManagedDomain | None, inventory: Inventory) -> Step:
-    policy = managed.policy if managed else inventory.named.get(name, inventory.defaults)
-    return _nothing(name, policy, "does not run", Outcome.ALREADY)
 
 
 # --- both ------------------------------------------------------------------------------------

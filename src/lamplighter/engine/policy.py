@@ -1,17 +1,19 @@
 """Precedence of settings: ``[domain.NAME]``, the definition, ``[defaults]``, the built-in value.
 
-``layers`` returns every value that was set, for ``explain``; ``settle`` returns those that win.
+``layers`` returns every value that was set; ``settle`` returns those that win, and ``manage`` has
+both of a domain that a file defines.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from lamplighter.model.policy import Policy
+from lamplighter.model.policy import ManagedDomain, Policy
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from lamplighter.model.domain import Definition
     from lamplighter.model.policy import Configuration, Setting
 
 #: Every setting of a policy, in the order in which they are shown.
@@ -33,18 +35,25 @@ def layers(
     built_in = Policy()
     return {
         key: (
-            *(said[key] for said in (own, stated, configuration.defaults) if key in said),
+            *(table[key] for table in (own, stated, configuration.defaults) if key in table),
             getattr(built_in, key),
         )
         for key in KEYS
     }
 
 
-def settle(
-    configuration: Configuration,
-    name: str | None = None,
-    stated: Mapping[str, Setting[Any]] = EMPTY,
-) -> Policy:
-    """Return the policy of a domain; without a name, that of domains that no file mentions."""
-    winners = {key: said[0] for key, said in layers(configuration, name, stated).items()}
-    return Policy(**winners)
+def settle(configuration: Configuration, name: str | None = None) -> Policy:
+    """Return the policy of a domain without a definition; no name: one that no file mentions."""
+    return _winners(layers(configuration, name))
+
+
+def manage(
+    configuration: Configuration, definition: Definition, stated: Mapping[str, Setting[Any]]
+) -> ManagedDomain:
+    """Return a defined domain with its policy; ``stated`` has the definition's settings."""
+    found = layers(configuration, definition.name, stated)
+    return ManagedDomain(definition, _winners(found), found)
+
+
+def _winners(found: Mapping[str, tuple[Setting[Any], ...]]) -> Policy:
+    return Policy(**{key: settings[0] for key, settings in found.items()})

@@ -59,14 +59,17 @@ class HostState(NamedTuple):
     ends: Mapping[int, ShutdownReason | None]
 
 
-def steps(unfinished_runs: Sequence[UnfinishedRun], world: HostState) -> Iterator[Settle | Close]:
+def steps(unfinished_runs: Sequence[UnfinishedRun], host: HostState) -> Iterator[Settle | Close]:
     """Yield what is to be written to complete the record of the dead runs, the oldest first."""
-    listing = Listing(world.domains)
-    for end in unfinished_runs:
-        for moved in end.moved:
+    listing = Listing(host.domains)
+    for unfinished in unfinished_runs:
+        for moved in unfinished.moved:
             seen = listing.newest(moved.uuid if moved.uuid is not None else moved.name)
-            yield Settle(end.run.id, _concluded(end.run, moved, seen, world))
-        yield Close(end.run.id)
+            outcome, note, good = _end(unfinished.run, moved, seen, host)
+            note = f"the run died while it was {moved.after.value}; {note}"
+            result = Result(moved.name, moved.uuid, moved.domid, outcome, 0.0, note, good)
+            yield Settle(unfinished.run.id, result)
+        yield Close(unfinished.run.id)
 
 
 def resume_points(unfinished_runs: Sequence[UnfinishedRun], boot_id: str) -> dict[str, Transition]:
@@ -76,9 +79,9 @@ def resume_points(unfinished_runs: Sequence[UnfinishedRun], boot_id: str) -> dic
     """
     return {
         moved.name: moved
-        for end in unfinished_runs
-        if end.run.boot_id == boot_id
-        for moved in end.moved
+        for unfinished in unfinished_runs
+        if unfinished.run.boot_id == boot_id
+        for moved in unfinished.moved
     }
 
 
@@ -89,23 +92,17 @@ def gone(
     there = {seen.domid for seen in domains}
     return [
         moved.domid
-        for end in unfinished_runs
-        if end.run.boot_id == boot_id and end.run.direction is Direction.DOWN
-        for moved in end.moved
+        for unfinished in unfinished_runs
+        if unfinished.run.boot_id == boot_id and unfinished.run.direction is Direction.DOWN
+        for moved in unfinished.moved
         if moved.domid is not None and moved.domid not in there
     ]
 
 
-def _concluded(run: Run, moved: Transition, seen: DomainInfo | None, world: HostState) -> Result:
-    outcome, note, good = _end(run, moved, seen, world)
-    told = f"the run died while it was {moved.after.value}; {note}"
-    return Result(moved.name, moved.uuid, moved.domid, outcome, 0.0, told, good)
-
-
 def _end(
-    run: Run, moved: Transition, seen: DomainInfo | None, world: HostState
+    run: Run, moved: Transition, seen: DomainInfo | None, host: HostState
 ) -> tuple[Outcome, str, bool]:
-    if run.boot_id != world.boot_id:
+    if run.boot_id != host.boot_id:
         return Outcome.UNKNOWN, "the host went down before its end was recorded", False
     if run.direction is Direction.UP:
         if seen is not None and seen.running:
@@ -115,7 +112,7 @@ def _end(
         return Outcome.UNKNOWN, f"it ran as domid {seen.domid} when the next run began", False
     if moved.after is Phase.FORCING:
         return Outcome.FORCED, f"destroyed: {moved.detail}", False
-    reason = seen.shutdown if seen is not None else world.ends.get(moved.domid or 0)
+    reason = seen.shutdown if seen is not None else host.ends.get(moved.domid or 0)
     match reason:
         case ShutdownReason.POWEROFF | ShutdownReason.REBOOT if is_guest_force(moved.detail):
             return Outcome.FORCED, moved.detail, False

@@ -13,26 +13,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from lamplighter.engine import timing
-from lamplighter.engine.events import (
-    Action,
-    CheckCreator,
-    Create,
-    Created,
-    CreatorChecked,
-    EnterPhase,
-    Event,
-    Finish,
-    HeldMeanwhile,
-    Interrupted,
-    Listed,
-    ListingFailed,
-    NotListed,
-    PoweroffFeature,
-    Relist,
-    Tick,
-    WatchNodes,
-)
+from lamplighter.engine import events, timing
 from lamplighter.model.domain import DomainInfo, ShutdownReason
 from lamplighter.model.lifecycle import Phase, check_transition
 from lamplighter.model.run import Outcome
@@ -47,8 +28,8 @@ COMES_BACK = frozenset({ShutdownReason.REBOOT, ShutdownReason.SOFT_RESET})
 class StartState(NamedTuple):
     """The state of one domain's start. Times are host seconds on the events' clock.
 
-    ``called``: the call to create has returned, and ``error`` is why it failed; ``blind`` is why
-    the last listing failed. ``foreign_creator``: something else is creating the domain, and
+    ``called``: the call to create has returned, and ``error`` is why it failed; ``listing_error``
+    is why the last listing failed. ``foreign_creator``: something else is creating the domain, and
     ``ask_at`` is when that is checked again. ``creator_gone``: nothing creates it any more, and one
     more listing shows whether it came before that check.
     """
@@ -61,7 +42,7 @@ class StartState(NamedTuple):
     paused: bool = False
     called: bool = False
     error: str = ""
-    blind: str = ""
+    listing_error: str = ""
     foreign_creator: bool = False
     creator_gone: bool = False
     ask_at: float | None = None
@@ -81,7 +62,7 @@ class StartState(NamedTuple):
         return self.deadline
 
 
-Stepped = tuple[StartState, tuple[Action, ...]]
+Stepped = tuple[StartState, tuple[events.Action, ...]]
 
 
 def begin(
@@ -95,151 +76,134 @@ def begin(
     state = StartState(start_timeout=policy.start_timeout.value, begun=now)
     if resume is Phase.BOOTING and domid is not None:
         detail = f"domid {domid}, where a run that died had left it"
-        moved, move = _move(state._replace(phase=resume, domid=domid), resume, detail)
-        return moved, (*move, WatchNodes(domid))
+        state, move = _move(state._replace(phase=resume, domid=domid), resume, detail)
+        return state, (*move, events.WatchNodes(domid))
     if resume is Phase.CREATING:
         detail = "something is creating it already"
-        moved, move = _move(state._replace(foreign_creator=True), Phase.CREATING, detail)
-        return moved, (*move, Relist())
-    moved, move = _move(state, Phase.CREATING, "")
-    return moved, (*move, Create())
+        state, move = _move(state._replace(foreign_creator=True), Phase.CREATING, detail)
+        return state, (*move, events.Relist())
+    state, move = _move(state, Phase.CREATING, "")
+    return state, (*move, events.Create())
 
 
-def step(state: StartState, event: Event) -> Stepped:
+def step(state: StartState, event: events.Event) -> Stepped:  # noqa: C901 (a table)
     """Process one event."""
     match event:
-        case Created(now, domid, error):
-            return _created(state, domid, error, now)
-        case PoweroffFeature(_, domid, supported) if domid == state.domid and supported is not None:
-            moved, move = _move(state, Phase.UP, "its kernel is up")
-            return moved, (*move, Finish(Outcome.STARTED))
-        case Listed(now, info):
-            return _seen(state._replace(blind="", paused=info.paused), info, now)
-        case NotListed(now):
-            return _not_listed(state._replace(blind=""), now)
-        case ListingFailed(now, error):
-            return _tick(state._replace(blind=error), now)
-        case Interrupted(_, why):
-            return state, (_interrupted(state, why),)
-        case Tick(now):
+        case events.Created(now, domid, error):
+            # Begun again: waiting for a place in the queue is not the guest's time.
+            state = state._replace(begun=now, called=True, error=error)
+            if domid is None:
+                return state, (events.Relist(),)
+            state, move = _move(state._replace(domid=domid), Phase.BOOTING, f"domid {domid}")
+            return state, (*move, events.WatchNodes(domid))
+        case events.PoweroffFeature(_, domid, supported) if (
+            domid == state.domid and supported is not None
+        ):
+            state, move = _move(state, Phase.UP, "its kernel is up")
+            return state, (*move, events.Finish(Outcome.STARTED))
+
+        # --- listings and time ---
+        case events.Listed(now, info):
+            return _listed(state._replace(listing_error="", paused=info.paused), info, now)
+        case events.NotListed(now):
+            state = state._replace(listing_error="")
+            if state.creator_gone:
+                state = state._replace(foreign_creator=False, creator_gone=False)
+                return state, (events.Create(),)
+            if state.foreign_creator:
+                return state, (events.CheckCreator(),)
+            if state.domid is None:
+                error = state.error or "it was created and is gone already"
+                state, move = _move(state, Phase.ABSENT, error)
+                return state, (*move, events.Finish(Outcome.FAILED, error, good=False))
+            return _tick(state._replace(gone_at=state.gone_at or now), now)
+        case events.ListingFailed(now, error):
+            return _tick(state._replace(listing_error=error), now)
+        case events.Tick(now):
             return _tick(state, now)
-    return _not_begun(state, event)
 
+        # --- not begun: another creator, a hold ---
+        case events.CreatorChecked(now, creating) if state.domid is None and state.foreign_creator:
+            # It was not listed: its creator is still at work, has just finished, or has given up.
+            # A listing that begins now distinguishes the last two.
+            if not creating:
+                return state._replace(creator_gone=True, ask_at=None), (events.Relist(),)
+            if now < state.deadline:
+                return state._replace(ask_at=now + timing.RETRY_PAUSE), ()
+            waited = f"{state.start_timeout:g} s"
+            note = f"something has been creating it for {waited}, and it is not there"
+            return state, (events.Finish(Outcome.UNKNOWN, note, good=False),)
+        case events.HeldMeanwhile(_, reason):
+            state, move = _move(state, Phase.ABSENT, reason)
+            return state, (*move, events.Finish(Outcome.HELD, reason))
 
-def _not_begun(state: StartState, event: Event) -> Stepped:
-    match event:
-        case CreatorChecked(now, creating):
-            return _underway(state, creating=creating, now=now)
-        case HeldMeanwhile(_, why):
-            moved, move = _move(state, Phase.ABSENT, why)
-            return moved, (*move, Finish(Outcome.HELD, why))
+        # --- the run is to end ---
+        case events.Interrupted(_, reason) if state.domid is not None:
+            note = f"its boot was not waited for: {reason}"
+            return state, (events.Finish(Outcome.STARTED, note),)
+        case events.Interrupted(_, reason) if state.called:
+            failed = f" ({state.error})" if state.error else ""
+            note = f"whether it was created{failed} was not waited for: {reason}"
+            return state, (events.Finish(Outcome.UNKNOWN, note, good=False),)
+        case events.Interrupted(_, reason):
+            return state, (events.Finish(Outcome.SKIPPED, f"not started: {reason}", good=False),)
     return state, ()
 
 
-def _underway(state: StartState, *, creating: bool, now: float) -> Stepped:
-    """It was not listed: its creator is still at work, has just finished, or has given up.
-
-    A listing that begins now distinguishes the last two.
-    """
-    if state.domid is not None or not state.foreign_creator:
-        return state, ()
-    if not creating:
-        return state._replace(creator_gone=True, ask_at=None), (Relist(),)
-    if now >= state.deadline:
-        note = f"something has been creating it for {state.start_timeout:g} s, and it is not there"
-        return state, (Finish(Outcome.UNKNOWN, note, good=False),)
-    return state._replace(ask_at=now + timing.RETRY_PAUSE), ()
-
-
-def _created(state: StartState, domid: int | None, error: str, now: float) -> Stepped:
-    """``begun`` is set again: waiting for a place in the queue is not the guest's time."""
-    state = state._replace(begun=now, called=True, error=error)
-    if domid is None:
-        return state, (Relist(),)
-    moved, move = _move(state._replace(domid=domid), Phase.BOOTING, f"domid {domid}")
-    return moved, (*move, WatchNodes(domid))
-
-
-def _seen(state: StartState, info: DomainInfo, now: float) -> Stepped:
-    if not info.running:
-        return _ended(state, info, now)
-    if info.domid == state.domid:
+def _listed(state: StartState, info: DomainInfo, now: float) -> Stepped:
+    if info.running and info.domid == state.domid:
         return _tick(state._replace(gone_at=None), now)
-    if state.foreign_creator:
-        detail = f"domid {info.domid}, which was being created already"
-    elif state.phase is Phase.CREATING and state.error:
-        detail = f"domid {info.domid}, although the call failed: {state.error}"
-    elif state.phase is Phase.CREATING:
-        detail = f"domid {info.domid}"
-    else:
-        detail = f"it came back as domid {info.domid}"
-    came = state._replace(domid=info.domid, gone_at=None, ask_at=None)
-    came = came._replace(foreign_creator=False, creator_gone=False)
-    moved, move = _move(came, Phase.BOOTING, detail)
-    return moved, (*move, WatchNodes(info.domid))
-
-
-def _ended(state: StartState, info: DomainInfo, now: float) -> Stepped:
+    if info.running:
+        if state.foreign_creator:
+            detail = f"domid {info.domid}, which was being created already"
+        elif state.phase is Phase.CREATING and state.error:
+            detail = f"domid {info.domid}, although the call failed: {state.error}"
+        elif state.phase is Phase.CREATING:
+            detail = f"domid {info.domid}"
+        else:
+            detail = f"it came back as domid {info.domid}"
+        state = state._replace(domid=info.domid, gone_at=None, ask_at=None)
+        state = state._replace(foreign_creator=False, creator_gone=False)
+        state, move = _move(state, Phase.BOOTING, detail)
+        return state, (*move, events.WatchNodes(info.domid))
     if info.domid != state.domid:
         if state.foreign_creator:
-            told = f"domid {info.domid} of it has ended and is still listed"
-            state = state._replace(error=told)
+            error = f"domid {info.domid} of it has ended and is still listed"
+            state = state._replace(error=error)
         return _tick(state, now)
     if info.shutdown in COMES_BACK:
         return _tick(state._replace(gone_at=state.gone_at or now), now)
-    told = info.shutdown.name.lower() if info.shutdown else "it was destroyed"
-    moved, move = _move(state, Phase.ENDED, told)
-    note = f"it ended while it was starting: {told}"
-    return moved, (*move, Finish(Outcome.FAILED, note, good=False))
-
-
-def _not_listed(state: StartState, now: float) -> Stepped:
-    if state.creator_gone:
-        return state._replace(foreign_creator=False, creator_gone=False), (Create(),)
-    if state.foreign_creator:
-        return state, (CheckCreator(),)
-    if state.domid is None:
-        error = state.error or "it was created and is gone already"
-        moved, move = _move(state, Phase.ABSENT, error)
-        return moved, (*move, Finish(Outcome.FAILED, error, good=False))
-    return _tick(state._replace(gone_at=state.gone_at or now), now)
+    end = info.shutdown.name.lower() if info.shutdown else "it was destroyed"
+    state, move = _move(state, Phase.ENDED, end)
+    note = f"it ended while it was starting: {end}"
+    return state, (*move, events.Finish(Outcome.FAILED, note, good=False))
 
 
 def _tick(state: StartState, now: float) -> Stepped:
     if now < state.wake:
         return state, ()
     if state.ask_at is not None:
-        return state._replace(ask_at=None), (Relist(),)
+        return state._replace(ask_at=None), (events.Relist(),)
     if state.gone_at is not None:
-        moved, move = _move(state, Phase.ABSENT, "it vanished while it was starting")
+        state, move = _move(state, Phase.ABSENT, "it vanished while it was starting")
         note = "it vanished while it was starting and did not come back"
-        return moved, (*move, Finish(Outcome.FAILED, note, good=False))
+        return state, (*move, events.Finish(Outcome.FAILED, note, good=False))
     if state.domid is None:
-        why = state.blind or state.error or "no listing was made"
+        why = state.listing_error or state.error or "no listing was made"
         note = f"whether it was created could not be seen: {why}"
-        return state, (Finish(Outcome.UNKNOWN, note, good=False),)
-    if state.blind:
-        note = f"whether it runs could not be seen: {state.blind}"
-        return state, (Finish(Outcome.UNKNOWN, note, good=False),)
+        return state, (events.Finish(Outcome.UNKNOWN, note, good=False),)
+    if state.listing_error:
+        note = f"whether it runs could not be seen: {state.listing_error}"
+        return state, (events.Finish(Outcome.UNKNOWN, note, good=False),)
     if state.paused:
         why = f": {state.error}" if state.error else ""
         note = f"it is paused and has not begun within {state.start_timeout:g} s{why}"
-        return state, (Finish(Outcome.FAILED, note, good=False),)
+        return state, (events.Finish(Outcome.FAILED, note, good=False),)
     note = f"its kernel said nothing in XenStore within {state.start_timeout:g} s"
-    moved, move = _move(state, Phase.UP, note)
-    return moved, (*move, Finish(Outcome.STARTED, note))
-
-
-def _interrupted(state: StartState, why: str) -> Finish:
-    if state.domid is None and state.called:
-        failed = f" ({state.error})" if state.error else ""
-        note = f"whether it was created{failed} was not waited for: {why}"
-        return Finish(Outcome.UNKNOWN, note, good=False)
-    if state.domid is None:
-        return Finish(Outcome.SKIPPED, f"not started: {why}", good=False)
-    return Finish(Outcome.STARTED, f"its boot was not waited for: {why}")
+    state, move = _move(state, Phase.UP, note)
+    return state, (*move, events.Finish(Outcome.STARTED, note))
 
 
 def _move(state: StartState, phase: Phase, detail: str) -> Stepped:
     check_transition(state.phase, phase)
-    return state._replace(phase=phase), (EnterPhase(phase, detail),)
+    return state._replace(phase=phase), (events.EnterPhase(phase, detail),)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from lamplighter.formats.agent_protocol import AgentWords
     from lamplighter.model.domain import DomainInfo
-    from lamplighter.model.intent import Hold, Intents
+    from lamplighter.model.intent import Intents
     from lamplighter.model.policy import Inventory, ManagedDomain
     from lamplighter.model.problem import Problem
 
@@ -96,22 +96,34 @@ def status_rows(
     """Return a row for every domain that files define or that is listed, except dom0, by name."""
     blocked = inventory.blocked
     rows: list[Row] = []
-    told: set[int] = {DOM0}
+    shown: set[int] = {DOM0}
     for managed in inventory.domains.values():
-        seen = _find(managed, view)
-        told |= {s.domid for s in view.domains or () if managed.definition.matches(s)}
+        shown |= {s.domid for s in view.domains or () if managed.definition.matches(s)}
         last_record = last_records.get(managed.name, LastRecord(managed.name))
-        rows.append(_known(managed, seen, view, blocked.get(managed.name), last_record, intents))
+        rows.append(_defined(managed, view, blocked.get(managed.name), last_record, intents))
     for name, problem in blocked.items():
         if name not in inventory.domains:
-            found = [s for s in view.domains or () if s.name == name and s.domid not in told]
-            told |= {s.domid for s in found}
-            rows.append(_unusable(name, found[-1] if found else None, view, problem))
+            found = [s for s in view.domains or () if s.name == name and s.domid not in shown]
+            shown |= {s.domid for s in found}
+            seen = found[-1] if found else None
+            uuid, domid = (seen.uuid, seen.domid) if seen else (None, None)
+            why = f"its definition cannot be used: {_problem_text(problem)}"
+            state = _state(seen, view, LastRecord(name))
+            rows.append(Row(name, uuid, domid, Wanted.NOTHING, state, None, why))
     for seen in view.domains or ():
-        if seen.domid not in told:
+        if seen.domid not in shown:
             last_record = last_records.get(seen.name, LastRecord(seen.name))
-            policy = inventory.named.get(seen.name, inventory.defaults)
-            rows.append(_stranger(seen, view, policy, last_record))
+            state = _state(seen, view, last_record)
+            if seen.domid in view.protected:
+                why = "the host needs it: no stop touches it"
+            elif seen.running:
+                policy = inventory.named.get(seen.name, inventory.defaults)
+                why = f"runs, but no file knows it; {_what_down_does(policy)}"
+            else:
+                why = _why_ended(seen.name, state, seen)
+            name = seen.name or f"domid {seen.domid}"
+            since = _since(state, seen.domid, last_record, view)
+            rows.append(Row(name, seen.uuid, seen.domid, Wanted.NOTHING, state, since, why))
     rows.sort(key=lambda row: (row.name, row.domid or 0))
     return [row._replace(guest=view.words.get(row.domid or DOM0)) for row in rows]
 
@@ -119,65 +131,54 @@ def status_rows(
 # --- one row ---------------------------------------------------------------------------------
 
 
-def _known(
+def _defined(
     managed: ManagedDomain,
-    seen: DomainInfo | None,
     view: View,
     problem: Problem | None,
     last_record: LastRecord,
     intents: Intents,
 ) -> Row:
+    """Return the row of a domain that a file defines."""
+    name, definition, policy = managed.name, managed.definition, managed.policy
+    # The newest incarnation: a dying one may be listed beside its successor.
+    found = [one for one in view.domains or () if definition.matches(one)]
+    seen = max(found, key=lambda one: (one.running, one.domid), default=None)
     state = _state(seen, view, last_record)
-    wanted = _wanted(managed, seen, intents)
-    uuid = seen.uuid if seen else managed.definition.uuid
+    start, meant = policy.start.value, intents.meant.get(definition.key)
+    hold = intents.hold_of(definition)
+    # Without an intent, a domain that runs would be started again.
+    last_up = seen is not None and seen.running
+    if meant is not None:
+        last_up = intents.meant_up(definition)
+    wanted = Wanted.LEAVE if policy.stop.value is Stop.LEAVE else Wanted.DOWN
+    if hold is not None:
+        wanted = Wanted.HELD
+    elif start is Start.ALWAYS or (start is Start.LAST_STATE and last_up):
+        wanted = Wanted.UP
+    why = ""
+    if hold is not None and state is Seen.ABSENT:
+        why = f"{hold.told}; lamplighter release {name} lets it go"
+    elif hold is not None and state is not Seen.UNKNOWN:
+        why = f"is there although it is {hold.told}; lamplighter down {name} stops it"
+    elif state is Seen.ABSENT and wanted is not Wanted.UP:
+        if start is Start.LAST_STATE and wanted is Wanted.DOWN and meant is not None:
+            why = f"meant to be down since {_clock(meant.at)}: {meant.reason}"
+    elif state is Seen.ABSENT:
+        why = _why_absent(managed, view, problem, last_record)
+    elif seen is None:
+        why = "the domains could not be read"
+    elif not seen.running:
+        why = _why_ended(name, state, seen)
+    elif state is Seen.PAUSED:
+        go_on = f"; {view.unpause} {name} lets it go on" if view.unpause else ""
+        why = f"is paused and answers nothing{go_on}"
+    elif state is Seen.BOOTING:
+        why = "its kernel has not advertised itself: it still boots, or has no PV drivers"
+    elif wanted is not Wanted.UP:
+        why = f"runs, although nothing starts it with the host; {_what_down_does(policy)}"
     domid = seen.domid if seen else None
-    why = _why(managed, wanted, state, view, problem, last_record)
-    meant = intents.meant.get(managed.definition.key)
-    last_state = managed.policy.start.value is Start.LAST_STATE
-    if last_state and state is Seen.ABSENT and wanted is Wanted.DOWN and meant is not None:
-        why = f"meant to be down since {meant.at:%Y-%m-%d %H:%M:%S}: {meant.reason}"
-    hold = intents.hold_of(managed.definition)
-    if hold is not None and state is not Seen.UNKNOWN:
-        why = _why_held(hold, managed.name, state)
-    return Row(
-        managed.name, uuid, domid, wanted, state, _since(state, domid, last_record, view), why
-    )
-
-
-def _unusable(name: str, seen: DomainInfo | None, view: View, problem: Problem) -> Row:
-    uuid, domid = (seen.uuid, seen.domid) if seen else (None, None)
-    why = f"its definition cannot be used: {_told(problem)}"
-    return Row(name, uuid, domid, Wanted.NOTHING, _state(seen, view, LastRecord(name)), None, why)
-
-
-def _stranger(seen: DomainInfo, view: View, policy: Policy, last_record: LastRecord) -> Row:
-    state = _state(seen, view, last_record)
-    if seen.domid in view.protected:
-        why = "the host needs it: no stop touches it"
-    elif seen.running:
-        why = f"runs, but no file knows it; {_what_down_does(policy)}"
-    else:
-        why = _why_ended(seen.name, state, seen)
-    name = seen.name or f"domid {seen.domid}"
-    since = _since(state, seen.domid, last_record, view)
-    return Row(name, seen.uuid, seen.domid, Wanted.NOTHING, state, since, why)
-
-
-def _wanted(managed: ManagedDomain, seen: DomainInfo | None, intents: Intents) -> Wanted:
-    policy, start = managed.policy, managed.policy.start.value
-    if intents.hold_of(managed.definition) is not None:
-        return Wanted.HELD
-    if start is Start.ALWAYS:
-        return Wanted.UP
-    if start is Start.LAST_STATE and _last_up(managed, seen, intents):
-        return Wanted.UP
-    return Wanted.LEAVE if policy.stop.value is Stop.LEAVE else Wanted.DOWN
-
-
-def _find(managed: ManagedDomain, view: View) -> DomainInfo | None:
-    """Return the domain's newest incarnation: a dying one may be listed beside its successor."""
-    found = [seen for seen in view.domains or () if managed.definition.matches(seen)]
-    return max(found, key=lambda seen: (seen.running, seen.domid), default=None)
+    since = _since(state, domid, last_record, view)
+    return Row(name, seen.uuid if seen else definition.uuid, domid, wanted, state, since, why)
 
 
 def _state(seen: DomainInfo | None, view: View, last_record: LastRecord) -> Seen:
@@ -191,86 +192,38 @@ def _state(seen: DomainInfo | None, view: View, last_record: LastRecord) -> Seen
         return Seen.SHUT_DOWN
     if seen.paused:
         return Seen.PAUSED
-    booting = seen.domid in view.not_advertised and not _waited_for(seen.domid, last_record)
-    return Seen.BOOTING if booting else Seen.RUNNING
-
-
-def _waited_for(domid: int, last_record: LastRecord) -> bool:
-    """Return whether a run took it for up, perhaps though its kernel never advertised itself."""
+    # A run may have taken it for up although its kernel never advertised itself.
     moved = last_record.moved
-    return moved is not None and moved.domid == domid and moved.after is Phase.UP
+    taken_for_up = moved is not None and (moved.domid, moved.after) == (seen.domid, Phase.UP)
+    booting = seen.domid in view.not_advertised and not taken_for_up
+    return Seen.BOOTING if booting else Seen.RUNNING
 
 
 def _since(state: Seen, domid: int | None, last_record: LastRecord, view: View) -> datetime | None:
     """Return when this state began, from the monitor or else the journal; None: neither knows."""
     if state is Seen.UNKNOWN:
         return None
-    domain_event = view.domain_events.get(last_record.name)
-    if domain_event is not None and _tells_since(domain_event, state, domid):
-        return domain_event.at
-    moved = last_record.moved
+    domain_event, moved = view.domain_events.get(last_record.name), last_record.moved
+    if domain_event is not None:
+        went = domain_event.way is Change.WENT
+        ended = state in (Seen.SHUT_DOWN, Seen.DYING)
+        # Whether the state that the domain is in began with this event.
+        began = went if state is Seen.ABSENT else domain_event.domid == domid and ended is went
+        if began:
+            return domain_event.at
     if moved is not None and (state is Seen.ABSENT or moved.domid == domid):
         return moved.at
     return None
 
 
-def _tells_since(domain_event: DomainEvent, state: Seen, domid: int | None) -> bool:
-    """Return whether the state that a domain is in began with this event."""
-    if state is Seen.ABSENT:
-        return domain_event.way is Change.WENT
-    ended = state in (Seen.SHUT_DOWN, Seen.DYING)
-    return domain_event.domid == domid and ended is (domain_event.way is Change.WENT)
-
-
 # --- why -------------------------------------------------------------------------------------
-
-
-def _why(
-    managed: ManagedDomain,
-    wanted: Wanted,
-    state: Seen,
-    view: View,
-    problem: Problem | None,
-    last_record: LastRecord,
-) -> str:
-    name = managed.name
-    if state is Seen.UNKNOWN:
-        return "the domains could not be read"
-    seen = _find(managed, view)
-    if seen is not None and not seen.running:
-        return _why_ended(name, state, seen)
-    if state is Seen.PAUSED:
-        go_on = f"; {view.unpause} {name} lets it go on" if view.unpause else ""
-        return f"is paused and answers nothing{go_on}"
-    if state is Seen.BOOTING:
-        return "its kernel has not advertised itself: it still boots, or has no PV drivers"
-    if state is Seen.RUNNING:
-        return "" if wanted is Wanted.UP else _why_it_runs(managed)
-    return _why_absent(managed, view, problem, last_record) if wanted is Wanted.UP else ""
-
-
-def _last_up(managed: ManagedDomain, seen: DomainInfo | None, intents: Intents) -> bool:
-    """Return whether the domain would be started again; without an intent: whether it runs."""
-    if managed.definition.key in intents.meant:
-        return intents.meant_up(managed.definition)
-    return seen is not None and seen.running
-
-
-def _why_held(hold: Hold, name: str, state: Seen) -> str:
-    if state is Seen.ABSENT:
-        return f"{hold.told}; lamplighter release {name} lets it go"
-    return f"is there although it is {hold.told}; lamplighter down {name} stops it"
-
-
-def _why_it_runs(managed: ManagedDomain) -> str:
-    return f"runs, although nothing starts it with the host; {_what_down_does(managed.policy)}"
 
 
 def _why_absent(
     managed: ManagedDomain, view: View, problem: Problem | None, last_record: LastRecord
 ) -> str:
     if problem is not None:
-        return f"should be up and must not be started: {_told(problem)}"
+        return f"should be up and must not be started: {_problem_text(problem)}"
     for other in view.domains or ():
         if other.name == managed.name:
             return (
@@ -278,14 +231,12 @@ def _why_absent(
                 f"(domid {other.domid}, {other.uuid})"
             )
     start_it = f"lamplighter up {managed.name} starts it"
-    if last_record.moved is not None and (
-        last_record.settled is None or last_record.moved.at > last_record.settled
-    ):
-        return (
-            f"should be up and is not: a run has been moving it ({last_record.moved.after.value})"
-        )
+    moved = last_record.moved
+    if moved is not None and (last_record.settled is None or moved.at > last_record.settled):
+        return f"should be up and is not: a run has been moving it ({moved.after.value})"
     went = view.domain_events.get(managed.name)
-    if went is not None and went.way is Change.WENT and _is_newer(went, last_record):
+    settled = last_record.settled  # when the last run had finished with it
+    if went is not None and went.way is Change.WENT and (settled is None or went.at > settled):
         return f"should be up and is not: {went.why}, at {_clock(went.at)}; {start_it}"
     if last_record.result is None or last_record.settled is None:
         return f"should be up and has not been started since the host booted; {start_it}"
@@ -298,11 +249,6 @@ def _why_absent(
             f"should be up and is not: a run took it down at {when} ({outcome.value}); {start_it}"
         )
     return f"should be up and is not: it ended by itself after {when}; {start_it}"
-
-
-def _is_newer(went: DomainEvent, last_record: LastRecord) -> bool:
-    """Return whether a domain went after the last run had finished with it."""
-    return last_record.settled is None or went.at > last_record.settled
 
 
 def _clock(at: datetime) -> str:
@@ -328,5 +274,5 @@ def _what_down_does(policy: Policy) -> str:
             return "down will destroy it"
 
 
-def _told(problem: Problem) -> str:
+def _problem_text(problem: Problem) -> str:
     return f"{problem.where}: {problem.message}" if problem.where else problem.message

@@ -141,6 +141,13 @@ class AgentWords(NamedTuple):
     forced: Forced | None = None
     garbled: tuple[str, ...] = ()
 
+    def doing(self) -> str:
+        """Return what the guest reports about its shutdown, as text; empty for nothing."""
+        if self.forced is not None:
+            why = f": {self.forced.why}" if self.forced.why else ""
+            return f"forces its own {self.forced.request}{why}"
+        return str(self.progress) if self.progress is not None else ""
+
 
 def parse_agent_nodes(values: Mapping[str, bytes | None]) -> AgentWords | None:
     """Return what a guest reports, given the values of ``GUEST_NODES``; None: it has no agent.
@@ -152,8 +159,8 @@ def parse_agent_nodes(values: Mapping[str, bytes | None]) -> AgentWords | None:
         return None
     ready, progress = parse_ready(values.get("ready")), parse_progress(values.get("progress"))
     more, forced = parse_more(values.get("more")), parse_forced(values.get("forced"))
-    told = {"ready": ready, "progress": progress, "more": more, "forced": forced}
-    garbled = tuple(name for name, word in told.items() if values.get(name) and word is None)
+    parsed = {"ready": ready, "progress": progress, "more": more, "forced": forced}
+    garbled = tuple(name for name, value in parsed.items() if values.get(name) and value is None)
     is_ready, waits_for = ready if ready is not None else (None, "")
     return AgentWords(version, is_ready, waits_for, progress, more, forced, garbled)
 
@@ -197,10 +204,10 @@ def parse_forced(value: bytes | None) -> Forced | None:
 
 def parse_grants(answer: bytes | None, granted: bytes | None) -> Grants:
     """Return what earlier runs have granted; the guest may have written these nodes, too."""
-    said = parse_answer(answer)
+    last = parse_answer(answer)
     digits = _match(_GRANTED, granted)
     seconds = min(SECONDS_MAX, int(digits[0])) if digits is not None else 0
-    return Grants("" if said is None else said.id, seconds)
+    return Grants("" if last is None else last.id, seconds)
 
 
 def quoted(text: str) -> str:
@@ -234,8 +241,8 @@ def encode_ready(*, ready: bool, waits_for: str = "") -> bytes:
 
 def encode_progress(text: str, percent: int | None = None) -> bytes:
     """Return the value of ``progress``; the percentage is clamped to 0 to 100."""
-    said = "-" if percent is None else str(min(100, max(0, percent)))
-    return _line(said, text.strip() or "...")
+    number = "-" if percent is None else str(min(100, max(0, percent)))
+    return _line(number, text.strip() or "...")
 
 
 def encode_more(more: TimeRequest) -> bytes:
@@ -272,8 +279,8 @@ def _seconds(seconds: int) -> int:
 
 def _line(first: str, text: str) -> bytes:
     """Return one printable line, cut to ``VALUE_MAX`` bytes; a character cut in two is dropped."""
-    told = "".join(c if c.isprintable() else "?" for c in text).strip()
-    line = f"{first} {told}" if told else first
+    text = "".join(c if c.isprintable() else "?" for c in text).strip()
+    line = f"{first} {text}" if text else first
     return line.encode("utf-8", "replace")[:VALUE_MAX].decode("utf-8", "ignore").strip().encode()
 
 
@@ -287,18 +294,10 @@ def _match(form: re.Pattern[str], value: bytes | None) -> re.Match[str] | None:
     return form.fullmatch(text) if text.isprintable() else None
 
 
-def doing(words: AgentWords) -> str:
-    """Return what the guest reports about its shutdown, as text; empty for nothing."""
-    if words.forced is not None:
-        why = f": {words.forced.why}" if words.forced.why else ""
-        return f"forces its own {words.forced.request}{why}"
-    return str(words.progress) if words.progress is not None else ""
-
-
 def describe_guest(words: AgentWords) -> str:
     """Return a guest's condition as text: whether it is ready, and what it is doing."""
-    told = doing(words)
+    shutdown = words.doing()
     if words.ready is False:
         ready = f"not ready: {words.waits_for}" if words.waits_for else "not ready"
-        return f"{ready}; {told}" if told else ready
-    return told or ("ready" if words.ready else f"agent {words.version}")
+        return f"{ready}; {shutdown}" if shutdown else ready
+    return shutdown or ("ready" if words.ready else f"agent {words.version}")

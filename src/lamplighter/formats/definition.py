@@ -19,9 +19,8 @@ from lamplighter.formats.xlcfg import XlConfig, as_text
 from lamplighter.model.domain import EMPTY, Definition, Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
-    from lamplighter.model.domain import Value
     from lamplighter.model.policy import Setting
     from lamplighter.model.problem import Location
 
@@ -34,8 +33,14 @@ CONTROL_DOMAIN = "Domain-0"
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
+#: Parameters of a definition, the policy keys that they set, and what reads their values.
+_SETTINGS: dict[str, tuple[str, Callable[[object, Location], Setting[Any]]]] = {
+    "on_xend_start": ("start", policy_values.xend_start),
+    "on_xend_stop": ("stop", policy_values.xend_stop),
+}
+
 #: Parameters of a definition and the policy keys they set.
-PARAMETERS = {"on_xend_start": "start", "on_xend_stop": "stop"}
+PARAMETERS = {parameter: key for parameter, (key, _) in _SETTINGS.items()}
 
 
 class Reading(NamedTuple):
@@ -55,47 +60,46 @@ class Reading(NamedTuple):
 def read_definition(config: XlConfig) -> Reading:
     """Read a parsed file; never raises: a bad value is among the errors."""
     errors: list[DefinitionError] = []
-    name = uuid = None
-    kind = Kind.PV
+    name = uuid = kind = None
     try:
         name = _name(config)
     except DefinitionError as error:
         errors.append(error)
+    text, where = config.text("uuid"), config.where("uuid")
+    if text is not None and not _UUID.fullmatch(text):
+        message = f"uuid: expected 8-4-4-4-12 hexadecimal digits, not {policy_values.shown(text)}"
+        errors.append(_error(message, where, "uuidgen prints a new one"))
+    elif text is not None:
+        uuid = UUID(text) if UUID(text).int else None
+        if uuid is None:
+            message = "uuid: all zeros is the control domain's UUID"
+            errors.append(_error(message, where, "uuidgen prints a new one"))
     try:
-        uuid = _uuid(config)
+        kind = _abbreviated(config, "type", _TYPES)
+        builder = _abbreviated(config, "builder", _BUILDERS)
+        if None not in (kind, builder) and kind is not builder:
+            message = "type and builder contradict each other"
+            hint = "builder is xl's old word: leave it out"
+            raise _error(message, config.where("builder"), hint)
+        kind = kind or builder
     except DefinitionError as error:
         errors.append(error)
-    try:
-        kind = _kind(config)
-    except DefinitionError as error:
-        errors.append(error)
-    stated, misread = policy_settings(config.values, config.locations)
+        kind = None
+    stated: dict[str, Setting[Any]] = {}
+    misread: list[DefinitionError] = []
+    for parameter, (key, read) in _SETTINGS.items():
+        if parameter in config.values:
+            value, where = config.values[parameter], config.where(parameter)
+            try:
+                stated[key] = read(value if isinstance(value, list) else as_text(value), where)
+            except InvalidValue as error:
+                misread.append(_error(f"{parameter}: {error.message}", where, error.hint))
     definition = None
     if name is not None and not misread:
-        definition = Definition(name, uuid, kind, config.file, config.values, config.locations)
+        definition = Definition(
+            name, uuid, kind or Kind.PV, config.file, config.values, config.locations
+        )
     return Reading(name, definition, stated, (*errors, *misread))
-
-
-def policy_settings(
-    values: Mapping[str, Value],
-    locations: Mapping[str, Location],
-) -> tuple[dict[str, Setting[Any]], list[DefinitionError]]:
-    """Return the settings that a definition states, by policy key, and the errors in them."""
-    stated: dict[str, Setting[Any]] = {}
-    errors: list[DefinitionError] = []
-    for parameter, key in PARAMETERS.items():
-        if parameter not in values:
-            continue
-        value, where = values[parameter], locations[parameter]
-        given = value if isinstance(value, list) else as_text(value)
-        try:
-            if key == "start":
-                stated[key] = policy_values.xend_start(given, where)
-            else:
-                stated[key] = policy_values.xend_stop(given, where)
-        except InvalidValue as unfit:
-            errors.append(_error(f"{parameter}: {unfit.message}", where, unfit.hint))
-    return stated, errors
 
 
 def _name(config: XlConfig) -> str:
@@ -114,30 +118,6 @@ def _name(config: XlConfig) -> str:
     if name == CONTROL_DOMAIN:
         raise _error(f"name: {name} is the control domain's", where, "give it a name of its own")
     return name
-
-
-def _uuid(config: XlConfig) -> UUID | None:
-    text = config.text("uuid")
-    if text is None:
-        return None
-    where = config.where("uuid")
-    if not _UUID.fullmatch(text):
-        message = f"uuid: expected 8-4-4-4-12 hexadecimal digits, not {policy_values.shown(text)}"
-        raise _error(message, where, "uuidgen prints a new one")
-    uuid = UUID(text)
-    if not uuid.int:
-        message = "uuid: all zeros is the control domain's UUID"
-        raise _error(message, where, "uuidgen prints a new one")
-    return uuid
-
-
-def _kind(config: XlConfig) -> Kind:
-    kind = _abbreviated(config, "type", _TYPES)
-    builder = _abbreviated(config, "builder", _BUILDERS)
-    if kind is not None and builder is not None and kind is not builder:
-        message = "type and builder contradict each other"
-        raise _error(message, config.where("builder"), "builder is xl's old word: leave it out")
-    return kind or builder or Kind.PV
 
 
 def _abbreviated(config: XlConfig, key: str, words: Mapping[str, Kind]) -> Kind | None:

@@ -69,24 +69,20 @@ def parse_valid_parts(text: str, file: str) -> tuple[Configuration, Configuratio
     except RecursionError:
         return Configuration(file), ConfigurationError("values are nested too deeply", where=file)
     except ValueError as error:
-        return Configuration(file), _not_toml(str(error), text, file)
+        message, line, column = str(error), None, None
+        if "integer string conversion" in message:
+            message = "a number has thousands of digits"
+        elif match := re.search(_TOML_PLACE, message):
+            message = message[: match.start()]
+            line, column = (int(number) for number in match.groups("0"))
+            if not line:
+                line, column = text.count("\n") + 1, len(text) - text.rfind("\n")
+        hint = "the file must be TOML, see https://toml.io"
+        wrong = ConfigurationError(message, where=file, line=line, column=column, hint=hint)
+        return Configuration(file), wrong
     reader = _Reader(file, places)
     configuration = reader.read(document)
     return configuration, reader.first_fault()
-
-
-def _not_toml(message: str, text: str, file: str) -> ConfigurationError:
-    hint = "the file must be TOML, see https://toml.io"
-    match = re.search(_TOML_PLACE, message)
-    if "integer string conversion" in message:
-        message = "a number has thousands of digits"
-    if match is None:
-        return ConfigurationError(message, where=file, hint=hint)
-    line, column = (int(number) for number in match.groups("0"))
-    if not line:
-        line, column = text.count("\n") + 1, len(text) - text.rfind("\n")
-    message = message[: match.start()]
-    return ConfigurationError(message, where=file, line=line, column=column, hint=hint)
 
 
 class _Reader:
@@ -152,8 +148,8 @@ class _Reader:
                 continue
             try:
                 found[key] = readers[key](given, self._location(key_path))
-            except InvalidValue as unfit:
-                self._fault(key_path, InvalidValue(f"{key}: {unfit.message}", unfit.hint))
+            except InvalidValue as error:
+                self._fault(key_path, InvalidValue(f"{key}: {error.message}", error.hint))
         return found
 
     def _table(self, path: Path, value: object) -> dict[str, object]:
@@ -179,15 +175,15 @@ class _Reader:
             hint or f"expected {listed(known)}",
         )
 
-    def _fault(self, path: Path, unfit: InvalidValue) -> None:
+    def _fault(self, path: Path, error: InvalidValue) -> None:
         place = self._location(path)
         self._faults.append(
             ConfigurationError(
-                unfit.message,
+                error.message,
                 where=place.file,
                 line=place.line,
                 column=place.column,
-                hint=unfit.hint,
+                hint=error.hint,
             )
         )
 

@@ -1,14 +1,17 @@
 """The JSON of the state and run directories: domain events, the monitor's state, intents and holds.
 
 A domain event is a line of the monitor's event log and an entry of what it serves. Intents and
-holds are a document that is read whole or not at all: half of what was said is not what was said.
+holds are a document that is read whole or not at all: half of it does not mean what the whole does.
+
+Another process wrote what is read here, and a crash or a person may have damaged it. ``parse`` and
+the ``get`` functions raise ``ValueError`` for anything unexpected, and name the key; the holder of
+the host's lock and the unit's marker are read with them, too.
 """
 
 from __future__ import annotations
 
 import json
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 from lamplighter.model.domain import ShutdownReason
@@ -19,8 +22,56 @@ from lamplighter.model.intent import Hold, Intent, Intents, Meant
 VERSION = 2
 
 
+def parse(text: str | bytes) -> object:
+    """Return a JSON document, for the ``get`` functions; ``ValueError``."""
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("it is nested too deep") from error
+
+
+def get(document: object, key: str) -> object:
+    """Return a value of an object, of whatever type."""
+    if isinstance(document, dict) and key in document:
+        value: object = document[key]
+        return value
+    raise ValueError(f"{key} is missing")
+
+
+def get_text(document: object, key: str) -> str:
+    """Return a string of an object."""
+    value = get(document, key)
+    if isinstance(value, str):
+        return value
+    raise ValueError(f"{key} is no text")
+
+
+def get_number(document: object, key: str) -> int:
+    """Return a whole number of an object."""
+    value = get(document, key)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    raise ValueError(f"{key} is no whole number")
+
+
+def get_moment(document: object, key: str) -> datetime:
+    """Return a date and time of an object, with its time zone."""
+    at = datetime.fromisoformat(get_text(document, key))
+    if at.tzinfo is None:
+        raise ValueError(f"{key} has no time zone")
+    return at
+
+
+def get_list(document: object, key: str) -> list[object]:
+    """Return a list of an object."""
+    value = get(document, key)
+    if isinstance(value, list):
+        return value
+    raise ValueError(f"{key} is no list")
+
+
 def to_json(domain_event: DomainEvent) -> dict[str, object]:
-    """Return a passage as what ``json`` can write."""
+    """Return a domain event as what ``json`` can write."""
     return {
         "at": domain_event.at.isoformat(),
         "way": domain_event.way.value,
@@ -34,35 +85,35 @@ def to_json(domain_event: DomainEvent) -> dict[str, object]:
     }
 
 
-def from_json(value: Any) -> DomainEvent:
+def from_json(value: object) -> DomainEvent:
     """Read what ``to_json`` wrote; ``ValueError`` for anything else."""
     try:
-        end = value["end"]
+        end = None if get(value, "end") is None else get_text(value, "end")
         return DomainEvent(
-            Change(value["way"]),
-            str(value["name"]),
-            UUID(value["uuid"]),
-            int(value["domid"]),
-            Initiator(value["by"]),
-            str(value["why"]),
-            _moment(value["at"]),
-            str(value["boot_id"]),
-            None if end is None else ShutdownReason[str(end).upper()],
+            Change(get_text(value, "way")),
+            get_text(value, "name"),
+            UUID(get_text(value, "uuid")),
+            get_number(value, "domid"),
+            Initiator(get_text(value, "by")),
+            get_text(value, "why"),
+            get_moment(value, "at"),
+            get_text(value, "boot_id"),
+            None if end is None else ShutdownReason[end.upper()],
         )
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
+    except (KeyError, ValueError) as error:
         raise ValueError(f"no passage: {error!r}") from error
 
 
 def to_line(domain_event: DomainEvent) -> bytes:
-    """Return a passage as one line, its end included."""
+    """Return a domain event as one line, its end included."""
     return json.dumps(to_json(domain_event), separators=(",", ":")).encode() + b"\n"
 
 
 def from_line(line: bytes) -> DomainEvent:
     """Read what ``to_line`` wrote; ``ValueError`` for anything else."""
     try:
-        value = json.loads(line)
-    except (ValueError, RecursionError) as error:
+        value = parse(line)
+    except ValueError as error:
         raise ValueError(f"no passage: {error!r}") from error
     return from_json(value)
 
@@ -78,26 +129,18 @@ def watched_to_json(watched: MonitorState) -> dict[str, object]:
     }
 
 
-def watched_from_json(value: Any) -> MonitorState:
+def watched_from_json(value: object) -> MonitorState:
     """Read what ``watched_to_json`` wrote; ``ValueError`` for anything else."""
     try:
-        listed_at = value["looked"]
         return MonitorState(
-            str(value["boot_id"]),
-            _moment(value["since"]),
-            None if listed_at is None else _moment(listed_at),
-            str(value["trouble"]),
-            tuple(from_json(one) for one in value["passages"]),
+            get_text(value, "boot_id"),
+            get_moment(value, "since"),
+            None if get(value, "looked") is None else get_moment(value, "looked"),
+            get_text(value, "trouble"),
+            tuple(from_json(entry) for entry in get_list(value, "passages")),
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except ValueError as error:
         raise ValueError(f"no word of a monitor: {error!r}") from error
-
-
-def _moment(text: object) -> datetime:
-    at = datetime.fromisoformat(str(text))
-    if at.tzinfo is None:
-        raise ValueError(f"{text} has no zone")
-    return at
 
 
 def format_intents(intents: Intents) -> str:
@@ -116,40 +159,35 @@ def format_intents(intents: Intents) -> str:
 
 def parse_intents(text: str) -> Intents:
     """Return what the text says; raise ``ValueError`` when it is incomplete or not ours."""
+    document = parse(text)
     try:
-        document = json.loads(text)
-        version = document["version"]
+        version = get(document, "version")
         if version in (1, VERSION):
-            meant = [_intent(entry) for entry in document["intents"]]
-            holds = [_hold(entry) for entry in document["holds"]]
+            meant = [
+                Intent(
+                    **_texts(entry, "domain", "name", "reason", "said_by", "boot_id"),
+                    meant=Meant(get_text(entry, "meant")),
+                    at=datetime.fromisoformat(get_text(entry, "at")),
+                    domid=None if get(entry, "domid") is None else get_number(entry, "domid"),
+                )
+                for entry in get_list(document, "intents")
+            ]
+            holds = [
+                Hold(
+                    **_texts(entry, "domain", "name", "reason", "said_by"),
+                    at=datetime.fromisoformat(get_text(entry, "at")),
+                )
+                for entry in get_list(document, "holds")
+            ]
             return Intents(
                 {one.domain: one for one in meant},
                 {one.domain: one for one in holds},
-                number=int(document["number"]) if version == VERSION else 0,
+                number=get_number(document, "number") if version == VERSION else 0,
             )
-    except (KeyError, TypeError, RecursionError) as error:
-        raise ValueError(f"it is not what was written ({error!r})") from error
+    except ValueError as error:
+        raise ValueError(f"it is not what was written ({error})") from error
     raise ValueError(f"it has version {version!r}, this Lamplighter knows {VERSION}")
 
 
-def _intent(entry: dict[str, Any]) -> Intent:
-    domid = entry["domid"]
-    return Intent(
-        **_texts(entry, "domain", "name", "reason", "said_by", "boot_id"),
-        meant=Meant(entry["meant"]),
-        at=datetime.fromisoformat(entry["at"]),
-        domid=None if domid is None else int(domid),
-    )
-
-
-def _hold(entry: dict[str, Any]) -> Hold:
-    texts = _texts(entry, "domain", "name", "reason", "said_by")
-    return Hold(**texts, at=datetime.fromisoformat(entry["at"]))
-
-
-def _texts(entry: dict[str, Any], *keys: str) -> dict[str, Any]:
-    values = {key: entry[key] for key in keys}
-    for key, value in values.items():
-        if not isinstance(value, str):
-            raise TypeError(f"{key} is no text")
-    return values
+def _texts(entry: object, *keys: str) -> dict[str, str]:
+    return {key: get_text(entry, key) for key in keys}

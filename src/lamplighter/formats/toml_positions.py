@@ -44,36 +44,28 @@ class _Locator:
         self._counted_to = 0
 
     def run(self) -> dict[Path, Place]:
-        prefix: Path = ()
+        table: Path = ()
         self._skip(_SPACE)
         while self._at < len(self._text):
             if self._text[self._at] == "[":
-                prefix = self._header()
+                several = self._text.startswith("[[", self._at)
+                self._at += 2 if several else 1
+                key = self._key(())
+                self._at += 2 if several else 1
+                # Below an array of tables, the array's last element is meant.
+                table = ()
+                for part in key[:-1]:
+                    table = (*table, part)
+                    if table in self._counts:
+                        table = (*table, self._counts[table])
+                table = (*table, key[-1])
+                if several:
+                    self._counts[table] = self._counts.get(table, -1) + 1
+                    table = (*table, self._counts[table])
             else:
-                self._pair(prefix)
+                self._pair(table)
             self._skip(_SPACE)
         return self._places
-
-    def _header(self) -> Path:
-        """Read ``[table]`` or ``[[table]]``; return the path of what follows it."""
-        several = self._text.startswith("[[", self._at)
-        self._at += 2 if several else 1
-        path = self._resolve(self._key(()))
-        self._at += 2 if several else 1
-        if several:
-            index = self._counts.get(path, -1) + 1
-            self._counts[path] = index
-            path = (*path, index)
-        return path
-
-    def _resolve(self, path: Path) -> Path:
-        """Return a header's path: below an array of tables it means the array's last element."""
-        resolved: Path = ()
-        for depth, part in enumerate(path):
-            resolved = (*resolved, part)
-            if depth < len(path) - 1 and resolved in self._counts:
-                resolved = (*resolved, self._counts[resolved])
-        return resolved
 
     def _pair(self, prefix: Path) -> None:
         path = self._key(prefix)
@@ -86,52 +78,35 @@ class _Locator:
         while True:
             self._skip(_BLANK)
             place = self._place()
-            path = (*path, self._part())
+            if match := _BARE_KEY.match(self._text, self._at):
+                self._at = match.end()
+                part = match.group()
+            else:
+                part = str(tomllib.loads(f"key = {self._skip(_STRING)}")["key"])
+            path = (*path, part)
             self._places.setdefault(path, place)
             self._skip(_BLANK)
             if self._text[self._at] != ".":
                 return path
             self._at += 1
 
-    def _part(self) -> str:
-        if match := _BARE_KEY.match(self._text, self._at):
-            self._at = match.end()
-            return match.group()
-        quoted = self._skip(_STRING)
-        value = tomllib.loads(f"key = {quoted}")["key"]
-        return str(value)
-
     def _value(self, path: Path) -> None:
         self._skip(_SPACE)
-        match self._text[self._at]:
-            case "[":
-                self._array(path)
-            case "{":
-                self._inline_table(path)
-            case '"' | "'":
-                self._skip(_STRING)
-            case _:
-                self._skip(_SCALAR)
-
-    def _array(self, path: Path) -> None:
+        opening = self._text[self._at]
+        if opening not in "[{":
+            self._skip(_STRING if opening in "\"'" else _SCALAR)
+            return
+        # An array or an inline table.
+        closing, index = "]" if opening == "[" else "}", 0
         self._at += 1
         self._skip(_SPACE)
-        index = 0
-        while self._text[self._at] != "]":
-            self._places[(*path, index)] = self._place()
-            self._value((*path, index))
-            index += 1
-            self._skip(_SPACE)
-            if self._text[self._at] == ",":
-                self._at += 1
-                self._skip(_SPACE)
-        self._at += 1
-
-    def _inline_table(self, path: Path) -> None:
-        self._at += 1
-        self._skip(_SPACE)
-        while self._text[self._at] != "}":
-            self._pair(path)
+        while self._text[self._at] != closing:
+            if opening == "[":
+                self._places[(*path, index)] = self._place()
+                self._value((*path, index))
+                index += 1
+            else:
+                self._pair(path)
             self._skip(_SPACE)
             if self._text[self._at] == ",":
                 self._at += 1

@@ -75,11 +75,29 @@ def parse_listing(text: str) -> list[DomainInfo]:
     heading, *lines = text.removesuffix("\n").split("\n")
     if not heading.startswith("Name ") or "UUID" not in heading:
         raise CallFailed(f"xl's listing does not begin with its heading but with {_quote(heading)}")
-    domains = [_sighting(line) for line in lines]
-    domids = [info.domid for info in domains]
+    domains: list[DomainInfo] = []
+    for line in lines:
+        match = _LINE.fullmatch(line.rstrip())
+        if match is None:
+            raise CallFailed(f"a line of xl's listing cannot be read: {_quote(line)}")
+        state, code, name = match["state"], match["reason"], match["name"].rstrip()
+        shutdown = None
+        if state[3] == "s":
+            shutdown = ShutdownReason.UNKNOWN if code == "-" else _reason(int(code, 16))
+        info = DomainInfo(
+            int(match["domid"]),
+            UUID(match["uuid"]),
+            "" if name == _NAMELESS else name,
+            shutdown,
+            dying=state[5] == "d",
+            paused=state[2] == "p",
+            has_run=match["seconds"].strip("0.") != "",
+        )
+        domains.append(info)
+    domids = {info.domid for info in domains}
     if 0 not in domids:
         raise CallFailed("xl's listing does not hold the control domain")
-    if len(set(domids)) != len(domids):
+    if len(domids) != len(domains):
         raise CallFailed("xl's listing holds one domid twice")
     return sorted(domains, key=lambda info: info.domid)
 
@@ -165,26 +183,6 @@ def is_no_domain(stderr: str) -> bool:
 def is_no_hypervisor(stderr: str) -> bool:
     """Return whether xl could not reach the hypervisor, or XenStore, at all."""
     return any(words in stderr for words in _NO_HYPERVISOR)
-
-
-def _sighting(line: str) -> DomainInfo:
-    match = _LINE.fullmatch(line.rstrip())
-    if match is None:
-        raise CallFailed(f"a line of xl's listing cannot be read: {_quote(line)}")
-    state, code = match["state"], match["reason"]
-    shutdown = None
-    if state[3] == "s":
-        shutdown = ShutdownReason.UNKNOWN if code == "-" else _reason(int(code, 16))
-    name = match["name"].rstrip()
-    return DomainInfo(
-        int(match["domid"]),
-        UUID(match["uuid"]),
-        "" if name == _NAMELESS else name,
-        shutdown,
-        dying=state[5] == "d",
-        paused=state[2] == "p",
-        has_run=match["seconds"].strip("0.") != "",
-    )
 
 
 def _reason(code: int) -> ShutdownReason:

@@ -123,30 +123,37 @@ class _Parser:
     def run(self, *, most: int) -> tuple[XlConfig, list[DefinitionError]]:
         """Parse until the end of the file or the given number of faults."""
         faults: list[DefinitionError] = []
+        values, file = self._config.values, self._config.file
         while len(faults) < most and not self._at(Sort.END):
             try:
-                self._statement()
+                if self._at(Sort.NEWLINE, Sort.SEMICOLON):
+                    self._advance()
+                    continue
+                key = self._expect(Sort.WORD, expected="a key such as name")
+                adding = self._at(Sort.ADD)
+                if adding:
+                    self._advance()
+                else:
+                    self._expect(Sort.ASSIGN, expected=f"'=' or '+=' after {key.text}")
+                first = self._token
+                value = self._value()
+                if adding:
+                    value = _sum(key.text, values.get(key.text), value, first)
+                values[key.text] = value
+                self._config.locations[key.text] = Location(file, key.line, key.column)
+                if not self._at(Sort.NEWLINE, Sort.SEMICOLON, Sort.END):
+                    raise self._unexpected("the end of the line or ';'")
             except _Fault as fault:
-                faults.append(self._error(fault))
+                at = fault.token
+                faults.append(
+                    DefinitionError(
+                        fault.message, where=file, line=at.line, column=at.column, hint=fault.hint
+                    )
+                )
                 if not self._at(Sort.NEWLINE):
                     self._scanner.skip_line()
                 self._token = self._scanner.next()
         return self._config, faults
-
-    def _statement(self) -> None:
-        if self._at(Sort.NEWLINE, Sort.SEMICOLON):
-            self._advance()
-            return
-        key = self._expect(Sort.WORD, expected="a key such as name")
-        adding = self._at(Sort.ADD)
-        if adding:
-            self._advance()
-        else:
-            self._expect(Sort.ASSIGN, expected=f"'=' or '+=' after {key.text}")
-        first = self._token
-        self._store(key, self._value(), first, adding=adding)
-        if not self._at(Sort.NEWLINE, Sort.SEMICOLON, Sort.END):
-            raise self._unexpected("the end of the line or ';'")
 
     def _value(self) -> Value:
         """Read one value. The open lists are on an explicit stack, so that depth is bounded."""
@@ -156,7 +163,8 @@ class _Parser:
         stack: list[list[Value]] = [[]]
         wants_value = True  # a value may stand here; if not, a comma may
         while True:
-            self._newlines()
+            while self._at(Sort.NEWLINE):
+                self._advance()
             if self._at(Sort.CLOSE):
                 self._advance()
                 done = stack.pop()
@@ -184,30 +192,6 @@ class _Parser:
         if token.sort is Sort.NUMBER and (value := to_number(token.text)) is not None:
             return Number(value, token.text)
         return token.text
-
-    def _store(self, key: Token, value: Value, first: Token, *, adding: bool) -> None:
-        before = self._config.values.get(key.text)
-        if adding:
-            value = self._joined(key.text, before, value, first)
-        self._config.values[key.text] = value
-        self._config.locations[key.text] = Location(self._config.file, key.line, key.column)
-
-    def _joined(self, key: str, before: Value | None, added: Value, first: Token) -> Value:
-        if isinstance(added, list):
-            if before is None:
-                return added
-            if isinstance(before, list):
-                before.extend(added)
-                return before
-            raise _Fault(first, f"+= adds a list to {key}, which is a string")
-        if isinstance(before, list):
-            raise _Fault(first, f"+= adds a string to {key}, which is a list")
-        # xl does not accept a number built with +=, so the result is text in any case.
-        return ("" if before is None else as_text(before)) + as_text(added)
-
-    def _newlines(self) -> None:
-        while self._at(Sort.NEWLINE):
-            self._advance()
 
     def _at(self, *sorts: Sort) -> bool:
         return self._token.sort in sorts
@@ -237,12 +221,16 @@ class _Parser:
         hint = "text stands in quotes" if token.sort is Sort.WORD and "string" in expected else ""
         return _Fault(token, message, hint)
 
-    def _error(self, fault: _Fault) -> DefinitionError:
-        token = fault.token
-        return DefinitionError(
-            fault.message,
-            where=self._config.file,
-            line=token.line,
-            column=token.column,
-            hint=fault.hint,
-        )
+
+def _sum(key: str, before: Value | None, added: Value, at: Token) -> Value:
+    """Return what ``+=`` makes of a key's value; ``at`` is where the added one begins."""
+    if isinstance(added, list):
+        if before is not None and not isinstance(before, list):
+            raise _Fault(at, f"+= adds a list to {key}, which is a string")
+        before = before or []
+        before.extend(added)
+        return before
+    if isinstance(before, list):
+        raise _Fault(at, f"+= adds a string to {key}, which is a list")
+    # xl does not accept a number built with +=, so the result is text in any case.
+    return ("" if before is None else as_text(before)) + as_text(added)

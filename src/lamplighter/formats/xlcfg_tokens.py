@@ -110,7 +110,18 @@ class Scanner:
         start = self._at
         match = _TOKEN.match(self._text, start)
         if match is None:
-            return self._unknown(start)
+            # No token begins here: an error, unless the file ends with this very byte, which is
+            # ASCII or a surrogate escape.
+            first = self._text[start]
+            one_byte = first < "\x80" or "\udc80" <= first <= "\udcff"
+            if one_byte and start + 1 == len(self._text):
+                self._at = len(self._text)
+                return self._token(Sort.END, "", start)
+            chunk = _CHUNK.match(self._text, start)
+            text = chunk.group() if chunk and chunk.group() else first
+            self._at = start + len(text)
+            problem, hint = _diagnose(text)
+            return self._token(Sort.BAD, problem, start, hint)
         text = match.group()
         if match.lastgroup == "string":
             token = self._string(text, start)
@@ -136,26 +147,10 @@ class Scanner:
     def _token(self, sort: Sort, text: str, start: int, hint: str = "") -> Token:
         return Token(sort, text, self._line, start - self._line_start + 1, hint)
 
-    def _unknown(self, start: int) -> Token:
-        """Return an error, since no token begins here, unless the file ends with this byte."""
-        if start + 1 == len(self._text) and _one_byte(self._text[start]):
-            self._at = len(self._text)
-            return self._token(Sort.END, "", start)
-        match = _CHUNK.match(self._text, start)
-        chunk = match.group() if match else ""
-        self._at = start + max(1, len(chunk))
-        problem, hint = _diagnose(chunk or self._text[start])
-        return self._token(Sort.BAD, problem, start, hint)
-
     def _string(self, quoted: str, start: int) -> Token:
         if "\0" in quoted:
             at = start + quoted.index("\0")
             return self._token(Sort.BAD, "a string holds a NUL byte", at, "take the NUL byte out")
-        if "\\" not in quoted:
-            return self._token(Sort.STRING, quoted[1:-1], start)
-        return self._unescape(quoted, start)
-
-    def _unescape(self, quoted: str, start: int) -> Token:
         parts: list[str] = []
         at = 1
         while match := _ESCAPE.search(quoted, at):
@@ -164,33 +159,21 @@ class Scanner:
             letter = match.group(1)
             if letter in _SIMPLE:
                 parts.append(_SIMPLE[letter])
-            elif letter in "01234567" and (end := _dropped(quoted, at)):
-                at = end
+                continue
+            number = _DROPPED.match(quoted, at, at + 3) if letter in "01234567" else None
+            if number and number.end() - at > 1:
+                at = number.end()
+                continue
+            if letter in "x01234567":
+                hint = "xl knows no characters by number: write the character itself"
             else:
-                return self._bad_escape(letter, start + match.start())
+                known = "\\a \\b \\f \\n \\r \\t \\v \\\\ \\' and \\\""
+                hint = f"xl knows {known}; write \\\\ for a backslash"
+            shown = letter if letter.isprintable() else ascii(letter)[1:-1]
+            problem = f"the escape \\{shown} in a string is unknown to xl"
+            return self._token(Sort.BAD, problem, start + match.start(), hint)
         parts.append(quoted[at:-1])
         return self._token(Sort.STRING, "".join(parts), start)
-
-    def _bad_escape(self, letter: str, at: int) -> Token:
-        shown = letter if letter.isprintable() else ascii(letter)[1:-1]
-        if letter in "x01234567":
-            hint = "xl knows no characters by number: write the character itself"
-        else:
-            hint = (
-                "xl knows \\a \\b \\f \\n \\r \\t \\v \\\\ \\' and \\\"; write \\\\ for a backslash"
-            )
-        return self._token(Sort.BAD, f"the escape \\{shown} in a string is unknown to xl", at, hint)
-
-
-def _one_byte(character: str) -> bool:
-    """Return whether it is one byte in the file: ASCII, or a surrogate escape."""
-    return character < "\x80" or "\udc80" <= character <= "\udcff"
-
-
-def _dropped(quoted: str, at: int) -> int:
-    """Return where a numeric escape that xl drops ends; 0 when xl refuses it."""
-    match = _DROPPED.match(quoted, at, at + 3)
-    return match.end() if match and match.end() - at > 1 else 0
 
 
 def _diagnose(chunk: str) -> tuple[str, str]:

@@ -31,14 +31,11 @@ def with_bytecode(program: bytes, place: str) -> bytes:
                 continue
             content = source.read(name)
             if name.endswith(".py"):
-                _add(archive, f"{name}c", _compiled(content, f"{place}/{name}"))
+                code = compile(content, f"{place}/{name}", "exec", dont_inherit=True)
+                header = MAGIC_NUMBER + UNCHECKED + source_hash(content)
+                _add(archive, f"{name}c", header + marshal.dumps(code))
             _add(archive, name, content)
     return target.getvalue()
-
-
-def _compiled(source: bytes, place: str) -> bytes:
-    code = compile(source, place, "exec", dont_inherit=True)
-    return MAGIC_NUMBER + UNCHECKED + source_hash(source) + marshal.dumps(code)
 
 
 def _add(archive: zipfile.ZipFile, name: str, content: bytes) -> None:

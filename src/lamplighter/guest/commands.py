@@ -10,7 +10,7 @@ import argparse
 import os
 import signal
 import sys
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from functools import partial
 from importlib import import_module
 from math import ceil
@@ -38,7 +38,7 @@ from lamplighter.guest.nodes import node
 from lamplighter.guest.xenbus import Bus, remembered
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
 #: The width of a help text, in characters.
 WIDTH = 78
@@ -102,8 +102,8 @@ def run_command(command: str, arguments: Sequence[str]) -> int:
             return int(installing.uninstall(args.root, log))
         start = not args.no_start
         return int(installing.install(args.root, start=start, itself=sys.argv[0], log=log))
-    told = {"xenstore": args.xenstore, "etc": args.etc, "run": args.run}
-    places = Paths(**{name: path for name, path in told.items() if path})
+    given = {"xenstore": args.xenstore, "etc": args.etc, "run": args.run}
+    places = Paths(**{name: path for name, path in given.items() if path})
     if command == "say":
         return say(places, " ".join(args.text), args.percent)
     if command == "more":
@@ -126,7 +126,7 @@ def say(places: Paths, text: str, percent: int | None) -> int:
     return 0
 
 
-def more(places: Paths, duration: str, why: str, tell: Callable[[str], None]) -> int:
+def more(places: Paths, duration: str, reason: str, tell: Callable[[str], None]) -> int:
     """Ask the host for more time and print its answer; return the exit status."""
     try:
         seconds = ceil(parse_duration(duration))
@@ -134,14 +134,30 @@ def more(places: Paths, duration: str, why: str, tell: Callable[[str], None]) ->
         raise UsageError(f"{duration!r}: {error}") from error
     if not 1 <= seconds <= SECONDS_MAX:
         raise UsageError(f"expected a duration from 1 s to {SECONDS_MAX} s, not {duration!r}")
-    asked = TimeRequest(os.urandom(6).hex(), seconds, why)
-    with _withdrawn_unless_answered(places, encode_more(asked)) as answered:
+    asked = TimeRequest(os.urandom(6).hex(), seconds, reason)
+    request = encode_more(asked)
+    answer: Answer | None = None
+    for number in ENDED_BY:
+        signal.signal(number, _end)
+    try:
         bus = Bus(places.xenstore)
         bus.watch(node("answer"))
-        bus.write(node("more"), encode_more(asked))
-        answer = _await_answer(bus, asked.id)
-        if answer is not None:
-            answered()
+        bus.write(node("more"), request)
+        until = now() + TIMEOUT
+        while answer is None and bus.wait(until):
+            found = parse_answer(bus.read(node("answer")))
+            if found is not None and found.id == asked.id:
+                answer = found
+    finally:
+        # The next stop would answer a request that is left, and the time it grants would be missing
+        # where it is needed. So a command that is terminated while it waits, for example because
+        # the script that started it reached its deadline, removes its request as well. The signal
+        # may have interrupted a XenStore request, so the removal opens a new connection.
+        if answer is None:
+            for number in ENDED_BY:
+                signal.signal(number, signal.SIG_IGN)
+            with suppress(LamplighterError):
+                Bus(places.xenstore).remove_if(node("more"), request)
     if answer is None:
         tell(f"nobody answered within {TIMEOUT:g} s: no Lamplighter is stopping this domain")
         return NOBODY
@@ -152,39 +168,8 @@ def more(places: Paths, duration: str, why: str, tell: Callable[[str], None]) ->
     return GRANTED
 
 
-@contextmanager
-def _withdrawn_unless_answered(places: Paths, asked: bytes) -> Iterator[Callable[[], None]]:
-    """Remove the request for more time on exit, unless the yielded function was called.
-
-    Otherwise the next stop would answer it, and the time it grants would be missing where it is
-    needed. This also covers a command that is terminated while it waits, for example because the
-    script that started it reached its deadline. The signal may have interrupted a XenStore request,
-    so the removal opens a new connection.
-    """
-    left: list[bool] = []
-    for number in ENDED_BY:
-        signal.signal(number, _end)
-    try:
-        yield lambda: left.append(True)
-    finally:
-        if not left:
-            for number in ENDED_BY:
-                signal.signal(number, signal.SIG_IGN)
-            with suppress(LamplighterError):
-                Bus(places.xenstore).remove_if(node("more"), asked)
-
-
 def _end(number: int, _frame: object) -> None:
     raise SystemExit(128 + number)
-
-
-def _await_answer(bus: Bus, wanted: str) -> Answer | None:
-    until = now() + TIMEOUT
-    while bus.wait(until):
-        answer = parse_answer(bus.read(node("answer")))
-        if answer is not None and answer.id == wanted:
-            return answer
-    return None
 
 
 def status(places: Paths, tell: Callable[[str], None]) -> int:
@@ -194,6 +179,6 @@ def status(places: Paths, tell: Callable[[str], None]) -> int:
     bus = Bus(places.xenstore)
     for path, name in ((SHUTDOWN, SHUTDOWN), *((node(name), name) for name in NODES)):
         value = remembered(bus, path)
-        told = value.decode("utf-8", "replace") if value is not None else "-"
-        tell(f"{name:<17} {''.join(c if c.isprintable() else '?' for c in told)}")
+        text = value.decode("utf-8", "replace") if value is not None else "-"
+        tell(f"{name:<17} {''.join(c if c.isprintable() else '?' for c in text)}")
     return 0 if version else 1

@@ -62,37 +62,34 @@ def parse_config(text: str, where: str) -> tuple[Config, list[str]]:
     found: dict[str, Any] = {}
     problems: list[str] = []
     for number, line in enumerate(text.splitlines(), 1):
-        told = line.partition("#")[0].strip()
-        if not told:
+        text = line.partition("#")[0].strip()
+        if not text:
             continue
         try:
-            key, value = _read(told)
+            key, equals, value = (part.strip() for part in text.partition("="))
+            if not equals:
+                raise ValueError(f"expected 'key = value', not {text[:60]!r}")
+            if key not in KEYS:
+                near = closest(key, KEYS)
+                known = f"did you mean {near}?" if near else f"there are {', '.join(KEYS)}"
+                raise ValueError(f"there is no key {key[:60]!r}: {known}")
+            seconds: float | None
+            if key == "deadline" and value in WORDS:
+                seconds = WORDS[value]
+            else:
+                try:
+                    seconds = parse_duration(value)
+                except ValueError as error:
+                    raise ValueError(f"{key}: {value[:60]!r}: {error}") from error
+                if seconds < 0 or (seconds == 0 and key not in ("grace", "margin")):
+                    raise ValueError(f"{key}: expected {DURATION_FORMS} of more than nothing")
             if key in found:
                 raise ValueError(f"{key} was said before; what was said first stands")
-            found[key] = value
+            found[key] = seconds
         except ValueError as error:
             problems.append(f"{where}:{number}: {error}")
     settings = {key: found.pop(key) for key in Settings._fields if key in found}
     return Config(Settings(**settings), **found), problems
-
-
-def _read(told: str) -> tuple[str, float | None]:
-    key, equals, value = (part.strip() for part in told.partition("="))
-    if not equals:
-        raise ValueError(f"expected 'key = value', not {told[:60]!r}")
-    if key not in KEYS:
-        near = closest(key, KEYS)
-        known = f"did you mean {near}?" if near else f"there are {', '.join(KEYS)}"
-        raise ValueError(f"there is no key {key[:60]!r}: {known}")
-    if key == "deadline" and value in WORDS:
-        return key, WORDS[value]
-    try:
-        seconds = parse_duration(value)
-    except ValueError as error:
-        raise ValueError(f"{key}: {value[:60]!r}: {error}") from error
-    if seconds < 0 or (seconds == 0 and key not in ("grace", "margin")):
-        raise ValueError(f"{key}: expected {DURATION_FORMS} of more than nothing")
-    return key, seconds
 
 
 class _Difflib(Protocol):
@@ -145,16 +142,6 @@ class Paths(NamedTuple):
         return f"{self.run}/guard"
 
     @property
-    def begun(self) -> str:
-        """The file that names the scripts begun since the system booted."""
-        return f"{self.run}/begun"
-
-    @property
-    def answered(self) -> str:
-        """The file of the host's answers that the agent has processed."""
-        return f"{self.run}/answered"
-
-    @property
-    def taken(self) -> str:
-        """The file with the request that the agent took and whose shutdown it has yet to begin."""
-        return f"{self.run}/taken"
+    def state(self) -> str:
+        """The file of what the agent has done since the system booted."""
+        return f"{self.run}/state"

@@ -14,11 +14,14 @@ import socket
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from lamplighter.errors import LamplighterError
 from lamplighter.formats.agent_protocol import REQUESTS
 from lamplighter.guest.clock import milliseconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from lamplighter.guest.log import Log
 
 #: The longest valid line in bytes, and the most callers at once; further ones are turned away.
 LINE_MAX = 64
@@ -55,26 +58,14 @@ class ControlSocket:
     def hear(self, descriptor: int) -> str | None:
         """Read from a descriptor; return the shutdown that init's hook reports, if any."""
         if self._listener is not None and descriptor == self._listener.fileno():
-            self._accept(self._listener)
+            with suppress(OSError):
+                caller, _ = self._listener.accept()
+                caller.settimeout(0)
+                if len(self._calls) < CALLERS_MAX:
+                    self._calls[caller.fileno()] = caller
+                else:
+                    caller.close()
             return None
-        return self._listen(descriptor)
-
-    def release(self) -> None:
-        """Answer all waiting callers, so that they go on."""
-        waiting, self._waiting = self._waiting, []
-        for caller in waiting:
-            self._answer(caller, GO_ON)
-
-    def _accept(self, listener: socket.socket) -> None:
-        with suppress(OSError):
-            caller, _ = listener.accept()
-            caller.settimeout(0)
-            if len(self._calls) < CALLERS_MAX:
-                self._calls[caller.fileno()] = caller
-            else:
-                caller.close()
-
-    def _listen(self, descriptor: int) -> str | None:
         caller = self._calls[descriptor]
         try:
             line = caller.recv(LINE_MAX)
@@ -88,18 +79,33 @@ class ControlSocket:
             return request
         if word == HELLO:
             self._answer(caller, self._version)
-        self._hang_up(descriptor)
+        del self._calls[descriptor]
+        if caller in self._waiting:
+            self._waiting.remove(caller)
+        caller.close()
         return None
+
+    def release(self) -> None:
+        """Answer all waiting callers, so that they go on."""
+        waiting, self._waiting = self._waiting, []
+        for caller in waiting:
+            self._answer(caller, GO_ON)
 
     def _answer(self, caller: socket.socket, word: str) -> None:
         with suppress(OSError):
             caller.send(f"{word}\n".encode("ascii"))
 
-    def _hang_up(self, descriptor: int) -> None:
-        caller = self._calls.pop(descriptor)
-        if caller in self._waiting:
-            self._waiting.remove(caller)
-        caller.close()
+
+def open_control_socket(path: str, version: str, log: Log) -> ControlSocket:
+    """Return the control socket; without a listener if the socket cannot be created."""
+    try:
+        os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
+        return ControlSocket(listen(path), version)
+    except FileExistsError as error:
+        raise LamplighterError(f"{path}: {error.strerror}") from error
+    except OSError as error:
+        log.warn(f"{path}: {error.strerror}; the scripts are left to init's hook")
+        return ControlSocket(None, version)
 
 
 def listen(path: str) -> socket.socket:

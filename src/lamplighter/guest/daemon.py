@@ -23,7 +23,7 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from lamplighter import __version__
-from lamplighter.errors import LamplighterError, XenStoreError, XenStoreUnreachable
+from lamplighter.errors import XenStoreError, XenStoreUnreachable
 from lamplighter.formats.agent_protocol import (
     encode_progress,
     encode_ready,
@@ -32,7 +32,7 @@ from lamplighter.formats.agent_protocol import (
 )
 from lamplighter.guest.clock import milliseconds, now
 from lamplighter.guest.config import read_config
-from lamplighter.guest.control_socket import ControlSocket, listen
+from lamplighter.guest.control_socket import ControlSocket, open_control_socket
 from lamplighter.guest.events import (
     Acknowledge,
     Acknowledged,
@@ -40,10 +40,8 @@ from lamplighter.guest.events import (
     Answered,
     Arm,
     CheckKernel,
-    Ended,
     Event,
     FindScripts,
-    Found,
     KernelChecked,
     Kill,
     NotBegun,
@@ -52,7 +50,8 @@ from lamplighter.guest.events import (
     ReportProgress,
     RequestSeen,
     Run,
-    ShutDown,
+    ScriptEnded,
+    ScriptsFound,
     SystemStopping,
     Tick,
 )
@@ -64,7 +63,7 @@ from lamplighter.guest.nodes import AgentNodes, node
 from lamplighter.guest.power import Power, Rehearsal
 from lamplighter.guest.processes import Children, problem_of
 from lamplighter.guest.readiness import BootWatch
-from lamplighter.guest.run_state import ANSWER, Answers, BootNotes, RequestRecord
+from lamplighter.guest.run_state import ANSWER, Answers, RequestRecord, RunStateFile
 from lamplighter.guest.scripts import Scripts
 from lamplighter.guest.systemd import notify
 from lamplighter.guest.xenbus import Bus, find, remembered
@@ -88,26 +87,28 @@ class Daemon:
     """The running agent."""
 
     def __init__(
-        self, places: Paths, choices: Config, power: Power, control_socket: ControlSocket, log: Log
+        self, places: Paths, config: Config, power: Power, control_socket: ControlSocket, log: Log
     ) -> None:
         self._places = places
         self._power = power
         self._control = control_socket
         self._log = log
-        self._request_record = RequestRecord(BootNotes(places.taken, places.proc, log))
+        run_state = RunStateFile(places.state, places.proc, log)
+        self._request_record = RequestRecord(run_state)
         self._guard = Guard(places.orders, places.xenstore, power, log)
-        request, took = self._request_record.find()
+        request, acknowledged = self._request_record.find()
         self._state = State(
-            choices.settings, acknowledging=request, took=took, granted=self._guard.grant
+            config.settings,
+            acknowledging=request,
+            acknowledged=acknowledged,
+            granted=self._guard.grant,
         )
         self._events: deque[Event] = deque()
         self._children = Children()
-        self._scripts = Scripts(places, choices.script_deadline, self._children, log)
+        self._scripts = Scripts(places, config.script_deadline, self._children, run_state, log)
         self._nodes = AgentNodes(encode_version(__version__), log)
-        self._boot = BootWatch(
-            places, choices.check_deadline, self._children, log, self._tell_ready
-        )
-        self._answers = Answers(BootNotes(places.answered, places.proc, log))
+        self._boot = BootWatch(places, config.check_deadline, self._children, log, self._tell_ready)
+        self._answers = Answers(run_state)
         self._bus: Bus | None = None
         self._reopen = -inf
         self._pause = FIRST_PAUSE
@@ -128,81 +129,63 @@ class Daemon:
         notify(os.environ, ready=True)
         self._settle()
         while True:
-            stirred = self._sleep(ours)
-            if ours in stirred and self._signalled(ours):
+            poll = select.poll()
+            for descriptor in (ours, *self._control.descriptors()):
+                poll.register(descriptor, select.POLLIN)
+            scripts = min(self._children.wake, self._scripts.look_again)
+            wake = min(self._state.wake, self._boot.wake, self._guard.wake, scripts)
+            ready: set[int] = set()
+            if self._bus is None:
+                wake = min(wake, self._reopen)
+            else:
+                poll.register(self._bus.fileno(), select.POLLIN)
+                if self._bus.kept:
+                    wake = -inf
+                    ready = {self._bus.fileno()}
+            ready |= {found for found, _ in poll.poll(milliseconds(wake - now()))}
+            if ours in ready and any(number in LEAVE for number in os.read(ours, 4096)):
                 return 0
-            self._attend(stirred)
+            self._attend(ready)
             self._settle()
 
     # --- events ---
 
-    def _sleep(self, signals: int) -> set[int]:
-        poll = select.poll()
-        for descriptor in (signals, *self._control.descriptors()):
-            poll.register(descriptor, select.POLLIN)
-        if self._bus is not None:
-            poll.register(self._bus.fileno(), select.POLLIN)
-        scripts = min(self._children.wake, self._scripts.look_again)
-        wake = min(self._state.wake, self._boot.wake, self._guard.wake, scripts)
-        stirred: set[int] = set()
-        if self._bus is None:
-            wake = min(wake, self._reopen)
-        elif self._bus.kept:
-            wake = -inf
-            stirred = {self._bus.fileno()}
-        return stirred | {found for found, _ in poll.poll(milliseconds(wake - now()))}
-
-    def _signalled(self, signals: int) -> bool:
-        """Read the signals that arrived; return whether one of them is in ``LEAVE``."""
-        return any(number in LEAVE for number in os.read(signals, 4096))
-
-    def _attend(self, stirred: set[int]) -> None:
+    def _attend(self, ready: set[int]) -> None:
         """Collect the events behind these descriptors, and those that are due."""
         moment = now()
         for pid, code in self._children.reap():
-            self._child_ended(pid, code, moment)
-        self._events.extend(Ended(moment, *script) for script in self._scripts.gone())
+            script = self._scripts.ended(pid, code)
+            if script is not None:
+                self._events.append(ScriptEnded(moment, *script))
+            elif pid == self._shutdown_pid:
+                self._shutdown_pid = 0
+                if problem := problem_of(code):
+                    self._events.append(NotBegun(moment, problem))
+            elif not self._boot.ended(pid, code, moment):
+                self._guard.ended(pid, code)
+        self._events.extend(ScriptEnded(moment, *script) for script in self._scripts.gone())
         self._children.kill_overdue(moment)
         self._boot.tick(moment)
         self._guard.tick(moment)
-        for descriptor in set(self._control.descriptors()) & stirred:
+        for descriptor in set(self._control.descriptors()) & ready:
             if (request := self._control.hear(descriptor)) is not None:
                 self._events.append(SystemStopping(moment, request))
-        if self._bus is not None and self._bus.fileno() in stirred:
-            self._listen()
+        try:
+            if self._bus is not None and self._bus.fileno() in ready:
+                stirred = self._bus.stirred()
+                self._pause = FIRST_PAUSE if stirred else self._pause
+                if stirred and self._nodes.renew(self._bus):
+                    self._log.note("everything was said again to the host: the nodes had gone")
+                if stirred & {SHUTDOWN, ASKED}:
+                    self._events.append(_hear_request(self._bus))
+                if ANSWER in stirred and (answer := self._answers.hear(self._bus)) is not None:
+                    self._events.append(Answered(now(), answer))
+        except XenStoreUnreachable as error:
+            self._lose(error)
         if self._bus is None and moment >= self._reopen:
             self._open()
         if moment >= self._state.wake:
             self._events.append(Tick(moment))
-
-    def _child_ended(self, pid: int, code: int, moment: float) -> None:
-        script = self._scripts.ended(pid, code)
-        if script is not None:
-            self._events.append(Ended(moment, *script))
-        elif pid == self._shutdown_pid:
-            self._shutdown_pid = 0
-            if problem := problem_of(code):
-                self._events.append(NotBegun(moment, problem))
-        elif not self._boot.ended(pid, code, moment):
-            self._guard.ended(pid, code)
-
-    def _listen(self) -> None:
-        """Turn the XenStore watches that fired into events."""
-        if self._bus is None:
-            return
-        try:
-            stirred = self._bus.stirred()
-            if not stirred:
-                return
-            self._pause = FIRST_PAUSE
-            if self._nodes.renew(self._bus):
-                self._log.note("everything was said again to the host: the nodes had gone")
-            if stirred & {SHUTDOWN, ASKED}:
-                self._events.append(_hear_request(self._bus))
-            if ANSWER in stirred and (answer := self._answers.hear(self._bus)) is not None:
-                self._events.append(Answered(now(), answer))
-        except XenStoreUnreachable as error:
-            self._lose(error)
 
     # --- XenStore ---
 
@@ -274,40 +257,33 @@ class Daemon:
         elif isinstance(action, CheckKernel):
             self._events.append(KernelChecked(now(), find_request(self._places.proc)))
         elif isinstance(action, Acknowledge):
-            self._events.append(self._acknowledge(action.request))
-        else:
-            self._do_shutdown(action)
-
-    def _do_shutdown(self, action: Action) -> None:
-        if isinstance(action, FindScripts):
+            # Without a connection nothing was cleared; if it is lost in the middle, nobody knows.
+            value, problem = action.request.encode("ascii"), ""
+            ours: bool | None = None
+            try:
+                ours = self._bus is not None and self._bus.clear_if(SHUTDOWN, value)
+            except XenStoreUnreachable as error:
+                self._lose(error)
+            except XenStoreError as error:
+                problem = str(error)
+            self._events.append(Acknowledged(now(), ours, problem))
+        elif isinstance(action, FindScripts):
             # A hook that cannot connect runs the scripts itself, and there may be no notes of what
             # was begun: they must not run here as well.
             found = self._scripts.find() if self._control.listens else ()
-            self._events.append(Found(now(), found))
+            self._events.append(ScriptsFound(now(), found))
         elif isinstance(action, Run):
             if problem := self._scripts.start(action.script.name, action.request):
-                self._events.append(Ended(now(), action.script.name, problem))
+                self._events.append(ScriptEnded(now(), action.script.name, problem))
         elif isinstance(action, Kill):
             self._scripts.end(action.script.name, now())
         elif isinstance(action, Release):
             self._control.release()
-        elif isinstance(action, ShutDown):
+        else:
             try:
                 self._shutdown_pid = self._power.shut_down(action.request, self._children)
             except OSError as error:
                 self._events.append(NotBegun(now(), error.strerror or "it cannot be started"))
-
-    def _acknowledge(self, request: str) -> Acknowledged:
-        if self._bus is None:
-            return Acknowledged(now(), ours=False)
-        try:
-            ours = self._bus.clear_if(SHUTDOWN, request.encode("ascii"))
-            return Acknowledged(now(), ours)
-        except XenStoreUnreachable as error:
-            self._lose(error)
-            return Acknowledged(now(), None)
-        except XenStoreError as error:
-            return Acknowledged(now(), None, str(error))
 
 
 def _hear_request(bus: Bus) -> RequestSeen:
@@ -330,26 +306,14 @@ def _ignore(_number: int, _frame: object) -> None:
 def run_daemon(places: Paths) -> int:
     """Run the agent; return its exit status."""
     log = Log(marked="JOURNAL_STREAM" in os.environ)
-    choices, problems = read_config(places.configuration)
+    config, problems = read_config(places.configuration)
     for problem in problems:
         log.warn(problem)
     places = places._replace(xenstore=places.xenstore or find())
     power = Rehearsal(places.rehearsal_file) if places.rehearsal_file else Power()
     power.load()
-    control_socket = _open_hotline(places, log)
+    control_socket = open_control_socket(places.control_socket, __version__, log)
     # What was imported stays: the garbage collector need not spend time and memory on it.
     gc.collect()
     gc.freeze()
-    return Daemon(places, choices, power, control_socket, log).run()
-
-
-def _open_hotline(places: Paths, log: Log) -> ControlSocket:
-    """Return the control socket; without a listener if the socket cannot be created."""
-    try:
-        os.makedirs(places.run, 0o700, exist_ok=True)
-        return ControlSocket(listen(places.control_socket), __version__)
-    except FileExistsError as error:
-        raise LamplighterError(f"{places.control_socket}: {error.strerror}") from error
-    except OSError as error:
-        log.warn(f"{places.control_socket}: {error.strerror}; the scripts are left to init's hook")
-        return ControlSocket(None, __version__)
+    return Daemon(places, config, power, control_socket, log).run()

@@ -75,14 +75,14 @@ class Acknowledged(NamedTuple):
     problem: str = ""
 
 
-class Found(NamedTuple):
+class ScriptsFound(NamedTuple):
     """The administrator's scripts, in the order in which they run."""
 
     now: float
     scripts: tuple[Script, ...]
 
 
-class Ended(NamedTuple):
+class ScriptEnded(NamedTuple):
     """A script has ended or could not be started; ``problem`` is empty if it succeeded."""
 
     now: float
@@ -111,7 +111,15 @@ class Tick(NamedTuple):
 
 
 Event = Union[
-    RequestSeen, KernelChecked, SystemStopping, Acknowledged, Found, Ended, NotBegun, Answered, Tick
+    RequestSeen,
+    KernelChecked,
+    SystemStopping,
+    Acknowledged,
+    ScriptsFound,
+    ScriptEnded,
+    NotBegun,
+    Answered,
+    Tick,
 ]
 
 
@@ -135,18 +143,18 @@ class Acknowledge(NamedTuple):
 
 
 class FindScripts(NamedTuple):
-    """List the administrator's scripts; answered by ``Found``."""
+    """List the administrator's scripts; answered by ``ScriptsFound``."""
 
 
 class Run(NamedTuple):
-    """Start a script for this request; answered by ``Ended``."""
+    """Start a script for this request; answered by ``ScriptEnded``."""
 
     script: Script
     request: str
 
 
 class Kill(NamedTuple):
-    """Terminate a script that is out of time; ``Ended`` still follows."""
+    """Terminate a script that is out of time; ``ScriptEnded`` still follows."""
 
     script: Script
 

@@ -28,7 +28,6 @@ import gc
 import os
 import select
 import signal
-import stat
 from contextlib import suppress
 from math import inf, isfinite
 from typing import TYPE_CHECKING, NamedTuple
@@ -85,9 +84,9 @@ def encode_order(order: Order, *, or_sooner: bool = False) -> bytes:
 def apply_orders(standing: Order, lines: bytes) -> Order:
     """Return the order in force after these lines; invalid lines are ignored."""
     for line in lines.decode("ascii", "replace").split("\n"):
-        told = line.removesuffix(OR_SOONER)
-        order = _parse_order(told)
-        if order is not None and (told == line or order.at < standing.at):
+        text = line.removesuffix(OR_SOONER)
+        order = _parse_order(text)
+        if order is not None and (text == line or order.at < standing.at):
             standing = order
     return standing
 
@@ -153,9 +152,35 @@ class Guard:
             order = standing._replace(request=request)
         self._order, self._again = order, inf
         if sure:
-            self._keep(order)
-        if not self._give(order, sure=sure):
-            self._replace(order)
+            # An outdated or incomplete order in the file would be worse than none.
+            new_file = f"{self._kept}.new"
+            try:
+                with open(new_file, "wb") as file:
+                    file.write(encode_order(order) + f"{order.said}\n".encode("ascii"))
+                os.replace(new_file, self._kept)
+            except OSError as error:
+                reason = f"{error.strerror}; a new agent may bring the end forward"
+                self._log.warn(f"{self._kept}: {reason}")
+                for path in (new_file, self._kept):
+                    with suppress(OSError):
+                        os.unlink(path)
+        taken = False
+        with suppress(OSError):
+            pipe = self._open()
+            try:
+                taken = os.write(pipe, encode_order(order, or_sooner=not sure)) > 0
+            finally:
+                os.close(pipe)
+        if not taken:
+            # Our old guard, which took no order, would act at its old time.
+            old, new = self._pid, self._fork(order)
+            if new:
+                self._pid = new
+            else:
+                self._again = now() + RETRY_PAUSE
+            if old and new:
+                with suppress(ProcessLookupError):
+                    os.kill(old, signal.SIGKILL)
         self._known = True
 
     def ended(self, pid: int, code: int) -> bool:
@@ -180,27 +205,6 @@ class Guard:
     def _open(self) -> int:
         return os.open(self._pipe, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
 
-    def _give(self, order: Order, *, sure: bool) -> bool:
-        """Send an order; return whether there is a guard that takes it."""
-        with suppress(OSError):
-            pipe = self._open()
-            try:
-                return os.write(pipe, encode_order(order, or_sooner=not sure)) > 0
-            finally:
-                os.close(pipe)
-        return False
-
-    def _replace(self, order: Order) -> None:
-        """Fork a guard and kill our old one, which took no order and would act at its old time."""
-        old, new = self._pid, self._fork(order)
-        if new:
-            self._pid = new
-        else:
-            self._again = now() + RETRY_PAUSE
-        if old and new:
-            with suppress(ProcessLookupError):
-                os.kill(old, signal.SIGKILL)
-
     def _read(self) -> Order | None:
         """Return the order in the file; None if there is none."""
         with suppress(OSError), open(self._kept, encoding="ascii", errors="replace") as file:
@@ -209,30 +213,21 @@ class Guard:
             return order._replace(said=said) if order is not None else None
         return None
 
-    def _keep(self, order: Order) -> None:
-        """Keep an order in the file, or none: an outdated or incomplete one would be worse."""
-        new = f"{self._kept}.new"
-        try:
-            with open(new, "wb") as file:
-                file.write(encode_order(order) + f"{order.said}\n".encode("ascii"))
-            os.replace(new, self._kept)
-        except OSError as error:
-            self._log.warn(f"{self._kept}: {error.strerror}; a new agent may bring the end forward")
-            for path in (new, self._kept):
-                with suppress(OSError):
-                    os.unlink(path)
-
     def _fork(self, order: Order) -> int:
         try:
-            pipe = self._open_pipe()
+            with suppress(FileNotFoundError):
+                os.unlink(self._pipe)
+            os.mkfifo(self._pipe, 0o600)
+            # Open for writing as well, so that reads never return end of file.
+            pipe = os.open(self._pipe, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
         except OSError as error:
             self._log.warn(f"{self._pipe}: {error.strerror}; the deadline cannot be moved")
             pipe = -1
         try:
             pid = os.fork()
         except OSError as error:
-            told = f"it is tried again in {RETRY_PAUSE:g} s"
-            self._log.warn(f"there is no guard that forces the end: {error.strerror}; {told}")
+            retry = f"it is tried again in {RETRY_PAUSE:g} s"
+            self._log.warn(f"there is no guard that forces the end: {error.strerror}; {retry}")
             pid = -1
         if pid == 0:
             try:
@@ -243,13 +238,6 @@ class Guard:
         if pipe >= 0:
             os.close(pipe)
         return max(pid, 0)
-
-    def _open_pipe(self) -> int:
-        with suppress(FileNotFoundError):
-            os.unlink(self._pipe)
-        os.mkfifo(self._pipe, 0o600)
-        # Open for writing as well, so that reads never return end of file.
-        return os.open(self._pipe, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
 
 
 # --- the guard -----------------------------------------------------------------------------------
@@ -263,7 +251,7 @@ def _run_guard(pipe: int, order: Order, xenstore: str, power: Power, log: Log) -
     missing = power.prepare()
     bus: Bus | None = None
     try:
-        bus = Bus(xenstore, patience=REPORT_TIMEOUT) if _may_speak(xenstore, power) else None
+        bus = Bus(xenstore, patience=REPORT_TIMEOUT) if power.may_report(xenstore) else None
     except (LamplighterError, MemoryError) as error:
         missing.append(str(error) or "the way to XenStore: no memory")
     missing += harden()
@@ -274,18 +262,11 @@ def _run_guard(pipe: int, order: Order, xenstore: str, power: Power, log: Log) -
     for problem in missing:
         log.warn(f"the guard goes without: {problem}")
     close_all_but((pipe, *power.descriptors, *([bus.fileno()] if bus is not None else ())))
-    order = keep(pipe, order)
+    order = wait_for_deadline(pipe, order)
     force(order, f"not off after {now() - begun:.0f} s", bus, power, pipe)
 
 
-def _may_speak(xenstore: str, power: Power) -> bool:
-    """Return whether to report to the host: a rehearsal only on a socket, which is a trial's."""
-    with suppress(OSError):
-        return not power.rehearses or stat.S_ISSOCK(os.stat(xenstore).st_mode)
-    return False
-
-
-def keep(pipe: int, order: Order, clock: Callable[[], float] = now) -> Order:
+def wait_for_deadline(pipe: int, order: Order, clock: Callable[[], float] = now) -> Order:
     """Sleep until ``REPORT_TIME`` before the end, taking orders; return the order in force."""
     poll = select.poll()
     if pipe >= 0:
@@ -300,28 +281,24 @@ def keep(pipe: int, order: Order, clock: Callable[[], float] = now) -> Order:
             return order
 
 
-def force(order: Order, why: str, bus: Bus | None, power: Power, pipe: int = -1) -> None:
+def force(order: Order, reason: str, bus: Bus | None, power: Power, pipe: int = -1) -> None:
     """Report to the host and have the disks written; after ``REPORT_TIME``, end the system."""
     until = now() + REPORT_TIME
-    _beside(lambda: _last_words(order, why, bus, power), REPORT_TIME, pipe)
+    _beside(lambda: _report_and_sync(order, reason, bus, power), REPORT_TIME, pipe)
     select.poll().poll(milliseconds(until - now()))
-    child = _fork(lambda: _last_resort(order, power), pipe)
+    # A driver may hang in reboot(2).
+    child = _fork(lambda: power.force_by_key(order.request), pipe, SYSRQ_DELAY)
     power.force(order.request)
     if child:
         with suppress(ProcessLookupError):
             os.kill(child, 9)
 
 
-def _last_words(order: Order, why: str, bus: Bus | None, power: Power) -> None:
+def _report_and_sync(order: Order, reason: str, bus: Bus | None, power: Power) -> None:
     if bus is not None:
         with suppress(LamplighterError):
-            bus.write(node("forced"), encode_forced(Forced(order.request, why)))
+            bus.write(node("forced"), encode_forced(Forced(order.request, reason)))
     power.sync()
-
-
-def _last_resort(order: Order, power: Power) -> None:
-    select.poll().poll(milliseconds(SYSRQ_DELAY))
-    power.force_by_key(order.request)
 
 
 def _beside(work: Callable[[], object], patience: float, pipe: int) -> bool:
@@ -342,8 +319,8 @@ def _beside(work: Callable[[], object], patience: float, pipe: int) -> bool:
     return ended
 
 
-def _fork(work: Callable[[], object], pipe: int) -> int:
-    """Run ``work`` in a child; return its process id, or 0 if it cannot be forked.
+def _fork(work: Callable[[], object], pipe: int, delay: float = 0.0) -> int:
+    """Run ``work`` in a child, after ``delay`` seconds; return its process id, or 0 without one.
 
     The child closes the order pipe, so that nobody reads it any more once the guard is killed.
     """
@@ -355,6 +332,7 @@ def _fork(work: Callable[[], object], pipe: int) -> int:
         try:
             if pipe >= 0:
                 os.close(pipe)
+            select.poll().poll(milliseconds(delay))
             work()
         finally:
             os._exit(0)

@@ -45,10 +45,8 @@ from lamplighter.guest.events import (
     Answered,
     Arm,
     CheckKernel,
-    Ended,
     Event,
     FindScripts,
-    Found,
     KernelChecked,
     Kill,
     NotBegun,
@@ -58,6 +56,8 @@ from lamplighter.guest.events import (
     RequestSeen,
     Run,
     Script,
+    ScriptEnded,
+    ScriptsFound,
     Settings,
     ShutDown,
     SystemStopping,
@@ -92,14 +92,14 @@ class State(NamedTuple):
     ``request`` is the request that has been in ``control/shutdown`` since ``since``. ``taken`` is
     when it was cleared. ``checks`` counts the checks since ``checks_since``; None if none is due.
     ``acknowledging`` is a request that is being acknowledged here, or may have been, by this agent
-    or an earlier one; ``took`` if it is known to have been. ``going`` is the shutdown under way;
-    ``ours`` if the agent has yet to begin it. ``asked`` is when it became known that the host wants
-    it; infinite before. ``limit`` is when the host would destroy the guest, less the margin;
-    ``granted`` is the id of the host's answer that last moved it; ``noted`` is the host's last
-    note. ``waiting`` are the scripts to come, ``running`` the one that may run until ``overdue``;
-    ``killed`` if it has been out of time already. ``begun``: the system's shutdown was seen to
-    begin; ``again`` is when to try again to begin it. ``refused`` is why a request could not be
-    acknowledged. ``nonsense`` and ``suspend``: that this was in the node has been recorded.
+    or an earlier one; ``acknowledged`` if it is known to have been. ``going`` is the shutdown under
+    way; ``must_begin`` if the agent has yet to begin it. ``asked`` is when it became known that the
+    host wants it; infinite before. ``limit`` is when the host would destroy the guest, less the
+    margin; ``granted`` is the id of the host's answer that last moved it; ``noted`` is the host's
+    last note. ``waiting`` are the scripts to come, ``running`` the one that may run until
+    ``overdue``; ``killed`` if it has been out of time already. ``begun``: the system's shutdown was
+    seen to begin; ``retry_at`` is when to try again to begin it. ``refused`` is why a request could
+    not be acknowledged. ``nonsense`` and ``suspend``: that this was in the node has been recorded.
     """
 
     settings: Settings
@@ -109,10 +109,10 @@ class State(NamedTuple):
     checks_since: float = 0.0
     taken: float = -inf
     acknowledging: str = ""
-    took: bool = False
+    acknowledged: bool = False
     going: str = ""
     asked: float = inf
-    ours: bool = False
+    must_begin: bool = False
     limit: float = inf
     granted: str = ""
     noted: DeadlineNote | None = None
@@ -123,7 +123,7 @@ class State(NamedTuple):
     killed: bool = False
     released: bool = False
     begun: bool = False
-    again: float = inf
+    retry_at: float = inf
     refused: str = ""
     suspend: bool = False
     nonsense: bool = False
@@ -132,13 +132,13 @@ class State(NamedTuple):
     def wake(self) -> float:
         """When a ``Tick`` is due; infinite while there is nothing to wait for."""
         stands = self.since + self.settings.grace if self.request else inf
-        look = self.checks_since + CHECK_TIMES[self.checks] if self.checks is not None else inf
-        return min(stands, look, self.overdue, self.again)
+        check = self.checks_since + CHECK_TIMES[self.checks] if self.checks is not None else inf
+        return min(stands, check, self.overdue, self.retry_at)
 
     @property
     def begins(self) -> str:
         """The shutdown that nobody begins if the agent does not; empty for none."""
-        return self.going if self.ours or self.again < inf else ""
+        return self.going if self.must_begin or self.retry_at < inf else ""
 
     @property
     def said(self) -> str:
@@ -162,90 +162,101 @@ Stepped = tuple[State, tuple[Action, ...]]
 
 def step(state: State, event: Event) -> Stepped:
     """Return the state after an event, and the actions to carry out."""
+    now = event.now
     if isinstance(event, RequestSeen):
         return _request_seen(state, event)
     if isinstance(event, KernelChecked):
-        return _kernel_checked(state, event)
+        if state.checks is None:
+            return state, ()
+        if event.request is not None:
+            reason = f"the kernel has begun a {event.request}"
+            return _go(_begun_elsewhere(state), event.request, now, reason, asked=True)
+        more = state.checks + 1 < len(CHECK_TIMES)
+        return state._replace(checks=state.checks + 1 if more else None), ()
     if isinstance(event, SystemStopping):
-        return _system_stopping(state, event)
+        asked = now < state.taken + ATTRIBUTION_WINDOW
+        state = _begun_elsewhere(state)
+        if not state.going:
+            reason = f"the system is on its way to {event.request}"
+            return _go(state, event.request, now, reason, asked=asked)
+        if state.released:
+            return state, (Release(),)
+        return state._replace(must_begin=False), ()
     if isinstance(event, Acknowledged):
         return _acknowledged(state, event)
-    if isinstance(event, Found):
-        return _next_script(state._replace(waiting=event.scripts), event.now)
-    if isinstance(event, Ended):
-        return _ended(state, event)
+    if isinstance(event, ScriptsFound):
+        return _next_script(state._replace(waiting=event.scripts), now)
+    if isinstance(event, ScriptEnded):
+        if state.running is None or state.running.name != event.name:
+            return state, ()
+        state, actions = _next_script(state, now)
+        return state, (Record(f"{event.name}: {event.problem or 'done'}"), *actions)
     if isinstance(event, NotBegun):
-        told = f"the {state.going} could not be begun: {event.problem}"
-        again = inf if state.begun else event.now + RETRY_PAUSE
-        return state._replace(again=again), (Record(told),)
+        text = f"the {state.going} could not be begun: {event.problem}"
+        retry_at = inf if state.begun else now + RETRY_PAUSE
+        return state._replace(retry_at=retry_at), (Record(text),)
     if isinstance(event, Answered):
-        return _answered(state, event)
-    return _tick(state, event.now)
+        answer = event.answer
+        if answer.left is None:
+            return state, (Record(f"more time was refused: {answer.why}"),)
+        margin = min(state.settings.margin, answer.left * MARGIN_PART)
+        state = state._replace(limit=now + answer.left - margin, granted=answer.id)
+        state, armed = _rearm(state)
+        return state, (Record(f"more time was granted: {answer.left} s are left"), *armed)
+    return _tick(state, now)
 
 
 # --- the request -------------------------------------------------------------------------------
 
 
 def _request_seen(state: State, event: RequestSeen) -> Stepped:
-    state, spoken = _word(state, event.value, event.now)
-    state, noted = _note(state, event.asked, event.now)
-    state, resumed = _resume(state, event)
-    if event.asked is None or event.value:
-        return state, spoken + noted + resumed
-    # The host's note is there and the request has been taken: that is evidence enough.
-    why = "the host asks and the kernel took it"
-    state, gone = _go(state, event.asked.request, event.now, why, asked=True)
-    return state, spoken + noted + resumed + gone
-
-
-def _resume(state: State, event: RequestSeen) -> Stepped:
-    """Begin a shutdown that was acknowledged here and has not been begun.
-
-    If it is not known whether it was acknowledged, the note decides: a request that is taken back
-    goes with its note. So one that is gone while its note remains was taken, and not by the kernel,
-    which had left it in place for the grace period.
-    """
-    word, took = state.acknowledging, state.took or (event.asked is not None and not event.value)
-    state = state._replace(acknowledging="", took=False)
-    if not word or not took:
-        return state, ()
-    why = f"the {word} was acknowledged here, and nobody has begun it"
-    return _own(state, word, event.now, why)
-
-
-def _note(state: State, asked: DeadlineNote | None, now: float) -> Stepped:
-    """Apply the host's note, which says how much time there is, however the shutdown begins.
-
-    A note that was seen before says nothing new, and nothing of a grant since then. A new one
-    belongs to another request, which may leave less time or more. It includes what was granted, so
-    ``granted`` stays: the guest's own deadline, which a grant has lifted, must not come back in the
-    middle of that time.
-    """
+    now, asked = event.now, event.asked
+    text = event.value.decode("ascii", "replace")
+    actions: tuple[Action, ...] = ()
+    if text in REQUESTS:
+        if state.request != text:
+            state = state._replace(request=text, since=now, checks=None, suspend=False, refused="")
+            actions = (Record(f"the host asks for a {text}"),)
+    elif not event.value:
+        state, actions = _emptied(state, now)
+    else:
+        state = state._replace(request="", checks=None)
+        if text == "suspend":
+            if not state.suspend:
+                actions = (Record("the host asks for a suspend: the kernel's own"),)
+            state = state._replace(suspend=True)
+        elif not state.nonsense:
+            found = f"{event.value[:40]!r} ({len(event.value)} bytes)"
+            actions = (Record(f"control/shutdown holds no request: {found}"),)
+            state = state._replace(nonsense=True)
+    # The host's note says how much time there is, however the shutdown begins. A note that was
+    # seen before says nothing new, and nothing of a grant since then. A new one belongs to another
+    # request, which may leave less time or more. It includes what was granted, so ``granted``
+    # stays: the guest's own deadline, which a grant has lifted, must not come back in the middle of
+    # that time.
     if asked is None and not state.going:
-        return state._replace(limit=inf, granted="", noted=None), ()  # it was taken back
-    if asked is None or asked == state.noted:
-        return state, ()
-    limit = now + asked.seconds - min(state.settings.margin, asked.seconds * MARGIN_PART)
-    return _rearm(state._replace(noted=asked, limit=limit))
-
-
-def _word(state: State, value: bytes, now: float) -> Stepped:
-    word = value.decode("ascii", "replace")
-    if word in REQUESTS:
-        if state.request == word:
-            return state, ()
-        request = state._replace(request=word, since=now, checks=None, suspend=False, refused="")
-        return request, (Record(f"the host asks for a {word}"),)
-    if not value:
-        return _emptied(state, now)
-    state = state._replace(request="", checks=None)
-    if word == "suspend":
-        told = Record("the host asks for a suspend: the kernel's own")
-        return state._replace(suspend=True), () if state.suspend else (told,)
-    if state.nonsense:
-        return state, ()
-    told = Record(f"control/shutdown holds no request: {value[:40]!r} ({len(value)} bytes)")
-    return state._replace(nonsense=True), (told,)
+        state = state._replace(limit=inf, granted="", noted=None)  # it was taken back
+    elif asked is not None and asked != state.noted:
+        margin = min(state.settings.margin, asked.seconds * MARGIN_PART)
+        state, armed = _rearm(state._replace(noted=asked, limit=now + asked.seconds - margin))
+        actions += armed
+    # Begin a shutdown that was acknowledged here and has not been begun. If it is not known whether
+    # it was acknowledged, the note decides: a request that is taken back goes with its note. So one
+    # that is gone while its note remains was taken, and not by the kernel, which had left it in
+    # place for the grace period.
+    was_taken = asked is not None and not event.value
+    request, acknowledged = state.acknowledging, state.acknowledged or was_taken
+    state = state._replace(acknowledging="", acknowledged=False)
+    if request and acknowledged:
+        reason = f"the {request} was acknowledged here, and nobody has begun it"
+        state, begun = _go_and_begin(state, request, now, reason)
+        actions += begun
+    if asked is not None and was_taken:
+        # The host's note is there and the request has been taken: that is evidence enough.
+        reason = "the host asks and the kernel took it"
+        state, gone = _go(state, asked.request, now, reason, asked=True)
+        actions += gone
+    return state, actions
 
 
 def _emptied(state: State, now: float) -> Stepped:
@@ -258,64 +269,48 @@ def _emptied(state: State, now: float) -> Stepped:
     state = state._replace(suspend=False)
     if not stood:
         return state, ()
-    told = Record(f"the {stood} was taken, or taken back")
+    record = Record(f"the {stood} was taken, or taken back")
     state = state._replace(taken=now)
     state, armed = _ask(state, now) if state.going else (state, ())
-    return state, (told, *armed)
-
-
-def _kernel_checked(state: State, event: KernelChecked) -> Stepped:
-    if state.checks is None:
-        return state, ()
-    if event.request is not None:
-        why = f"the kernel has begun a {event.request}"
-        taken = state._replace(acknowledging="", took=False, begun=True, again=inf)
-        return _go(taken, event.request, event.now, why, asked=True)
-    more = state.checks + 1 < len(CHECK_TIMES)
-    return state._replace(checks=state.checks + 1 if more else None), ()
-
-
-def _system_stopping(state: State, event: SystemStopping) -> Stepped:
-    asked = event.now < state.taken + ATTRIBUTION_WINDOW
-    why = f"the system is on its way to {event.request}"
-    state = state._replace(acknowledging="", took=False, begun=True, again=inf)
-    if not state.going:
-        return _go(state, event.request, event.now, why, asked=asked)
-    if state.released:
-        return state, (Release(),)
-    return state._replace(ours=False), ()
+    return state, (record, *armed)
 
 
 def _acknowledged(state: State, event: Acknowledged) -> Stepped:
     if event.problem:
         # The request is still there, so this is tried again, and recorded once.
-        told = f"the {state.request} cannot be acknowledged: {event.problem}"
+        record = Record(f"the {state.request} cannot be acknowledged: {event.problem}")
+        actions = () if event.problem == state.refused else (record,)
         since = event.now + RETRY_PAUSE
-        again = state._replace(acknowledging="", since=since, refused=event.problem)
-        return again, () if event.problem == state.refused else (Record(told),)
-    word, acknowledging = state.request, state.acknowledging if event.ours is None else ""
+        return state._replace(acknowledging="", since=since, refused=event.problem), actions
+    request, acknowledging = state.request, state.acknowledging if event.ours is None else ""
     state = state._replace(request="", acknowledging=acknowledging)
     if not event.ours:
         return _emptied(state, event.now)
-    return _own(state, word, event.now, f"acknowledged the {word}: the kernel did not")
+    reason = f"acknowledged the {request}: the kernel did not"
+    return _go_and_begin(state, request, event.now, reason)
 
 
-def _own(state: State, word: str, now: float, why: str) -> Stepped:
+def _go_and_begin(state: State, request: str, now: float, reason: str) -> Stepped:
     """Enter a shutdown that the agent has to begin, unless somebody else has begun one before."""
-    ours = state.ours or not state.going
-    state, actions = _go(state, word, now, "", asked=True)
-    return state._replace(ours=ours), (Record(why), *actions)
+    must_begin = state.must_begin or not state.going
+    state, actions = _go(state, request, now, "", asked=True)
+    return state._replace(must_begin=must_begin), (Record(reason), *actions)
+
+
+def _begun_elsewhere(state: State) -> State:
+    """Note that the system's shutdown was seen to begin, so that the agent need not begin it."""
+    return state._replace(acknowledging="", acknowledged=False, begun=True, retry_at=inf)
 
 
 # --- going -------------------------------------------------------------------------------------
 
 
-def _go(state: State, request: str, now: float, why: str, *, asked: bool) -> Stepped:
+def _go(state: State, request: str, now: float, reason: str, *, asked: bool) -> Stepped:
     """Enter a shutdown; one that is going already continues and may only become a power-off."""
     if not state.going:
         state = state._replace(going=request)
-        told = (Record(f"{request}: {why}"),) if why else ()
-        begin: tuple[Action, ...] = (*told, ReportProgress(f"{request} has begun"), FindScripts())
+        record = (Record(f"{request}: {reason}"),) if reason else ()
+        begin: tuple[Action, ...] = (*record, ReportProgress(f"{request} has begun"), FindScripts())
     else:
         begin = ()
         if state.going == "reboot" and request != "reboot":
@@ -339,57 +334,32 @@ def _rearm(state: State) -> Stepped:
 
 
 def _next_script(state: State, now: float) -> Stepped:
-    if not state.waiting:
-        return _scripts_done(state._replace(running=None, overdue=inf))
-    script, *rest = state.waiting
-    state = state._replace(waiting=tuple(rest), running=script, overdue=now + script.deadline)
-    state = state._replace(killed=False)
-    return state, (ReportProgress(f"running {script.name}"), Run(script, state.going))
-
-
-def _overdue(state: State, script: Script, now: float) -> Stepped:
-    """Kill a script that is out of time; skip one that has not ended although it was killed."""
-    if state.killed:
-        told = f"{script.name}: it does not end, the shutdown goes on without it"
-        state, actions = _next_script(state, now)
-        return state, (Record(told), *actions)
-    told = f"{script.name}: not done after {script.deadline:g} s, it is ended"
-    state = state._replace(killed=True, overdue=now + UNKILLABLE)
-    return state, (Record(told), Kill(script))
-
-
-def _ended(state: State, event: Ended) -> Stepped:
-    if state.running is None or state.running.name != event.name:
-        return state, ()
-    how = event.problem or "done"
-    state, actions = _next_script(state, event.now)
-    return state, (Record(f"{event.name}: {how}"), *actions)
-
-
-def _scripts_done(state: State) -> Stepped:
-    begin = (ShutDown(state.begins),) if state.ours else ()
-    state = state._replace(released=True, ours=False)
+    """Start the next script; after the last one, let the system's shutdown go on, or begin it."""
+    if state.waiting:
+        script, *rest = state.waiting
+        state = state._replace(waiting=tuple(rest), running=script, overdue=now + script.deadline)
+        state = state._replace(killed=False)
+        return state, (ReportProgress(f"running {script.name}"), Run(script, state.going))
+    begin = (ShutDown(state.begins),) if state.must_begin else ()
+    state = state._replace(running=None, overdue=inf, released=True, must_begin=False)
     return state, (ReportProgress("the system is stopping its services"), Release(), *begin)
 
 
-def _answered(state: State, event: Answered) -> Stepped:
-    answer = event.answer
-    if answer.left is None:
-        return state, (Record(f"more time was refused: {answer.why}"),)
-    margin = min(state.settings.margin, answer.left * MARGIN_PART)
-    granted = state._replace(limit=event.now + answer.left - margin, granted=answer.id)
-    granted, armed = _rearm(granted)
-    return granted, (Record(f"more time was granted: {answer.left} s are left"), *armed)
-
-
 def _tick(state: State, now: float) -> Stepped:
-    if state.running is not None and now >= state.overdue:
-        return _overdue(state, state.running, now)
+    script = state.running
+    if script is not None and now >= state.overdue:
+        if state.killed:
+            text = f"{script.name}: it does not end, the shutdown goes on without it"
+            state, actions = _next_script(state, now)
+            return state, (Record(text), *actions)
+        text = f"{script.name}: not done after {script.deadline:g} s, it is ended"
+        state = state._replace(killed=True, overdue=now + UNKILLABLE)
+        return state, (Record(text), Kill(script))
     if state.request and now >= state.since + state.settings.grace:
         acknowledging = state._replace(since=inf, acknowledging=state.request)
         return acknowledging, (Acknowledge(state.request),)
     if state.checks is not None and now >= state.checks_since + CHECK_TIMES[state.checks]:
         return state, (CheckKernel(),)
-    if now >= state.again:
-        return state._replace(again=inf), (ShutDown(state.going),)
+    if now >= state.retry_at:
+        return state._replace(retry_at=inf), (ShutDown(state.going),)
     return state, ()

@@ -81,7 +81,9 @@ def leave_cgroups(places: Iterable[str] = CGROUPS) -> None:
     there = [place for place in places if os.path.exists(place)]
     if not there:
         raise FileNotFoundError(2, "there are no control groups")
-    if problems := [told for place in there if (told := _try(place, partial(_write, place, b"0")))]:
+    if problems := [
+        problem for place in there if (problem := _try(place, partial(_write, place, b"0")))
+    ]:
         raise OSError("; ".join(problems))
 
 

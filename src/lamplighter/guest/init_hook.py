@@ -19,6 +19,7 @@ from lamplighter.guest.clock import milliseconds, now
 from lamplighter.guest.config import Paths, read_config
 from lamplighter.guest.control_socket import ANSWERS, GO_ON, HELLO, STOPPING, call
 from lamplighter.guest.processes import LAST_CHANCE, Children, problem_of
+from lamplighter.guest.run_state import RunStateFile
 from lamplighter.guest.scripts import Scripts, find_programs, owners
 from lamplighter.guest.systemd import find_end, systemd_runs
 
@@ -55,44 +56,32 @@ def stopping(places: Paths, request: str | None, log: Log) -> int:
     if request is None:
         log.note("the system stays, only the unit is stopped: nothing to do")
         return 0
-    if _tell_daemon(places, request, log):
-        return 0
-    log.warn("no lamplighter-agent answers: its scripts are run here, nothing forces the end")
-    return run_scripts(places, request, log)
-
-
-def _tell_daemon(places: Paths, request: str, log: Log) -> bool:
-    """Return whether the system may go on: the daemon says so, or it took too long."""
-    allowed = _allowed(places)
+    # Tell the daemon and wait: at most as long as all scripts may take together, kills included.
+    config, _ = read_config(places.configuration)
+    programs, _ = find_programs(places.scripts, config.script_deadline, owners())
+    allowed = sum(program.deadline + LAST_CHANCE for program in programs) + MORE
     until = now() + allowed
     for turn in range(CALLS):
         if turn:
             poll().poll(milliseconds(PAUSE))
         if call(places.control_socket, HELLO, ANSWERS) is None:
             continue
-        if (
-            call(places.control_socket, f"{STOPPING} {request}", max(ANSWERS, until - now()))
-            == GO_ON
-        ):
-            return True
+        patience = max(ANSWERS, until - now())
+        if call(places.control_socket, f"{STOPPING} {request}", patience) == GO_ON:
+            return 0
         if now() >= until:
             log.warn(f"its scripts have not ended after {allowed:g} s: the system goes on")
-            return True
-    return False
-
-
-def _allowed(places: Paths) -> float:
-    """Return the seconds that all scripts may take together, kills included, plus ``MORE``."""
-    choices, _ = read_config(places.configuration)
-    programs, _ = find_programs(places.scripts, choices.script_deadline, owners())
-    return sum(program.deadline + LAST_CHANCE for program in programs) + MORE
+            return 0
+    log.warn("no lamplighter-agent answers: its scripts are run here, nothing forces the end")
+    return run_scripts(places, request, log)
 
 
 def run_scripts(places: Paths, request: str, log: Log) -> int:
     """Run the scripts in order, each with its deadline; return 1 if one of them failed."""
-    choices, _ = read_config(places.configuration)
+    config, _ = read_config(places.configuration)
     children = Children()
-    scripts = Scripts(places, choices.script_deadline, children, log)
+    state = RunStateFile(places.state, places.proc, log)
+    scripts = Scripts(places, config.script_deadline, children, state, log)
     failed = False
     for script in scripts.find():
         problem = scripts.start(script.name, request)
@@ -134,11 +123,11 @@ def _output(command: tuple[str, ...], log: Log) -> str | None:
         return None
     finally:
         os.close(theirs)
-    told = bytearray()
+    output = bytearray()
     until, watched = now() + TIMEOUT, poll()
     watched.register(ours)
     while watched.poll(milliseconds(until - now())) and (data := os.read(ours, 4096)):
-        told += data
+        output += data
     os.close(ours)
     if now() >= until:
         children.end(pid, now() - LAST_CHANCE)
@@ -147,4 +136,4 @@ def _output(command: tuple[str, ...], log: Log) -> str | None:
     if problem:
         log.warn(f"{' '.join(command)}: {problem}")
         return None
-    return told.decode("utf-8", "replace")
+    return output.decode("utf-8", "replace")

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import stat
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
 from pkgutil import get_data
@@ -28,6 +28,8 @@ from lamplighter.guest.systemd import systemd_runs
 from lamplighter.guest.xenbus import Bus
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from lamplighter.guest.log import Log
 
 PROGRAM = Path("/usr/local/sbin/lamplighter-agent")
@@ -44,14 +46,22 @@ NEW_ENOUGH = "import sys; sys.exit(sys.version_info < (3, 9))"
 def install(root: str | None, *, start: bool, itself: str, log: Log, places: Paths = PLACES) -> int:
     """Install everything and, on the running system, start it; return the exit status."""
     tree = _tree(root)
-    with Telling(tree):
-        if tree.resolve() == Path("/"):
-            _refuse_control_domain(Path(places.proc, "xen/capabilities"))
-            if systemd_runs():
-                _refuse_old_python(log)
-        for name in UNITS:
-            _refuse_mask(_inside(tree, UNIT_FOLDER / name))
-        program = _program(Path(itself), log)
+    with reporting_os_errors(tree):
+        _refuse_wrong_system(tree, Path(places.proc, "xen/capabilities"), log)
+        try:
+            zipimporter(itself)
+        except ZipImportError:
+            raise UsageError(
+                f"{itself} is not the agent in one file, which is what is installed",
+                hint="'make agent' builds it: dist/lamplighter-agent",
+            ) from None
+        program = Path(itself).read_bytes()
+        try:
+            compiling = import_module("lamplighter.guest.bytecode")
+            program = compiling.with_bytecode(program, str(PROGRAM))
+        except ImportError as error:
+            reason = f"this Python is not whole ({error})"
+            log.note(f"without bytecode, so it starts slower: {reason}")
         # Read these before the program is replaced: it may be the file that they are in.
         units = {name: packaged("units", name) for name in UNITS}
         defaults = packaged("etc", "agent.conf")
@@ -64,9 +74,28 @@ def install(root: str | None, *, start: bool, itself: str, log: Log, places: Pat
         if not configuration.exists():
             _place(configuration, defaults, 0o644, log)
         if root is not None:
-            _link_units(tree)
+            # Enable the units as ``systemctl enable`` would.
+            wants = _inside(tree, UNIT_FOLDER / TARGET)
+            wants.mkdir(mode=0o755, parents=True, exist_ok=True)
+            for name in UNITS:
+                link = wants / name
+                if not link.is_symlink():
+                    link.symlink_to(UNIT_FOLDER / name)
             return 0
-    return _start(places, log) if start else _enable(places, log)
+    if not systemd_runs():
+        log.note(f"systemd does not run here: let your init start '{PROGRAM} run' last, and call")
+        log.note(f"'{PROGRAM} stopping poweroff|reboot' when it begins to stop the system")
+        if _still_runs(places):
+            log.warn("an agent runs already: have your init restart it, it is the old program")
+        return 0
+    status = _systemctl(log, "daemon-reload") or _systemctl(log, "enable", *UNITS)
+    if status or not start:
+        return status
+    # A new program needs a new process. The hook's unit is not restarted: that would run its stop.
+    status = _systemctl(log, "restart", AGENT) or _systemctl(log, "start", HOOK)
+    if not status:
+        log.note(f"{AGENT} runs")
+    return status
 
 
 def uninstall(root: str | None, log: Log, places: Paths = PLACES) -> int:
@@ -74,7 +103,7 @@ def uninstall(root: str | None, log: Log, places: Paths = PLACES) -> int:
     tree = _tree(root)
     if root is None and systemd_runs():
         _systemctl(log, "disable", "--now", *UNITS)
-    with Telling(tree):
+    with reporting_os_errors(tree):
         for name in UNITS:
             _remove(_inside(tree, UNIT_FOLDER / TARGET) / name, log)
             _remove(_inside(tree, UNIT_FOLDER / name), log)
@@ -83,7 +112,7 @@ def uninstall(root: str | None, log: Log, places: Paths = PLACES) -> int:
         _systemctl(log, "daemon-reload")
     if root is None:
         with suppress(LamplighterError):
-            AgentNodes.leave(Bus(places.xenstore))
+            AgentNodes.remove_all(Bus(places.xenstore))
         if _still_runs(places):
             log.warn("the agent still runs: have your init stop it, and start it no more")
     log.note(f"{places.etc} is yours and stays")
@@ -102,54 +131,34 @@ def packaged(folder: str, name: str) -> bytes:
     return content
 
 
-def _refuse_control_domain(capabilities: Path) -> None:
-    """Refuse dom0: a request for the host itself to power off would force the host's end."""
-    if capabilities.is_file() and "control_d" in capabilities.read_text().split():
-        raise UsageError(
-            f"{capabilities} says that this is the host; the agent belongs into its guests",
-            hint="for an image: --root DIR; for the host itself: lamplighter install",
-        )
-
-
-def _refuse_old_python(log: Log) -> None:
-    """Check the python3 that systemd finds for the units; it need not be the one running now."""
-    words = ("/usr/bin/env", f"PATH={SYSTEMD_PATH}", "python3", "-IS", "-c", NEW_ENOUGH)
-    if run_to_end(Children(), log, words):
-        raise ConfigurationError(
-            "python3 is older than 3.9, or there is none where systemd looks for it",
-            where=SYSTEMD_PATH,
-            hint="make a newer one python3, as with 'alternatives --config python3'",
-        )
-
-
-def _refuse_mask(unit: Path) -> None:
-    """Refuse a masked unit: its administrator does not want it to run, and a write unmasks it."""
-    if unit.is_symlink() and os.readlink(unit) == os.devnull:
-        raise ConfigurationError(
-            "the unit is masked", where=str(unit), hint=f"systemctl unmask {unit.name}"
-        )
+def _refuse_wrong_system(tree: Path, capabilities: Path, log: Log) -> None:
+    """Refuse a system that the agent must not be put into, or could not run in."""
+    if tree.resolve() == Path("/"):
+        # In dom0 a request for the host itself to power off would force the host's end.
+        if capabilities.is_file() and "control_d" in capabilities.read_text().split():
+            raise UsageError(
+                f"{capabilities} says that this is the host; the agent belongs into its guests",
+                hint="for an image: --root DIR; for the host itself: lamplighter install",
+            )
+        # The python3 that systemd finds for the units need not be the one running now.
+        path = f"PATH={SYSTEMD_PATH}"
+        command = ("/usr/bin/env", path, "python3", "-IS", "-c", NEW_ENOUGH)
+        if systemd_runs() and run_to_end(Children(), log, command):
+            raise ConfigurationError(
+                "python3 is older than 3.9, or there is none where systemd looks for it",
+                where=SYSTEMD_PATH,
+                hint="make a newer one python3, as with 'alternatives --config python3'",
+            )
+    # The administrator of a masked unit does not want it to run, and a write would unmask it.
+    for name in UNITS:
+        unit = _inside(tree, UNIT_FOLDER / name)
+        if unit.is_symlink() and os.readlink(unit) == os.devnull:
+            raise ConfigurationError(
+                "the unit is masked", where=str(unit), hint=f"systemctl unmask {unit.name}"
+            )
 
 
 # --- files ---------------------------------------------------------------------------------------
-
-
-def _program(itself: Path, log: Log) -> bytes:
-    """Return the program to install, with bytecode for this Python if it can be compiled."""
-    try:
-        zipimporter(str(itself))
-    except ZipImportError:
-        raise UsageError(
-            f"{itself} is not the agent in one file, which is what is installed",
-            hint="'make agent' builds it: dist/lamplighter-agent",
-        ) from None
-    program = itself.read_bytes()
-    try:
-        compiling = import_module("lamplighter.guest.bytecode")
-    except ImportError as error:
-        log.note(f"without bytecode, so it starts slower: this Python is not whole ({error})")
-        return program
-    content: bytes = compiling.with_bytecode(program, str(PROGRAM))
-    return content
 
 
 def _place(path: Path, content: bytes, mode: int, log: Log) -> None:
@@ -168,16 +177,6 @@ def _place(path: Path, content: bytes, mode: int, log: Log) -> None:
         os.fsync(descriptor)
     new.replace(path)
     log.note(f"wrote {path}")
-
-
-def _link_units(tree: Path) -> None:
-    """Enable the units as ``systemctl enable`` would."""
-    wants = _inside(tree, UNIT_FOLDER / TARGET)
-    wants.mkdir(mode=0o755, parents=True, exist_ok=True)
-    for name in UNITS:
-        link = wants / name
-        if not link.is_symlink():
-            link.symlink_to(UNIT_FOLDER / name)
 
 
 def _remove(path: Path, log: Log) -> None:
@@ -203,45 +202,19 @@ def _inside(tree: Path, path: Path) -> Path:
     return inner
 
 
-class Telling:
-    """A context manager that turns an ``OSError`` into a ``ConfigurationError`` with a path."""
-
-    def __init__(self, tree: Path) -> None:
-        self._tree = tree
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
-        if isinstance(error, OSError):
-            where = str(error.filename or self._tree)
-            hint = "only root may do this" if isinstance(error, PermissionError) else ""
-            raise ConfigurationError(
-                error.strerror or "it failed", where=where, hint=hint
-            ) from error
+@contextmanager
+def reporting_os_errors(tree: Path) -> Iterator[None]:
+    """Turn an ``OSError`` into a ``ConfigurationError`` that names the path."""
+    try:
+        yield
+    except OSError as error:
+        where = str(error.filename or tree)
+        hint = "only root may do this" if isinstance(error, PermissionError) else ""
+        message = error.strerror or "it failed"
+        raise ConfigurationError(message, where=where, hint=hint) from error
 
 
 # --- systemd -------------------------------------------------------------------------------------
-
-
-def _start(places: Paths, log: Log) -> int:
-    if (status := _enable(places, log)) or not systemd_runs():
-        return status
-    # A new program needs a new process. The hook's unit is not restarted: that would run its stop.
-    status = _systemctl(log, "restart", AGENT) or _systemctl(log, "start", HOOK)
-    if not status:
-        log.note(f"{AGENT} runs")
-    return status
-
-
-def _enable(places: Paths, log: Log) -> int:
-    if not systemd_runs():
-        log.note(f"systemd does not run here: let your init start '{PROGRAM} run' last, and call")
-        log.note(f"'{PROGRAM} stopping poweroff|reboot' when it begins to stop the system")
-        if _still_runs(places):
-            log.warn("an agent runs already: have your init restart it, it is the old program")
-        return 0
-    return _systemctl(log, "daemon-reload") or _systemctl(log, "enable", *UNITS)
 
 
 def _systemctl(log: Log, *words: str) -> int:

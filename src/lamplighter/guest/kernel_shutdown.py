@@ -20,32 +20,25 @@ IS_KERNEL = 0x200000
 
 def find_request(proc: str = "/proc") -> str | None:
     """Return the ``poweroff`` or ``reboot`` that the kernel was seen to begin, or None."""
-    commands = {"poweroff": _poweroff_command(proc), "reboot": REBOOT}
+    command = tuple(_text(f"{proc}/sys/kernel/poweroff_cmd").split())
+    commands = {"poweroff": command or POWEROFF, "reboot": REBOOT}
     with suppress(OSError):
         # The newest first, and only one file of each: it may be gone in a few milliseconds.
         for pid in sorted(map(int, filter(str.isdigit, os.listdir(proc))), reverse=True):
-            arguments = _arguments(proc, str(pid))
+            arguments = tuple(_text(f"{proc}/{pid}/cmdline").split("\0"))
             for request, command in commands.items():
                 # A script is preceded by its interpreter, which may have one argument.
-                here = any(arguments[at : at + len(command)] == command for at in range(3))
-                if here and _from_kernel(proc, str(pid)):
+                if all(arguments[at : at + len(command)] != command for at in range(3)):
+                    continue
+                parent, _ = _parent_and_flags(proc, pid)
+                if parent == KTHREADD:
+                    return request
+                if parent > 1 and _parent_and_flags(proc, parent)[1] & IS_KERNEL:
                     return request
     return None
 
 
-def _poweroff_command(proc: str) -> tuple[str, ...]:
-    words = tuple(_text(f"{proc}/sys/kernel/poweroff_cmd").split())
-    return words or POWEROFF
-
-
-def _from_kernel(proc: str, pid: str) -> bool:
-    parent, _ = _parent_and_flags(proc, pid)
-    if parent in (0, 1):
-        return False
-    return parent == KTHREADD or bool(_parent_and_flags(proc, str(parent))[1] & IS_KERNEL)
-
-
-def _parent_and_flags(proc: str, pid: str) -> tuple[int, int]:
+def _parent_and_flags(proc: str, pid: int) -> tuple[int, int]:
     """Return fields 4 and 9 of ``stat``; zeros for a process that has gone."""
     # The name, in parentheses, may contain anything.
     fields = _text(f"{proc}/{pid}/stat").rpartition(")")[2].split()
@@ -53,10 +46,6 @@ def _parent_and_flags(proc: str, pid: str) -> tuple[int, int]:
         return int(fields[1]), int(fields[6])
     except (IndexError, ValueError):
         return 0, 0
-
-
-def _arguments(proc: str, pid: str) -> tuple[str, ...]:
-    return tuple(_text(f"{proc}/{pid}/cmdline").split("\0"))
 
 
 def _text(path: str) -> str:

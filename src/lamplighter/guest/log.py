@@ -31,8 +31,8 @@ class Log:
         self._line(WARNING, text)
 
     def _line(self, level: str, text: str) -> None:
-        told = "".join(c if c.isprintable() else "?" for c in text)
-        line = f"{level if self._marked else 'lamplighter-agent: '}{told}\n"
+        text = "".join(c if c.isprintable() else "?" for c in text)
+        line = f"{level if self._marked else 'lamplighter-agent: '}{text}\n"
         poll = select.poll()
         try:
             poll.register(self._descriptor, select.POLLOUT)

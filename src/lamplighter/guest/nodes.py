@@ -61,19 +61,17 @@ class AgentNodes:
     def remove_shutdown_nodes(self, bus: Bus) -> None:
         """Remove the nodes of a shutdown that is over, such as one before a kexec."""
         for name in PASSING:
-            self._remove(bus, name)
+            path = node(name)
+            try:
+                bus.remove(path)
+            except XenStoreError as error:
+                self._log.warn(f"{path} cannot be removed: {error}")
 
     @staticmethod
-    def leave(bus: Bus) -> None:
+    def remove_all(bus: Bus) -> None:
         """Remove all nodes: there is no agent any more. The version, which says there is, first."""
         for name in (VERSION, *(name for name in GUEST_NODES if name != VERSION)):
             bus.remove(node(name))
-
-    def _remove(self, bus: Bus, name: str) -> None:
-        try:
-            bus.remove(node(name))
-        except XenStoreError as error:
-            self._log.warn(f"{node(name)} cannot be removed: {error}")
 
     def _write(self, bus: Bus, name: str, value: bytes) -> None:
         try:

@@ -130,7 +130,7 @@ class BootWatch:
         self._children = children
         self._log = log
         self._tell = tell
-        self._told: tuple[bool, str] | None = None
+        self._reported: tuple[bool, str] | None = None
         self._readiness = Readiness()
         self._check = 0
         self._asking = 0
@@ -165,14 +165,34 @@ class BootWatch:
 
     def ended(self, pid: int, code: int, now: float) -> bool:
         """Return whether this process was started here, and if so, continue."""
-        if pid == self._asking:
-            self._asking = 0
-            self._heard(now)
-        elif pid == self._check:
+        if pid == self._check:
             self._check = 0
             self._run(self._readiness.ended(problem_of(code), now), now)
-        else:
+            return True
+        if pid != self._asking:
             return False
+        self._asking = 0
+        os.set_blocking(self._answer, False)
+        try:
+            state = os.read(self._answer, 256).decode("ascii", "replace").strip()
+        except BlockingIOError:
+            state = ""
+        os.close(self._answer)
+        if self._over:
+            return True
+        if state in STILL:
+            self._readiness.waits_for = BOOTING
+            self._ask_again = now + PAUSE
+            self._say()
+        elif state == STOPPING:
+            self.give_up(now)
+        elif state == MAINTENANCE:
+            self._readiness.waits_for = RESCUE
+            self._ask_again = now + LONG_PAUSE
+            self._say()
+        else:
+            self._log.note(f"the system has booted: {state}")
+            self._look(now)
         return True
 
     def give_up(self, now: float) -> None:
@@ -198,29 +218,6 @@ class BootWatch:
         finally:
             os.close(theirs)
 
-    def _heard(self, now: float) -> None:
-        os.set_blocking(self._answer, False)
-        try:
-            word = os.read(self._answer, 256).decode("ascii", "replace").strip()
-        except BlockingIOError:
-            word = ""
-        os.close(self._answer)
-        if self._over:
-            return
-        if word in STILL:
-            self._readiness.waits_for = BOOTING
-            self._ask_again = now + PAUSE
-            self._say()
-        elif word == STOPPING:
-            self.give_up(now)
-        elif word == MAINTENANCE:
-            self._readiness.waits_for = RESCUE
-            self._ask_again = now + LONG_PAUSE
-            self._say()
-        else:
-            self._log.note(f"the system has booted: {word}")
-            self._look(now)
-
     # --- checking ---
 
     def _look(self, now: float) -> None:
@@ -244,7 +241,7 @@ class BootWatch:
         self._say()
 
     def _say(self) -> None:
-        told = (self._readiness.ready, self._readiness.waits_for)
-        if told != self._told:
-            self._told = told
-            self._tell(*told)
+        report = (self._readiness.ready, self._readiness.waits_for)
+        if report != self._reported:
+            self._reported = report
+            self._tell(*report)

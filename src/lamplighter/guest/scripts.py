@@ -9,13 +9,8 @@ listed and when the program is started. One of a program's first twenty lines ma
 
 A shutdown script is begun only once in a boot. What was begun is noted in ``/run``, so an agent
 that is restarted in the middle of a shutdown, or init's hook in its place, continues with the next
-script. The note contains the process and its deadline, so a successor waits for a script that still
-runs and sees in ``/proc`` when it has ended. One note a line; a script's last one is valid
-(``run_state`` describes the first line):
-
-    boot 5a3c8f1e-...
-    10-database
-    10-database 4711 88231 5231.25      pid, its start in clock ticks, its deadline
+script. The note (``run_state``) contains the process and its deadline, so a successor waits for a
+script that still runs and sees in ``/proc`` when it has ended.
 """
 
 from __future__ import annotations
@@ -31,13 +26,14 @@ from lamplighter.formats.durations import parse_duration
 from lamplighter.guest.clock import now
 from lamplighter.guest.events import Script
 from lamplighter.guest.processes import problem_of, surroundings
-from lamplighter.guest.run_state import BootNotes
+from lamplighter.guest.run_state import Begun
 from lamplighter.guest.trust import distrust
 
 if TYPE_CHECKING:
     from lamplighter.guest.config import Paths
     from lamplighter.guest.log import Log
     from lamplighter.guest.processes import Children
+    from lamplighter.guest.run_state import RunStateFile
 
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
 
@@ -71,10 +67,10 @@ class Program(NamedTuple):
     def refused(self, owners: tuple[int, ...]) -> str:
         """Return why it must not be started now; empty if it may be."""
         try:
-            why = distrust(self.path, owners)
+            reason = distrust(self.path, owners)
         except OSError as error:
             return f"it cannot be started: {error.strerror}"
-        return f"it is not run: {why}" if why else ""
+        return f"it is not run: {reason}" if reason else ""
 
     @property
     def script(self) -> Script:
@@ -91,73 +87,59 @@ def find_programs(
     """
     try:
         names = sorted(os.listdir(folder))
-        why = distrust(folder, owners)
+        reason = distrust(folder, owners)
     except FileNotFoundError:
         return [], []
     except OSError as error:
         return [], [f"{folder}: it cannot be read: {error.strerror}"]
-    if why:
-        return [], [f"{folder}: nothing in it is run: {why}"]
+    if reason:
+        return [], [f"{folder}: nothing in it is run: {reason}"]
     found: list[Program] = []
     problems: list[str] = []
     for name in names:
         if _NAME.fullmatch(name) is None or _LEFT_BEHIND.fullmatch(name):
             continue
+        path = f"{folder}/{name}"
         try:
-            program, problem = _look(f"{folder}/{name}", name, deadline, owners)
+            mode = os.stat(path).st_mode
+            if not stat.S_ISREG(mode):
+                continue
+            reason = distrust(path, owners) if mode & 0o111 else "it is not executable (chmod +x)"
+            if reason:
+                problems.append(f"{path}: it is not run: {reason}")
+                continue
+            with open(path, "rb") as file:
+                beginning = b"\n".join(file.read(BEGINNING).split(b"\n")[:LINES])
         except OSError as error:
-            program, problem = None, f"it cannot be read: {error.strerror}"
-        if program is not None:
-            found.append(program)
-        if problem:
-            problems.append(f"{folder}/{name}: {problem}")
+            problems.append(f"{path}: it cannot be read: {error.strerror}")
+            continue
+        seconds, statement = deadline, _DEADLINE.search(beginning)
+        if statement is not None:
+            text = statement[1].decode("utf-8", "replace").strip()
+            try:
+                seconds = parse_duration(text)
+                problem = "" if seconds > 0 else "expected more than nothing"
+            except ValueError as error:
+                problem = str(error)
+            if problem:
+                seconds = deadline
+                problem = f"{text[:40]!r}: {problem}; it has {deadline:g} s"
+                problems.append(f"{path}: lamplighter-deadline: {problem}")
+        found.append(Program(name, path, seconds))
     return found, problems
-
-
-def _look(
-    path: str, name: str, deadline: float, owners: tuple[int, ...]
-) -> tuple[Program | None, str]:
-    status = os.stat(path)
-    if not stat.S_ISREG(status.st_mode):
-        return None, ""
-    if not status.st_mode & 0o111:
-        return None, "it is not run: it is not executable (chmod +x)"
-    if why := distrust(path, owners):
-        return None, f"it is not run: {why}"
-    with open(path, "rb") as file:
-        beginning = b"\n".join(file.read(BEGINNING).split(b"\n")[:LINES])
-    said = _DEADLINE.search(beginning)
-    if said is None:
-        return Program(name, path, deadline), ""
-    text = said[1].decode("utf-8", "replace").strip()
-    try:
-        seconds = parse_duration(text)
-        problem = "" if seconds > 0 else "expected more than nothing"
-    except ValueError as error:
-        seconds, problem = 0.0, str(error)
-    if problem:
-        told = f"lamplighter-deadline: {text[:40]!r}: {problem}; it has {deadline:g} s"
-        return Program(name, path, deadline), told
-    return Program(name, path, seconds), ""
-
-
-class Begun(NamedTuple):
-    """A script's process, started here or by another process; it may run until ``overdue``."""
-
-    pid: int
-    start: int
-    overdue: float
 
 
 class Scripts:
     """Finds, starts and terminates the shutdown scripts."""
 
-    def __init__(self, places: Paths, deadline: float, children: Children, log: Log) -> None:
+    def __init__(
+        self, places: Paths, deadline: float, children: Children, state: RunStateFile, log: Log
+    ) -> None:
         self._places = places
         self._deadline = deadline
         self._children = children
         self._log = log
-        self._notes = BootNotes(places.begun, places.proc, log)
+        self._state = state
         self._programs: dict[str, Program] = {}
         self._running: dict[int, str] = {}
         self._adopted: dict[str, Begun] = {}
@@ -168,7 +150,7 @@ class Scripts:
         for problem in problems:
             self._log.warn(problem)
         self._programs = {program.name: program for program in found}
-        begun, scripts = self._begun(), []
+        begun, scripts = self._state.read().scripts, []
         for program in found:
             if program.name not in begun:
                 scripts.append(program.script)
@@ -182,16 +164,16 @@ class Scripts:
 
     def start(self, name: str, request: str) -> str:
         """Start a script, or adopt it if it runs already; return why not, or an empty string."""
-        begun = self._begun()
+        begun = self._state.read().scripts
         if name in begun:
             if (process := self._still(begun[name])) is None:
                 return UNSEEN
             self._adopted[name] = process
             return ""
-        self._notes.add(name)
+        self._state.update({name: None})
         program = self._programs[name]
-        if why := program.refused(owners()):
-            return why
+        if reason := program.refused(owners()):
+            return reason
         try:
             surrounded = surroundings(**{VARIABLE: request})
             pid = self._children.start([program.path, request], surrounded)
@@ -200,7 +182,7 @@ class Scripts:
         self._running[pid] = name
         start = start_of(self._places.proc, pid)
         if start is not None:
-            self._notes.add(f"{name} {pid} {start} {now() + program.deadline!r}")
+            self._state.update({name: Begun(pid, start, now() + program.deadline)})
         return ""
 
     def end(self, name: str, now: float) -> None:
@@ -231,16 +213,6 @@ class Scripts:
         """Return name and problem of the script with this pid, which ended; None: not a script."""
         name = self._running.pop(pid, None)
         return None if name is None else (name, problem_of(code))
-
-    def _begun(self) -> dict[str, Begun | None]:
-        """Return the scripts begun in this boot; None: the process is unknown."""
-        begun: dict[str, Begun | None] = {}
-        for name, *process in filter(None, map(str.split, self._notes.read())):
-            begun[name] = None
-            with suppress(ValueError):
-                pid, start, overdue = process
-                begun[name] = Begun(int(pid), int(start), float(overdue))
-        return begun
 
     def _still(self, process: Begun | None) -> Begun | None:
         """Return the process if it still runs; its pid may have been reused."""

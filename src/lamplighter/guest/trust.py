@@ -29,9 +29,17 @@ def distrust(path: str, owners: tuple[int, ...]) -> str:
             continue
         entry = os.path.join(where, name)
         status = os.lstat(entry)
-        if why := _judge(status, owners):
-            return f"{'it' if entry == path else entry} {why}"
-        if not stat.S_ISLNK(status.st_mode):
+        # Nobody can write to a link, nor replace another user's files in a sticky folder.
+        is_link, is_folder = stat.S_ISLNK(status.st_mode), stat.S_ISDIR(status.st_mode)
+        protected = is_link or (is_folder and status.st_mode & stat.S_ISVTX)
+        reason = ""
+        if status.st_uid not in owners:
+            reason = f"belongs to user {status.st_uid}, not to root"
+        elif status.st_mode & 0o022 and not protected:
+            reason = "can be written by others than root (chmod go-w)"
+        if reason:
+            return f"{'it' if entry == path else entry} {reason}"
+        if not is_link:
             where = entry
             continue
         links += 1
@@ -46,12 +54,3 @@ def distrust(path: str, owners: tuple[int, ...]) -> str:
 def _parts(path: str) -> list[str]:
     """Return the names in a path, the first one last."""
     return [name for name in reversed(path.split("/")) if name not in ("", ".")]
-
-
-def _judge(status: os.stat_result, owners: tuple[int, ...]) -> str:
-    if status.st_uid not in owners:
-        return f"belongs to user {status.st_uid}, not to root"
-    sticky_folder = stat.S_ISDIR(status.st_mode) and status.st_mode & stat.S_ISVTX
-    if stat.S_ISLNK(status.st_mode) or sticky_folder or not status.st_mode & 0o022:
-        return ""
-    return "can be written by others than root (chmod go-w)"

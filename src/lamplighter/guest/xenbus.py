@@ -63,7 +63,22 @@ class Bus:
         self._watched: dict[bytes, str] = {}
         self._stirred: set[str] = set()
         self._lost = ""
-        self._descriptor, self._is_device = _open(self.place)
+        self._descriptor = -1  # it does not block
+        self._is_device = False
+        try:
+            if stat.S_ISSOCK(os.stat(self.place).st_mode):
+                with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+                    connection.settimeout(TIMEOUT)
+                    connection.connect(self.place)
+                    connection.settimeout(0)
+                    self._descriptor = connection.detach()
+            else:
+                flags = os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
+                self._descriptor, self._is_device = os.open(self.place, flags), True
+        except OSError as error:
+            hint = "only root speaks with XenStore" if isinstance(error, PermissionError) else ""
+            message = f"{self.place} cannot be opened: {error.strerror}"
+            raise XenStoreUnreachable(message, hint=hint) from error
 
     def fileno(self) -> int:
         """Return the descriptor to poll for watch events; -1 once it is closed."""
@@ -175,7 +190,19 @@ class Bus:
             self._withdraw(packet)
             raise XenStoreError("E2BIG", f"{op_name(op)}: the device takes {DEVICE_MAX} bytes")
         until = self._clock() + self._patience
-        self._send(op, packet, until)
+        sent = 0
+        while sent < len(packet):
+            rest = packet[sent:]
+            try:
+                sent += os.write(self._descriptor, rest)
+            except BlockingIOError:
+                self._await(select.POLLOUT, until, op)
+            except OSError as error:
+                if sent or not self._is_device or error.errno not in _ANSWERS:
+                    raise self._close(error.strerror or "it cannot be written") from error
+                self._withdraw(packet)
+                name = _ANSWERS[error.errno]
+                raise XenStoreError(name, f"XenStore answered {name} to {op_name(op)}") from error
         while not box:
             self._await(select.POLLIN, until, op)
             self._take()
@@ -184,27 +211,6 @@ class Bus:
         if reply.error:
             raise XenStoreError(reply.error, f"XenStore answered {reply.error} to {op_name(op)}")
         return reply.payload
-
-    def _send(self, op: Op, packet: bytes, until: float) -> None:
-        sent = 0
-        while sent < len(packet):
-            written = self._write(op, packet, sent)
-            if not written:
-                self._await(select.POLLOUT, until, op)
-            sent += written
-
-    def _write(self, op: Op, packet: bytes, sent: int) -> int:
-        """Write the rest of a packet; return how many bytes were taken."""
-        try:
-            return os.write(self._descriptor, packet[sent:])
-        except BlockingIOError:
-            return 0
-        except OSError as error:
-            if sent or not self._is_device or error.errno not in _ANSWERS:
-                raise self._close(error.strerror or "it cannot be written") from error
-            self._withdraw(packet)
-            name = _ANSWERS[error.errno]
-            raise XenStoreError(name, f"XenStore answered {name} to {op_name(op)}") from error
 
     def _withdraw(self, packet: bytes) -> None:
         self._wire.withdraw(int.from_bytes(packet[4:8], sys.byteorder))
@@ -241,9 +247,9 @@ class Bus:
         if self._lost:
             raise self._unreachable()
 
-    def _close(self, why: str) -> XenStoreUnreachable:
+    def _close(self, reason: str) -> XenStoreUnreachable:
         if not self._lost:
-            self._lost = why
+            self._lost = reason
             os.close(self._descriptor)
             self._descriptor = -1
         return self._unreachable()
@@ -261,29 +267,6 @@ def find() -> str:
         f"there is no way to XenStore: neither {' nor '.join(DEVICES)} is there",
         hint="this is no domain of a Xen host, or its kernel has no xenbus device (xenfs)",
     )
-
-
-def _open(place: str) -> tuple[int, bool]:
-    """Return a non-blocking descriptor, and whether it is the device's."""
-    try:
-        if stat.S_ISSOCK(os.stat(place).st_mode):
-            return _connect(place), False
-        flags = os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
-        return os.open(place, flags), True
-    except PermissionError as error:
-        raise XenStoreUnreachable(
-            f"{place} cannot be opened: {error.strerror}", hint="only root speaks with XenStore"
-        ) from error
-    except OSError as error:
-        raise XenStoreUnreachable(f"{place} cannot be opened: {error.strerror}") from error
-
-
-def _connect(place: str) -> int:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-        connection.settimeout(TIMEOUT)
-        connection.connect(place)
-        connection.settimeout(0)
-        return connection.detach()
 
 
 def remembered(bus: Bus, path: str) -> bytes | None:

@@ -53,7 +53,7 @@ class EventLog:
                 self._append(tuple(kept))
         except OSError as error:
             raise JournalError(
-                f"the logbook {self._path} cannot be written: {error.strerror}",
+                f"the event log {self._path} cannot be written: {error.strerror}",
                 hint="what comes and goes is still served; df and dmesg may tell more",
             ) from error
 
@@ -86,6 +86,6 @@ def read_event_log(directory: Path) -> Iterator[DomainEvent]:
             continue
         except OSError as error:
             raise JournalError(
-                f"the logbook {path} cannot be read: {error.strerror}",
+                f"the event log {path} cannot be read: {error.strerror}",
                 hint="run as a user who may read it, such as root",
             ) from error

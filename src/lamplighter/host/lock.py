@@ -17,13 +17,14 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import pwd
 import signal
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from lamplighter.errors import ConfigurationError, HostBusy
+from lamplighter.formats.state_json import get_number, get_text, parse
+from lamplighter.host.machine import user_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,18 +57,30 @@ def hold_host(directory: Path, *, command: str, since: datetime) -> Iterator[Non
     ``ConfigurationError`` when the run directory cannot be used. A missing one is created.
     """
     path = directory / FILE_NAME
-    descriptor = _open(path)
+    try:
+        descriptor = _open(path, folder_mode=0o755)
+    except OSError as error:
+        raise _unusable(path, error) from error
     try:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise HostBusy(
-                f"another run holds this host: {_describe_holder(descriptor)}",
-                hint="wait until it has ended; lamplighter status shows where the domains are",
-            ) from None
+            if not take(descriptor):
+                holder = _read_holder(descriptor)
+                description = holder.told if holder is not None else "it has not said yet who it is"
+                raise HostBusy(
+                    f"another run holds this host: {description}",
+                    hint="wait until it has ended; lamplighter status shows where the domains are",
+                )
+            record = {
+                "pid": os.getpid(),
+                "began": _began(os.getpid()),
+                "user": user_name(os.getuid()),
+                "command": command,
+                "since": since.isoformat(timespec="seconds"),
+            }
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, json.dumps(record).encode(), 0)
         except OSError as error:
             raise _unusable(path, error) from error
-        _write_holder(descriptor, path, command, since)
         try:
             yield
         finally:
@@ -77,37 +90,12 @@ def hold_host(directory: Path, *, command: str, since: datetime) -> Iterator[Non
         os.close(descriptor)  # this releases the lock
 
 
-def _open(path: Path) -> int:
-    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
-    try:
-        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-        descriptor = os.open(path, flags, 0o600)
-    except OSError as error:
-        raise _unusable(path, error) from error
-    return descriptor
-
-
 def _unusable(path: Path, error: OSError) -> ConfigurationError:
     return ConfigurationError(
         f"the host's lock cannot be taken: {error.strerror}",
         where=str(path),
         hint="run as root, or let [host] run name a directory this user may write",
     )
-
-
-def _write_holder(descriptor: int, path: Path, command: str, since: datetime) -> None:
-    holder = {
-        "pid": os.getpid(),
-        "began": _began(os.getpid()),
-        "user": _user(),
-        "command": command,
-        "since": since.isoformat(timespec="seconds"),
-    }
-    try:
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, json.dumps(holder).encode(), 0)
-    except OSError as error:
-        raise _unusable(path, error) from error
 
 
 def read_holder(directory: Path) -> Holder | None:
@@ -150,22 +138,15 @@ def signal_holder(holder: Holder, number: signal.Signals) -> bool:
     return True
 
 
-def _describe_holder(descriptor: int) -> str:
-    """Describe the holder of the lock, as far as the file can be believed."""
-    holder = _read_holder(descriptor)
-    return holder.told if holder is not None else "it has not said yet who it is"
-
-
 def _read_holder(descriptor: int) -> Holder | None:
     try:
-        holder = json.loads(os.pread(descriptor, _LIMIT, 0))
-        pid, began = int(holder["pid"]), holder["began"]
-        told = "{command} (pid {pid}, {user}), since {since}".format(**holder)
-    except (OSError, ValueError, KeyError, TypeError):
+        holder = parse(os.pread(descriptor, _LIMIT, 0))
+        pid, began = get_number(holder, "pid"), get_text(holder, "began")
+        user, command = get_text(holder, "user"), get_text(holder, "command")
+        told = f"{command} (pid {pid}, {user}), since {get_text(holder, 'since')}"
+    except (OSError, ValueError):
         return None
-    if pid <= 0 or began is None or began != _began(pid):
-        return None
-    return Holder(pid, began, told, str(holder["command"]))
+    return Holder(pid, began, told, command) if pid > 0 and began == _began(pid) else None
 
 
 def _began(pid: int) -> str | None:
@@ -179,14 +160,6 @@ def _began(pid: int) -> str | None:
     return fields[19].decode("ascii", "replace") if len(fields) > 19 else None
 
 
-def _user() -> str:
-    uid = os.getuid()
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return f"uid {uid}"
-
-
 @contextmanager
 def hold(lock: Path, what: str = "runs this host") -> Iterator[None]:
     """Hold a lock for the length of the block; ``HostBusy`` when another process does.
@@ -194,13 +167,12 @@ def hold(lock: Path, what: str = "runs this host") -> Iterator[None]:
     ``what`` completes the message: "another process ...".
     """
     try:
-        lock.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        descriptor = _open(lock, folder_mode=0o700)
     except OSError as error:
         message = f"the lock cannot be taken: {error.strerror}"
         raise ConfigurationError(message, where=str(lock)) from error
     try:
-        if not _take(descriptor):
+        if not take(descriptor):
             raise HostBusy(f"another process {what} and holds {lock}")
         yield
     finally:
@@ -214,14 +186,26 @@ def is_held(lock: Path) -> bool:
     except OSError:
         return False
     try:
-        return not _take(descriptor)
+        return not take(descriptor)
     finally:
         os.close(descriptor)
 
 
-def _take(descriptor: int) -> bool:
+def take(descriptor: int, *, wait: bool = False) -> bool:
+    """Lock an open file or folder, until its descriptor is closed or this process dies.
+
+    Return False when another process holds the lock; with ``wait``, return when it is free. Raises
+    ``OSError`` where the file system has no locks.
+    """
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True
+
+
+def _open(path: Path, *, folder_mode: int) -> int:
+    """Open the file of a lock, and create it and its folder when missing; raise ``OSError``."""
+    path.parent.mkdir(mode=folder_mode, parents=True, exist_ok=True)
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+    return os.open(path, flags, 0o600)

@@ -15,13 +15,17 @@ STATISTICS = Path("/proc/stat")
 CAPABILITIES = Path("/proc/xen/capabilities")
 
 
-def who() -> str:
-    """Return the user's name, such as ``root``, or ``anna as root`` under sudo."""
-    uid = os.getuid()
+def user_name(uid: int) -> str:
+    """Return a user's name, such as ``root``, or ``uid 123`` if it has none."""
     try:
-        name = pwd.getpwuid(uid).pw_name
+        return pwd.getpwuid(uid).pw_name
     except KeyError:
-        name = f"uid {uid}"
+        return f"uid {uid}"
+
+
+def who() -> str:
+    """Return the name of this process's user, or ``anna as root`` under sudo."""
+    name = user_name(os.getuid())
     behind = os.environ.get("SUDO_USER", "")
     return f"{behind} as {name}" if behind and behind != name and behind.isprintable() else name
 

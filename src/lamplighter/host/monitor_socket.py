@@ -17,7 +17,8 @@ import socket
 import struct
 from typing import TYPE_CHECKING, cast
 
-from lamplighter.formats.state_json import watched_from_json, watched_to_json
+from lamplighter.errors import ConfigurationError
+from lamplighter.formats.state_json import parse, watched_from_json, watched_to_json
 from lamplighter.host.unix_socket import listen
 
 if TYPE_CHECKING:
@@ -50,8 +51,16 @@ class MonitorSocket:
         self._clients: dict[asyncio.Transport, None] = {}
 
     async def open(self) -> None:
-        """Begin to serve; ``ConfigurationError`` if the socket cannot be created."""
-        self._path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        """Begin to serve; ``ConfigurationError`` if the socket or its folder cannot be created."""
+        folder = self._path.parent
+        try:
+            folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigurationError(
+                f"the folder of the monitor's socket cannot be made: {error.strerror}",
+                where=str(folder),
+                hint="run as root, or let [host] run name a directory this user may write",
+            ) from error
         self._server = await listen(self._path, lambda: _Client(self._watched, self._clients))
 
     def close(self) -> None:
@@ -100,21 +109,17 @@ def ask_monitor(directory: Path, patience: float = TIMEOUT) -> MonitorState | No
             client.connect(os.fsencode(directory / FILE_NAME))
             if _user_of(client) not in (0, os.geteuid()):
                 return None
-            return watched_from_json(json.loads(_all_of(client)))
-    except (OSError, ValueError, RecursionError):
+            answer = bytearray()
+            while chunk := client.recv(1 << 16):
+                answer += chunk
+                if len(answer) > ANSWER_MAX:
+                    return None
+            return watched_from_json(parse(bytes(answer)))
+    except (OSError, ValueError):
         return None
 
 
-def _all_of(client: socket.socket) -> bytes:
-    answer = bytearray()
-    while chunk := client.recv(1 << 16):
-        answer += chunk
-        if len(answer) > ANSWER_MAX:
-            raise ValueError("no answer of a monitor's is that long")
-    return bytes(answer)
-
-
 def _user_of(connection: socket.socket) -> int:
-    told = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-    _, user, _ = _CREDENTIALS.unpack(told)
+    peer = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    _, user, _ = _CREDENTIALS.unpack(peer)
     return int(user)

@@ -20,7 +20,7 @@ import asyncio
 import errno
 import os
 import signal
-from contextlib import suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -84,16 +84,27 @@ async def run(
     ``CallFailed`` for more than ``OUTPUT_MAX`` bytes of output or when memory or file descriptors
     are short, ``ToolstackUnreachable`` for a program that cannot be started.
     """
-    out, err = await _pipes()
-    try:
+    with ExitStack() as pipes:
+        try:
+            out = pipes.enter_context(closing(await _Stream.open()))
+            err = pipes.enter_context(closing(await _Stream.open()))
+        except OSError as error:
+            raise _short_of(error) from error
         process = await _start(argv, out, err, gated=prepare is not None)
         readers = [asyncio.ensure_future(stream.read()) for stream in (out, err)]
         try:
             async with clock.timeout(seconds):
                 if prepare is not None:
-                    await _open_gate(process, prepare)
+                    assert process.stdin is not None, "it was started with a pipe"
+                    try:
+                        await prepare(process.pid)
+                        process.stdin.write(b"go\n")
+                    finally:
+                        process.stdin.close()
                 await _watch(process, readers)
-            await _drain(readers, clock)
+            with suppress(TimeoutError):  # read what it printed before its end
+                async with clock.timeout(DRAIN):
+                    await asyncio.gather(*(asyncio.shield(reader) for reader in readers))
         except TimeoutError:
             message = f"{_shown(argv)} did not end within {seconds:g} s and was killed"
             raise CallTimedOut(message) from None
@@ -101,13 +112,17 @@ async def run(
             message = f"{_shown(argv)} printed more than {OUTPUT_MAX >> 20} MiB and was killed"
             raise CallFailed(message) from None
         finally:
-            await _finish(process, clock)
+            # Whatever became of the call: a program that still runs is ended, with its group.
+            if process.returncode is None:
+                try:
+                    for number in (signal.SIGTERM, signal.SIGKILL):
+                        await _end(process, number, clock)
+                except asyncio.CancelledError:  # no time to wait for SIGTERM any more
+                    await _end(process, signal.SIGKILL, clock)
+                    raise
             for reader in readers:
                 reader.cancel()
             await asyncio.gather(*readers, return_exceptions=True)
-    finally:
-        out.close()
-        err.close()
     assert process.returncode is not None, "it was waited for"
     return Completed(process.returncode, out.text, err.text)
 
@@ -156,18 +171,6 @@ class _Stream:
         self._transport.close()
 
 
-async def _pipes() -> tuple[_Stream, _Stream]:
-    try:
-        out = await _Stream.open()
-        try:
-            return out, await _Stream.open()
-        except OSError:
-            out.close()
-            raise
-    except OSError as error:
-        raise _short_of(error) from error
-
-
 async def _start(argv: Sequence[str], out: _Stream, err: _Stream, *, gated: bool) -> Process:
     try:
         process = await asyncio.create_subprocess_exec(
@@ -198,15 +201,6 @@ def _short_of(error: OSError) -> CallFailed:
     )
 
 
-async def _open_gate(process: Process, prepare: Callable[[int], Awaitable[None]]) -> None:
-    assert process.stdin is not None, "it was started with a pipe"
-    try:
-        await prepare(process.pid)
-        process.stdin.write(b"go\n")
-    finally:
-        process.stdin.close()
-
-
 async def _watch(process: Process, readers: Sequence[asyncio.Future[None]]) -> None:
     """Return when the program has ended."""
     ending = asyncio.ensure_future(process.wait())
@@ -219,25 +213,6 @@ async def _watch(process: Process, readers: Sequence[asyncio.Future[None]]) -> N
                     reader.result()
     finally:
         ending.cancel()
-
-
-async def _drain(readers: Sequence[asyncio.Future[None]], clock: Clock) -> None:
-    """Read what was printed before the end."""
-    with suppress(TimeoutError):
-        async with clock.timeout(DRAIN):
-            await asyncio.gather(*(asyncio.shield(reader) for reader in readers))
-
-
-async def _finish(process: Process, clock: Clock) -> None:
-    """Whatever became of the call, end a program that still runs, and its process group."""
-    if process.returncode is not None:
-        return
-    try:
-        for number in (signal.SIGTERM, signal.SIGKILL):
-            await _end(process, number, clock)
-    except asyncio.CancelledError:  # no time to wait for SIGTERM any more
-        await _end(process, signal.SIGKILL, clock)
-        raise
 
 
 async def _end(process: Process, number: signal.Signals, clock: Clock) -> None:

@@ -2,14 +2,15 @@
 
 Precedence is ``[domain.NAME]`` over the domain's own definition over ``[defaults]`` over the
 built-in defaults. It is applied when the files are read; from then on a ``Setting`` carries its
-value and the one place that won. ``HostSettings`` is the ``[host]`` table.
+value and the one place that won, and ``ManagedDomain.layers`` keeps those that lost, too.
+``HostSettings`` is the ``[host]`` table.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from lamplighter.model.domain import EMPTY
 from lamplighter.model.problem import BUILT_IN, Location, Problem
@@ -68,10 +69,15 @@ class Policy(NamedTuple):
 
 
 class ManagedDomain(NamedTuple):
-    """A domain that has a definition file: the definition and its policy."""
+    """A domain that has a definition file: the definition and its policy.
+
+    ``layers`` has for each key of the policy all values that were set for it, as they were read:
+    the one in ``policy`` first, the built-in one last.
+    """
 
     definition: Definition
     policy: Policy
+    layers: Mapping[str, tuple[Setting[Any], ...]] = EMPTY
 
     @property
     def name(self) -> str:

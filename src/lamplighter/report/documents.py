@@ -15,11 +15,10 @@ if TYPE_CHECKING:
 
     from lamplighter.engine.status import Row
     from lamplighter.errors import LamplighterError
-    from lamplighter.formats.agent_protocol import AgentWords
     from lamplighter.model.domain_event import DomainEvent, MonitorState
     from lamplighter.model.intent import Hold, PastHold
     from lamplighter.model.problem import Problem
-    from lamplighter.model.run import Plan, Result, Run, Step, Transition
+    from lamplighter.model.run import Plan, Result, Run, Transition
 
 Document = dict[str, object]
 
@@ -49,43 +48,51 @@ def nothing_done_document(why: str) -> Document:
 
 def history_document(
     runs: Iterable[Run],
-    moves: Mapping[int, Sequence[Transition]],
+    transitions: Mapping[int, Sequence[Transition]],
     holds: Iterable[PastHold] = (),
     domain_events: Iterable[DomainEvent] = (),
 ) -> Document:
-    """Return the document of ``history``; ``moves`` has the transitions to show, by run."""
+    """Return the document of ``history``; ``transitions`` are those to show, by run."""
+    past_runs: list[Document] = []
+    for run in runs:
+        document: Document = {
+            "id": run.id,
+            "direction": run.direction.value,
+            "boot_id": run.boot_id,
+            "started": _iso(run.started),
+            "ended": _iso(run.ended),
+            "exit": run.exit,
+            "domains": [result_document(result) for result in run.results],
+        }
+        if run.id in transitions:
+            document["transitions"] = [
+                {
+                    "name": one.name,
+                    "uuid": _text(one.uuid),
+                    "domid": one.domid,
+                    "before": one.before.value,
+                    "after": one.after.value,
+                    "detail": one.detail,
+                    "at": _iso(one.at),
+                }
+                for one in transitions[run.id]
+            ]
+        past_runs.append(document)
     return {
-        "runs": [_past_run_document(run, moves.get(run.id)) for run in runs],
-        "holds": [_past_hold_document(past) for past in holds],
+        "runs": past_runs,
+        "holds": [
+            {
+                "name": past.hold.name,
+                "reason": past.hold.reason,
+                "by": past.hold.said_by,
+                "since": _iso(past.hold.at),
+                "released": _iso(past.released),
+                "released_by": past.released_by or None,
+            }
+            for past in holds
+        ],
         "passages": [to_json(domain_event) for domain_event in domain_events],
     }
-
-
-def _past_hold_document(past: PastHold) -> Document:
-    hold = past.hold
-    return {
-        "name": hold.name,
-        "reason": hold.reason,
-        "by": hold.said_by,
-        "since": _iso(hold.at),
-        "released": _iso(past.released),
-        "released_by": past.released_by or None,
-    }
-
-
-def _past_run_document(run: Run, moves: Sequence[Transition] | None) -> Document:
-    document: Document = {
-        "id": run.id,
-        "direction": run.direction.value,
-        "boot_id": run.boot_id,
-        "started": _iso(run.started),
-        "ended": _iso(run.ended),
-        "exit": run.exit,
-        "domains": [result_document(result) for result in run.results],
-    }
-    if moves is not None:
-        document["transitions"] = [_transition_document(transition) for transition in moves]
-    return document
 
 
 def status_document(
@@ -95,8 +102,27 @@ def status_document(
     exit_status: int,
 ) -> Document:
     """Return the document of ``status``; ``watched`` is None when no monitor runs."""
-    return {
-        "domains": [
+    monitor = None
+    if watched is not None:
+        monitor = {
+            "since": _iso(watched.since),
+            "looked": _iso(watched.listed_at),
+            "trouble": watched.error,
+        }
+    domains: list[Document] = []
+    for row in rows:
+        guest: Document | None = None
+        if (reported := row.guest) is not None:
+            progress, forced = reported.progress, reported.forced
+            guest = {
+                "version": reported.version,
+                "ready": reported.ready,
+                "waits_for": reported.waits_for or None,
+                "progress": progress and {"text": progress.text, "percent": progress.percent},
+                "forced": forced and {"request": forced.request, "why": forced.why or None},
+                "garbled": list(reported.garbled),
+            }
+        domains.append(
             {
                 "name": row.name,
                 "uuid": _text(row.uuid),
@@ -105,33 +131,14 @@ def status_document(
                 "seen": row.seen.value,
                 "since": _iso(row.since),
                 "why": row.why,
-                "guest": _guest_document(row.guest) if row.guest is not None else None,
+                "guest": guest,
             }
-            for row in rows
-        ],
-        "monitor": _monitor_document(watched) if watched is not None else None,
+        )
+    return {
+        "domains": domains,
+        "monitor": monitor,
         "problems": [problem_document(problem) for problem in problems],
         "exit": exit_status,
-    }
-
-
-def _guest_document(words: AgentWords) -> Document:
-    progress, forced = words.progress, words.forced
-    return {
-        "version": words.version,
-        "ready": words.ready,
-        "waits_for": words.waits_for or None,
-        "progress": {"text": progress.text, "percent": progress.percent} if progress else None,
-        "forced": {"request": forced.request, "why": forced.why or None} if forced else None,
-        "garbled": list(words.garbled),
-    }
-
-
-def _monitor_document(watched: MonitorState) -> Document:
-    return {
-        "since": _iso(watched.since),
-        "looked": _iso(watched.listed_at),
-        "trouble": watched.error,
     }
 
 
@@ -139,7 +146,20 @@ def plan_document(plan: Plan, problems: Iterable[Problem]) -> Document:
     """Return the document of ``plan``."""
     return {
         "direction": plan.direction.value,
-        "steps": [_step_document(step) for step in plan.steps],
+        "steps": [
+            {
+                "name": step.name,
+                "uuid": _text(step.info.uuid if step.info else None)
+                or _text(step.definition.uuid if step.definition else None),
+                "domid": step.info.domid if step.info else None,
+                "verb": step.verb.value,
+                "reason": step.reason,
+                "notes": list(step.notes),
+                "outcome": step.outcome.value if step.outcome else None,
+                "good": step.good,
+            }
+            for step in plan.steps
+        ],
         "problems": [problem_document(problem) for problem in problems],
     }
 
@@ -171,8 +191,8 @@ def problem_document(problem: Problem) -> Document:
 
 def error_document(error: LamplighterError) -> Document:
     """Return the error that ended a command."""
-    told = {"code": error.code, "message": error.message, "hint": error.hint}
-    return {"error": told, "exit": error.exit_status}
+    described = {"code": error.code, "message": error.message, "hint": error.hint}
+    return {"error": described, "exit": error.exit_status}
 
 
 def result_document(result: Result) -> Document:
@@ -185,33 +205,6 @@ def result_document(result: Result) -> Document:
         "seconds": round(result.seconds, 3),
         "note": result.note,
         "good": result.good,
-    }
-
-
-def _transition_document(transition: Transition) -> Document:
-    """Return one domain's move from one phase to another."""
-    return {
-        "name": transition.name,
-        "uuid": _text(transition.uuid),
-        "domid": transition.domid,
-        "before": transition.before.value,
-        "after": transition.after.value,
-        "detail": transition.detail,
-        "at": _iso(transition.at),
-    }
-
-
-def _step_document(step: Step) -> Document:
-    return {
-        "name": step.name,
-        "uuid": _text(step.info.uuid if step.info else None)
-        or _text(step.definition.uuid if step.definition else None),
-        "domid": step.info.domid if step.info else None,
-        "verb": step.verb.value,
-        "reason": step.reason,
-        "notes": list(step.notes),
-        "outcome": step.outcome.value if step.outcome else None,
-        "good": step.good,
     }
 
 

@@ -1,1 +1,1 @@
-"""Composition: journal, then act; one worker a domain."""
+"""What commands do: toolstack, XenStore, journal and decisions put together."""

@@ -1,8 +1,8 @@
-"""The embedded host as a process of its own: running it, starting it, stopping it.
+"""The embedded host as a process of its own: runs it, starts it, stops it.
 
 The process holds ``embedded.lock`` in the run directory while it lives and answers at its control
-socket while it works, so there are four cases, and each is told apart from the others: it runs, it
-does not, it is just starting or ending, it hangs.
+socket while it works, so four cases can be distinguished: it runs, it does not, it is just starting
+or ending, it hangs.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 LOCK = "embedded.lock"
 LOG = "embedded.log"
 
-#: Real seconds a host may take to begin or to end, and between two looks at it.
+#: Real seconds a host may take to start or to end, and between two checks whether it has.
 TIMEOUT = 20.0
-GLANCE = 0.02
+POLL_INTERVAL = 0.02
 
 #: Real seconds that one call to it may take.
 CALL_TIMEOUT = 10.0
@@ -44,16 +44,16 @@ class Place:
     run: Path
 
     def client(self) -> ControlClient:
-        """Return what makes calls to it."""
+        """Return a client for its control socket."""
         return ControlClient(self.run / CONTROL_SOCKET, LoopClock(), CALL_TIMEOUT)
 
     def lives(self) -> bool:
-        """Say whether there is a process, answering or not."""
+        """Return whether there is a process, answering or not."""
         return lock.is_held(self.run / LOCK)
 
 
 async def serve(place: Place, speed: float, ready: Callable[[EmbeddedHost], None]) -> None:
-    """Be the host until somebody asks for its end; ``HostBusy`` when another process is.
+    """Run the host until it is asked to quit; raise ``HostBusy`` when another process runs it.
 
     ``ready`` is called once both sockets are open.
     """
@@ -69,7 +69,7 @@ async def serve(place: Place, speed: float, ready: Callable[[EmbeddedHost], None
 async def start(place: Place, speed: float) -> tuple[dict[str, Any], bool]:
     """Start the host unless it runs; return its status and whether it was started.
 
-    Returns when it answers. Raises ``ToolstackUnreachable`` when it does not come to that.
+    Returns when it answers; raises ``ToolstackUnreachable`` when it does not.
     """
     if place.lives():
         return await _await_answer(place, None), False
@@ -81,14 +81,14 @@ async def start(place: Place, speed: float) -> tuple[dict[str, Any], bool]:
 
 
 async def status(place: Place) -> dict[str, Any]:
-    """Return what the host says of itself; ``ToolstackUnreachable`` when it does not run."""
+    """Return the host's status; raise ``ToolstackUnreachable`` when it does not run."""
     return await place.client().call("status")
 
 
 async def stop(place: Place) -> dict[str, Any] | None:
-    """Stop the host and wait until its process has gone; return what it last said of itself.
+    """Stop the host and wait until its process has gone; return its last status.
 
-    None when it did not run. ``CallTimedOut`` when it does not end.
+    None when it did not run. Raises ``CallTimedOut`` when it does not end.
     """
     if not place.lives():
         return None
@@ -98,24 +98,24 @@ async def stop(place: Place) -> dict[str, Any] | None:
         last = await client.call("status")
         await client.call("quit")
     except (ToolstackUnreachable, CallFailed):
-        pass  # it is ending already, or it hangs: the lock tells
+        pass  # it is ending already, or it hangs: the lock shows which
     clock = LoopClock()
     try:
         async with clock.timeout(TIMEOUT):
             while place.lives():
-                await clock.sleep(GLANCE)
+                await clock.sleep(POLL_INTERVAL)
     except TimeoutError:
         raise CallTimedOut(
             f"the embedded host in {place.folder} did not end within {TIMEOUT:g} s",
-            hint=f"its last words may be in {place.run / LOG}; kill its process",
+            hint=f"its log is {place.run / LOG}; kill its process",
         ) from None
     if isinstance(last.get("pid"), int):
-        programs.ended(last["pid"])  # were it a child of this very process, it would stay a zombie
+        programs.ended(last["pid"])  # a child of this process would stay a zombie
     return last
 
 
 async def _await_answer(place: Place, pid: int | None) -> dict[str, Any]:
-    """Return the status once the host answers; ``pid`` is the process that is to become it."""
+    """Return the status once the host answers; ``pid`` is the process that was started for it."""
     clock = LoopClock()
     hint = f"its log is {place.run / LOG}"
     deadline = clock.monotonic() + TIMEOUT
@@ -123,10 +123,10 @@ async def _await_answer(place: Place, pid: int | None) -> dict[str, Any]:
         try:
             return await status(place)
         except (ToolstackUnreachable, CallFailed):
-            await clock.sleep(GLANCE)
+            await clock.sleep(POLL_INTERVAL)
         exit_status = None if pid is None else programs.ended(pid)
-        # Somebody else may have started the same host at the same time.
+        # Another command may have started the same host at the same time.
         if exit_status is not None and exit_status != HostBusy.exit_status:
-            words = programs.last_line(place.run / LOG)
-            raise ToolstackUnreachable(f"the embedded host did not start: {words}", hint=hint)
+            line = programs.last_line(place.run / LOG)
+            raise ToolstackUnreachable(f"the embedded host did not start: {line}", hint=hint)
     raise ToolstackUnreachable(f"the embedded host in {place.folder} does not answer", hint=hint)

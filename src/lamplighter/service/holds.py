@@ -1,11 +1,13 @@
-"""Holding and releasing a domain, and finding the domain that an administrator names.
+"""Holds and releases a domain, and finds the domain that an administrator names.
 
-A hold must be possible when nothing can be seen of the host. So a name is looked up in the files
-first, and the toolstack is asked only about a name that no file has. It is in force at once.
+A hold must be possible when the host cannot be read. So a name is looked up in the definitions
+first, and the toolstack is asked only about a name that no definition has. A hold is in force
+at once.
 """
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -111,18 +113,13 @@ async def _in_history(
 
 
 async def find_domain(given: str, configuration: Configuration) -> DomainRef:
-    """Return the domain of this name or UUID; raise ``UsageError`` when nobody knows it."""
+    """Return the domain of this name or UUID; raise ``UsageError`` for one that is not known."""
     inventory = load_inventory(configuration, owner=definition_owner(configuration))
     try:
         return find(given, inventory)
     except UsageError:
-        return find(given, inventory, await _running(configuration))
-
-
-async def _running(configuration: Configuration) -> list[DomainInfo]:
-    """Return the guests that are listed; none when that cannot be seen."""
-    try:
-        async with open_host(configuration) as host:
-            return [one for one in await host.toolstack.list() if one.domid != DOM0]
-    except (CallFailed, Unreachable):
-        return []
+        guests: list[DomainInfo] = []
+        with suppress(CallFailed, Unreachable):
+            async with open_host(configuration) as host:
+                guests = [one for one in await host.toolstack.list() if one.domid != DOM0]
+        return find(given, inventory, guests)

@@ -1,4 +1,4 @@
-"""What XenStore tells of an incarnation without a listing: which one it is, and of what kind.
+"""Which incarnation of a domain is the newest, and its kind, from XenStore without a listing.
 
 libxl writes these nodes, and no guest may write them.
 """
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 async def newest_domid(xenstore: XenStore, definition: Definition) -> int | None:
-    """Return the highest domid of this domain; None: XenStore has none of it.
+    """Return the highest domid of this domain; None: XenStore has none.
 
     The newest domids come first, so one that has just been created costs a read or two, however
     many domains there are. Raises ``XenStoreError`` and ``XenStoreUnreachable``.
@@ -24,8 +24,8 @@ async def newest_domid(xenstore: XenStore, definition: Definition) -> int | None
     names = await xenstore.directory(paths.DOMAINS)
     for domid in sorted(map(int, filter(str.isdecimal, names)), reverse=True):
         if definition.uuid is not None:
-            told = await xenstore.read_or_none(paths.vm(domid))
-            found = told == f"/vm/{definition.uuid}".encode()
+            vm = await xenstore.read_or_none(paths.vm(domid))
+            found = vm == f"/vm/{definition.uuid}".encode()
         else:
             found = await xenstore.read_or_none(paths.name(domid)) == definition.name.encode()
         if found:
@@ -34,6 +34,6 @@ async def newest_domid(xenstore: XenStore, definition: Definition) -> int | None
 
 
 async def kind_of(xenstore: XenStore, domid: int) -> Kind | None:
-    """Return how an incarnation is virtualised; None: XenStore does not tell."""
-    told = await xenstore.read_or_none(paths.kind(domid))
-    return next((kind for kind in Kind if kind.value.encode() == told), None)
+    """Return how an incarnation is virtualised; None: XenStore does not have it."""
+    value = await xenstore.read_or_none(paths.kind(domid))
+    return next((kind for kind in Kind if kind.value.encode() == value), None)

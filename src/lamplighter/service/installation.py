@@ -1,8 +1,8 @@
-"""What an installation consists of: the units, the manual pages, the configuration, the state.
+"""Installs the units, the manual pages, the configuration and the state directory.
 
-The files are in the package, so that a wheel holds all of them. On the host itself the units go
-where the administrator's units are; inside another root, for packagers, where a distribution's
-are. Everything is checked before the first file is written.
+The files are in the package, so that a wheel contains all of them. On the host itself the units go
+where the administrator's units are; inside another root, for packagers, where a distribution's are.
+Everything is checked before the first file is written.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ CONFIGURATION = Path("/etc/lamplighter/lamplighter.toml")
 STATE = Path("/var/lib/lamplighter")
 PROGRAM = "lamplighter"
 
-#: What a path in ExecStart= may consist of, so that systemd reads in it nothing but a path.
+#: What a path in ExecStart= may consist of, so that systemd reads it as nothing but a path.
 _PLAIN = re.compile(r"(/[A-Za-z0-9_.+,:@=-]+)+|/")
 
 
@@ -42,22 +42,22 @@ class InstallPaths:
 
 
 def on_this_host(bindir: Path) -> InstallPaths:
-    """The places of an installation by the administrator."""
+    """Return the paths of an installation by the administrator."""
     return InstallPaths(
         Path("/"), bindir, Path("/etc/systemd/system"), Path("/usr/local/share/man")
     )
 
 
 def inside(root: Path, bindir: Path = Path("/usr/bin")) -> InstallPaths:
-    """The places of an installation by a distribution's package, in a folder of its own."""
+    """Return the paths of an installation by a distribution's package, in a folder of its own."""
     return InstallPaths(root, bindir, Path("/usr/lib/systemd/system"), Path("/usr/share/man"))
 
 
 def install_files(places: InstallPaths) -> list[Installed]:
-    """Put everything in its place and return what became of each.
+    """Install everything; return what was done with each file.
 
-    Raises ``UsageError`` for a path that makes no sense, ``ConfigurationError`` for what cannot
-    be written or must not be run.
+    Raises ``UsageError`` for a path that makes no sense, ``ConfigurationError`` for a file that
+    cannot be written or a program that must not be run.
     """
     check_places(places)
     placed = []
@@ -96,12 +96,12 @@ def check_places(places: InstallPaths) -> None:
 
 
 def check_program(program: Path, owners: set[int]) -> None:
-    """Raise ``ConfigurationError`` when this is no program that root may start at boot."""
+    """Raise ``ConfigurationError`` unless this is a program that root may start at boot."""
     where = str(program)
     try:
-        with Walk(program, owners) as way:
-            runs = os.access(way.path, os.X_OK) and way.path.is_file()
-            distrust = way.distrust
+        with Walk(program, owners) as walk:
+            runs = os.access(walk.path, os.X_OK) and walk.path.is_file()
+            distrust = walk.distrust
     except OSError as error:
         raise ConfigurationError(
             f"the unit could not start it: {error.strerror}",
@@ -110,7 +110,7 @@ def check_program(program: Path, owners: set[int]) -> None:
         ) from error
     if not runs:
         raise ConfigurationError(
-            "the unit could not start it: it is no executable file", where=where
+            "the unit could not start it: it is not an executable file", where=where
         )
     if distrust is not None:
         raise ConfigurationError(
@@ -119,7 +119,7 @@ def check_program(program: Path, owners: set[int]) -> None:
 
 
 def _within(places: InstallPaths, path: Path) -> Path:
-    """The path inside the root; ``ConfigurationError`` when a link there leads out of it."""
+    """Return the path inside the root; ``ConfigurationError`` when a link there leads out of it."""
     inner = places.root / path.relative_to("/")
     if not inner.parent.resolve().is_relative_to(places.root.resolve()):
         raise ConfigurationError(

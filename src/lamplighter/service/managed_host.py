@@ -1,4 +1,4 @@
-"""Composition: everything a command needs of the host, opened in order and closed again."""
+"""Opens what a command needs of a Xen host, in order, and closes it again."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lamplighter.errors import JournalError
+from lamplighter.errors import CallFailed, JournalError, Unreachable
 from lamplighter.host.clock import LoopClock
 from lamplighter.host.journal.intents import IntentStore
 from lamplighter.host.journal.writer import Journal
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from lamplighter.model.clock import Clock
-    from lamplighter.model.domain import Definition
+    from lamplighter.model.domain import Definition, DomainInfo, ShutdownReason
     from lamplighter.model.policy import Configuration, Inventory
     from lamplighter.toolstacks.base import Toolstack
 
-#: Where the daemon says which domain provides XenStore, if one does.
+#: The node with the domid of the domain that runs xenstored, if one does.
 XENSTORE_DOMID = "/tool/xenstored/domid"
 
 
@@ -51,28 +51,28 @@ class Host:
         return [managed.definition for managed in self.inventory.domains.values()]
 
     async def protected(self) -> frozenset[int]:
-        """Return the domids that no stop may touch: dom0, and the domain with XenStore in it."""
+        """Return the domids that no stop may touch: dom0, and the domain that runs xenstored."""
         value = await self.xenstore.read_or_none(XENSTORE_DOMID)
         return frozenset({0, int(value)} if value and value.isdigit() else {0})
 
 
 @dataclass(frozen=True, slots=True)
 class HostConnection:
-    """What of a host is reached from outside: its toolstack and XenStore, in one of its boots."""
+    """A host's toolstack and XenStore, in one of its boots."""
 
     clock: Clock
     toolstack: Toolstack
     xenstore: XenStore
     boot_id: str
 
-    async def booted_anew(self) -> bool:
+    async def has_rebooted(self) -> bool:
         """Return whether the host has booted again since; raise ``CallFailed``, ``Unreachable``."""
         return (await self.toolstack.boot()).id != self.boot_id
 
 
 @asynccontextmanager
 async def connect_host(configuration: Configuration) -> AsyncIterator[HostConnection]:
-    """Reach the toolstack and XenStore; ``Unreachable`` when nothing can be seen."""
+    """Connect to the toolstack and XenStore; raise ``Unreachable`` when one does not answer."""
     async with AsyncExitStack() as stack:
         toolstack = choose(configuration, LoopClock())
         stack.push_async_callback(toolstack.close)
@@ -85,9 +85,9 @@ async def connect_host(configuration: Configuration) -> AsyncIterator[HostConnec
 
 @asynccontextmanager
 async def open_host(configuration: Configuration, *, writing: bool = False) -> AsyncIterator[Host]:
-    """Reach the host and read the definitions.
+    """Connect to the host and read the definitions; ``writing``: open the journal, too.
 
-    ``writing``: open the journal, too. Raises ``Unreachable`` when nothing can be seen.
+    Raises ``Unreachable`` when the toolstack or XenStore does not answer.
     """
     settings = configuration.host
     async with AsyncExitStack() as stack:
@@ -110,3 +110,11 @@ async def open_host(configuration: Configuration, *, writing: bool = False) -> A
             except JournalError as error:
                 host.journal_error = f"there is no record of this run, which goes on: {error}"
         yield host
+
+
+async def shutdown_reason(host: Host | HostConnection, info: DomainInfo) -> ShutdownReason | None:
+    """Return why an incarnation that has gone had shut down; None when nothing is on record."""
+    try:
+        return await host.toolstack.shutdown_reason(info)
+    except (CallFailed, Unreachable):
+        return None

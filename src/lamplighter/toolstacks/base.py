@@ -24,7 +24,7 @@ class Boot(NamedTuple):
 
 
 class ByHand(NamedTuple):
-    """The commands with which a person does what we do not do; empty where there is none."""
+    """The toolstack's commands for a person to type; empty where there is none."""
 
     console: str = ""
     unpause: str = ""

@@ -25,15 +25,12 @@ def choose(configuration: Configuration, clock: Clock) -> Toolstack:
     call_timeout = settings.call_timeout.value
     if is_embedded(configuration):
         return EmbeddedToolstack(Path(settings.run.value), clock, call_timeout=call_timeout)
-    return _load_xl().XlToolstack(clock, call_timeout=call_timeout)
+    # An embedded host does not need the xl driver, whose import takes long.
+    xl = cast("_Xl", import_module("lamplighter.toolstacks.xl"))
+    return xl.XlToolstack(clock, call_timeout=call_timeout)
 
 
 def is_embedded(configuration: Configuration) -> bool:
     """Return whether this configuration is of an embedded host, without looking for one."""
     toolstack = configuration.host.toolstack.value
     return toolstack == "embedded" or (toolstack == "auto" and not is_control_domain())
-
-
-def _load_xl() -> _Xl:
-    # Importing what starts programs takes long, and an embedded host does not need it.
-    return cast("_Xl", import_module("lamplighter.toolstacks.xl"))

@@ -54,7 +54,18 @@ class EmbeddedToolstack:
         """Every domain of the host, including dom0, ordered by domid."""
         answer = await self._control.call("list")
         try:
-            return [_sighting(entry) for entry in answer["domains"]]
+            return [
+                DomainInfo(
+                    int(entry["domid"]),
+                    UUID(entry["uuid"]),
+                    str(entry["name"]),
+                    None if (reason := entry["shutdown"]) is None else ShutdownReason[reason],
+                    bool(entry["dying"]),
+                    bool(entry["paused"]),
+                    bool(entry["begun"]),
+                )
+                for entry in answer["domains"]
+            ]
         except (KeyError, TypeError, ValueError) as error:
             raise CallFailed(f"the embedded host's listing cannot be read: {error}") from error
 
@@ -67,7 +78,7 @@ class EmbeddedToolstack:
         answer = await self._control.call("creating")
         paths = answer.get("paths")
         if not isinstance(paths, list):
-            raise CallFailed("the embedded host does not tell what it is creating")
+            raise CallFailed("the embedded host does not report what it is creating")
         return frozenset(one.key for one in definitions if one.path in paths)
 
     async def half_built(self, info: DomainInfo, definition: Definition) -> bool:
@@ -110,20 +121,6 @@ class EmbeddedToolstack:
         """Do nothing: nothing is held open."""
 
 
-def _sighting(entry: dict[str, Any]) -> DomainInfo:
-    """Read one entry of a listing; raise ``KeyError``, ``TypeError`` or ``ValueError``."""
-    shutdown = entry["shutdown"]
-    return DomainInfo(
-        int(entry["domid"]),
-        UUID(entry["uuid"]),
-        str(entry["name"]),
-        None if shutdown is None else ShutdownReason[shutdown],
-        bool(entry["dying"]),
-        bool(entry["paused"]),
-        bool(entry["begun"]),
-    )
-
-
 class Refused(CallFailed):
     """The host reports that a call failed; ``reason`` is the error's stable code."""
 
@@ -156,14 +153,28 @@ class ControlClient:
         except TimeoutError:
             message = f"the embedded host did not answer {name} within {self._call_timeout:g} s"
             raise CallTimedOut(message) from None
-        return _answer(name, line)
+        if not line.endswith(b"\n"):
+            raise CallFailed(f"the embedded host closed the connection without answering {name}")
+        try:
+            document = json.loads(line)
+            if "error" in document:
+                error = document["error"]
+                raise Refused(str(error["code"]), str(error["message"]), str(error["hint"]))
+            answer = document["ok"]
+        except (ValueError, TypeError, KeyError) as error:
+            raise CallFailed(
+                f"the embedded host's answer to {name} is not valid: {error}"
+            ) from error
+        if not isinstance(answer, dict):
+            raise CallFailed(f"the embedded host's answer to {name} is not an object")
+        return answer
 
     async def _exchange(self, request: bytes) -> bytes:
         try:
             reader, writer = await asyncio.open_unix_connection(str(self._path), limit=ANSWER_MAX)
         except PermissionError as error:
             raise ToolstackUnreachable(
-                f"the embedded host at {self._path} may not be asked: {error.strerror}",
+                f"the embedded host at {self._path} refuses access: {error.strerror}",
                 hint="run it as root, or as the user who started the host",
             ) from error
         except OSError as error:
@@ -178,19 +189,3 @@ class ControlClient:
             raise CallFailed(f"the embedded host's answer could not be read: {error}") from error
         finally:
             writer.close()
-
-
-def _answer(name: str, line: bytes) -> dict[str, Any]:
-    if not line.endswith(b"\n"):
-        raise CallFailed(f"the embedded host hung up without answering {name}")
-    try:
-        document = json.loads(line)
-        if "error" in document:
-            error = document["error"]
-            raise Refused(str(error["code"]), str(error["message"]), str(error["hint"]))
-        answer = document["ok"]
-    except (ValueError, TypeError, KeyError) as error:
-        raise CallFailed(f"the embedded host's answer to {name} is none: {error}") from error
-    if not isinstance(answer, dict):
-        raise CallFailed(f"the embedded host's answer to {name} is no object")
-    return answer

@@ -115,7 +115,9 @@ class XlToolstack:
         argv = (self._program("xl"), "create", "-q", definition.path)
         prepare = None
         if self._systemd.is_dir():
-            prepare = partial(self._place, _escaped(definition.name), ending or asyncio.Event())
+            # The name has to be safe within a unit's name.
+            name = "".join(c if c.isascii() and c.isalnum() else "_" for c in definition.name)
+            prepare = partial(self._place, name[:100], ending or asyncio.Event())
         ended = await programs.run(argv, self._clock, self._call_timeout, prepare)
         _check(ended, "xl create")
 
@@ -144,7 +146,7 @@ class XlToolstack:
         try:
             await asyncio.wait((making, ended), return_when=asyncio.FIRST_COMPLETED)
             if not making.done():
-                raise CallNotStarted("xl create was not begun: the run was told to end")
+                raise CallNotStarted("xl create was not started: the run was asked to end")
             making.result()
         finally:
             for waiting in (making, ended):
@@ -158,9 +160,7 @@ class XlToolstack:
         while it is alive and the domain is not listed, either the domain is about to be created or
         the process is about to end.
         """
-        paths = {
-            path for words in programs.command_lines() for path in xl_output.created_from(words)
-        }
+        paths = {path for argv in programs.command_lines() for path in xl_output.created_from(argv)}
         return frozenset(one.key for one in definitions if one.path in paths)
 
     async def half_built(self, info: DomainInfo, definition: Definition) -> bool:
@@ -170,7 +170,7 @@ class XlToolstack:
         record by then. The listing is checked last: a domain that was fully created, ran and ended
         since ``info`` has no process and no record left either.
         """
-        if any(xl_output.may_create(words, definition.path) for words in programs.command_lines()):
+        if any(xl_output.may_create(argv, definition.path) for argv in programs.command_lines()):
             return False
         if not self._recorded(0, CONTROL_DOMAIN) or self._recorded(info.domid, info.uuid):
             return False
@@ -211,10 +211,26 @@ class XlToolstack:
         """Do nothing: nothing is held open."""
 
     def _logs_of(self, info: DomainInfo) -> Iterator[str]:
-        """Yield the ends of xl's logs for domains of this name, the newest log first."""
-        if info.name and "/" not in info.name:
-            for log in (f"xl-{info.name}.log", f"xl-{info.name}.log.1"):
-                yield _tail(self._logs / log)
+        """Yield the ends of xl's logs for domains of this name, the newest log first.
+
+        A log that was not written to since the host booted is left out: domids start over with each
+        boot, so it may be about another domain.
+        """
+        if not info.name or "/" in info.name:
+            return
+        for name in (f"xl-{info.name}.log", f"xl-{info.name}.log.1"):
+            flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+            try:
+                descriptor = os.open(self._logs / name, flags)
+                with os.fdopen(descriptor, "rb") as file:
+                    status = os.fstat(descriptor)
+                    if not stat.S_ISREG(status.st_mode) or status.st_mtime < booted_at():
+                        continue
+                    file.seek(max(0, status.st_size - TAIL))
+                    end = file.read(TAIL)
+            except OSError:
+                continue
+            yield end.decode("utf-8", "replace")
 
     def _recorded(self, domid: int, uuid: UUID) -> bool:
         return os.path.lexists(self._records / f"userdata-d.{domid}.{uuid}.libxl-json")
@@ -227,13 +243,13 @@ class XlToolstack:
         found = next((one for one in places if one.is_file() and os.access(one, os.X_OK)), None)
         if found is None:
             raise ToolstackUnreachable(
-                f"there is no {name} in {self._path}",
-                hint="install Xen's tools, or say in [host] which toolstack this host has",
+                f"{name} is not in {self._path}",
+                hint="install Xen's tools, or set toolstack in [host]",
             )
         return str(found)
 
-    async def _xl(self, *words: str) -> Completed:
-        argv = (self._program("xl"), *words)
+    async def _xl(self, *arguments: str) -> Completed:
+        argv = (self._program("xl"), *arguments)
         return await programs.run(argv, self._clock, self._call_timeout)
 
 
@@ -251,25 +267,3 @@ def _check(ended: Completed, call: str) -> None:
     raise CallFailed(
         f"{call}: {xl_output.error_message(ended.stderr)} (exit status {ended.status})"
     )
-
-
-def _escaped(name: str) -> str:
-    """Return a domain's name in a form that is safe within a unit's name."""
-    return "".join(char if char.isascii() and char.isalnum() else "_" for char in name)[:100]
-
-
-def _tail(log: Path) -> str:
-    """Return the end of a log that was written to since the host booted; else an empty string.
-
-    Domids start over with each boot, so an older log may be about another domain.
-    """
-    try:
-        descriptor = os.open(log, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-        with os.fdopen(descriptor, "rb") as file:
-            told = os.fstat(descriptor)
-            if not stat.S_ISREG(told.st_mode) or told.st_mtime < booted_at():
-                return ""
-            file.seek(max(0, told.st_size - TAIL))
-            return file.read(TAIL).decode("utf-8", "replace")
-    except OSError:
-        return ""

@@ -131,17 +131,28 @@ class ClientConnection(Generic[W]):
             for op, req_id, _, payload in packets:
                 if op == _WATCH_EVENT:
                     event = parse_event(payload)
-                    if self._expected(event):
+                    token = event.token
+                    if token in self._watched:
                         yield event
+                    elif not (len(token) <= 20 and token.isdigit() and int(token) < self._tokens):
+                        raise ProtocolError(
+                            f"XenStore sent an event of a watch that never was: token {token!r}"
+                        )
+                    # Else the watch was removed while this event was on its way.
                     continue
-                asked, waiter = self._pending.get(req_id) or _nobody(op, req_id)
-                if op == asked:
+                request = self._pending.get(req_id)
+                if request is None:
+                    raise ProtocolError(
+                        f"XenStore sent a reply nobody asked for: {op_name(op)} to id {req_id}"
+                    )
+                requested_op, waiter = request
+                if op == requested_op:
                     reply = Reply(payload)
                 elif op == _ERROR:
                     reply = Reply(b"", parse_error(payload))
                 else:
                     raise ProtocolError(
-                        f"XenStore answered a {op_name(asked)} (request id {req_id}) with "
+                        f"XenStore answered a {op_name(requested_op)} (request id {req_id}) with "
                         f"{op_name(op)}"
                     )
                 del self._pending[req_id]
@@ -149,19 +160,6 @@ class ClientConnection(Generic[W]):
         except ProtocolError as error:
             self._failure = error
             raise
-
-    def _expected(self, event: WatchEvent) -> bool:
-        """Return whether the event's watch exists; False when it was removed."""
-        token = event.token
-        if token in self._watched:
-            return True
-        if len(token) <= 20 and token.isdigit() and int(token) < self._tokens:
-            return False
-        raise ProtocolError(f"XenStore sent an event of a watch that never was: token {token!r}")
-
-
-def _nobody(op: int, req_id: int) -> tuple[int, W]:
-    raise ProtocolError(f"XenStore sent a reply nobody asked for: {op_name(op)} to id {req_id}")
 
 
 def parse_event(payload: bytes) -> WatchEvent:

@@ -10,6 +10,7 @@ payload is returned with ``error`` set, and must be answered with that error.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from lamplighter.xenstore import paths, permissions
@@ -106,15 +107,11 @@ def parse(packet: Packet) -> Request:
     """Parse a request's payload. Never raises; ``Request.error`` is the error to answer with."""
     parser = _PARSERS.get(packet.op)
     if parser is None:
-        return _refused(packet, "ENOSYS")
+        return Request(packet.op, packet.req_id, packet.tx_id, error="ENOSYS")
     try:
         return parser(packet)
     except ValueError:  # includes UnicodeDecodeError
-        return _refused(packet, "EINVAL")
-
-
-def _refused(packet: Packet, error: str) -> Request:
-    return Request(packet.op, packet.req_id, packet.tx_id, error=error)
+        return Request(packet.op, packet.req_id, packet.tx_id, error="EINVAL")
 
 
 def _fields(packet: Packet, least: int, most: int) -> list[bytes]:
@@ -143,11 +140,6 @@ def _one_path(packet: Packet) -> Request:
     return Request(packet.op, packet.req_id, packet.tx_id, _path(field))
 
 
-def _special_path(packet: Packet) -> Request:
-    (field,) = _fields(packet, 1, 1)
-    return Request(packet.op, packet.req_id, packet.tx_id, _path(field, special=True))
-
-
 def _write(packet: Packet) -> Request:
     field, found, value = packet.payload.partition(b"\0")
     if not found:
@@ -161,8 +153,10 @@ def _watch(packet: Packet) -> Request:
     return Request(packet.op, packet.req_id, packet.tx_id, path, token=token)
 
 
-def _set_perms(packet: Packet) -> Request:
-    field, *texts = _fields(packet, 2, PAYLOAD_MAX)
+def _permissions(packet: Packet) -> Request:
+    """Parse a path, which may be special, and for SET_PERMS the new permissions."""
+    least, most = (1, 1) if packet.op == Op.GET_PERMS else (2, PAYLOAD_MAX)
+    field, *texts = _fields(packet, least, most)
     path = _path(field, special=True)
     granted = tuple(permissions.parse(text.decode("ascii")) for text in texts)
     return Request(packet.op, packet.req_id, packet.tx_id, path, permissions=granted)
@@ -181,17 +175,13 @@ def _transaction_end(packet: Packet) -> Request:
     return Request(packet.op, packet.req_id, packet.tx_id, commit=field == b"T")
 
 
-def _domains(count: int) -> Callable[[Packet], Request]:
-    """Return a parser for a domid and further numbers, ``count`` fields in all."""
-
-    def parse_domains(packet: Packet) -> Request:
-        fields = tuple(_fields(packet, count, count))
-        for field in fields[1:]:
-            _number(field)
-        domid = permissions.parse_domid(fields[0].decode("ascii"))
-        return Request(packet.op, packet.req_id, packet.tx_id, domid=domid, arguments=fields)
-
-    return parse_domains
+def _domains(packet: Packet, *, count: int = 1) -> Request:
+    """Parse a domid and further numbers, ``count`` fields in all."""
+    fields = tuple(_fields(packet, count, count))
+    for field in fields[1:]:
+        _number(field)
+    domid = permissions.parse_domid(fields[0].decode("ascii"))
+    return Request(packet.op, packet.req_id, packet.tx_id, domid=domid, arguments=fields)
 
 
 def _control(packet: Packet) -> Request:
@@ -209,21 +199,21 @@ _PARSERS: dict[int, Callable[[Packet], Request]] = {
     Op.CONTROL: _control,
     Op.DIRECTORY: _one_path,
     Op.READ: _one_path,
-    Op.GET_PERMS: _special_path,
+    Op.GET_PERMS: _permissions,
     Op.WATCH: _watch,
     Op.UNWATCH: _watch,
     Op.TRANSACTION_START: _bare,
     Op.TRANSACTION_END: _transaction_end,
-    Op.INTRODUCE: _domains(3),
-    Op.RELEASE: _domains(1),
-    Op.GET_DOMAIN_PATH: _domains(1),
+    Op.INTRODUCE: partial(_domains, count=3),
+    Op.RELEASE: _domains,
+    Op.GET_DOMAIN_PATH: _domains,
     Op.WRITE: _write,
     Op.MKDIR: _one_path,
     Op.RM: _one_path,
-    Op.SET_PERMS: _set_perms,
-    Op.IS_DOMAIN_INTRODUCED: _domains(1),
-    Op.RESUME: _domains(1),
-    Op.SET_TARGET: _domains(2),
+    Op.SET_PERMS: _permissions,
+    Op.IS_DOMAIN_INTRODUCED: _domains,
+    Op.RESUME: _domains,
+    Op.SET_TARGET: partial(_domains, count=2),
     Op.RESET_WATCHES: _bare,
     Op.DIRECTORY_PART: _directory_part,
 }

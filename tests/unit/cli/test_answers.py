@@ -15,7 +15,7 @@ from lamplighter.engine.status import Row, Seen, Wanted
 from lamplighter.errors import CallFailed, CallTimedOut, LamplighterError, ToolstackUnreachable
 from lamplighter.formats.agent_protocol import AgentWords, Forced, Progress
 from lamplighter.model.domain import Definition, DomainInfo, Kind
-from lamplighter.model.policy import Inventory, Policy
+from lamplighter.model.policy import Policy
 from lamplighter.model.problem import Problem
 from lamplighter.model.run import (
     Direction,
@@ -146,7 +146,7 @@ def test_status_is_0_when_what_is_wanted_holds(
     problems: tuple[Problem, ...],
     expected: int,
 ) -> None:
-    assert status._exit_status(rows, Inventory(problems=problems)) == expected
+    assert status.exit_status(rows, problems) == expected
 
 
 def step(name: str, verb: Verb, reason: str, outcome: Outcome | None = None, *notes: str) -> Step:
@@ -169,7 +169,7 @@ def test_a_plan_tells_what_acts_first_and_why() -> None:
 
 
 def test_a_plan_without_steps_says_why() -> None:
-    assert "no domain runs" in plan.plan_text(Plan(Direction.DOWN, ()), Style())
+    assert "no domain is running" in plan.plan_text(Plan(Direction.DOWN, ()), Style())
 
 
 def ended(direction: Direction, *results: Result) -> Run:

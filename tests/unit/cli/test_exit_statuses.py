@@ -99,7 +99,7 @@ def no_such_key(shell: Shell) -> None:
 WAYS = {
     "what was wanted came up": Way(0, ("up",), "1 started"),
     "what was wanted ended cleanly": Way(0, ("down",), "1 clean", up("web")),
-    "nothing was wanted": Way(0, ("down",), "no domain runs"),
+    "nothing was wanted": Way(0, ("down",), "no domain is running"),
     "a domain failed": Way(1, ("up", "web", "huge"), "1 started, 1 failed"),
     "a domain was forced": Way(1, ("down",), "1 clean, 1 forced", up("web", "hangs")),
     "no such command": Way(2, ("upp",), "did you mean up?"),

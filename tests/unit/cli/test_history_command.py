@@ -71,7 +71,7 @@ def test_runs_by_outcome_and_boots_apart(state: Path) -> None:
     fill(state)
     assert call(state) == End(
         0,
-        f"run 2  up  boot boot-two  {LOCAL} has not ended: it still goes on, or was killed\n"
+        f"run 2  up  boot boot-two  {LOCAL} has not ended: it is still running, or was killed\n"
         "    already   db\n"
         "\n"
         "-- the host booted --\n"

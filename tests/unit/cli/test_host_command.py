@@ -96,7 +96,7 @@ def test_a_host_that_cannot_start_says_why(shell: Shell) -> None:
         told = shell.type("host", "start", str(shell.folder), status=78)
         assert 'toolstack is "xl", expected "embedded"' in told
         assert "speed" in shell.type("host", "start", "--speed", "0", status=2)
-        assert "no action" in shell.type("host", "explode", status=2)
+        assert "unknown action" in shell.type("host", "explode", status=2)
     finally:
         (shell.folder / "lamplighter.toml").unlink()
 

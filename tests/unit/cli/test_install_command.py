@@ -82,7 +82,7 @@ def test_a_configuration_that_the_service_does_not_read_is_told_of(tmp_path: Pat
 def test_a_program_that_is_not_in_the_root_yet_is_told_of(tmp_path: Path, program: Path) -> None:
     program.unlink()
     answer = document("install", "--root", str(tmp_path))
-    assert answer["notes"] == [f"{program} is not there yet: the unit will start it"]
+    assert answer["notes"] == [f"{program} does not exist yet; the unit will start it"]
 
 
 class OnHost:

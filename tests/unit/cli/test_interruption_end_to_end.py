@@ -124,7 +124,7 @@ def test_the_host_s_stop_makes_a_start_let_go_and_ends_what_is_being_created(she
     out, err = start.communicate(timeout=30)
     assert start.returncode == 128 + signal.SIGTERM, err
     assert f"the host stops: up (pid {start.pid}, " in stop.stderr
-    assert "lamplighter up goes on with them" in err
+    assert "lamplighter up continues with them" in err
     assert stop.returncode == 0, stop.stderr
     # What was being created was created to its end, and then shut down like any other.
     stopped, started = shell.ask("history", "--limit", "2")["runs"]
@@ -164,7 +164,7 @@ def test_any_number_of_signals_ends_a_run_in_order(shell: Shell, command: str, c
     assert run.returncode == 128 + signal.SIGINT, err
     assert "Traceback" not in err
     assert "left undone, of 4 domains: web-0, web-1, web-2, web-3" in err
-    assert f"lamplighter {command} goes on with them; lamplighter status shows" in err
+    assert f"lamplighter {command} continues with them; lamplighter status shows" in err
     assert last_run(shell)["web-0"] == "unknown"
 
 
@@ -178,7 +178,7 @@ def test_each_signal_is_told_with_what_is_left_and_how_to_go_on(
     out, err = run.communicate(timeout=30)
     assert run.returncode == 128 + number, err
     assert f"interrupted by {number.name}: left undone, of 2 domains: web-1, web-2\n" in err
-    assert "  lamplighter down web-1 web-2 goes on with them" in err
+    assert "  lamplighter down web-1 web-2 continues with them" in err
     assert "2 unknown. 2 need attention" in out
     assert last_run(shell) == {"web-1": "unknown", "web-2": "unknown"}
 

@@ -76,16 +76,16 @@ def raising(error: BaseException) -> Behaviour:
 @pytest.mark.parametrize(
     ("argv", "said"),
     [
-        ((), "which command?"),
-        (("stauts",), "there is no command 'stauts'\n  did you mean status?"),
-        (("frobnicate",), "there is no command 'frobnicate'\n  there are up, down, status,"),
+        ((), "no command is given"),
+        (("stauts",), "unknown command 'stauts'\n  did you mean status?"),
+        (("frobnicate",), "unknown command 'frobnicate'\n  the commands are up, down, status,"),
         (("--jsn", "probe"), "unrecognized arguments: --jsn\n  did you mean --json?"),
         (("probe", "--limt=3"), "unrecognized arguments: --limt=3\n  did you mean --limit?"),
         (("probe", "--lim=3"), "unrecognized arguments: --lim=3\n  did you mean --limit?"),
         (("probe", "those"), "invalid choice: 'those' (choose from 'this', 'that')"),
         (("probe", "--limit", "many"), "argument --limit: invalid int value: 'many'"),
         (("--config",), "argument --config: expected one argument"),
-        (("--config", "", "probe"), "--config needs the name of a file"),
+        (("--config", "", "probe"), "--config requires a file name"),
     ],
 )
 def test_a_wrong_command_line_is_2_and_says_what_is_near(
@@ -218,7 +218,9 @@ def test_an_interruption_is_130_and_says_where_to_look(probe: Probe) -> None:
     probe.behaviour = raising(KeyboardInterrupt())
     end = call("probe")
     assert end.status == 130
-    assert end.err == "lamplighter: interrupted\n  lamplighter status shows where each domain is\n"
+    assert (
+        end.err == "lamplighter: interrupted\n  lamplighter status shows the state of each domain\n"
+    )
 
 
 def test_a_defect_keeps_its_traceback(probe: Probe) -> None:

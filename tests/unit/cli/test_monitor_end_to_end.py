@@ -95,7 +95,7 @@ def test_it_serves_status_and_history_what_it_saw(shell: Shell) -> None:
         web = next(entry for entry in status["domains"] if entry["name"] == "web")
         assert web["seen"] == "absent"
         assert "The monitor has been watching since" in shell.type("status").stdout
-    assert "No monitor runs" in shell.type("status").stdout
+    assert "No monitor is running" in shell.type("status").stdout
 
     domain_events = shell.ask("history", "web")["passages"]
     assert [(one["way"], one["by"]) for one in domain_events] == [
@@ -104,7 +104,7 @@ def test_it_serves_status_and_history_what_it_saw(shell: Shell) -> None:
     ]
     assert domain_events[0]["at"] == web["since"]
     text = shell.type("history", "web").stdout
-    assert "What the monitor saw, the newest first:" in text
+    assert "Domain events that the monitor recorded, the newest first:" in text
     assert "web went as domid 1: it powered off: lamplighter down asked it to" in text
     assert shell.ask("history")["passages"] == []
     assert shell.ask("history", "db")["passages"] == []

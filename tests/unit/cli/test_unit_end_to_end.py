@@ -154,7 +154,7 @@ def test_only_systemd_stops_after_a_stop(unit: Unit) -> None:
     for shell, words in ((Shell(unit.folder), ()), (unit, ("web",))):
         ended = shell.type("down", "--after-stop", *words)
         assert ended.returncode == 2
-        assert "--after-stop is for the unit alone" in ended.stderr
+        assert "--after-stop is only for the unit" in ended.stderr
 
 
 def test_a_mistake_in_the_configuration_costs_no_domain_its_clean_shutdown(unit: Unit) -> None:

@@ -1,4 +1,4 @@
-"""Tempers from definitions, recipes, and the example host."""
+"""Behaviour read from definitions, and the example host."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_what_a_definition_says_of_its_guest() -> None:
 
 
 @pytest.mark.parametrize("behaviour", Behaviour)
-def test_every_temper_can_be_written(behaviour: Behaviour) -> None:
+def test_every_behaviour_can_be_written(behaviour: Behaviour) -> None:
     text = f'name = "x"\ntype = "hvm"\nembedded_guest = "{behaviour.value}"'
     assert read_embedded_definition(text, "x.cfg").profile.behaviour is behaviour
 

@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from lamplighter.engine.policy import KEYS, layers, settle
+from lamplighter.engine.policy import KEYS, layers, manage, settle
+from lamplighter.model.domain import Definition, Kind
 from lamplighter.model.policy import Configuration, Policy, Setting, Start, Stop
 from lamplighter.model.problem import Location
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+WEB = Definition("web", None, Kind.PV, "web.cfg")
 OWN = Setting(Start.ALWAYS, Location("l.toml", 9))
 STATED = Setting(Start.NEVER, Location("web.cfg", 3))
 DEFAULT = Setting(Start.ALWAYS, Location("l.toml", 2))
@@ -37,7 +39,9 @@ def test_the_nearest_word_wins_and_all_are_kept(said: tuple[bool, bool, bool]) -
     ]
     found = layers(configuration, "web", table(STATED, present=stated))
     assert found["start"] == (*expected, BUILT_IN)
-    assert settle(configuration, "web", table(STATED, present=stated)).start == found["start"][0]
+    managed = manage(configuration, WEB, table(STATED, present=stated))
+    assert managed.policy.start == found["start"][0]
+    assert managed.layers == found
 
 
 def test_nothing_said_means_what_is_built_in() -> None:
@@ -60,5 +64,5 @@ def test_each_key_is_settled_for_itself() -> None:
     configuration = Configuration(
         defaults={"stop_timeout": timeout}, domains={"web": {"start": OWN}}
     )
-    policy = settle(configuration, "web", {"stop": Setting(Stop.LEAVE)})
-    assert policy == Policy(start=OWN, stop=Setting(Stop.LEAVE), stop_timeout=timeout)
+    managed = manage(configuration, WEB, {"stop": Setting(Stop.LEAVE)})
+    assert managed.policy == Policy(start=OWN, stop=Setting(Stop.LEAVE), stop_timeout=timeout)

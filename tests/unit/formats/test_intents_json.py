@@ -69,8 +69,26 @@ def test_other_json_is_an_error_as_well(text: str) -> None:
         parse_intents(text)
 
 
-def test_values_of_another_kind_are_an_error() -> None:
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("reason", 7, "reason is no text"),
+        ("meant", None, "meant is no text"),
+        ("domid", "7", "domid is no whole number"),
+        ("domid", True, "domid is no whole number"),
+        ("at", "yesterday", "yesterday"),
+    ],
+)
+def test_values_of_another_kind_are_an_error(key: str, value: object, message: str) -> None:
     document = json.loads(format_intents(SAID))
-    document["holds"][0]["reason"] = 7
-    with pytest.raises(ValueError, match="reason is no text"):
+    document["intents"][0][key] = value
+    with pytest.raises(ValueError, match=message):
+        parse_intents(json.dumps(document))
+
+
+@pytest.mark.parametrize("key", ["domain", "name", "reason", "said_by", "at"])
+def test_a_value_that_is_missing_is_named(key: str) -> None:
+    document = json.loads(format_intents(SAID))
+    del document["holds"][0][key]
+    with pytest.raises(ValueError, match=rf"it is not what was written \({key} is missing\)"):
         parse_intents(json.dumps(document))

@@ -220,7 +220,7 @@ def test_an_agent_that_is_killed_after_it_took_a_request_is_followed(
             agent.bus.write("data/lamplighter/asked", b"poweroff 1000 %d" % number)
         until(lambda: agent.bus.read(REQUEST) == b"", "the acknowledgement")
     until(lambda: agent.told("begun"), "the script")
-    until(lambda: agent.note("taken").endswith("\npoweroff taken\n"), "the note")
+    until(lambda: "\nrequest poweroff taken\n" in agent.note("state"), "the note")
     assert agent.process is not None
     agent.process.kill()
     agent.process.wait()
@@ -228,7 +228,7 @@ def test_an_agent_that_is_killed_after_it_took_a_request_is_followed(
     until(lambda: agent.told("acknowledged here, and nobody has begun it"), "the second agent")
     (agent.folder / "flag").touch()
     until(lambda: agent.rehearsal.read_text() == "start /sbin/poweroff\n", "the shutdown")
-    until(lambda: not agent.note("taken"), "the end of the note")
+    until(lambda: "\nrequest" not in agent.note("state"), "the end of the note")
 
 
 def test_a_restart_after_a_grant_moves_the_end_nowhere(agent: Agent) -> None:
@@ -277,7 +277,7 @@ def test_the_script_of_an_agent_that_crashed_is_waited_for(agent: Agent, *, agai
     agent.script("shutdown.d", "20-b", f"test -e {agent.folder}/ran && touch {agent.folder}/next")
     agent.start()
     agent.bus.write("data/lamplighter/asked", b"reboot 1000")
-    until(lambda: "10-a " in agent.note("begun"), "the script's note")
+    until(lambda: "\nscript 10-a " in agent.note("state"), "the script's note")
     assert agent.process is not None
     agent.process.kill()
     agent.process.wait()

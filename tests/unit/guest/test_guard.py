@@ -18,11 +18,10 @@ from lamplighter.guest.clock import now
 from lamplighter.guest.guard import (
     Guard,
     Order,
-    _may_speak,
     apply_orders,
     encode_order,
     force,
-    keep,
+    wait_for_deadline,
 )
 from lamplighter.guest.log import Log
 from lamplighter.guest.nodes import node
@@ -125,11 +124,13 @@ def test_it_sleeps_until_the_last_order_it_was_given(pipe: tuple[int, int]) -> N
     ours, theirs = pipe
     os.write(theirs, b"nonsense\n" + encode_order(Order("reboot", 50.0)))
     clock = iter([0.0, 47.9, 48.0, 48.0]).__next__
-    assert keep(ours, Order("poweroff", 100.0), clock) == Order("reboot", 50.0), "and words before"
-    assert keep(ours, Order("poweroff", 10.0), lambda: 10.0) == Order("poweroff", 10.0)
+    assert wait_for_deadline(ours, Order("poweroff", 100.0), clock) == Order("reboot", 50.0), (
+        "and words before"
+    )
+    assert wait_for_deadline(ours, Order("poweroff", 10.0), lambda: 10.0) == Order("poweroff", 10.0)
     os.write(theirs, encode_order(Order("halt", 20.0)))
     late = iter([10.0, 10.0, 17.9, 18.0, 18.0]).__next__  # it was not ready before
-    assert keep(ours, Order("poweroff", 10.0), late) == Order("halt", 20.0)
+    assert wait_for_deadline(ours, Order("poweroff", 10.0), late) == Order("halt", 20.0)
 
 
 def test_at_its_moment_it_tells_the_host_syncs_and_forces(
@@ -158,7 +159,7 @@ def test_neither_a_dead_host_nor_a_dead_disk_holds_it_up(
 def test_a_dead_disk_does_not_keep_a_guard_from_its_work(
     tmp_path: Path, pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for patience in ("READING", "LAST_WORDS"):
+    for patience in ("LOCK_TIMEOUT", "REPORT_TIME"):
         monkeypatch.setattr(f"lamplighter.guest.guard.{patience}", 0.05)
     guard = Guard(str(tmp_path / "guard"), str(tmp_path / "no"), Hangs(pipe[1]), quiet())
     guard.arm(Order("poweroff", 0.0))
@@ -341,9 +342,9 @@ def test_a_rehearsal_tells_no_real_host(tmp_path: Path, *, socket: bool) -> None
         place = store.path if socket else tmp_path / "device"
         (tmp_path / "device").touch()
         power = Rehearsal(str(tmp_path / "rehearsal"))
-        assert _may_speak(str(place), power) is socket
-        assert _may_speak(str(place), Power())
-        assert not _may_speak(str(tmp_path / "none"), power)
+        assert power.may_report(str(place)) is socket
+        assert Power().may_report(str(place))
+        assert not power.may_report(str(tmp_path / "none"))
 
 
 def test_a_guard_that_is_killed_has_a_successor(guard: Guard, pipe: tuple[int, int]) -> None:

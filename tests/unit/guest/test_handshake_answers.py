@@ -15,9 +15,7 @@ from lamplighter.guest.events import (
     Answered,
     Arm,
     CheckKernel,
-    Ended,
     FindScripts,
-    Found,
     KernelChecked,
     Kill,
     NotBegun,
@@ -27,6 +25,8 @@ from lamplighter.guest.events import (
     RequestSeen,
     Run,
     Script,
+    ScriptEnded,
+    ScriptsFound,
     Settings,
     ShutDown,
     SystemStopping,
@@ -89,7 +89,7 @@ def going(request: str = "poweroff", at: float = 0.0) -> Guest:
         RequestSeen(at, request.encode()),
         RequestSeen(at, b""),
         SystemStopping(at, request),
-        Found(at, ()),
+        ScriptsFound(at, ()),
     )
     return guest
 
@@ -196,7 +196,7 @@ def test_an_order_for_the_guard_names_the_words_that_it_follows_from() -> None:
             RequestSeen(0.0, b"poweroff"),
             RequestSeen(0.0, b""),
             SystemStopping(0.1, "poweroff"),
-            Found(0.1, ()),
+            ScriptsFound(0.1, ()),
         ),
         *(
             RequestSeen(1.0, b"", note),
@@ -229,7 +229,7 @@ def test_a_shutdown_that_nobody_asked_for_runs_the_scripts_and_may_take_its_time
     guest = Guest()
     done = guest.hears(RequestSeen(1.0, b""), SystemStopping(5.0, "reboot"))
     assert done == [ReportProgress("reboot has begun"), FindScripts()]
-    assert guest.hears(Found(5.0, ()), Tick(5000.0)).has(Release())
+    assert guest.hears(ScriptsFound(5.0, ()), Tick(5000.0)).has(Release())
     assert guest.arms() == []
 
 
@@ -244,13 +244,15 @@ def test_a_shutdown_that_nobody_asked_for_runs_the_scripts_and_may_take_its_time
 )
 def test_when_the_host_asks_for_it_too_its_time_is_counted_from_then(host: list[Event]) -> None:
     guest = Guest()
-    guest.hears(RequestSeen(1.0, b""), SystemStopping(5.0, "poweroff"), Found(5.0, ()), *host)
+    guest.hears(
+        RequestSeen(1.0, b""), SystemStopping(5.0, "poweroff"), ScriptsFound(5.0, ()), *host
+    )
     assert guest.arms() == [Arm("poweroff", 150.0)]
 
 
 def test_an_empty_node_during_the_guests_own_shutdown_is_nobodys_request() -> None:
     guest = Guest()
-    guest.hears(RequestSeen(0.0, b""), SystemStopping(100.0, "reboot"), Found(100.0, ()))
+    guest.hears(RequestSeen(0.0, b""), SystemStopping(100.0, "reboot"), ScriptsFound(100.0, ()))
     guest.hears(RequestSeen(400.0, b"suspend"), RequestSeen(400.1, b""))
     for after in CHECK_TIMES:
         guest.hears(Tick(400.1 + after), KernelChecked(400.1 + after, None))
@@ -290,7 +292,7 @@ def test_a_request_that_stands_is_acknowledged_after_the_grace_and_begun_here() 
     assert guest.state.wake == 7.0
     assert guest.hears(Tick(7.0)) == [Acknowledge("poweroff")]
     assert guest.hears(Tick(7.0)) == [], "once"
-    done = guest.hears(Acknowledged(7.1, ours=True), Found(7.1, ()))
+    done = guest.hears(Acknowledged(7.1, ours=True), ScriptsFound(7.1, ()))
     assert done.has(Arm("poweroff", 107.1))
     assert Done(done[-2:]) == [Release(), ShutDown("poweroff")]
 
@@ -298,7 +300,7 @@ def test_a_request_that_stands_is_acknowledged_after_the_grace_and_begun_here() 
 def test_init_that_begins_meanwhile_is_not_told_to_begin() -> None:
     guest = Guest()
     guest.hears(RequestSeen(5.0, b"poweroff"), Tick(7.0), Acknowledged(7.1, ours=True))
-    done = guest.hears(SystemStopping(7.2, "poweroff"), Found(7.3, ()))
+    done = guest.hears(SystemStopping(7.2, "poweroff"), ScriptsFound(7.3, ()))
     assert done.has(Release())
     assert not done.has(ShutDown("poweroff"))
 
@@ -335,7 +337,7 @@ def test_a_request_that_cannot_be_acknowledged_leaves_time_in_between() -> None:
 
 def test_a_shutdown_that_cannot_be_begun_is_tried_again_until_init_says_so() -> None:
     guest = acknowledged()
-    guest.hears(Ended(20.0, "10-first"))
+    guest.hears(ScriptEnded(20.0, "10-first"))
     assert guest.state.begins == ""
     assert guest.hears(NotBegun(40.0, "exit status 1")) == []
     assert guest.recorded()[-1] == "the poweroff could not be begun: exit status 1"
@@ -354,7 +356,7 @@ def acknowledged(note: DeadlineNote | None = None) -> Guest:
     """A guest whose kernel took nothing: the agent did, and the first script runs."""
     guest = Guest()
     guest.hears(RequestSeen(5.0, b"poweroff", note), Tick(7.0), Acknowledged(7.0, ours=True))
-    guest.hears(Found(7.0, (FIRST,)))
+    guest.hears(ScriptsFound(7.0, (FIRST,)))
     return guest
 
 
@@ -362,7 +364,7 @@ def acknowledged(note: DeadlineNote | None = None) -> Guest:
 def test_a_second_request_leaves_the_agent_what_is_its_to_begin(request_: str) -> None:
     guest = acknowledged()
     guest.hears(RequestSeen(10.0, request_.encode()), Tick(12.0), Acknowledged(12.0, ours=True))
-    assert guest.hears(Ended(20.0, "10-first")).has(ShutDown("poweroff"))
+    assert guest.hears(ScriptEnded(20.0, "10-first")).has(ShutDown("poweroff"))
     guest.hears(RequestSeen(30.0, request_.encode()), Tick(32.0), Acknowledged(32.0, ours=True))
     assert [action for action in guest.done if isinstance(action, ShutDown)] == [
         ShutDown("poweroff")
@@ -373,7 +375,7 @@ def test_init_that_begins_after_a_second_request_is_not_told_to_begin() -> None:
     guest = acknowledged()
     guest.hears(RequestSeen(10.0, b"poweroff"), Tick(12.0), Acknowledged(12.0, ours=True))
     guest.hears(SystemStopping(13.0, "poweroff"))
-    assert not guest.hears(Ended(20.0, "10-first")).has(ShutDown("poweroff"))
+    assert not guest.hears(ScriptEnded(20.0, "10-first")).has(ShutDown("poweroff"))
 
 
 # --- an agent that follows another one ---
@@ -387,22 +389,22 @@ def test_what_an_agent_took_before_it_was_killed_is_begun_by_the_next(
     killed = acknowledged(note)
     assert killed.state.begins == "poweroff"
     guest = Guest()
-    guest.state = State(SETTINGS, acknowledging=killed.state.begins, took=True)
+    guest.state = State(SETTINGS, acknowledging=killed.state.begins, acknowledged=True)
     assert guest.state.wake == inf
-    done = guest.hears(RequestSeen(30.0, word, note), Found(30.0, (FIRST,)))
+    done = guest.hears(RequestSeen(30.0, word, note), ScriptsFound(30.0, (FIRST,)))
     assert done[0] == Arm("poweroff", 80.0 if note else 130.0), "the note is known by then"
-    done = guest.hears(Ended(40.0, "10-first"))
+    done = guest.hears(ScriptEnded(40.0, "10-first"))
     assert Done(done[-2:]) == [Release(), ShutDown("poweroff")]
     assert guest.state.begins == ""
 
 
 def test_what_was_taken_and_then_begun_by_init_is_not_begun_again() -> None:
     guest = Guest()
-    guest.state = State(SETTINGS, acknowledging="poweroff", took=True)
+    guest.state = State(SETTINGS, acknowledging="poweroff", acknowledged=True)
     guest.hears(
         SystemStopping(29.0, "poweroff"), RequestSeen(30.0, b"", DeadlineNote("poweroff", 60))
     )
-    assert not guest.hears(Found(30.0, ())).has(ShutDown("poweroff"))
+    assert not guest.hears(ScriptsFound(30.0, ())).has(ShutDown("poweroff"))
 
 
 @pytest.mark.parametrize(
@@ -424,7 +426,7 @@ def test_a_connection_that_is_lost_while_a_request_is_acknowledged(
     assert guest.state.acknowledging == "poweroff", "to be written down before it is done"
     guest.hears(Acknowledged(7.0, ours=None))
     assert guest.state.acknowledging == "poweroff"
-    done = guest.hears(heard, Found(9.0, ())) if begins else guest.hears(heard)
+    done = guest.hears(heard, ScriptsFound(9.0, ())) if begins else guest.hears(heard)
     assert done.has(ShutDown("poweroff")) is begins
     assert guest.state.acknowledging == ""
     assert bool(guest.arms()) is begins
@@ -440,7 +442,7 @@ def test_a_connection_that_is_lost_while_the_kernel_takes_it() -> None:
         KernelChecked(7.0, "poweroff"),
         RequestSeen(9.0, b"", DeadlineNote("poweroff", 60)),
     )
-    assert not guest.hears(Found(9.0, ())).has(ShutDown("poweroff"))
+    assert not guest.hears(ScriptsFound(9.0, ())).has(ShutDown("poweroff"))
 
 
 def test_a_request_that_is_taken_back_is_forgotten() -> None:
@@ -509,14 +511,14 @@ def test_each_suspend_is_noted() -> None:
 
 def test_scripts_run_in_order_before_the_systems_shutdown_goes_on() -> None:
     guest = Guest()
-    done = guest.hears(SystemStopping(0.0, "reboot"), Found(0.0, (FIRST, SECOND)))
+    done = guest.hears(SystemStopping(0.0, "reboot"), ScriptsFound(0.0, (FIRST, SECOND)))
     assert Done(done[-2:]) == [ReportProgress("running 10-first"), Run(FIRST, "reboot")]
     assert not done.has(Release())
-    assert guest.hears(Ended(4.0, "10-first")) == [
+    assert guest.hears(ScriptEnded(4.0, "10-first")) == [
         ReportProgress("running 20-second"),
         Run(SECOND, "reboot"),
     ]
-    last = guest.hears(Ended(5.0, "20-second", "exit status 1"))
+    last = guest.hears(ScriptEnded(5.0, "20-second", "exit status 1"))
     assert last == [ReportProgress("the system is stopping its services"), Release()]
     assert "10-first: done" in guest.recorded()
     assert "20-second: exit status 1" in guest.recorded()
@@ -524,25 +526,25 @@ def test_scripts_run_in_order_before_the_systems_shutdown_goes_on() -> None:
 
 def test_a_script_that_outlasts_its_deadline_is_ended_and_the_next_one_runs() -> None:
     guest = Guest()
-    guest.hears(SystemStopping(0.0, "poweroff"), Found(1.0, (FIRST, SECOND)))
+    guest.hears(SystemStopping(0.0, "poweroff"), ScriptsFound(1.0, (FIRST, SECOND)))
     assert guest.state.wake == 31.0
     assert guest.hears(Tick(31.0)) == [Kill(FIRST)]
     assert guest.hears(Tick(32.0)) == [], "once"
-    assert guest.hears(Ended(36.0, "10-first", "killed")).has(Run(SECOND, "poweroff"))
+    assert guest.hears(ScriptEnded(36.0, "10-first", "killed")).has(Run(SECOND, "poweroff"))
 
 
 def test_a_script_that_cannot_even_be_killed_does_not_hold_the_shutdown_up() -> None:
     guest = Guest()
-    guest.hears(SystemStopping(0.0, "poweroff"), Found(0.0, (FIRST, SECOND)), Tick(30.0))
+    guest.hears(SystemStopping(0.0, "poweroff"), ScriptsFound(0.0, (FIRST, SECOND)), Tick(30.0))
     assert guest.state.wake == 45.0
     assert guest.hears(Tick(45.0)).has(Run(SECOND, "poweroff"))
-    assert guest.hears(Ended(46.0, "10-first", "killed by SIGKILL")) == []
-    assert guest.hears(Ended(47.0, "20-second")).has(Release())
+    assert guest.hears(ScriptEnded(46.0, "10-first", "killed by SIGKILL")) == []
+    assert guest.hears(ScriptEnded(47.0, "20-second")).has(Release())
 
 
 def test_an_end_that_belongs_to_no_script_is_no_news() -> None:
     guest = going()
-    assert guest.hears(Ended(1.0, "10-first")) == []
+    assert guest.hears(ScriptEnded(1.0, "10-first")) == []
 
 
 def test_whoever_asks_again_after_the_scripts_is_let_go_at_once() -> None:

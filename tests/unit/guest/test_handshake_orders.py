@@ -80,17 +80,19 @@ class Mortal(GuestAgent):
             if not self._life.cancelled():
                 self._life.result()
             await CLOCK.sleep(1.0)  # systemd's RestartSec
-            self._session = self._connect(self._stir)
+            self._session = self._connect(self._node_changed)
 
     def kill(self) -> None:
         assert self._life is not None
         self._life.cancel()
         self._runs, left = False, self._state
-        self._stirred.clear()
+        self._changed.clear()
         self._events.clear()
         self._script = None  # it is found again, and takes its time anew
         self._state = State(
-            left.settings, acknowledging=left.begins or left.acknowledging, took=bool(left.begins)
+            left.settings,
+            acknowledging=left.begins or left.acknowledging,
+            acknowledged=bool(left.begins),
         )
 
 

@@ -23,8 +23,8 @@ from lamplighter.guest.control_socket import (
     ControlSocket,
     call,
     listen,
+    open_control_socket,
 )
-from lamplighter.guest.daemon import _open_hotline
 from lamplighter.guest.log import Log
 from lamplighter.guest.processes import LAST_CHANCE
 from lamplighter.guest.systemd import find_end, notify, systemd_runs
@@ -103,7 +103,7 @@ def test_systemd_is_told(tmp_path: Path, name: str) -> None:
     assert not systemd_runs(str(tmp_path / "none"))
 
 
-# --- the hotline -------------------------------------------------------------------------------
+# --- the control socket ------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -197,7 +197,7 @@ def test_a_second_daemon_is_refused_and_a_dead_ones_socket_replaced(tmp_path: Pa
 def test_an_agent_that_cannot_make_its_socket_does_without(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     notes = Notes()
-    control_socket = _open_hotline(Paths(run=str(tmp_path / "file" / "run")), notes)
+    control_socket = open_control_socket(str(tmp_path / "file" / "run" / "socket"), "1.2.3", notes)
     assert list(control_socket.descriptors()) == []
     control_socket.release()
     assert notes.lines == [

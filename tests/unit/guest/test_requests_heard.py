@@ -9,7 +9,7 @@ import pytest
 from lamplighter.formats.agent_protocol import Answer, DeadlineNote
 from lamplighter.guest.daemon import ASKED, SHUTDOWN, _hear_request
 from lamplighter.guest.nodes import AgentNodes, node
-from lamplighter.guest.run_state import ANSWER, Answers, BootNotes
+from lamplighter.guest.run_state import ANSWER, Answers, RunStateFile
 from lamplighter.guest.xenbus import Bus
 from tests.agent import Notes
 
@@ -65,7 +65,7 @@ def test_an_answer_that_came_while_there_was_no_agent_is_news_in_a_shutdown(
     tmp_path: Path, *, going: bool
 ) -> None:
     def answers(value: bytes | None, *, going: bool) -> tuple[Answers, Moving]:
-        answers = Answers(BootNotes(str(tmp_path / "answered"), str(tmp_path), Notes()))
+        answers = Answers(RunStateFile(str(tmp_path / "state"), str(tmp_path), Notes()))
         answers.begin(Moving((ANSWER, value)), going=going)
         return answers, Moving(*[(ANSWER, value)] * 2)
 
@@ -81,13 +81,13 @@ def test_an_answer_that_came_while_there_was_no_agent_is_news_in_a_shutdown(
     third, bus = answers(b"c granted 300", going=going)
     assert third.hear(bus) == (Answer("c", 300) if going else None)
     assert third.hear(bus) is None, "once"
-    (tmp_path / "answered").unlink()
+    (tmp_path / "state").unlink()
     fourth, bus = answers(b"d granted 400", going=going)
     assert fourth.hear(bus) is None, "without notes nobody knows"
 
 
 def test_the_first_answer_of_all_may_come_while_there_is_no_agent(tmp_path: Path) -> None:
-    notes = BootNotes(str(tmp_path / "answered"), str(tmp_path), Notes())
+    notes = RunStateFile(str(tmp_path / "state"), str(tmp_path), Notes())
     Answers(notes).begin(Moving((ANSWER, None)), going=False)
     later = Answers(notes)
     later.begin(Moving(), going=True)
@@ -95,8 +95,8 @@ def test_the_first_answer_of_all_may_come_while_there_is_no_agent(tmp_path: Path
 
 
 def test_nothing_is_noted_of_answers_before_xenstore_was_there(tmp_path: Path) -> None:
-    notes = BootNotes(str(tmp_path / "answered"), str(tmp_path), Notes())
-    notes.add("a")
+    notes = RunStateFile(str(tmp_path / "state"), str(tmp_path), Notes())
+    notes.update(answer="a")
     later = Answers(notes)
     later.settled()
     later.begin(Moving(), going=True)

@@ -11,7 +11,7 @@ import pytest
 
 from lamplighter.guest.config import Paths
 from lamplighter.guest.processes import LAST_CHANCE, Children, problem_of
-from lamplighter.guest.run_state import BOOT_ID, BootNotes
+from lamplighter.guest.run_state import BOOT_ID, RunStateFile
 from lamplighter.guest.scripts import UNSEEN, Scripts, find_programs
 from lamplighter.guest.trust import distrust
 from tests.agent import Notes
@@ -126,7 +126,8 @@ def test_a_program_says_how_long_it_may_take(
 def scripts(tmp_path: Path, children: Children) -> tuple[Scripts, Notes]:
     notes = Notes()
     places = Paths(etc=str(tmp_path), run=str(tmp_path))
-    return Scripts(places, 60.0, children, notes), notes
+    state = RunStateFile(places.state, places.proc, notes)
+    return Scripts(places, 60.0, children, state, notes), notes
 
 
 def finish(children: Children, pid: int) -> tuple[int, int]:
@@ -204,7 +205,8 @@ def test_a_script_that_somebody_else_began_meanwhile_is_not_run_twice(tmp_path: 
 def test_another_process_is_not_taken_for_a_script(tmp_path: Path, note: str) -> None:
     put(tmp_path / "shutdown.d", "10-a")
     ours = note.replace("OURS", str(os.getpid()))
-    BootNotes(str(tmp_path / "begun"), "/proc", Notes()).add(f"10-a{ours}\n")
+    heading = f"boot {Path('/proc', BOOT_ID).read_text()}"
+    (tmp_path / "state").write_text(f"{heading}script 10-a{ours}\n")
     later, notes = scripts(tmp_path, Children())
     assert later.find() == ()
     assert notes.lines == ["10-a was begun before: it is not run again"]
@@ -217,27 +219,24 @@ def test_what_was_begun_in_another_boot_was_not_begun(tmp_path: Path) -> None:
         boot_id = tmp_path / name / BOOT_ID
         boot_id.parent.mkdir(parents=True)
         boot_id.write_text(f"5a3c-of-{name}\n")
-    places = Paths(etc=str(tmp_path), run=str(tmp_path), proc=str(tmp_path / "proc"))
+    places = Paths(etc=str(tmp_path), run=str(tmp_path))
     children = Children()
     for turn in ("proc", "proc2"):
         first, again = (
-            Scripts(places._replace(proc=str(tmp_path / turn)), 60.0, children, Notes())
+            Scripts(
+                places,
+                60.0,
+                children,
+                RunStateFile(places.state, str(tmp_path / turn), Notes()),
+                Notes(),
+            )
             for _ in range(2)
         )
         assert [script.name for script in first.find()] == ["10-a"]
         assert first.start("10-a", "poweroff") == ""
         finish(children, pid_of(first))
         assert again.find() == ()
-    assert (tmp_path / "begun").read_text().startswith("boot 5a3c-of-proc2\n10-a\n")
-
-
-def test_a_note_that_cannot_be_written_is_told(tmp_path: Path) -> None:
-    notes = Notes()
-    notebook = BootNotes(str(tmp_path / "none" / "taken"), "/proc", notes)
-    notebook.add("poweroff")
-    notebook.clear()
-    assert notebook.read() == []
-    assert notes.lines == [f"{tmp_path}/none/taken: No such file or directory"]
+    assert (tmp_path / "state").read_text().startswith("boot 5a3c-of-proc2\nscript 10-a")
 
 
 def inherited_pipe() -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""The monitor's logbook: what was written is read, whatever else is in the file."""
+"""The monitor's event log: what was written is read, whatever else is in the file."""
 
 from __future__ import annotations
 

@@ -114,6 +114,7 @@ def test_is_not_inherited_by_a_program_it_starts(tmp_path: Path) -> None:
         '{"pid": 1, "began": null, "command": "up", "user": "root", "since": "then"}',
         '{"pid": 1, "began": "-5", "command": "up", "user": "root", "since": "then"}',
         "9" * 100_000,
+        "[" * 100_000,
     ],
 )
 def test_text_of_a_dead_holder_is_not_believed(tmp_path: Path, text: str) -> None:

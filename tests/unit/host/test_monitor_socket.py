@@ -11,6 +11,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from uuid import UUID
 
+import pytest
+
+from lamplighter.errors import ConfigurationError
 from lamplighter.host import monitor_socket
 from lamplighter.host.monitor_socket import CLIENTS, FILE_NAME, MonitorSocket, ask_monitor
 from lamplighter.model.domain_event import Change, DomainEvent, Initiator, MonitorState
@@ -18,8 +21,6 @@ from lamplighter.model.domain_event import Change, DomainEvent, Initiator, Monit
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from pathlib import Path
-
-    import pytest
 
 AT = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 MANY = tuple(
@@ -130,3 +131,12 @@ def test_a_socket_that_was_left_is_replaced(tmp_path: Path) -> None:
         assert await asyncio.to_thread(ask_monitor, tmp_path, 20.0) == WATCHED
 
     serving(tmp_path, story)
+
+
+def test_a_folder_that_cannot_be_made_is_told_with_a_hint(tmp_path: Path) -> None:
+    (tmp_path / "run").write_text("")
+    server = MonitorSocket(tmp_path / "run" / "lamplighter", lambda: WATCHED)
+    with pytest.raises(ConfigurationError, match="cannot be made: Not a directory") as caught:
+        asyncio.run(server.open())
+    assert caught.value.where == str(tmp_path / "run" / "lamplighter")
+    assert "[host] run" in caught.value.hint

@@ -179,8 +179,8 @@ def test_a_link_that_leads_out_of_the_root_is_not_followed(tmp_path: Path) -> No
     ("kind", "told"),
     [
         ("missing", "No such file"),
-        ("a folder", "no executable file"),
-        ("not executable", "no executable file"),
+        ("a folder", "not an executable file"),
+        ("not executable", "not an executable file"),
         ("writable by all", "can be written by everybody"),
         ("in a folder writable by all", "can be written by everybody"),
     ],

@@ -19,7 +19,8 @@ from lamplighter.host.journal.writer import Journal
 from lamplighter.host.lock import hold_host
 from lamplighter.host.systemd.notify import Notifier
 from lamplighter.model.policy import HostSettings, Setting
-from lamplighter.service.guests.shutdown_requests import STIRS
+from lamplighter.service.guests import shutdown_requests
+from lamplighter.service.guests.reader import FLOOD
 from lamplighter.service.incarnation import newest_domid
 from lamplighter.service.managed_host import HostConnection
 from lamplighter.service.monitor import Monitor
@@ -292,7 +293,7 @@ def test_another_boot_of_the_host_needs_another_monitor() -> None:
             simulation.embedded.boot_id = "another"
             await simulation.embedded.xenstore.interrupt(0.5)
             await CLOCK.sleep(10)
-            with pytest.raises(ToolstackUnreachable, match="another boot"):
+            with pytest.raises(ToolstackUnreachable, match="booted again"):
                 await watch.task
 
     watching(story)
@@ -312,9 +313,28 @@ def test_a_guest_that_writes_without_end_costs_a_bounded_number_of_looks() -> No
         async with watch.monitor():
             domid = await create(simulation, "noisy")
             await CLOCK.sleep(60)
-        assert 0 < reads.count(paths.control_shutdown(domid)) <= STIRS + 1
+        assert 0 < reads.count(paths.control_shutdown(domid)) <= FLOOD + 1
 
     watching(story)
+
+
+def test_a_request_is_seen_although_the_domain_has_been_suspended_many_times() -> None:
+    async def story(simulation: Simulation, watch: Watch) -> None:
+        async with watch.monitor():
+            domid = await create(simulation, simulation.define("web", "deaf"))
+            await CLOCK.sleep(5)
+            for _ in range(FLOOD + 1):
+                ask(simulation, domid, b"suspend")
+                await CLOCK.sleep(1)
+            ask(simulation, domid, b"poweroff")
+            await CLOCK.sleep(5)
+            await simulation.toolstack.destroy(domid)
+            await CLOCK.sleep(5)
+        assert "asked" in watch.whys()[-1]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(shutdown_requests, "FLOOD_WINDOW", 10.0)
+        watching(story)
 
 
 def test_a_logbook_that_cannot_be_written_stops_nothing() -> None:

@@ -128,14 +128,14 @@ def test_a_listing_that_hangs_is_none(lab: Lab) -> None:
 
 
 def test_without_an_xl_nothing_is_known(lab: Lab) -> None:
-    with pytest.raises(ToolstackUnreachable, match="there is no xl") as caught:
+    with pytest.raises(ToolstackUnreachable, match="xl is not in /") as caught:
         do(lab.toolstack.list())
     assert "install" in caught.value.hint
 
 
 def test_a_folder_that_is_called_xl_is_no_program(lab: Lab) -> None:
     (lab.folder / "xl").mkdir()
-    with pytest.raises(ToolstackUnreachable, match="there is no xl"):
+    with pytest.raises(ToolstackUnreachable, match="xl is not in /"):
         do(lab.toolstack.list())
 
 
@@ -205,7 +205,7 @@ def test_a_run_that_is_told_to_end_does_not_wait_for_a_scope(lab: Lab) -> None:
         with Systemd(lab.folder / "private", silent=True, asked=told):
             await lab.toolstack.create(WEB, ending=ending)
 
-    with pytest.raises(CallNotStarted, match="not begun: the run was told to end"):
+    with pytest.raises(CallNotStarted, match="not started: the run was asked to end"):
         do(story())
     assert not lab.calls_path.exists()
 

@@ -42,9 +42,9 @@ def test_sound_paths(path: str) -> None:
     ],
 )
 def test_faults_are_named(path: str, fault: str) -> None:
-    said = paths.fault(path)
-    assert said is not None
-    assert fault.replace("\\\\", "\\") in said
+    message = paths.fault(path)
+    assert message is not None
+    assert fault.replace("\\\\", "\\") in message
 
 
 def test_special_watches_are_allowed_where_asked_for() -> None:

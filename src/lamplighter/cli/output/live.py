@@ -4,7 +4,7 @@ A row's bar fills towards the time after which the run stops waiting for the dom
 ``start_timeout`` or its ``stop_timeout``. What the agent in the guest reports replaces the bar.
 When there are more domains than lines, those still under way are shown, the longest first, and the
 rest is in the counts. Events only change a row's data; the table is drawn a few times a second,
-whatever happens.
+however many events there are.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lamplighter.cli.output.text import duration, outcome_colour, printable
-from lamplighter.formats.agent_protocol import doing, quoted
+from lamplighter.formats.agent_protocol import quoted
 from lamplighter.host.clock import LoopClock
 from lamplighter.model.lifecycle import Phase
 from lamplighter.model.run import Direction, Verb
@@ -30,9 +30,8 @@ from lamplighter.model.run import Direction, Verb
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from lamplighter.formats.agent_protocol import AgentWords
     from lamplighter.model.clock import Clock
-    from lamplighter.model.run import Plan, Result, Step, Transition
+    from lamplighter.model.run import Plan, Result, Transition
 
 #: Real seconds between two frames.
 FRAME = 0.12
@@ -56,7 +55,7 @@ class _Row:
     phase: Phase
     limit: float
     began: float | None = None
-    word: str = ""
+    note: str = ""
     result: Result | None = None
 
 
@@ -68,29 +67,33 @@ class LiveTable:
         self._began = clock.monotonic()
         self._direction = Direction.UP
         self._rows: dict[str, _Row] = {}
-        self._said: list[str] = []
+        self._messages: list[str] = []
 
     def began(self, plan: Plan) -> None:
         """Make the rows."""
         self._began = self._clock.monotonic()
         self._direction = plan.direction
-        self._rows = {step.name: _row(step) for step in plan.steps}
+        self._rows = {}
+        for step in plan.steps:
+            up, policy = step.verb is Verb.START, step.policy
+            limit = policy.start_timeout.value if up else policy.stop_timeout.value
+            self._rows[step.name] = _Row(step.name, Phase.ABSENT if up else Phase.UP, limit)
 
     def moved(self, transition: Transition) -> None:
         """Change a row's phase."""
         row = self._rows.get(transition.name)
         if row is not None:
             if transition.before is transition.after:
-                row.word = transition.detail or row.word
+                row.note = transition.detail or row.note
             row.phase = transition.after
             if row.began is None:
                 row.began = self._clock.monotonic()
 
-    def heard(self, name: str, words: AgentWords) -> None:
+    def heard(self, name: str, text: str) -> None:
         """Show what the agent reports, in quotes: the host's own notes appear there, too."""
         row = self._rows.get(name)
         if row is not None:
-            row.word = quoted(told) if (told := doing(words)) else ""
+            row.note = quoted(text)
 
     def settled(self, result: Result) -> None:
         """End a row."""
@@ -100,12 +103,12 @@ class LiveTable:
 
     def said(self, message: str) -> None:
         """Keep the message; it is printed above the next frame."""
-        self._said.append(message)
+        self._messages.append(message)
 
     def take_messages(self) -> list[str]:
         """Return and clear the messages that were kept."""
-        said, self._said = self._said, []
-        return said
+        messages, self._messages = self._messages, []
+        return messages
 
     def draw(self, height: int) -> RenderableType:
         """Draw the rows that fit, and the counts."""
@@ -115,44 +118,32 @@ class LiveTable:
         for width in (min(widest, WIDEST_NAME), PHASE_WIDTH, SECONDS_WIDTH):
             table.add_column(width=width, no_wrap=True)
         table.add_column(ratio=1, no_wrap=True)
-        shown = self._chosen(max(1, height - MARGIN))
+        shown = rows = list(self._rows.values())
+        active = [row for row in rows if row.result is None and row.began is not None]
+        room = max(1, height - MARGIN)
+        if len(rows) > room:
+            shown = sorted(active, key=lambda row: row.began or 0.0)[:room]
         for row in shown:
             table.add_row(*_cells(row, now))
-        return Group(table, self._counts(len(shown), now))
-
-    def _chosen(self, room: int) -> list[_Row]:
-        rows = list(self._rows.values())
-        if len(rows) <= room:
-            return rows
-        active = [row for row in rows if row.result is None and row.began is not None]
-        return sorted(active, key=lambda row: row.began or 0.0)[:room]
-
-    def _counts(self, shown: int, now: float) -> Text:
-        ends = Counter(row.result.outcome.value for row in self._rows.values() if row.result)
-        under_way = sum(row.result is None and row.began is not None for row in self._rows.values())
-        waiting = len(self._rows) - under_way - sum(ends.values())
-        told = [f"{number} {outcome}" for outcome, number in sorted(ends.items())]
-        told += [f"{under_way} under way"] if under_way else []
-        told += [f"{waiting} waiting"] if waiting else []
-        hidden = len(self._rows) - shown
-        told += [f"{hidden} not shown"] if hidden else []
-        line = f"{self._direction.value}  {duration(now - self._began)}  {', '.join(told)}"
-        return Text(line, style="bold", no_wrap=True, overflow="ellipsis")
-
-
-def _row(step: Step) -> _Row:
-    up = step.verb is Verb.START
-    limit = step.policy.start_timeout.value if up else step.policy.stop_timeout.value
-    return _Row(step.name, Phase.ABSENT if up else Phase.UP, limit)
+        ends = Counter(row.result.outcome.value for row in rows if row.result)
+        numbers = {
+            **dict(sorted(ends.items())),
+            "under way": len(active),
+            "waiting": len(rows) - len(active) - ends.total(),
+            "not shown": len(rows) - len(shown),
+        }
+        counts = ", ".join(f"{number} {what}" for what, number in numbers.items() if number)
+        line = f"{self._direction.value}  {duration(now - self._began)}  {counts}"
+        return Group(table, Text(line, style="bold", no_wrap=True, overflow="ellipsis"))
 
 
 def _cells(row: _Row, now: float) -> tuple[RenderableType, ...]:
     name = Text(printable(row.name), overflow="ellipsis")
     if row.result is not None:
         colour = COLOURS[outcome_colour(row.result.outcome, good=row.result.good)]
-        took = duration(row.result.seconds) if row.result.seconds else ""
+        seconds = duration(row.result.seconds) if row.result.seconds else ""
         note = Text(printable(row.result.note), style="dim", overflow="ellipsis")
-        return name, Text(row.result.outcome.value, style=colour), Text(took), note
+        return name, Text(row.result.outcome.value, style=colour), Text(seconds), note
     if row.began is None:
         return name, Text("waiting", style="dim"), Text(""), Text("")
     elapsed = now - row.began
@@ -161,8 +152,8 @@ def _cells(row: _Row, now: float) -> tuple[RenderableType, ...]:
     line = Table.grid(padding=(0, 1))
     line.add_column()
     line.add_column(no_wrap=True)  # a row is one line, however narrow the terminal is
-    if row.word:  # it replaces the bar
-        line.add_row(limit, Text(printable(row.word), overflow="ellipsis"))
+    if row.note:  # it replaces the bar
+        line.add_row(limit, Text(printable(row.note), overflow="ellipsis"))
     else:
         line.add_row(bar, limit)
     return name, Text(row.phase.value, style=COLOURS["busy"]), Text(duration(elapsed)), line
@@ -176,7 +167,7 @@ async def watch(stream: TextIO, clock: Clock) -> AsyncIterator[LiveTable]:
     console = Console(file=stream, highlight=False, markup=False, emoji=False)
     live = Live(console=console, auto_refresh=False, transient=True, redirect_stderr=False,
                 redirect_stdout=False, vertical_overflow="crop")  # fmt: skip
-    drawing = asyncio.create_task(_draw_again_and_again(live, table))
+    drawing = asyncio.create_task(_draw_until_cancelled(live, table))
     try:
         yield table
     finally:
@@ -185,7 +176,7 @@ async def watch(stream: TextIO, clock: Clock) -> AsyncIterator[LiveTable]:
             await drawing
 
 
-async def _draw_again_and_again(live: Live, table: LiveTable) -> None:
+async def _draw_until_cancelled(live: Live, table: LiveTable) -> None:
     """Draw until cancelled; a closed terminal ends the drawing, not the run."""
     real_time = LoopClock()
     try:

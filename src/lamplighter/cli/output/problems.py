@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 
 def warn_unlisted_problems(
     problems: Iterable[Problem],
-    told: Collection[str],
+    listed: Collection[str],
     context: Context,
 ) -> None:
     """Warn of problems that concern no single domain, or a domain that the answer does not list.
 
-    ``told`` are the names of the domains whose own line shows their problem.
+    ``listed`` are the names of the domains whose own line shows their problem.
     """
     for problem in problems:
-        if problem.domain is None or (problem.fatal and problem.domain not in told):
+        if problem.domain is None or (problem.fatal and problem.domain not in listed):
             place = f"{problem.where}: " if problem.where else ""
             hint = f"\n  {problem.hint}" if problem.hint else ""
             context.warn(f"{place}{problem.message}{hint}")

@@ -12,14 +12,12 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Protocol, TextIO
 
 from lamplighter.cli.output.text import is_terminal, printable
-from lamplighter.formats.agent_protocol import doing
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from contextlib import AbstractAsyncContextManager
 
     from lamplighter.cli.context import Context
-    from lamplighter.formats.agent_protocol import AgentWords
     from lamplighter.model.clock import Clock
     from lamplighter.model.run import Plan, Result, Transition
     from lamplighter.service.run.progress import Listener
@@ -44,16 +42,14 @@ class Lines:
 
     def moved(self, transition: Transition) -> None:
         """Write the two phases and the reason; within one phase, what is new."""
-        if transition.before is transition.after:
-            self._line(transition.name, transition.after.value, transition.detail)
-            return
-        arrow = f"{transition.before.value} -> {transition.after.value}"
-        self._line(transition.name, arrow, transition.detail)
+        what = transition.after.value
+        if transition.before is not transition.after:
+            what = f"{transition.before.value} -> {what}"
+        self._line(transition.name, what, transition.detail)
 
-    def heard(self, name: str, words: AgentWords) -> None:
+    def heard(self, name: str, text: str) -> None:
         """Write what the guest's agent reports."""
-        if told := doing(words):
-            self._line(name, "says", told)
+        self._line(name, "says", text)
 
     def settled(self, result: Result) -> None:
         """Write the outcome."""
@@ -66,8 +62,8 @@ class Lines:
 
     def _line(self, name: str, what: str, detail: str) -> None:
         seconds = self._clock.monotonic() - self._began
-        told = f"{seconds:7.1f}s  {printable(name):<{self._width}}  {what}"
-        self._write(f"{told}: {printable(detail)}" if detail else told)
+        line = f"{seconds:7.1f}s  {printable(name):<{self._width}}  {what}"
+        self._write(f"{line}: {printable(detail)}" if detail else line)
 
     def _write(self, line: str) -> None:
         if self._stream is None:
@@ -89,13 +85,9 @@ class _Live(Protocol):
 async def show_progress(context: Context, clock: Clock) -> AsyncIterator[Listener]:
     """Yield the listener that suits standard error, and close it after the block."""
     if is_terminal(context.err) and context.environ.get("TERM", "dumb") != "dumb":
-        async with _load_live().watch(context.err, clock) as live:
-            yield live
+        # rich takes longer to import than everything else together; at boot nobody watches.
+        live: _Live = importlib.import_module("lamplighter.cli.output.live")
+        async with live.watch(context.err, clock) as listener:
+            yield listener
     else:
         yield Lines(context.err, clock)
-
-
-def _load_live() -> _Live:
-    # rich takes longer to import than everything else together; at boot nobody watches.
-    module: _Live = importlib.import_module("lamplighter.cli.output.live")
-    return module

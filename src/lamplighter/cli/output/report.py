@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from lamplighter.cli.output.text import counted, duration, outcome_colour, printable, table
@@ -24,12 +25,34 @@ _UNDONE = (Outcome.SKIPPED, Outcome.UNKNOWN)
 
 
 def report_text(run: Run, seconds: float, style: Style, *, console: str = "") -> str:
-    """Return the report of a run; ``seconds`` is how long it took, in host seconds."""
+    """Return the report of a run: the outcomes, and what to type next for those that are not good.
+
+    ``seconds`` is how long the run took, in host seconds.
+    """
     parts = [nothing_to_do(run.direction)]
     if run.results:
         parts = [outcome_table(run.results, style), summary(run, seconds, style)]
-    if any(not result.good for result in run.results):
-        parts[-1] += f"\n{_advice(run, console)}"
+    commands: list[tuple[str, str]] = []
+    bad = sorted((r for r in run.results if not r.good), key=lambda r: r.name)
+    for result in bad[:ADVISED]:
+        name = shlex.quote(printable(result.name))
+        explain = (f"lamplighter explain {name}", "its settings and where they come from")
+        again = (f"lamplighter {run.direction.value} {name}", "try again")
+        if result.outcome is Outcome.FORCED:
+            commands.append(explain)
+        elif result.outcome is Outcome.HELD:
+            commands += [(f"lamplighter release {name}", "let it be started again"), again]
+        elif result.outcome is Outcome.UNKNOWN:
+            commands += [("lamplighter status", f"the state of {name} now"), again]
+        elif console and result.domid is not None:
+            commands += [explain, (f"{console} {name}", "the guest's console"), again]
+        else:
+            commands += [explain, again]
+    width = max((len(command) for command, _ in commands), default=0)
+    for command, purpose in commands:
+        parts[-1] += f"\n    {command:<{width}}  # {purpose}"
+    if len(bad) > ADVISED:
+        parts[-1] += f"\n    ... and so on for {len(bad) - ADVISED} more"
     if run.lost:
         parts.append(style.paint(printable(run.lost), "bad"))
     return "\n\n".join(parts)
@@ -38,27 +61,27 @@ def report_text(run: Run, seconds: float, style: Style, *, console: str = "") ->
 def nothing_to_do(direction: Direction) -> str:
     """Return why a run had no domain at all."""
     if direction is Direction.UP:
-        return "up: no definition says anything about any domain; nothing to do"
-    return "down: no domain runs; nothing to do"
+        return "up: no domain is defined; nothing to do"
+    return "down: no domain is running; nothing to do"
 
 
 def outcome_table(results: Sequence[Result], style: Style) -> str:
     """Lay out every domain's outcome, the ones that need attention last."""
     ordered = sorted(results, key=lambda result: (not result.good, result.name))
-    rows = [(r.name, r.outcome.value, _took(r), r.note) for r in ordered]
+    rows = [
+        (r.name, r.outcome.value, duration(r.seconds) if r.seconds else "", r.note) for r in ordered
+    ]
     colours = [{1: outcome_colour(r.outcome, good=r.good)} for r in ordered]
     return table(HEADERS, rows, style, colours=colours)
 
 
 def summary(run: Run, seconds: float, style: Style) -> str:
     """Summarise a run in one sentence."""
-    counts = {
-        outcome: sum(result.outcome is outcome for result in run.results) for outcome in Outcome
-    }
-    told = ", ".join(f"{number} {outcome.value}" for outcome, number in counts.items() if number)
+    counted_outcomes = Counter(result.outcome for result in run.results)
+    counts = ", ".join(f"{n} {one.value}" for one in Outcome if (n := counted_outcomes[one]))
     bad = sum(not result.good for result in run.results)
     domains = counted(len(run.results), "domain")
-    sentence = f"{run.direction.value}: {domains} in {duration(seconds)}: {told}"
+    sentence = f"{run.direction.value}: {domains} in {duration(seconds)}: {counts}"
     if not bad:
         return style.paint(f"{sentence}.", "good")
     needs = "1 needs attention" if bad == 1 else f"{bad} need attention"
@@ -79,35 +102,5 @@ def interrupted_text(run: Run, signal: str, names: Sequence[str]) -> str:
     return (
         f"interrupted by {signal}: left undone, of {counted(len(run.results), 'domain')}: "
         f"{shown}{more}\n"
-        f"  {again} goes on with them; lamplighter status shows where each one is"
+        f"  {again} continues with them; lamplighter status shows the state of each"
     )
-
-
-def _took(result: Result) -> str:
-    return duration(result.seconds) if result.seconds else ""
-
-
-def _advice(run: Run, console: str) -> str:
-    """Return what to type next for the domains that need attention."""
-    bad = sorted((r for r in run.results if not r.good), key=lambda r: r.name)
-    rows = [row for result in bad[:ADVISED] for row in _commands(result, run.direction, console)]
-    width = max(len(command) for command, _ in rows)
-    lines = [f"    {command:<{width}}  # {purpose}" for command, purpose in rows]
-    if len(bad) > ADVISED:
-        lines.append(f"    ... and so on for {len(bad) - ADVISED} more")
-    return "\n".join(lines)
-
-
-def _commands(result: Result, direction: Direction, console: str) -> list[tuple[str, str]]:
-    name = shlex.quote(printable(result.name))
-    explain = (f"lamplighter explain {name}", "its settings and where they come from")
-    again = (f"lamplighter {direction.value} {name}", "try again")
-    if result.outcome is Outcome.FORCED:
-        return [explain]
-    if result.outcome is Outcome.HELD:
-        return [(f"lamplighter release {name}", "let it be started again"), again]
-    if result.outcome is Outcome.UNKNOWN:
-        return [("lamplighter status", f"where {name} is now"), again]
-    if console and result.domid is not None:
-        return [explain, (f"{console} {name}", "what its guest says"), again]
-    return [explain, again]

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 #: Between two columns.
 GAP = "  "
 
-#: A last column narrower than this is not wrapped: it would be unreadable.
+#: A last column that is narrower than this is not wrapped: it would be unreadable.
 NARROWEST = 24
 
 RESET = "\x1b[0m"
@@ -68,11 +68,9 @@ def printable(text: str) -> str:
     """Replace every character that is not printable by an escape."""
     if text.isprintable():
         return text
-    return "".join(c if c.isprintable() else _escape(c) for c in text)
-
-
-def _escape(character: str) -> str:
-    return character.encode("unicode_escape").decode("ascii")
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text
+    )
 
 
 def duration(seconds: float) -> str:

@@ -14,7 +14,8 @@ import math
 from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
-from lamplighter.errors import StoreConflict, XenStoreError
+from lamplighter.embedded.guests.shutdown_node import REQUEST, clear_request
+from lamplighter.errors import XenStoreError
 from lamplighter.formats import agent_protocol
 from lamplighter.guest import events, handshake
 from lamplighter.guest.guard import REPORT_TIME
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
     from lamplighter.embedded.guests.behaviour import GuestProfile
     from lamplighter.embedded.xenstored.store import Session
     from lamplighter.model.clock import Clock
-
-REQUEST = "control/shutdown"
 
 #: The version that a simulated agent reports.
 VERSION = "0-embedded"
@@ -67,10 +66,10 @@ class GuestAgent:
         self._profile = profile
         self._clock = clock
         self._system = system
-        self._session = connect(self._stir)
-        self._stirred: dict[bytes, None] = {}
+        self._session = connect(self._node_changed)
+        self._changed: dict[bytes, None] = {}  # tokens of the watches that have fired
         self._events: deque[events.Event] = deque()
-        self._come = asyncio.Event()
+        self._woken = asyncio.Event()
         self._runs = False
         self._state = handshake.State(events.Settings(deadline=profile.deadline))
         self._force: tuple[str, float] | None = None
@@ -83,7 +82,7 @@ class GuestAgent:
         if not self._runs:
             return False
         self._events.append(events.SystemStopping(self._clock.monotonic(), request))
-        self._come.set()
+        self._woken.set()
         return True
 
     @property
@@ -94,15 +93,47 @@ class GuestAgent:
     async def run(self) -> None:
         """Do the agent's work until the task is cancelled."""
         self._runs = True
-        for path, token in ((REQUEST, b"request"), (f"{WORDS}/asked", b"request")):
-            self._session.watch(path, token)
+        self._session.watch(REQUEST, b"request")
+        self._session.watch(f"{WORDS}/asked", b"request")
         self._session.watch(f"{WORDS}/answer", b"answer")
-        self._say("version", agent_protocol.encode_version(VERSION))
-        self._say("ready", agent_protocol.encode_ready(ready=True))
+        self._report("version", agent_protocol.encode_version(VERSION))
+        self._report("ready", agent_protocol.encode_ready(ready=True))
         while True:
-            await self._wait()
-            self._take_stirred()
-            self._keep_time()
+            until = min(self._state.wake, self._next_step(), self._reports_end_at, self._cuts_at)
+            pause = None if math.isinf(until) else max(0.0, until - self._clock.monotonic())
+            with contextlib.suppress(TimeoutError):
+                async with self._clock.timeout(pause):
+                    await self._woken.wait()
+            self._woken.clear()
+            # What the host has written.
+            now, changed = self._clock.monotonic(), tuple(self._changed)
+            self._changed.clear()
+            if b"request" in changed:
+                note = agent_protocol.parse_deadline_note(self._read(f"{WORDS}/asked"))
+                self._events.append(events.RequestSeen(now, self._read(REQUEST), note))
+            if b"answer" in changed:
+                answer = agent_protocol.parse_answer(self._read(f"{WORDS}/answer"))
+                if answer is not None:
+                    self._events.append(events.Answered(now, answer))
+            # The guard: its report shortly before it ends the machine, and the end.
+            if self._force is not None and now >= self._reports_end_at:
+                forced = agent_protocol.Forced(self._force[0], "its shutdown did not end in time")
+                self._report("forced", agent_protocol.encode_forced(forced))
+                self._force = None
+                self._cuts_at = now + REPORT_TIME
+            if now >= self._cuts_at:
+                self._system.cut(self._state.going)
+            # The script's progress, and its end.
+            if self._script is not None and now >= self._next_step():
+                script, _ = self._script
+                self._steps += 1
+                progress = ("stopping the database", 100 * self._steps // STEPS)
+                self._report("progress", agent_protocol.encode_progress(*progress))
+                if self._steps == STEPS:
+                    self._script = None
+                    self._events.append(events.ScriptEnded(now, script.name))
+            if now >= self._state.wake:
+                self._events.append(events.Tick(now))
             while self._events:
                 self._state, actions = handshake.step(self._state, self._events.popleft())
                 for action in actions:
@@ -110,119 +141,54 @@ class GuestAgent:
 
     # --- its events ---
 
-    def _stir(self, _path: str, token: bytes) -> None:
-        self._stirred[token] = None
-        self._come.set()
-
-    def _take_stirred(self) -> None:
-        now, stirred = self._clock.monotonic(), tuple(self._stirred)
-        self._stirred.clear()
-        if b"request" in stirred:
-            asked = agent_protocol.parse_deadline_note(self._read(f"{WORDS}/asked"))
-            self._events.append(events.RequestSeen(now, self._read(REQUEST), asked))
-        if b"answer" in stirred:
-            answer = agent_protocol.parse_answer(self._read(f"{WORDS}/answer"))
-            if answer is not None:
-                self._events.append(events.Answered(now, answer))
-
-    async def _wait(self) -> None:
-        until = min(self._state.wake, self._next_step(), self._speaks_last_at, self._cuts_at)
-        pause = None if math.isinf(until) else max(0.0, until - self._clock.monotonic())
-        with contextlib.suppress(TimeoutError):
-            async with self._clock.timeout(pause):
-                await self._come.wait()
-        self._come.clear()
-
-    def _keep_time(self) -> None:
-        now = self._clock.monotonic()
-        if self._force is not None and now >= self._speaks_last_at:
-            self._last_word(now, self._force[0])
-        if now >= self._cuts_at:
-            self._system.cut(self._state.going)
-        if self._script is not None and now >= self._next_step():
-            self._script_goes_on(now)
-        if now >= self._state.wake:
-            self._events.append(events.Tick(now))
-
-    # --- its actions ---
-
-    async def _act(self, action: events.Action) -> None:
-        now = self._clock.monotonic()
-        if isinstance(action, events.Acknowledge):
-            ours = await self._acknowledge(action.request.encode())
-            self._events.append(events.Acknowledged(self._clock.monotonic(), ours))
-        elif isinstance(action, events.CheckKernel):
-            self._events.append(events.KernelChecked(now, self._system.shutting_down))
-        elif isinstance(action, events.FindScripts):
-            found = (events.Script("10-script", 60.0),) if self._profile.script else ()
-            self._events.append(events.Found(now, found))
-        elif isinstance(action, events.Run):
-            self._script, self._steps = (action.script, now), 0
-            if self._profile.more:
-                more = agent_protocol.TimeRequest(
-                    "1", round(self._profile.more), "it has much to write"
-                )
-                self._say("more", agent_protocol.encode_more(more))
-        elif isinstance(action, events.Kill):
-            self._script = None
-            self._events.append(events.Ended(now, action.script.name, "killed"))
-        else:
-            self._act_on_the_system(action)
-
-    def _act_on_the_system(self, action: events.Action) -> None:
-        if isinstance(action, events.ReportProgress):
-            self._say("progress", agent_protocol.encode_progress(action.text, action.percent))
-        elif isinstance(action, events.Release):
-            self._system.release()
-        elif isinstance(action, events.ShutDown):
-            self._system.shut_down(action.request)
-        elif isinstance(action, events.Arm) and math.isinf(self._cuts_at):
-            self._force = (action.request, action.at)
-
-    async def _acknowledge(self, word: bytes) -> bool:
-        """Clear the request if it is still this one; the kernel may do so at the same time."""
-        while True:
-            tx = self._session.start()
-            try:
-                stands = self._session.read(REQUEST, tx) == word
-                await self._clock.sleep(0)
-                if stands:
-                    self._session.write(REQUEST, b"", tx)
-                    await self._clock.sleep(0)
-                self._session.end(tx, commit=stands)
-            except StoreConflict:
-                continue
-            except XenStoreError:
-                self._session.end(tx, commit=False)
-                return False
-            return stands
-
-    # --- its script and its guard ---
+    def _node_changed(self, _path: str, token: bytes) -> None:
+        self._changed[token] = None
+        self._woken.set()
 
     def _next_step(self) -> float:
         if self._script is None:
             return math.inf
         return self._script[1] + self._profile.script * (self._steps + 1) / STEPS
 
-    def _script_goes_on(self, now: float) -> None:
-        assert self._script is not None
-        script, _ = self._script
-        self._steps += 1
-        percent = 100 * self._steps // STEPS
-        self._say("progress", agent_protocol.encode_progress("stopping the database", percent))
-        if self._steps == STEPS:
-            self._script = None
-            self._events.append(events.Ended(now, script.name))
-
     @property
-    def _speaks_last_at(self) -> float:
+    def _reports_end_at(self) -> float:
         return self._force[1] - REPORT_TIME if self._force is not None else math.inf
 
-    def _last_word(self, now: float, request: str) -> None:
-        forced = agent_protocol.Forced(request, "its shutdown did not end in time")
-        self._say("forced", agent_protocol.encode_forced(forced))
-        self._force = None
-        self._cuts_at = now + REPORT_TIME
+    # --- its actions ---
+
+    async def _act(self, action: events.Action) -> None:
+        now = self._clock.monotonic()
+        match action:
+            case events.Acknowledge(request):
+                cleared = await clear_request(self._session, self._clock, (request.encode(),))
+                ours = cleared is not None
+                self._events.append(events.Acknowledged(self._clock.monotonic(), ours))
+            case events.CheckKernel():
+                self._events.append(events.KernelChecked(now, self._system.shutting_down))
+            case events.FindScripts():
+                found = (events.Script("10-script", 60.0),) if self._profile.script else ()
+                self._events.append(events.ScriptsFound(now, found))
+            case events.Run(script):
+                self._script, self._steps = (script, now), 0
+                if self._profile.more:
+                    seconds = round(self._profile.more)
+                    more = agent_protocol.TimeRequest("1", seconds, "it has much to write")
+                    self._report("more", agent_protocol.encode_more(more))
+            case events.Kill(script):
+                self._script = None
+                self._events.append(events.ScriptEnded(now, script.name, "killed"))
+            case events.ReportProgress(text, percent):
+                self._report("progress", agent_protocol.encode_progress(text, percent))
+            case events.Release():
+                self._system.release()
+            case events.ShutDown(request):
+                self._system.shut_down(request)
+            case events.Arm(request, at):
+                # Once the guard has reported that it forces the end, nothing stops it.
+                if math.isinf(self._cuts_at):
+                    self._force = (request, at)
+            case events.Record():
+                pass  # a simulated guest keeps no log
 
     # --- the store ---
 
@@ -232,6 +198,6 @@ class GuestAgent:
         except XenStoreError:
             return b""
 
-    def _say(self, name: str, value: bytes) -> None:
+    def _report(self, name: str, value: bytes) -> None:
         with contextlib.suppress(XenStoreError):
             self._session.write(f"{WORDS}/{name}", value)

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 PREFIX = "embedded_"
 
 #: The longest time in a definition, in seconds: a day.
-TEXT_MAX = 86400.0
+SECONDS_MAX = 86400.0
 
 #: The memory of a domain that asks for none, as in libxl, and the most one may have; in MiB.
 DEFAULT_MEMORY = 32
@@ -135,44 +135,39 @@ def read_profile(config: XlConfig, kind: Kind) -> GuestProfile:
         if key.startswith(PREFIX) and key.removeprefix(PREFIX) not in _KNOWN:
             known = [PREFIX + word for word in _KNOWN]
             raise _wrong(config, key, "there is no such key", _nearest(key, known))
-    behaviour = _behaviour(config)
+    guest = _text(config, "embedded_guest", Behaviour.PROMPT.value)
+    guests = [behaviour.value for behaviour in Behaviour]
+    if guest not in guests:
+        message = f"there is no guest {guest!r}: there are {', '.join(guests)}"
+        raise _wrong(config, "embedded_guest", message, _nearest(guest, guests))
+    behaviour = Behaviour(guest)
     if behaviour is Behaviour.NO_DRIVERS and kind is not Kind.HVM:
         hint = 'add type = "hvm", or choose another embedded_guest'
         raise _wrong(config, "embedded_guest", '"no-drivers" is for HVM domains', hint)
     typical = _TYPICAL.get(behaviour, GuestProfile())
-    times = {name: _time(config, PREFIX + name, getattr(typical, name)) for name in _TIMES}
+    times: dict[str, float] = {}
+    for name in _TIMES:
+        key = PREFIX + name
+        text = _text(config, key)
+        if key not in config.values:
+            times[name] = getattr(typical, name)
+        elif text == "never" and key in _ENDLESS:
+            times[name] = math.inf
+        else:
+            try:
+                times[name] = parse_duration(text)
+            except ValueError as error:
+                raise _wrong(config, key, f"{text!r}: {error}") from None
+            least = 0.01 if key == "embedded_every" else 0.0
+            if not least <= times[name] <= SECONDS_MAX:
+                message = f"expected {least:g} to {SECONDS_MAX:g} seconds, not {text!r}"
+                raise _wrong(config, key, message)
     return GuestProfile(
         behaviour,
         advertises=_flag(config, "embedded_advertises", typical.advertises),
         agent=_flag(config, "embedded_agent", typical.agent),
         **times,
     )
-
-
-def _behaviour(config: XlConfig) -> Behaviour:
-    text = _text(config, "embedded_guest", Behaviour.PROMPT.value)
-    try:
-        return Behaviour(text)
-    except ValueError:
-        known = [behaviour.value for behaviour in Behaviour]
-        message = f"there is no guest {text!r}: there are {', '.join(known)}"
-        raise _wrong(config, "embedded_guest", message, _nearest(text, known)) from None
-
-
-def _time(config: XlConfig, key: str, otherwise: float) -> float:
-    if key not in config.values:
-        return otherwise
-    text = _text(config, key)
-    if text == "never" and key in _ENDLESS:
-        return math.inf
-    try:
-        seconds = parse_duration(text)
-    except ValueError as error:
-        raise _wrong(config, key, f"{text!r}: {error}") from None
-    least = 0.01 if key == "embedded_every" else 0.0
-    if not least <= seconds <= TEXT_MAX:
-        raise _wrong(config, key, f"expected {least:g} to {TEXT_MAX:g} seconds, not {text!r}")
-    return seconds
 
 
 def _flag(config: XlConfig, key: str, otherwise: bool) -> bool:
@@ -224,30 +219,23 @@ def read_embedded_definition(text: str, path: str) -> EmbeddedDefinition:
         raise reading.errors[0]
     definition = reading.definition
     assert definition is not None, "a definition without errors has been read"
+    value = config.values.get("memory", DEFAULT_MEMORY)
+    memory = None if isinstance(value, list) else to_number(as_text(value))
+    if memory is None or not 1 <= memory <= MEMORY_MAX:
+        raise _wrong(config, "memory", f"expected a number of MiB from 1 to {MEMORY_MAX}")
+    reactions = {}
+    for reason, (key, default) in _ON.items():
+        value = config.values.get(key, default.value)
+        reaction = None if isinstance(value, list) else _REACTIONS.get(as_text(value))
+        if reaction is None:
+            raise _wrong(config, key, f"expected one of {', '.join(_REACTIONS)}")
+        reactions[reason] = reaction
     return EmbeddedDefinition(
         path,
         definition.name,
         definition.uuid,
         definition.kind,
-        _memory(config),
-        {reason: _reaction(config, *said) for reason, said in _ON.items()},
+        memory,
+        reactions,
         read_profile(config, definition.kind),
     )
-
-
-def _memory(config: XlConfig) -> int:
-    value = config.values.get("memory", DEFAULT_MEMORY)
-    memory = None if isinstance(value, list) else to_number(as_text(value))
-    if memory is None or not 1 <= memory <= MEMORY_MAX:
-        raise _wrong(config, "memory", f"expected a number of MiB from 1 to {MEMORY_MAX}")
-    return memory
-
-
-def _reaction(config: XlConfig, key: str, otherwise: Reaction) -> Reaction:
-    value = config.values.get(key)
-    if value is None:
-        return otherwise
-    reaction = None if isinstance(value, list) else _REACTIONS.get(as_text(value))
-    if reaction is None:
-        raise _wrong(config, key, f"expected one of {', '.join(_REACTIONS)}")
-    return reaction

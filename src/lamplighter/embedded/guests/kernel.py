@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING
 
 from lamplighter.embedded.guests.agent import GuestAgent
 from lamplighter.embedded.guests.behaviour import Behaviour
-from lamplighter.errors import StoreConflict, XenStoreError
+from lamplighter.embedded.guests.shutdown_node import REQUEST, clear_request
+from lamplighter.errors import XenStoreError
 from lamplighter.model.domain import ShutdownReason
 from lamplighter.xenstore.wire import PAYLOAD_MAX
 
@@ -33,8 +34,6 @@ if TYPE_CHECKING:
     from lamplighter.embedded.guests.behaviour import GuestProfile
     from lamplighter.embedded.xenstored.store import Session
     from lamplighter.model.clock import Clock
-
-REQUEST = "control/shutdown"
 
 #: The requests that Linux knows, and the normal shutdown reason of each.
 _REQUESTS = {
@@ -68,8 +67,8 @@ class GuestKernel:
         self._clock = clock
         self._chance = chance
         self._rebooted = rebooted
-        self._session = connect(self._told)
-        self._stirred = asyncio.Event()
+        self._session = connect(self._request_written)
+        self._woken = asyncio.Event()
         self._asked = False
         self._pressed = False
         self._booted = False
@@ -84,7 +83,16 @@ class GuestKernel:
     async def run(self) -> ShutdownReason:
         """Run; return the shutdown reason. A guest that hangs never returns."""
         await self._clock.sleep(self._profile.boot)
-        self._come_up()
+        self._booted = True
+        behaviour = self._profile.behaviour
+        if behaviour not in (Behaviour.DEAF, Behaviour.NO_DRIVERS):
+            self._session.watch(REQUEST, b"shutdown")
+        if behaviour is Behaviour.IGNORES:
+            self._asked = False
+            self._woken.clear()
+        if self._profile.advertises:
+            for request in _ADVERTISED:
+                self._write(f"control/feature-{request}", b"1")
         if self._agent is None:
             return await self._live()
         agent = asyncio.get_running_loop().create_task(self._agent.run())
@@ -96,30 +104,46 @@ class GuestKernel:
                 await agent
 
     async def _live(self) -> ShutdownReason:
+        """Act on time, the power button and requests until the machine stops."""
         started = self._clock.monotonic()
-        own = started + self._profile.after
-        noise = started if self._profile.behaviour is Behaviour.NOISY else math.inf
+        acts_at = started + self._profile.after
+        noise_at = started if self._profile.behaviour is Behaviour.NOISY else math.inf
         while True:
             now = self._clock.monotonic()
             if self._reason is not None and now >= self._ends:
                 return self._reason
-            if now >= own:
-                own = math.inf
+            if now >= acts_at:
+                acts_at = math.inf
                 if self._profile.behaviour is Behaviour.CRASHES:
                     return ShutdownReason.CRASH
                 self._begin(ShutdownReason.POWEROFF)
-            if now >= noise:
-                noise = now + self._profile.every
-                self._make_noise()
-            await self._listen()
-            heard = self._deaf_until if self._asked and not self._deaf_now else math.inf
-            await self._wait(min(self._ends, own, noise, heard))
+            if now >= noise_at:
+                noise_at = now + self._profile.every
+                # As many random bytes as one packet can carry.
+                self._write(REQUEST, self._chance.randbytes(PAYLOAD_MAX - len(REQUEST) - 1))
+            if self._pressed:
+                self._pressed = False
+                if self._profile.behaviour is not Behaviour.DEAF:
+                    self._begin(ShutdownReason.POWEROFF)
+            reads = not self._deaf_now and self._clock.monotonic() >= self._deaf_until
+            if self._asked and reads:
+                self._asked = False
+                request = await clear_request(self._session, self._clock, _REQUESTS)
+                if request is not None:
+                    self._begin(_REQUESTS[request])
+            reads_at = self._deaf_until if self._asked and not self._deaf_now else math.inf
+            until = min(self._ends, acts_at, noise_at, reads_at)
+            pause = None if math.isinf(until) else until - self._clock.monotonic()
+            with contextlib.suppress(TimeoutError):
+                async with self._clock.timeout(pause):
+                    await self._woken.wait()
+                self._woken.clear()
 
     def press_power(self) -> None:
         """Press the ACPI power button, which has no effect until the kernel is up."""
         if self._booted:
             self._pressed = True
-            self._stirred.set()
+            self._woken.set()
 
     @property
     def relies_on(self) -> float:
@@ -136,73 +160,27 @@ class GuestKernel:
     def shut_down(self, request: str) -> None:
         """Act as if ``poweroff`` or ``reboot`` was run in the guest."""
         self._begin(_REQUESTS[request.encode()])
-        self._stirred.set()
+        self._woken.set()
 
     def release(self) -> None:
         """Let the shutdown continue: the scripts that init waited for have ended."""
         if self._reason is not None and math.isinf(self._ends):
             self._ends = self._clock.monotonic() + self._takes(self._reason)
-            self._stirred.set()
+            self._woken.set()
 
     def cut(self, request: str) -> None:
         """End the machine at once with ``reboot(2)``, whatever user space does."""
         self._reason, self._ends = _REQUESTS[request.encode()], self._clock.monotonic()
         self.cut_off = True
-        self._stirred.set()
+        self._woken.set()
 
-    # --- requests ---
+    # --- requests and what follows from them ---
 
-    def _told(self, _path: str, _token: bytes) -> None:
+    def _request_written(self, _path: str, _token: bytes) -> None:
         if not self._asked:
             self._deaf_until = self._clock.monotonic() + self._profile.react
         self._asked = True
-        self._stirred.set()
-
-    def _come_up(self) -> None:
-        self._booted = True
-        behaviour = self._profile.behaviour
-        if behaviour not in (Behaviour.DEAF, Behaviour.NO_DRIVERS):
-            self._session.watch(REQUEST, b"shutdown")
-        if behaviour is Behaviour.IGNORES:
-            self._asked = False
-            self._stirred.clear()
-        if self._profile.advertises:
-            for request in _ADVERTISED:
-                self._write(f"control/feature-{request}", b"1")
-
-    async def _listen(self) -> None:
-        """Handle the power button and requests since the last call."""
-        if self._pressed:
-            self._pressed = False
-            if self._profile.behaviour is not Behaviour.DEAF:
-                self._begin(ShutdownReason.POWEROFF)
-        if self._clock.monotonic() < self._deaf_until:
-            return
-        if self._asked and not self._deaf_now:
-            self._asked = False
-            reason = await self._take_request()
-            if reason is not None:
-                self._begin(reason)
-
-    async def _take_request(self) -> ShutdownReason | None:
-        """Read the request and clear it if it is known; others may write in between."""
-        while True:
-            tx = self._session.start()
-            try:
-                request = self._session.read(REQUEST, tx)
-                await self._clock.sleep(0)
-                if request in _REQUESTS:
-                    self._session.write(REQUEST, b"", tx)
-                    await self._clock.sleep(0)
-                self._session.end(tx, commit=request in _REQUESTS)
-            except StoreConflict:
-                continue
-            except XenStoreError:
-                self._session.end(tx, commit=False)
-                return None
-            return _REQUESTS.get(request)
-
-    # --- behaviour ---
+        self._woken.set()
 
     def _begin(self, reason: ShutdownReason) -> None:
         """Begin the shutdown in user space, unless one is under way."""
@@ -217,37 +195,18 @@ class GuestKernel:
             reason = ShutdownReason.REBOOT
         self._reason = reason
         self._deaf_now = reason in (ShutdownReason.REBOOT, ShutdownReason.SUSPEND)
-        if not self._tells_agent(reason):
+        waits_for_agent = False
+        if self._agent is not None and reason not in (ShutdownReason.SUSPEND, ShutdownReason.CRASH):
+            self._request = "reboot" if reason is ShutdownReason.REBOOT else "poweroff"
+            # Where user space hangs, init does not report the shutdown either.
+            waits_for_agent = behaviour is not Behaviour.HANGS and self._agent.tell(self._request)
+        if not waits_for_agent:
             self._ends = self._clock.monotonic() + self._takes(reason)
 
     def _takes(self, reason: ShutdownReason) -> float:
         return FREEZING if reason is ShutdownReason.SUSPEND else self._profile.shutdown
 
-    def _tells_agent(self, reason: ShutdownReason) -> bool:
-        """Report the shutdown to the agent; return whether init waits for it."""
-        if self._agent is None or reason in (ShutdownReason.SUSPEND, ShutdownReason.CRASH):
-            return False
-        self._request = "reboot" if reason is ShutdownReason.REBOOT else "poweroff"
-        if self._profile.behaviour is Behaviour.HANGS:
-            return False
-        return self._agent.tell(self._request)
-
-    def _make_noise(self) -> None:
-        """Fill the request's node with as many random bytes as one packet can carry."""
-        length = PAYLOAD_MAX - len(REQUEST) - 1
-        self._write(REQUEST, self._chance.randbytes(length))
-
     def _write(self, path: str, value: bytes) -> None:
         """Write one of the guest's own nodes, unless the control domain removed it."""
         with contextlib.suppress(XenStoreError):
             self._session.write(path, value)
-
-    async def _wait(self, until: float) -> None:
-        """Return when there is a new request or button press, or at ``until`` at the latest."""
-        pause = None if math.isinf(until) else until - self._clock.monotonic()
-        try:
-            async with self._clock.timeout(pause):
-                await self._stirred.wait()
-            self._stirred.clear()
-        except TimeoutError:
-            pass

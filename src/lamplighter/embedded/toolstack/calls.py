@@ -14,20 +14,22 @@ from lamplighter.embedded.toolstack.control import BadRequest
 from lamplighter.embedded.toolstack.faults import Fault, How
 from lamplighter.embedded.toolstack.xl import Delays
 from lamplighter.errors import CallFailed, DefinitionError, LamplighterError
+from lamplighter.xenstore.permissions import DOMID_MAX
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-    from contextlib import AbstractContextManager
+    from collections.abc import Callable
 
     from lamplighter.embedded.guests.behaviour import EmbeddedDefinition
-    from lamplighter.embedded.host import EmbeddedHost
-    from lamplighter.model.domain import DomainInfo
+    from lamplighter.embedded.toolstack.faults import Faults
+    from lamplighter.embedded.toolstack.hypervisor import Hypervisor
+    from lamplighter.embedded.toolstack.xl import Xl
+    from lamplighter.embedded.xenstored.server import XenStoreServer
 
 #: The largest definition file that is read, in bytes.
 LARGEST = 1 << 20
 
 #: The longest time an argument may name, in host seconds, and the most calls of one fault.
-TEXT_MAX = 86400.0
+SECONDS_MAX = 86400.0
 MOST = 1_000_000
 
 
@@ -58,9 +60,15 @@ class Arguments:
         value = self._take(key, otherwise)
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise self._wrong(key, "a number of seconds")
-        if not 0 <= value <= TEXT_MAX:
-            raise self._wrong(key, f"0 to {TEXT_MAX:g} seconds")
+        if not 0 <= value <= SECONDS_MAX:
+            raise self._wrong(key, f"0 to {SECONDS_MAX:g} seconds")
         return float(value)
+
+    def only_domid(self) -> int:
+        """Return the domid of a call that has no other argument."""
+        domid = self.number("domid", DOMID_MAX)
+        self.done()
+        return domid
 
     def done(self) -> None:
         """Refuse arguments that the call did not take."""
@@ -75,219 +83,180 @@ class Arguments:
         return BadRequest(f"{self._call}: {key}: expected {expected}")
 
 
-class Calls:
-    """Carries out the requests to one host."""
+#: The calls: those of the toolstack, then those that inject faults or concern the host itself.
+CALLS = (
+    *("list", "create", "creating", "abandoned", "destroy", "press-power", "epitaph", "reaper"),
+    *("status", "fault", "clear-faults", "busy", "restart-xenstore", "kill-reaper", "memory"),
+    "quit",
+)
 
-    def __init__(self, host: EmbeddedHost) -> None:
-        self._host = host
-        self._begun: set[asyncio.Task[object]] = set()
-        self._calls: dict[str, Callable[[Arguments], Awaitable[object]]] = {
-            "list": self._list,
-            "create": self._create,
-            "creating": self._creating,
-            "abandoned": self._half_built,
-            "destroy": self._destroy,
-            "press-power": self._press_power,
-            "epitaph": self._shutdown_reason,
-            "reaper": self._reaper,
-            "status": self._status,
-            "fault": self._fault,
-            "clear-faults": self._clear_faults,
-            "busy": self._busy,
-            "restart-xenstore": self._restart_xenstore,
-            "kill-reaper": self._kill_reaper,
-            "memory": self._memory,
-            "quit": self._quit,
-        }
+
+class Calls:
+    """Carries out the requests to one host, of which it is given the parts.
+
+    ``status`` returns the state of the host itself, and ``end`` asks its process to end.
+    """
+
+    def __init__(
+        self,
+        xl: Xl,
+        hypervisor: Hypervisor,
+        xenstore: XenStoreServer,
+        faults: Faults,
+        status: Callable[[], dict[str, object]],
+        end: Callable[[], None],
+    ) -> None:
+        self._xl = xl
+        self._hypervisor = hypervisor
+        self._xenstore = xenstore
+        self._faults = faults
+        self._status = status
+        self._end = end
+        self._started: set[asyncio.Task[object]] = set()
 
     async def answer(self, request: object) -> object:
         """Carry out a request to its end, even if the caller is cancelled."""
         if not isinstance(request, dict) or not isinstance(request.get("call"), str):
             raise BadRequest('expected an object with a "call"')
-        name = request.pop("call")
-        call = self._calls.get(name)
-        if call is None:
-            raise BadRequest(f"there is no call {name!r}: there are {', '.join(self._calls)}")
-        meanwhile = self._meanwhile(name, request)
-        carried_out = self._carry_out(name, call, Arguments(name, request), meanwhile)
-        task = asyncio.get_running_loop().create_task(carried_out)
-        self._begun.add(task)
+        work = self._carry_out(request.pop("call"), request)
+        task = asyncio.get_running_loop().create_task(work)
+        self._started.add(task)
         task.add_done_callback(self._ended)
         return await asyncio.shield(task)
 
     async def close(self) -> None:
-        """Cancel every call that has begun."""
-        for task in tuple(self._begun):
+        """Cancel every call that has started."""
+        for task in tuple(self._started):
             task.cancel()
-        if self._begun:
-            await asyncio.wait(tuple(self._begun))
+        if self._started:
+            await asyncio.wait(tuple(self._started))
 
     def _ended(self, task: asyncio.Task[object]) -> None:
         """Forget a call. Its caller may have gone, so a defect is reported to the event loop."""
-        self._begun.discard(task)
+        self._started.discard(task)
         error = None if task.cancelled() else task.exception()
         if error is not None and not isinstance(error, LamplighterError):
             context = {"message": "a call ended with a defect", "exception": error}
             task.get_loop().call_exception_handler(context)
 
-    async def _carry_out(
-        self,
-        name: str,
-        call: Callable[[Arguments], Awaitable[object]],
-        arguments: Arguments,
-        meanwhile: AbstractContextManager[None],
-    ) -> object:
-        if await self._host.faults.before(name, meanwhile):
-            call = self._create_half
-        return await call(arguments)
-
-    def _meanwhile(self, name: str, request: dict[str, object]) -> AbstractContextManager[None]:
-        """Return a context in which a delayed ``create`` counts as under way: its program runs."""
+    async def _carry_out(self, name: str, request: dict[str, object]) -> object:
+        """Apply the next fault of this call, if any, and carry it out."""
         path = request.get("path")
         creates = name == "create" and isinstance(path, str)
-        return self._host.xl.under_way(str(path)) if creates else nullcontext()
+        # A delayed "create" counts as under way: its program runs.
+        meanwhile = self._xl.under_way(str(path)) if creates else nullcontext()
+        half = await self._faults.before(name, meanwhile)
+        arguments = Arguments(name, request)
+        match name:
+            case "list":
+                arguments.done()
+                return {
+                    "domains": [
+                        {
+                            "domid": info.domid,
+                            "uuid": str(info.uuid),
+                            "name": info.name,
+                            "shutdown": None if info.shutdown is None else info.shutdown.name,
+                            "dying": info.dying,
+                            "paused": info.paused,
+                            "begun": info.has_run,
+                        }
+                        for info in await self._xl.list_slowly()
+                    ]
+                }
+            case "create":
+                path = arguments.text("path")
+                arguments.done()
+                if half:
+                    await self._xl.create_half(read_file(path))
+                    raise CallFailed("what created it was killed, as it was told to be")
+                return {"domid": await self._xl.create(read_file(path))}
+            case "creating":
+                arguments.done()
+                return {"paths": sorted(self._xl.creating())}
+            case "abandoned":
+                return {"abandoned": self._xl.half_built(arguments.only_domid())}
+            case "destroy":
+                await self._xl.destroy(arguments.only_domid())
+                return {}
+            case "press-power":
+                self._xl.press_power(arguments.only_domid())
+                return {}
+            case "epitaph":
+                domid, uuid = arguments.number("domid", DOMID_MAX), arguments.text("uuid")
+                arguments.done()
+                try:
+                    reason = self._xl.shutdown_reason(domid, UUID(uuid))
+                except ValueError:
+                    raise BadRequest("epitaph: uuid: expected a UUID") from None
+                return {"reason": None if reason is None else reason.name}
+            case "reaper":
+                return {"lives": self._xl.reaper_lives(arguments.only_domid())}
+            case _:
+                return await self._control_host(name, arguments)
 
-    # --- the toolstack's calls ---
-
-    async def _list(self, arguments: Arguments) -> object:
-        arguments.done()
-        return {"domains": [_listed(seen) for seen in await self._host.xl.list_slowly()]}
-
-    async def _create(self, arguments: Arguments) -> object:
-        path = arguments.text("path")
-        arguments.done()
-        return {"domid": await self._host.xl.create(read_file(path))}
-
-    async def _create_half(self, arguments: Arguments) -> object:
-        path = arguments.text("path")
-        arguments.done()
-        await self._host.xl.create_half(read_file(path))
-        raise CallFailed("what created it was killed, as it was told to be")
-
-    async def _creating(self, arguments: Arguments) -> object:
-        arguments.done()
-        return {"paths": sorted(self._host.xl.creating())}
-
-    async def _half_built(self, arguments: Arguments) -> object:
-        domid = arguments.number("domid", 0x7FFF)
-        arguments.done()
-        return {"abandoned": self._host.xl.half_built(domid)}
-
-    async def _destroy(self, arguments: Arguments) -> object:
-        domid = arguments.number("domid", 0x7FFF)
-        arguments.done()
-        await self._host.xl.destroy(domid)
-        return {}
-
-    async def _press_power(self, arguments: Arguments) -> object:
-        domid = arguments.number("domid", 0x7FFF)
-        arguments.done()
-        self._host.xl.press_power(domid)
-        return {}
-
-    async def _shutdown_reason(self, arguments: Arguments) -> object:
-        domid, uuid = arguments.number("domid", 0x7FFF), arguments.text("uuid")
-        arguments.done()
-        try:
-            reason = self._host.xl.shutdown_reason(domid, UUID(uuid))
-        except ValueError:
-            raise BadRequest("epitaph: uuid: expected a UUID") from None
-        return {"reason": None if reason is None else reason.name}
-
-    async def _reaper(self, arguments: Arguments) -> object:
-        domid = arguments.number("domid", 0x7FFF)
-        arguments.done()
-        return {"lives": self._host.xl.reaper_lives(domid)}
-
-    async def _status(self, arguments: Arguments) -> object:
-        arguments.done()
-        return self._host.status()
-
-    # --- fault injection, and the host itself ---
-
-    async def _fault(self, arguments: Arguments) -> object:
-        call, how = arguments.text("of"), arguments.text("how")
-        times, seconds = arguments.number("times", MOST, 1), arguments.seconds("seconds", 0.0)
-        arguments.done()
-        if call not in self._calls:
-            raise BadRequest(f"fault: of: there are {', '.join(self._calls)}")
-        if how not in [each.value for each in How]:
-            raise BadRequest(f"fault: how: expected {', '.join(each.value for each in How)}")
-        self._host.faults.set(call, Fault(How(how), seconds), times)
-        return {}
-
-    async def _clear_faults(self, arguments: Arguments) -> object:
-        arguments.done()
-        self._host.faults.clear()
-        self._host.xl.busy = Delays()
-        return {}
-
-    async def _busy(self, arguments: Arguments) -> object:
-        busy = Delays(arguments.seconds("listing", 0.0), arguments.seconds("reaping", 0.0))
-        arguments.done()
-        self._host.xl.busy = busy
-        return {}
-
-    async def _restart_xenstore(self, arguments: Arguments) -> object:
-        seconds = arguments.seconds("seconds", 1.0)
-        arguments.done()
-        await self._host.xenstore.interrupt(seconds)
-        return {}
-
-    async def _kill_reaper(self, arguments: Arguments) -> object:
-        domid = arguments.number("domid", 0x7FFF)
-        arguments.done()
-        self._host.xl.kill_reaper(domid)
-        return {}
-
-    async def _memory(self, arguments: Arguments) -> object:
-        free = arguments.number("free", 1 << 40, 1 << 40)
-        arguments.done()
-        self._host.hypervisor.leave_free(free)
-        return {"free": self._host.hypervisor.free}
-
-    async def _quit(self, arguments: Arguments) -> object:
-        arguments.done()
-        self._host.quit()
+    async def _control_host(self, name: str, arguments: Arguments) -> object:
+        """Carry out a call that concerns the host itself, or what goes wrong on it."""
+        match name:
+            case "status":
+                arguments.done()
+                return self._status()
+            case "fault":
+                call, how = arguments.text("of"), arguments.text("how")
+                times, seconds = arguments.number("times", MOST, 1), arguments.seconds("seconds", 0)
+                arguments.done()
+                if call not in CALLS:
+                    raise BadRequest(f"fault: of: there are {', '.join(CALLS)}")
+                if how not in [each.value for each in How]:
+                    known = ", ".join(each.value for each in How)
+                    raise BadRequest(f"fault: how: expected {known}")
+                self._faults.set(call, Fault(How(how), seconds), times)
+            case "clear-faults":
+                arguments.done()
+                self._faults.clear()
+                self._xl.busy = Delays()
+            case "busy":
+                busy = Delays(arguments.seconds("listing", 0), arguments.seconds("reaping", 0))
+                arguments.done()
+                self._xl.busy = busy
+            case "restart-xenstore":
+                seconds = arguments.seconds("seconds", 1)
+                arguments.done()
+                await self._xenstore.interrupt(seconds)
+            case "kill-reaper":
+                self._xl.kill_reaper(arguments.only_domid())
+            case "memory":
+                free = arguments.number("free", 1 << 40, 1 << 40)
+                arguments.done()
+                self._hypervisor.leave_free(free)
+                return {"free": self._hypervisor.free}
+            case "quit":
+                arguments.done()
+                self._end()
+            case _:
+                raise BadRequest(f"there is no call {name!r}: there are {', '.join(CALLS)}")
         return {}
 
 
 def read_file(path: str) -> EmbeddedDefinition:
     """Read a definition as ``xl create`` does; ``CallFailed`` says what is wrong with it."""
     try:
-        content = _content(path)
+        # O_NONBLOCK: opening a FIFO that has no writer must not block the host.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise CallFailed(f"{path} is no file")
+            with os.fdopen(descriptor, "rb", closefd=False) as file:
+                content = file.read(LARGEST + 1)
+        finally:
+            os.close(descriptor)
     except OSError as error:
         raise CallFailed(f"{path} cannot be read: {error.strerror}") from error
     except ValueError as error:  # it contains a NUL or a lone surrogate
         raise CallFailed(f"{path!r} cannot be read: no file can have this name") from error
-    try:
-        return read_embedded_definition(content, path)
-    except DefinitionError as error:
-        raise CallFailed(error.message, hint=error.hint) from error
-
-
-def _content(path: str) -> str:
-    # O_NONBLOCK: opening a FIFO that has no writer must not block the host.
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise CallFailed(f"{path} is no file")
-        with os.fdopen(descriptor, "rb", closefd=False) as file:
-            content = file.read(LARGEST + 1)
-    finally:
-        os.close(descriptor)
     if len(content) > LARGEST:
         raise CallFailed(f"{path} is larger than {LARGEST} bytes")
-    return content.decode(errors="surrogateescape")
-
-
-def _listed(seen: DomainInfo) -> dict[str, object]:
-    return {
-        "domid": seen.domid,
-        "uuid": str(seen.uuid),
-        "name": seen.name,
-        "shutdown": None if seen.shutdown is None else seen.shutdown.name,
-        "dying": seen.dying,
-        "paused": seen.paused,
-        "begun": seen.has_run,
-    }
+    try:
+        return read_embedded_definition(content.decode(errors="surrogateescape"), path)
+    except DefinitionError as error:
+        raise CallFailed(error.message, hint=error.hint) from error

@@ -89,7 +89,7 @@ class _Connection(asyncio.Protocol):
         self._answer = answer
         self._connections = connections
         self._lines: deque[bytes] = deque()
-        self._begun = b""
+        self._incomplete = b""
         self._worker: asyncio.Task[None] | None = None
         self._caller_reads = asyncio.Event()
         self._caller_reads.set()
@@ -103,12 +103,12 @@ class _Connection(asyncio.Protocol):
             transport.abort()
 
     def data_received(self, data: bytes) -> None:
-        *lines, self._begun = (self._begun + data).split(b"\n")
+        *lines, self._incomplete = (self._incomplete + data).split(b"\n")
         self._lines.extend(lines)
-        too_long = any(len(line) > LINE_MAX for line in (*lines, self._begun))
+        too_long = any(len(line) > LINE_MAX for line in (*lines, self._incomplete))
         if too_long or len(self._lines) > LINES_MAX:
             error = BadRequest(f"expected lines of up to {LINE_MAX} bytes, {LINES_MAX} at a time")
-            self._send(_told(error))
+            self._send(_error_document(error))
             self.close()
         elif self._lines and self._worker is None:
             self._worker = asyncio.get_running_loop().create_task(self._work())
@@ -145,25 +145,24 @@ class _Connection(asyncio.Protocol):
             self._transport.abort()
 
     async def _work(self) -> None:
+        """Answer the lines that have come, one after another."""
         while self._lines:
             await self._caller_reads.wait()
-            self._send(await self._carry_out(self._lines.popleft()))
-        self._worker = None
-
-    async def _carry_out(self, line: bytes) -> object:
-        try:
+            line = self._lines.popleft()
             try:
-                request = json.loads(line)
-            except (ValueError, RecursionError) as error:
-                raise BadRequest(f"expected a JSON document: {error}") from error
-            return {"ok": await self._answer(request)}
-        except LamplighterError as error:
-            return _told(error)
+                try:
+                    request = json.loads(line)
+                except (ValueError, RecursionError) as error:
+                    raise BadRequest(f"expected a JSON document: {error}") from error
+                self._send({"ok": await self._answer(request)})
+            except LamplighterError as error:
+                self._send(_error_document(error))
+        self._worker = None
 
     def _send(self, document: object) -> None:
         if not self._transport.is_closing():
             self._transport.write(json.dumps(document).encode() + b"\n")
 
 
-def _told(error: LamplighterError) -> object:
+def _error_document(error: LamplighterError) -> object:
     return {"error": {"code": error.code, "message": error.message, "hint": error.hint}}

@@ -101,8 +101,6 @@ class Hypervisor:
         del self._domains[domain.domid]
         self._free += domain.memory
 
-    def leave_free(self, memory: int | None) -> None:
-        """Make memory scarce: leave no more than this free, in MiB; None gives all of it back."""
-        self._withheld = 0
-        if memory is not None:
-            self._withheld = max(0, self._free - memory)
+    def leave_free(self, memory: int) -> None:
+        """Make memory scarce: leave no more than this free, in MiB; replaces an earlier limit."""
+        self._withheld = max(0, self._free - memory)

@@ -141,9 +141,9 @@ class Names:
     """Tracks the names of the domains it is given."""
 
     def __init__(self, store: Store) -> None:
-        self._session = store.connect(DOM0, self._tell)
+        self._session = store.connect(DOM0, self._node_changed)
         self._names: dict[int, str] = {}
-        self._bearers: dict[str, set[int]] = {}
+        self._by_name: dict[str, set[int]] = {}
         self._stale: set[int] = set()
 
     def follow(self, domid: int) -> None:
@@ -159,34 +159,33 @@ class Names:
 
     def of(self, domid: int) -> str:
         """Return a domain's name; empty when it has no name node, or no longer."""
-        self._send_backlog()
+        self._refresh()
         return self._names.get(domid, "")
 
     def taken(self, name: str) -> bool:
         """Return whether a domain has this name, whether it runs or not."""
-        self._send_backlog()
-        return name in self._bearers
+        self._refresh()
+        return name in self._by_name
 
-    def _tell(self, _path: str, token: bytes) -> None:
+    def _node_changed(self, _path: str, token: bytes) -> None:
         self._stale.add(int(token))
 
-    def _send_backlog(self) -> None:
+    def _refresh(self) -> None:
+        """Read the names that may have changed."""
         while self._stale:
             domid = self._stale.pop()
-            self._rename(domid, self._read(domid))
+            try:
+                name = self._session.read(paths.name(domid)).decode("utf-8", "replace")
+            except XenStoreError:
+                name = ""
+            self._rename(domid, name)
 
     def _rename(self, domid: int, name: str | None) -> None:
         before = self._names.pop(domid, None)
         if before is not None:
-            self._bearers[before].discard(domid)
-            if not self._bearers[before]:
-                del self._bearers[before]
+            self._by_name[before].discard(domid)
+            if not self._by_name[before]:
+                del self._by_name[before]
         if name is not None:
             self._names[domid] = name
-            self._bearers.setdefault(name, set()).add(domid)
-
-    def _read(self, domid: int) -> str:
-        try:
-            return self._session.read(paths.name(domid)).decode("utf-8", "replace")
-        except XenStoreError:
-            return ""
+            self._by_name.setdefault(name, set()).add(domid)

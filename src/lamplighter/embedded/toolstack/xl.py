@@ -101,9 +101,9 @@ class Xl:
 
     async def list_slowly(self) -> list[DomainInfo]:
         """Return the result of ``list`` after the delay of a busy host."""
-        seen = self.list()
+        domains = self.list()
         await self._clock.sleep(self.busy.listing)
-        return seen
+        return domains
 
     def list(self) -> list[DomainInfo]:
         """Return every domain, including dom0, ordered by domid."""
@@ -203,7 +203,7 @@ class Xl:
         async with self._creating:
             resident = await self._begin(definition, uuid)
             domain = resident.domain
-            await self._lasts(BUILDING, resident)
+            await self._wait_for_step(BUILDING, resident)
             libxl.describe(self._session, domain, self._clock.wall())
             self._store.introduce(domain.domid)
             resident.kernel = GuestKernel(
@@ -218,26 +218,22 @@ class Xl:
         return resident
 
     async def _begin(self, definition: EmbeddedDefinition, uuid: UUID) -> Resident:
-        domain = self._make(definition, uuid)
-        resident = self._residents[domain.domid] = Resident(domain, definition)
-        await self._lasts(NAMING, resident)
-        libxl.make(self._session, domain, definition.name)
-        return resident
-
-    def _make(self, definition: EmbeddedDefinition, uuid: UUID) -> Domain:
-        """Create the domain, without a name yet; a failure uses up a domid and leaves nothing."""
+        """Create the domain and its nodes, up to the point where it is built."""
         domain = self._hypervisor.create(uuid, definition.kind)
         try:
             if self._names.taken(definition.name):
                 raise CallFailed(f"a domain with the name {definition.name} exists already")
             self._hypervisor.populate(domain, definition.memory)
         except CallFailed:
-            self._hypervisor.forget(domain)
+            self._hypervisor.forget(domain)  # nothing of it is left, but its domid is used up
             raise
         self._names.follow(domain.domid)
-        return domain
+        resident = self._residents[domain.domid] = Resident(domain, definition)
+        await self._wait_for_step(NAMING, resident)
+        libxl.make(self._session, domain, definition.name)
+        return resident
 
-    async def _lasts(self, seconds: float, resident: Resident) -> None:
+    async def _wait_for_step(self, seconds: float, resident: Resident) -> None:
         """Wait for a step of building; ``CallFailed`` if the domain is destroyed meanwhile."""
         await self._clock.sleep(seconds)
         if resident.ending is not None:
@@ -260,6 +256,7 @@ class Xl:
         await asyncio.shield(resident.ending)
 
     async def _take_apart(self, resident: Resident) -> None:
+        """Remove the nodes, then the domain; it is listed as dying until its memory is free."""
         domain = resident.domain
         domain.paused = True
         if resident.running is not None:
@@ -267,20 +264,18 @@ class Xl:
         libxl.remove(self._session, domain.domid)
         domain.dying = True
         await self._clock.sleep(TEARDOWN)
-        linger = resident.definition.profile.linger
-        if linger:
+        if resident.definition.profile.linger:
             # @releaseDomain fires when the domain is dead, even if its memory is still mapped.
-            self._start(self._forget_later(resident, linger))
+            self._start(self._forget(resident))
         else:
-            self._forget(resident)
+            await self._forget(resident)
         self._store.release(domain.domid)
         resident.stopped.set()
 
-    async def _forget_later(self, resident: Resident, linger: float) -> None:
-        await self._clock.sleep(linger)
-        self._forget(resident)
-
-    def _forget(self, resident: Resident) -> None:
+    async def _forget(self, resident: Resident) -> None:
+        """Remove a domain from the listing, once nothing refers to its memory any more."""
+        if linger := resident.definition.profile.linger:
+            await self._clock.sleep(linger)
         self._hypervisor.forget(resident.domain)
         self._names.leave(resident.domain.domid)
         del self._residents[resident.domain.domid]
@@ -288,52 +283,45 @@ class Xl:
     # --- the reaper ---
 
     async def _reap(self, resident: Resident) -> None:
+        """Wait until the domain has shut down and do what its definition says, through reboots."""
         domid, uuid = resident.domain.domid, resident.domain.uuid
+        definition = resident.definition
         try:
             while True:
                 await resident.stopped.wait()
-                with self.under_way(resident.definition.path):
-                    if not await self._handle_death(resident):
+                with self.under_way(definition.path):
+                    domain, reason = resident.domain, resident.domain.shutdown
+                    if resident.ending is not None or reason is None:
+                        return  # somebody destroyed it
+                    self._records[domid] = (uuid, reason)
+                    while len(self._records) > RECORDS_KEPT:
+                        self._records.popitem(last=False)
+                    if reason is ShutdownReason.SUSPEND:
+                        return
+                    await self._clock.sleep(REAPING)
+                    if self.busy.reaping:
+                        async with self._reaping:
+                            await self._clock.sleep(self.busy.reaping)
+                    reaction = definition.reactions.get(reason, Reaction.DESTROY)
+                    if reaction is Reaction.RENAME_RESTART:
+                        # Keep it under another name and UUID, to free both for its successor.
+                        time = self._clock.wall().astimezone(UTC)
+                        kept_uuid = self._new_uuid()
+                        name = f"{definition.name}-{time:%Y%m%dT%H%MZ}"
+                        libxl.rename(self._session, domain, name, kept_uuid)
+                        domain.uuid = kept_uuid
+                    elif reaction is not Reaction.PRESERVE:
+                        await self._destroy(resident)
+                    if reaction not in (Reaction.RESTART, Reaction.RENAME_RESTART):
                         return
                     await self._clock.sleep(REBOOT_GAP)
-                    resident = await self._create(resident.definition, uuid, rebooted=True)
+                    resident = await self._create(definition, uuid, rebooted=True)
                 self._reapers[resident.domain.domid] = self._reapers.pop(domid)
                 domid = resident.domain.domid
         except CallFailed:
             return  # a real xl logs this and ends
         finally:
             self._reapers.pop(domid, None)
-
-    async def _handle_death(self, resident: Resident) -> bool:
-        """Do what the definition says; return whether the domain must be created again."""
-        domain, reason = resident.domain, resident.domain.shutdown
-        if resident.ending is not None or reason is None:
-            return False  # somebody destroyed it
-        self._record(domain, reason)
-        if reason is ShutdownReason.SUSPEND:
-            return False
-        await self._clock.sleep(REAPING)
-        if self.busy.reaping:
-            async with self._reaping:
-                await self._clock.sleep(self.busy.reaping)
-        reaction = resident.definition.reactions.get(reason, Reaction.DESTROY)
-        if reaction is Reaction.RENAME_RESTART:
-            self._preserve(resident)
-        elif reaction is not Reaction.PRESERVE:
-            await self._destroy(resident)
-        return reaction in (Reaction.RESTART, Reaction.RENAME_RESTART)
-
-    def _preserve(self, resident: Resident) -> None:
-        """Rename the domain that shut down and give it another UUID, to free both for a restart."""
-        domain, uuid = resident.domain, self._new_uuid()
-        name = f"{resident.definition.name}-{self._clock.wall().astimezone(UTC):%Y%m%dT%H%MZ}"
-        libxl.rename(self._session, domain, name, uuid)
-        domain.uuid = uuid
-
-    def _record(self, domain: Domain, reason: ShutdownReason) -> None:
-        self._records[domain.domid] = (domain.uuid, reason)
-        while len(self._records) > RECORDS_KEPT:
-            self._records.popitem(last=False)
 
     # --- tasks ---
 

@@ -85,10 +85,17 @@ def rm(view: View, actor: Actor, path: str) -> list[Change]:
 def remove(view: View, path: str) -> list[Change]:
     """Remove an existing node and all below it, regardless of their owners."""
     del view.change(parent_of(path)).children[name_of(path)]
-    below: list[str] = []
-    _collect(view, path, below)
-    changes = [_change(view, each, exact=each != path) for each in below]
-    for each in below:
+    found: list[str] = []  # parents before their children
+    stack = [path]
+    while stack:
+        each = stack.pop()
+        node = view.look(each)
+        assert node is not None, "a node lists only children that are there"
+        found.append(each)
+        stack += [child_of(each, name) for name in node.children]
+    found.reverse()  # events are sent, and nodes removed, from the leaves up
+    changes = [_change(view, each, exact=each != path) for each in found]
+    for each in found:
         view.drop(each)
     return changes
 
@@ -113,7 +120,14 @@ def _seek(view: View, actor: Actor, path: str, wanted: int) -> Node:
     node = view.look(path)
     if node is not None and rights(node.permissions, actor.domid) & wanted == wanted:
         return node
-    raise XenStoreError(_why_not(view, actor, path, "ENOENT" if node is None else "EACCES", wanted))
+    # A domain without rights to the nearest existing ancestor does not learn if the node exists.
+    parent = None
+    while parent is None:
+        path = parent_of(path)
+        parent = view.look(path)
+    if node is None and rights(parent.permissions, actor.domid) & wanted:
+        raise XenStoreError("ENOENT")
+    raise XenStoreError("EACCES")
 
 
 def _seek_or_none(view: View, actor: Actor, path: str, wanted: int) -> Node | None:
@@ -125,23 +139,15 @@ def _seek_or_none(view: View, actor: Actor, path: str, wanted: int) -> Node | No
         raise
 
 
-def _why_not(view: View, actor: Actor, path: str, name: str, wanted: int) -> str:
-    """Return the error's name: EACCES unless rights to the nearest existing ancestor allow more."""
-    parent = None
-    while parent is None:
-        path = parent_of(path)
-        parent = view.look(path)
-    return name if rights(parent.permissions, actor.domid) & wanted else "EACCES"
-
-
-# --- creating and removing -------------------------------------------------------------------
+# --- creating --------------------------------------------------------------------------------
 
 
 def _make(view: View, actor: Actor, path: str, value: bytes) -> list[Change]:
     missing = [path]
     while (parent := view.look(parent_of(missing[-1]))) is None:
         missing.append(parent_of(missing[-1]))
-    _check_count(view, actor, len(missing))
+    if actor.limited and view.owned_by(actor.domid) + len(missing) > actor.quotas.nodes:
+        raise XenStoreError("ENOSPC", "too many nodes")
     _check_size(actor, parent, len(name_of(missing[-1])) + 1)
     granted = inherited(parent.permissions, actor.domid)
     _check_size(actor, Node(granted), len(value))
@@ -152,30 +158,12 @@ def _make(view: View, actor: Actor, path: str, value: bytes) -> list[Change]:
     return [_change(view, path)]
 
 
-def _check_count(view: View, actor: Actor, more: int) -> None:
-    if actor.limited and view.owned_by(actor.domid) + more > actor.quotas.nodes:
-        raise XenStoreError("ENOSPC", "too many nodes")
-
-
 def _check_size(actor: Actor, node: Node, more: int) -> None:
     if not actor.limited:
         return
     size = OVERHEAD + len(node.value) + sum(len(name) + 1 for name in node.children)
     if size + more > actor.quotas.node_size:
         raise XenStoreError("ENOSPC", "a node too large")
-
-
-def _collect(view: View, path: str, found: list[str]) -> None:
-    """Append a node and all below it, children before their parents."""
-    stack = [path]
-    order: list[str] = []
-    while stack:
-        each = stack.pop()
-        node = view.look(each)
-        assert node is not None, "a node lists only children that are there"
-        order.append(each)
-        stack += [child_of(each, name) for name in node.children]
-    found += reversed(order)
 
 
 def _change(view: View, path: str, *, exact: bool = False) -> Change:

@@ -14,6 +14,7 @@ nothing could be learned from it.)
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING
 
 from lamplighter.embedded.xenstored.access import DOM0
@@ -52,7 +53,8 @@ class XenStoreServer:
 
     async def start(self) -> None:
         """Open the socket, replacing a stale one."""
-        self._server = await listen(self._path, self._accept)
+        accept = partial(_Connection, self._store, self._connections)
+        self._server = await listen(self._path, accept)
 
     async def close(self) -> None:
         """Close the socket and every connection."""
@@ -73,9 +75,6 @@ class XenStoreServer:
         await self.close()
         await self._clock.sleep(seconds)
         await self.start()
-
-    def _accept(self) -> _Connection:
-        return _Connection(self._store, self._connections)
 
 
 class _Connection(asyncio.Protocol):

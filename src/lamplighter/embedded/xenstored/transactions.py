@@ -100,15 +100,15 @@ class Transaction(View):
                 self._tree.put(path, touched.node)
             elif touched.modified and touched.generation != ABSENT:
                 self._tree.drop(path)
-        return [self._settled(path, exact) for path, exact in self._events.items()]
-
-    def _settled(self, path: str, exact: bool) -> Change:
-        grants = [self._touched[path].before]
-        node = self._tree.look(path)
-        if node is not None:
-            parent = self._tree.look(parent_of(path))
-            grants += [node.permissions, parent.permissions if parent else None]
-        return Change(path, exact, tuple(each for each in grants if each is not None))
+        changes = []
+        for path, exact in self._events.items():
+            grants = [self._touched[path].before]
+            node = self._tree.look(path)
+            if node is not None:
+                parent = self._tree.look(parent_of(path))
+                grants += [node.permissions, parent.permissions if parent else None]
+            changes.append(Change(path, exact, tuple(each for each in grants if each is not None)))
+        return changes
 
     def _touch(self, path: str) -> _Touched:
         touched = self._touched.get(path)

@@ -16,7 +16,7 @@ from lamplighter.errors import XenStoreError
 from lamplighter.xenstore.paths import is_special
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
     from lamplighter.embedded.xenstored.operations import Change
 
@@ -81,20 +81,17 @@ class Watches:
     def fire(self, changes: Iterable[Change]) -> None:
         """Send events to every watcher that may read the node."""
         for change in changes:
-            for path in [change.path] if change.exact else _upwards(change.path):
+            path = change.path
+            while True:
                 for watch in tuple(self._by_path.get(path, ())):
                     if readable(change.grants, watch.watcher.domid):
                         watch.fire(change.path)
+                if change.exact or path == ROOT or is_special(path):
+                    break
+                path = parent_of(path)
 
     def _forget(self, watch: Watch) -> None:
         here = self._by_path[watch.path]
         del here[watch]
         if not here:
             del self._by_path[watch.path]
-
-
-def _upwards(path: str) -> Iterator[str]:
-    yield path
-    while path != ROOT and not is_special(path):
-        path = parent_of(path)
-        yield path

@@ -32,39 +32,7 @@ from __future__ import annotations
 from math import inf
 from typing import TYPE_CHECKING
 
-from lamplighter.engine import timing
-from lamplighter.engine.events import (
-    Action,
-    AgentReport,
-    AnswerFailed,
-    CheckHalfBuilt,
-    CheckReaper,
-    ClearRequest,
-    Destroy,
-    Destroyed,
-    EnterPhase,
-    Event,
-    FindShutdownReason,
-    Finish,
-    HalfBuiltChecked,
-    Interrupted,
-    KindFound,
-    Listed,
-    ListingFailed,
-    NotListed,
-    PoweroffFeature,
-    Pressed,
-    PressPower,
-    ReaperChecked,
-    Relist,
-    RequestCleared,
-    RequestShutdown,
-    RequestWritten,
-    ShutdownNode,
-    ShutdownReasonFound,
-    Tick,
-    WatchNodes,
-)
+from lamplighter.engine import events, timing
 from lamplighter.engine.stop import extension
 from lamplighter.engine.stop.outcome import shut_down_detail, verdict
 from lamplighter.engine.stop.state import ALIVE, StopState
@@ -76,7 +44,7 @@ if TYPE_CHECKING:
     from lamplighter.model.domain import DomainInfo
     from lamplighter.model.policy import Policy
 
-Stepped = tuple[StopState, tuple[Action, ...]]
+Stepped = tuple[StopState, tuple[events.Action, ...]]
 
 
 def begin(
@@ -119,147 +87,191 @@ def begin(
         state = _remark(state, "it had acknowledged the request of a run that died")
         # Recorded again under this run, because it may die, too.
         state, move = _move(state, Phase.ACKNOWLEDGED, now, "in a run before, which died")
-        return state, (*move, WatchNodes(info.domid))
-    return state, (WatchNodes(info.domid),)
+        return state, (*move, events.WatchNodes(info.domid))
+    return state, (events.WatchNodes(info.domid),)
 
 
-def step(state: StopState, event: Event) -> Stepped:
+def step(state: StopState, event: events.Event) -> Stepped:  # noqa: C901 (a table)
     """Process one event."""
     match event:
-        case Listed(now, info):
-            return _seen(state._replace(blind="", listed=True), info, now)
-        case NotListed(now):
-            return _not_listed(state._replace(blind=""), now)
-        case ListingFailed(now, error):
-            return _tick(state._replace(blind=error), now, looked=True)
-        case Interrupted(_, why):
-            return state, (_interrupted(state, why),)
-        case Tick(now):
+        case (
+            events.KindFound(domid=domid)
+            | events.PoweroffFeature(domid=domid)
+            | events.ShutdownNode(domid=domid)
+            | events.AgentReport(domid=domid)
+            | events.AnswerFailed(domid=domid)
+            | events.HalfBuiltChecked(domid=domid)
+            | events.ReaperChecked(domid=domid)
+        ) if domid != state.info.domid:
+            return state, ()  # It comes from another incarnation.
+
+        # --- listings and time ---
+        case events.Listed(now, info):
+            return _listed(state._replace(listing_error="", listed=True), info, now)
+        case events.NotListed(now):
+            state = state._replace(listing_error="")
+            if state.phase in {Phase.FORCING, Phase.ENDED}:
+                return state, (verdict(state),)
+            if state.phase is not Phase.REBOOTING:
+                return state, (events.FindShutdownReason(state.info),)
+            if state.listed:
+                return state._replace(listed=False, since=now, retry_at=None), ()
             return _tick(state, now)
-        case ShutdownReasonFound() | Destroyed() | ReaperChecked() | HalfBuiltChecked():
-            return _toolstack(state, event)
-    return _guest_event(state, event)
+        case events.ListingFailed(now, error):
+            return _tick(state._replace(listing_error=error), now, relisted=True)
+        case events.Tick(now):
+            return _tick(state, now)
+        case events.Interrupted(_, reason) if state.phase is Phase.ENDED:
+            return state, (verdict(_remark(state, f"not waited for: {reason}")),)
+        case events.Interrupted(_, reason):
+            stands = "; the request to power off stands" if state.phase is Phase.ASKED else ""
+            note = f"not waited for: {reason}{stands}"
+            return state, (events.Finish(Outcome.UNKNOWN, note, good=False),)
 
+        # --- the toolstack ---
+        case events.ShutdownReasonFound(now, shutdown) if state.phase in ALIVE:
+            # It vanished between two listings; a domain between two incarnations looks the same.
+            state = state._replace(reason=shutdown, listed=False, retry_at=None)
+            if shutdown is ShutdownReason.POWEROFF and not state.restarts:
+                return state, (verdict(state),)
+            detail = (
+                shut_down_detail(state, shutdown)
+                if shutdown
+                else "it is gone, and may be rebooting"
+            )
+            return _move(state, Phase.REBOOTING, now, detail)
+        case events.HalfBuiltChecked(now, half_built=True) if (
+            state.phase in ALIVE and state.info.never_ran
+        ):
+            detail = "what created it has died over it: it is half made and will never run"
+            return _force(state._replace(half_built=True), now, detail)
+        case events.ReaperChecked() if (
+            state.phase not in {Phase.ENDED, Phase.REBOOTING} or state.destroys
+        ):
+            return state, ()
+        case events.ReaperChecked(now, lives=True) if now < state.reaper_until:
+            return state._replace(since=now, orphaned=False), ()
+        case events.ReaperChecked() if state.info.dying:
+            return state, (_still_listed(state),)
+        case events.ReaperChecked(now, lives=True):
+            return _reap(state, now, "what reaps it has not done so: it is taken away")
+        case events.ReaperChecked(now) if not state.orphaned:
+            # The reaper may have done its work since the last listing, and ended.
+            return state._replace(since=now, orphaned=True), (events.Relist(),)
+        case events.ReaperChecked(now):
+            detail = "nobody reaped it, and it cannot be seen gone: it is taken away"
+            return _reap(state, now, detail)
+        case events.Destroyed(now, error) if not error:
+            return state._replace(since=now), (events.Relist(),)
+        case events.Destroyed(now, error) if state.destroys < timing.DESTROY_TRIES:
+            return _retry(state, f"could not be destroyed: {error}", now), (events.Relist(),)
+        case events.Destroyed(_, error):
+            outcome = Outcome.UNKNOWN if state.listing_error else Outcome.FAILED
+            note = f"it could not be destroyed in {state.destroys} tries: {error}"
+            return state, (events.Finish(outcome, note, good=False),)
 
-def _toolstack(
-    state: StopState, event: ShutdownReasonFound | Destroyed | ReaperChecked | HalfBuiltChecked
-) -> Stepped:
-    """Process what came of a call or a question to the toolstack."""
-    match event:
-        case ShutdownReasonFound(now, reason):
-            return _shutdown_reason(state, reason, now)
-        case Destroyed(now, error):
-            return _destroyed(state, error, now)
-        case ReaperChecked(now, domid, lives) if domid == state.info.domid:
-            return _reaper(state, lives=lives, now=now)
-        case HalfBuiltChecked(now, domid, half_built=True):
-            return _inspected(state, domid, now)
-    return state, ()
-
-
-# --- the channel to the guest ----------------------------------------------------------------
-
-
-def _guest_event(state: StopState, event: Event) -> Stepped:
-    match event:
-        case KindFound(_, domid, kind) if domid == state.info.domid:
+        # --- the guest ---
+        case events.KindFound(kind=kind):
             return state._replace(kind=kind), ()
-        case PoweroffFeature(now, domid, supported) if domid == state.info.domid:
-            return _ready(state, supported, now)
-        case ShutdownNode(now, domid, value) if domid == state.info.domid:
-            return _request(state, value, now)
-        case AgentReport(now, domid, words, given) if domid == state.info.domid:
-            return extension.agent_reported(state, words, now, given)
-        case RequestWritten(now, error) if error:
+        case events.PoweroffFeature(now, _, supported):
+            before, state = state.supported, state._replace(supported=state.supported or supported)
+            if state.phase is Phase.UP:  # The first one answers ``WatchNodes``.
+                return _ask(state, now, "asked to power off")
+            if state.phase is Phase.ASKED and supported and before is not True:
+                return _ask(state, now, "asked again: its kernel is up now")
+            return state, ()
+        case events.RequestWritten(now, error) if error:
             return _retry(state, f"could not be asked: {error}", now), ()
-        case AnswerFailed(_, domid, answer) if domid == state.info.domid:
-            return state._replace(unwritten_answer=answer), ()
-        case RequestCleared(now, taken, error):
-            return _cleared(state, taken=taken, error=error, now=now)
-        case Pressed(_, error) if error:
+        case events.ShutdownNode(now, value=b"") if (
+            state.phase is Phase.ASKED and state.retry_at is None
+        ):
+            return _acknowledge(state, now)
+        case events.RequestCleared(now, error=error) if error and state.phase is Phase.GIVEN_UP:
+            return _retry(state, f"its request could not be taken back: {error}", now), ()
+        case events.RequestCleared(now, taken=True) if state.phase is Phase.GIVEN_UP:
+            return _acknowledge(state, now)
+        case events.RequestCleared(now) if state.phase is Phase.GIVEN_UP:
+            if state.kind is Kind.HVM and state.supported is not True:
+                button = events.PressPower(state.info.domid)
+                return _ask(state, now, "power button pressed, asked again", button)
+            return _ask(state, now, "asked again")
+        case events.Pressed(_, error) if error:
             return _remark(state, f"its power button could not be pressed: {error}"), ()
+        case events.AgentReport(now, _, words, given):
+            return extension.agent_reported(state, words, now, given)
+        case events.AnswerFailed(answer=answer):
+            return state._replace(unwritten_answer=answer), ()
     return state, ()
 
 
-def _ready(state: StopState, supported: bool | None, now: float) -> Stepped:
-    """The first event answers ``WatchNodes``; a later True means that the guest has booted."""
-    before, state = state.supported, state._replace(supported=state.supported or supported)
-    if state.phase is Phase.UP:
-        return _ask(state, now, "asked to power off")
-    if state.phase is Phase.ASKED and supported and before is not True:
-        return _ask(state, now, "asked again: its kernel is up now")
-    return state, ()
+# --- the guest -------------------------------------------------------------------------------
 
 
-def _ask(state: StopState, now: float, detail: str) -> Stepped:
-    moved, move = _move(state, Phase.ASKED, now, detail)
-    asked = moved._replace(since=now, requests=state.requests + 1, retry_at=None)
-    look = (CheckHalfBuilt(state.info),) if state.info.never_ran else ()
-    return asked, (
-        *look,
-        *move,
-        RequestShutdown(state.info.domid, state.deadline, int(state.granted)),
-    )
+def _ask(state: StopState, now: float, detail: str, *before: events.Action) -> Stepped:
+    """Request the power-off; ``before``: what is done right before the request is written."""
+    state, move = _move(state, Phase.ASKED, now, detail)
+    state = state._replace(requests=state.requests + 1, retry_at=None)
+    check = (events.CheckHalfBuilt(state.info),) if state.info.never_ran else ()
+    request = events.RequestShutdown(state.info.domid, state.deadline, int(state.granted))
+    return state, (*check, *move, *before, request)
 
 
-def _request(state: StopState, value: bytes | None, now: float) -> Stepped:
-    if state.phase is not Phase.ASKED or state.retry_at is not None or value != b"":
-        return state, ()
-    return _move(state._replace(acknowledged=True), Phase.ACKNOWLEDGED, now, "the guest took it")
-
-
-def _give_up(state: StopState, now: float) -> Stepped:
-    waited = f"{now - state.since:.0f} s without an answer"
-    moved, move = _move(state, Phase.GIVEN_UP, now, f"{waited}: the request is taken back")
-    return moved, (*move, ClearRequest(state.info.domid))
-
-
-def _cleared(state: StopState, *, taken: bool, error: str, now: float) -> Stepped:
-    if state.phase is not Phase.GIVEN_UP:
-        return state, ()
-    if error:
-        return _retry(state, f"its request could not be taken back: {error}", now), ()
-    if taken:
-        return _move(
-            state._replace(acknowledged=True), Phase.ACKNOWLEDGED, now, "the guest took it"
-        )
-    button: tuple[Action, ...] = ()
-    if state.kind is Kind.HVM and state.supported is not True:
-        button = (PressPower(state.info.domid),)
-    asked, actions = _ask(
-        state, now, "power button pressed, asked again" if button else "asked again"
-    )
-    return asked, (*actions[:-1], *button, actions[-1])
+def _acknowledge(state: StopState, now: float) -> Stepped:
+    state = state._replace(acknowledged=True)
+    return _move(state, Phase.ACKNOWLEDGED, now, "the guest took it")
 
 
 # --- listings --------------------------------------------------------------------------------
 
 
-def _seen(state: StopState, info: DomainInfo, now: float) -> Stepped:
+def _listed(state: StopState, info: DomainInfo, now: float) -> Stepped:
     if info.domid != state.info.domid:
-        return _came_back(state, info, now)
+        # Another incarnation, whether or not the end of the last one was seen.
+        ended = state.info.domid
+        state = state._replace(
+            info=info,
+            supported=None,
+            reason=None,
+            acknowledged=False,
+            forced=False,
+            half_built=False,
+            orphaned=False,
+            begun_ended=False,
+            seen_dying=False,
+            destroys=0,
+            retry_at=None,
+            words=None,
+            answered="",
+            unwritten_answer=None,
+        )
+        gap: tuple[events.Action, ...] = ()
+        if state.phase is not Phase.REBOOTING:
+            state, gap = _move(state, Phase.REBOOTING, now, f"domid {ended} has ended")
+        if not info.running:
+            state, actions = _shut_down(state, info, now)
+            return state, (*gap, *actions)
+        state, up = _move(state, Phase.UP, now, f"it came back as domid {info.domid}")
+        state, actions = _ask_while_time(state, now)
+        if not state.forced:
+            state = _remark(state, "it rebooted while it was to stop, and was asked again")
+        return state, (*gap, *up, *actions)
     # A domain being reaped loses its name first, but its reaper and reason are found by the name.
     info = info._replace(name=info.name or state.info.name)
     state = state._replace(info=info, seen_dying=state.seen_dying or info.dying)
     if not info.running and state.phase in ALIVE:
         return _shut_down(state, info, now)
     if info.running and state.phase in {Phase.ENDED, Phase.REBOOTING}:
-        return _lives_on(state, now)
+        # It was resumed in place after a save, or a listing had left it out.
+        state = state._replace(reason=None, begun_ended=False, seen_dying=False)
+        state = state._replace(destroys=0, orphaned=False, retry_at=None)
+        state, move = _move(state, Phase.UP, now, "it runs again")
+        state, actions = _ask_while_time(state, now)
+        return state, (*move, *actions)
     if state.reason is None and info.shutdown is not None:
         state = state._replace(reason=info.shutdown)
     if state.orphaned and not state.destroys and not info.dying:
         return _reap(state, now, "nobody reaped it: it is taken away")
-    return _tick(state, now, looked=True)
-
-
-def _lives_on(state: StopState, now: float) -> Stepped:
-    """It runs after all: resumed in place after a save, or a listing had left it out."""
-    state = state._replace(
-        reason=None, begun_ended=False, seen_dying=False, destroys=0, orphaned=False
-    )
-    moved, move = _move(state._replace(retry_at=None), Phase.UP, now, "it runs again")
-    state, actions = _turn_to(moved, now)
-    return state, (*move, *actions)
+    return _tick(state, now, relisted=True)
 
 
 def _shut_down(state: StopState, info: DomainInfo, now: float) -> Stepped:
@@ -278,171 +290,78 @@ def _shut_down(state: StopState, info: DomainInfo, now: float) -> Stepped:
     return _move(ended, phase, now, detail)
 
 
-def _came_back(state: StopState, info: DomainInfo, now: float) -> Stepped:
-    """Another incarnation is listed, whether or not the end of the last one was seen."""
-    last, came = state, f"it came back as domid {info.domid}"
-    state = state._replace(
-        info=info,
-        supported=None,
-        reason=None,
-        acknowledged=False,
-        forced=False,
-        half_built=False,
-        orphaned=False,
-        begun_ended=False,
-        seen_dying=False,
-        destroys=0,
-        retry_at=None,
-        words=None,
-        answered="",
-        unwritten_answer=None,
-    )
-    gap: tuple[Action, ...] = ()
-    if last.phase is not Phase.REBOOTING:
-        state, gap = _move(state, Phase.REBOOTING, now, f"domid {last.info.domid} has ended")
-    if not info.running:
-        ended, actions = _shut_down(state, info, now)
-        return ended, (*gap, *actions)
-    state, up = _move(state, Phase.UP, now, came)
-    state, actions = _turn_to(state, now)
-    if not state.forced:
-        state = _remark(state, "it rebooted while it was to stop, and was asked again")
-    return state, (*gap, *up, *actions)
-
-
-def _turn_to(state: StopState, now: float) -> Stepped:
+def _ask_while_time(state: StopState, now: float) -> Stepped:
     """Ask a domain that runs but was thought to have ended, if there is time for that."""
     if now >= state.deadline or state.destroy_wanted:
         return _force(state, now, "its time is up")
-    return state, (WatchNodes(state.info.domid),)
-
-
-def _not_listed(state: StopState, now: float) -> Stepped:
-    if state.phase is Phase.FORCING or state.phase is Phase.ENDED:
-        return state, (verdict(state),)
-    if state.phase is not Phase.REBOOTING:
-        return state, (FindShutdownReason(state.info),)
-    if state.listed:
-        return state._replace(listed=False, since=now, retry_at=None), ()
-    return _tick(state, now)
-
-
-def _shutdown_reason(state: StopState, reason: ShutdownReason | None, now: float) -> Stepped:
-    """It vanished between two listings; a domain between two incarnations looks the same."""
-    if state.phase not in ALIVE:
-        return state, ()
-    state = state._replace(reason=reason, listed=False, retry_at=None)
-    if reason is ShutdownReason.POWEROFF and not state.restarts:
-        return state, (verdict(state),)
-    if reason is None:
-        return _move(state, Phase.REBOOTING, now, "it is gone, and may be rebooting")
-    return _move(state, Phase.REBOOTING, now, shut_down_detail(state, reason))
-
-
-def _inspected(state: StopState, domid: int, now: float) -> Stepped:
-    if state.phase not in ALIVE or domid != state.info.domid or not state.info.never_ran:
-        return state, ()
-    why = "what created it has died over it: it is half made and will never run"
-    return _force(state._replace(half_built=True), now, why)
+    return state, (events.WatchNodes(state.info.domid),)
 
 
 # --- deadlines and force ---------------------------------------------------------------------
 
 
-def _tick(state: StopState, now: float, *, looked: bool = False) -> Stepped:
-    """``looked``: a listing has just shown it running, or has just failed."""
+def _tick(state: StopState, now: float, *, relisted: bool = False) -> Stepped:
+    """``relisted``: a listing has just shown it running, or has just failed."""
     if state.phase in ALIVE and now >= state.deadline:
-        if state.last_look < state.deadline:
-            return state._replace(last_look=now), (Relist(),)
-        if looked or now >= state.last_look + timing.FINAL_LISTING:
+        if state.final_listing_at < state.deadline:
+            return state._replace(final_listing_at=now), (events.Relist(),)
+        if relisted or now >= state.final_listing_at + timing.FINAL_LISTING:
             return _force(state, now, f"not down after {state.allowed}")
         return state, ()
+    domid = state.info.domid
     if state.retry_at is not None and now >= state.retry_at:
-        return _try_again(state._replace(retry_at=None), now)
+        state = state._replace(retry_at=None)
+        match state.phase:
+            case Phase.ASKED:
+                return _ask(state, now, "asked again")
+            case Phase.GIVEN_UP:
+                return state, (events.ClearRequest(domid),)
+            case Phase.FORCING | Phase.ENDED | Phase.REBOOTING:
+                return _destroy(state, now)
+        return state, ()
     if state.retry_at is not None or now < state.since + state.patience:
         return extension.answer_pending(state, now)
     match state.phase:
         case Phase.ASKED:
-            return _give_up(state, now)
+            detail = f"{now - state.since:.0f} s without an answer: the request is taken back"
+            state, move = _move(state, Phase.GIVEN_UP, now, detail)
+            return state, (*move, events.ClearRequest(domid))
         case Phase.REBOOTING if not state.listed:
             return state, (verdict(state),)
         case Phase.REBOOTING | Phase.ENDED if not state.destroys:
             # One check at a time: two answers would be taken for the state at two times.
-            return state._replace(since=now), (CheckReaper(state.info),)
+            return state._replace(since=now), (events.CheckReaper(state.info),)
     return state, (_still_listed(state),)
 
 
-def _reaper(state: StopState, *, lives: bool, now: float) -> Stepped:
-    if state.phase not in {Phase.ENDED, Phase.REBOOTING} or state.destroys:
-        return state, ()
-    if lives and now < state.reaper_until:
-        return state._replace(since=now, orphaned=False), ()
-    if not lives and not state.orphaned and not state.info.dying:
-        # The reaper may have done its work since the last listing, and ended.
-        return state._replace(since=now, orphaned=True), (Relist(),)
-    if state.info.dying:
-        return state, (_still_listed(state),)
-    if lives:
-        return _reap(state, now, "what reaps it has not done so: it is taken away")
-    return _reap(state, now, "nobody reaped it, and it cannot be seen gone: it is taken away")
+def _reap(state: StopState, now: float, detail: str) -> Stepped:
+    state = _remark(state, "nobody reaped it, so this run did")
+    state, move = _move(state, state.phase, now, detail)
+    state, destroy = _destroy(state, now)
+    return state, (*move, *destroy)
 
 
-def _reap(state: StopState, now: float, why: str) -> Stepped:
-    remarked = _remark(state, "nobody reaped it, so this run did")
-    moved, move = _move(remarked, state.phase, now, why)
-    reaped, destroy = _destroy(moved, now)
-    return reaped, (*move, *destroy)
-
-
-def _try_again(state: StopState, now: float) -> Stepped:
-    match state.phase:
-        case Phase.ASKED:
-            return _ask(state, now, "asked again")
-        case Phase.GIVEN_UP:
-            return state, (ClearRequest(state.info.domid),)
-        case Phase.FORCING | Phase.ENDED | Phase.REBOOTING:
-            return _destroy(state, now)
-    return state, ()
-
-
-def _force(state: StopState, now: float, why: str) -> Stepped:
-    moved, move = _move(state._replace(forced=True), Phase.FORCING, now, why)
-    forced, destroy = _destroy(moved._replace(destroys=0, retry_at=None), now)
-    return forced, (*move, *destroy)
+def _force(state: StopState, now: float, detail: str) -> Stepped:
+    state, move = _move(state._replace(forced=True), Phase.FORCING, now, detail)
+    state, destroy = _destroy(state._replace(destroys=0, retry_at=None), now)
+    return state, (*move, *destroy)
 
 
 def _destroy(state: StopState, now: float) -> Stepped:
-    tried = state._replace(destroys=state.destroys + 1, since=now)
-    return tried, (Destroy(state.info.domid),)
+    state = state._replace(destroys=state.destroys + 1, since=now)
+    return state, (events.Destroy(state.info.domid),)
 
 
-def _destroyed(state: StopState, error: str, now: float) -> Stepped:
-    if not error:
-        return state._replace(since=now), (Relist(),)
-    if state.destroys < timing.DESTROY_TRIES:
-        return _retry(state, f"could not be destroyed: {error}", now), (Relist(),)
-    outcome = Outcome.UNKNOWN if state.blind else Outcome.FAILED
-    note = f"it could not be destroyed in {state.destroys} tries: {error}"
-    return state, (Finish(outcome, note, good=False),)
-
-
-def _still_listed(state: StopState) -> Finish:
+def _still_listed(state: StopState) -> events.Finish:
     """Time is up for a domain that has stopped executing, or that cannot be seen."""
     if state.info.dying:
         remark = "the hypervisor still lists it as dying: another domain maps its memory"
         return verdict(_remark(state, remark))
     if state.phase is Phase.FORCING:
-        seen = f" ({state.blind})" if state.blind else ""
-        note = f"it was destroyed but could not be seen gone{seen}"
-        return Finish(Outcome.UNKNOWN, note, good=False)
+        error = f" ({state.listing_error})" if state.listing_error else ""
+        note = f"it was destroyed but could not be seen gone{error}"
+        return events.Finish(Outcome.UNKNOWN, note, good=False)
     return verdict(_remark(state, "it could not be seen gone"))
-
-
-def _interrupted(state: StopState, why: str) -> Finish:
-    if state.phase is Phase.ENDED:
-        return verdict(_remark(state, f"not waited for: {why}"))
-    stands = "; the request to power off stands" if state.phase is Phase.ASKED else ""
-    return Finish(Outcome.UNKNOWN, f"not waited for: {why}{stands}", good=False)
 
 
 # --- helpers ---------------------------------------------------------------------------------
@@ -450,7 +369,7 @@ def _interrupted(state: StopState, why: str) -> Finish:
 
 def _move(state: StopState, phase: Phase, now: float, detail: str) -> Stepped:
     check_transition(state.phase, phase)
-    return state._replace(phase=phase, since=now), (EnterPhase(phase, detail),)
+    return state._replace(phase=phase, since=now), (events.EnterPhase(phase, detail),)
 
 
 def _retry(state: StopState, remark: str, now: float) -> StopState:

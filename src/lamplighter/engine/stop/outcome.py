@@ -26,42 +26,47 @@ if TYPE_CHECKING:
 
 def verdict(state: StopState) -> Finish:
     """Return how the domain's stop ended, once it is over."""
-    finish = _of_own_force(state) if state.forced else _of_reason(state)
+    finish, words = _ending(state), state.words
     notes = [finish.note, *state.remarks]
-    if not finish.good:
-        notes += _last_words(state, finish)
+    if words is not None and not finish.good:  # what the agent reported last
+        if words.forced is not None and not finish.note.startswith(BY_THE_GUEST):
+            why = f": {quoted(words.forced.why)}" if words.forced.why else ""
+            notes.append(f"it had said that it forces its own {words.forced.request}{why}")
+        if words.progress is not None:
+            notes.append(f"the last it said: {quoted(str(words.progress))}")
     return Finish(finish.outcome, "; ".join(note for note in notes if note), finish.good)
 
 
 def shut_down_detail(state: StopState, reason: ShutdownReason) -> str:
     """Return the record's text for an incarnation that has shut down."""
-    told = f"{SHUT_DOWN}{reason.name.lower()}"
+    detail = f"{SHUT_DOWN}{reason.name.lower()}"
     if state.words is None or state.words.forced is None:
-        return told
-    return f"{told}, {by_the_guest(state.words.forced)}"
+        return detail
+    return f"{detail}, {by_the_guest(state.words.forced)}"
 
 
-def _of_own_force(state: StopState) -> Finish:
-    if state.half_built:
-        return Finish(Outcome.ALREADY, "half made and never run: taken away")
-    if state.destroy_wanted:
-        return Finish(Outcome.FORCED, "destroyed, as its policy says")
-    took = state.allowed
-    if state.acknowledged:
-        note = f"it acknowledged the request but did not end within {took}: destroyed"
-    else:
-        note = f"it did not acknowledge {_times(state.requests)} within {took}: destroyed"
-    return Finish(Outcome.FORCED, note, good=False)
-
-
-def _of_reason(state: StopState) -> Finish:
+def _ending(state: StopState) -> Finish:
+    """Return the outcome by the first rule that fits, our own force before everything else."""
     reason = state.reason
+    if state.forced and state.half_built:
+        return Finish(Outcome.ALREADY, "half made and never run: taken away")
+    if state.forced and state.destroy_wanted:
+        return Finish(Outcome.FORCED, "destroyed, as its policy says")
+    if state.forced:
+        if state.acknowledged:
+            failed = "it acknowledged the request but did not end"
+        elif state.requests == 1:
+            failed = "it did not acknowledge the request"
+        else:
+            failed = f"it did not acknowledge any of {state.requests} requests"
+        note = f"{failed} within {state.allowed}: destroyed"
+        return Finish(Outcome.FORCED, note, good=False)
     if reason is ShutdownReason.SUSPEND and state.destroys:
         note = f"another tool had suspended it and did not end it within {state.allowed}"
         return Finish(Outcome.FAILED, f"{note}: destroyed", good=False)
     if state.begun_ended:
-        told = reason.name.lower() if reason else "being destroyed"
-        return Finish(Outcome.ALREADY, f"it had already ended before it was asked ({told})")
+        end = reason.name.lower() if reason else "being destroyed"
+        return Finish(Outcome.ALREADY, f"it had already ended before it was asked ({end})")
     by_itself = reason in (ShutdownReason.POWEROFF, ShutdownReason.REBOOT)
     if by_itself and state.words is not None and state.words.forced is not None:
         return Finish(Outcome.FORCED, by_the_guest(state.words.forced), good=False)
@@ -77,22 +82,6 @@ def _of_reason(state: StopState) -> Finish:
             return Finish(Outcome.FAILED, "another tool suspended it instead", good=False)
         case None if state.seen_dying:
             return Finish(Outcome.FORCED, "another tool destroyed it", good=False)
-    said = "acknowledged the request and is gone" if state.acknowledged else "is gone"
-    return Finish(Outcome.UNKNOWN, f"it {said}, but nobody saw how it ended", good=False)
-
-
-def _times(requests: int) -> str:
-    return "the request" if requests == 1 else f"any of {requests} requests"
-
-
-def _last_words(state: StopState, finish: Finish) -> list[str]:
-    """Return what the agent reported last, for the end of a note on a stop that went wrong."""
-    words, told = state.words, []
-    if words is None:
-        return []
-    if words.forced is not None and not finish.note.startswith(BY_THE_GUEST):
-        why = f": {quoted(words.forced.why)}" if words.forced.why else ""
-        told.append(f"it had said that it forces its own {words.forced.request}{why}")
-    if words.progress is not None:
-        told.append(f"the last it said: {quoted(str(words.progress))}")
-    return told
+    acknowledged = "acknowledged the request and " if state.acknowledged else ""
+    note = f"it {acknowledged}is gone, but nobody saw how it ended"
+    return Finish(Outcome.UNKNOWN, note, good=False)

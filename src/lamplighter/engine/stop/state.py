@@ -39,14 +39,14 @@ class StopState(NamedTuple):
     True once the kernel has advertised it. ``kind`` is None until it is known. ``restarts``: the
     definition has the domain created again when it powers off. ``half_built``: the creator of the
     incarnation left it half built. ``ended`` is when the incarnation was seen to have stopped
-    executing, ``last_look`` when the listing was requested that decides whether it is forced.
-    ``orphaned``: the process that reaps it is gone, and the next listing shows whether it has
-    reaped it.
+    executing, ``final_listing_at`` when the listing was requested that decides whether it is
+    forced; ``listing_error`` is why the last listing failed, empty when it did not. ``orphaned``:
+    the process that reaps it is gone, and the next listing shows whether it has reaped it.
 
     ``latest`` is when the whole run wants the domain down, ``granted`` how many seconds of
     ``extend_max`` were granted to its guest. ``words`` is the newest agent report of this
     incarnation, ``answered`` the id of its last request for more time that was answered; no other
-    is answered before ``answer_at``. ``newest`` is how many seconds that answer granted, and
+    is answered before ``answer_at``. ``last_grant`` is how many seconds that answer granted, and
     ``unwritten_answer`` the answer if it could not be written.
     """
 
@@ -70,10 +70,10 @@ class StopState(NamedTuple):
     requests: int = 0
     destroys: int = 0
     retry_at: float | None = None
-    last_look: float = -inf
+    final_listing_at: float = -inf
     ended: float = -inf
     orphaned: bool = False
-    blind: str = ""
+    listing_error: str = ""
     remarks: tuple[str, ...] = ()
     latest: float = inf
     extend_max: float = 0.0
@@ -81,7 +81,7 @@ class StopState(NamedTuple):
     answers: int = 0
     words: AgentWords | None = None
     answered: str = ""
-    newest: float = 0.0
+    last_grant: float = 0.0
     unwritten_answer: Answer | None = None
     answer_at: float = -inf
 
@@ -104,8 +104,8 @@ class StopState(NamedTuple):
         """
         if self.words is None or self.words.more is None or self.words.forced is not None:
             return None
-        asked_anew = self.words.more.id != self.answered or self.unwritten_answer is not None
-        return self.words.more if asked_anew else None
+        unanswered = self.words.more.id != self.answered or self.unwritten_answer is not None
+        return self.words.more if unanswered else None
 
     @property
     def allowed(self) -> str:
@@ -146,21 +146,15 @@ class StopState(NamedTuple):
             case Phase.ENDED if self.being_saved and not self.orphaned:
                 return max(timing.REAP_GRACE, self.deadline - self.since)
             case Phase.REBOOTING | Phase.ENDED if not self.info.dying and not self.destroys:
-                return self._for_its_absence if self.orphaned else self._for_its_reaper
+                if self.orphaned:  # until a listing shows whether it is gone
+                    left = self.latest - self.since
+                    return max(timing.FINAL_LISTING, min(timing.ORPHAN_LISTING, left))
+                # until the next check whether the process that reaps it lives
+                left, age = self.reaper_until - self.since, self.since - self.ended
+                return max(timing.REAP_GRACE, min(timing.REAP_PAUSE, age, left))
             case Phase.REBOOTING | Phase.ENDED | Phase.FORCING:
                 return timing.ZOMBIE_GRACE
         return float("inf")
-
-    @property
-    def _for_its_reaper(self) -> float:
-        """How long until the next check whether the process that reaps the domain lives."""
-        pause = min(timing.REAP_PAUSE, self.since - self.ended, self.reaper_until - self.since)
-        return max(timing.REAP_GRACE, pause)
-
-    @property
-    def _for_its_absence(self) -> float:
-        """How long to wait for a listing that shows whether a domain without reaper is gone."""
-        return max(timing.FINAL_LISTING, min(timing.ORPHAN_LISTING, self.latest - self.since))
 
     @property
     def wake(self) -> float:
@@ -170,6 +164,6 @@ class StopState(NamedTuple):
             step = min(step, self.answer_at)
         if self.phase not in ALIVE:
             return step
-        if self.last_look >= self.deadline:
-            return self.last_look + timing.FINAL_LISTING
+        if self.final_listing_at >= self.deadline:
+            return self.final_listing_at + timing.FINAL_LISTING
         return min(step, self.deadline)

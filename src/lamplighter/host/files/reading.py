@@ -25,7 +25,7 @@ from lamplighter.model.policy import Configuration
 from lamplighter.model.problem import BUILT_IN, Location, Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection
 
     from lamplighter.host.files.trust import Distrust
     from lamplighter.model.policy import Setting
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 #: The largest file that is read, in bytes; a definition has two or three thousand.
 LARGEST = 1 << 20
 
-_SORTS = {
+_KINDS = {
     stat.S_IFDIR: "a folder",
     stat.S_IFIFO: "a named pipe",
     stat.S_IFSOCK: "a socket",
@@ -42,6 +42,9 @@ _SORTS = {
 }
 
 AS_ROOT = "run it as root"
+
+#: The errors of listing what is not a folder: a file, a dangling link, a link to itself.
+_NOT_A_FOLDER = (errno.ENOTDIR, errno.ENOENT, errno.ELOOP)
 
 _MAGIC = re.compile(r"[*?[]")
 
@@ -94,8 +97,13 @@ def salvage_configuration(
 
 
 def _configuration_text(path: Path, *, required: bool) -> str:
-    if not required and _is_missing(path):
-        return ""
+    if not required:
+        try:
+            path.lstat()
+        except FileNotFoundError:  # not even a dangling link is there
+            return ""
+        except OSError:
+            pass  # what cannot be seen is not missing: reading it reports why
     try:
         read = _read(path, {0, os.geteuid()})
     except Unreadable as error:
@@ -126,8 +134,8 @@ def read_definitions(
     problems: list[Problem] = []
     seen: set[str] = set()
     for pattern in patterns.value:
-        paths, troubles = matches(pattern, patterns.origin)
-        problems += troubles
+        paths, found = matches(pattern, patterns.origin)
+        problems += found
         for path in paths:
             if str(path) in seen:
                 continue
@@ -144,57 +152,31 @@ def read_definitions(
     return list(texts.values()), problems
 
 
-def _is_missing(path: Path) -> bool:
-    """Return whether nothing is there, not even a dangling link; False if that cannot be seen."""
-    try:
-        path.lstat()
-    except FileNotFoundError:
-        return True
-    except OSError:
-        return False
-    return False
-
-
 def _read(path: Path, owners: set[int]) -> Text:
     try:
         with Walk(path, owners) as way:
-            sort = stat.S_IFMT(way.status.st_mode)
-            if sort != stat.S_IFREG:
-                raise Unreadable("not-a-file", f"is {_SORTS.get(sort, 'no file')}, not a file")
-            content = _content(way.open())
+            kind = stat.S_IFMT(way.status.st_mode)
+            if kind != stat.S_IFREG:
+                raise Unreadable("not-a-file", f"is {_KINDS.get(kind, 'no file')}, not a file")
+            with os.fdopen(way.open(), "rb") as file:
+                content = file.read(LARGEST + 1)
+            if len(content) > LARGEST:
+                raise Unreadable("too-large", f"is larger than {format_size(LARGEST)}")
+            text = content.decode(errors="surrogateescape")
             identity = (way.status.st_dev, way.status.st_ino)
-            return Text(str(path), content, identity, way.distrust)
+            return Text(str(path), text, identity, way.distrust)
+    except FileNotFoundError as error:
+        try:
+            target = path.readlink()
+        except OSError:  # it is not a link, or is gone by now
+            raise Unreadable("missing", "does not exist") from error
+        message = f"is a link to {target}, which does not exist"
+        raise Unreadable("missing", message, "take the link away or repair it") from error
     except OSError as error:
-        raise _explained(path, error) from error
-
-
-def _content(fd: int) -> str:
-    """Read an open file to its end and close it; raise ``Unreadable`` when it is too large."""
-    with os.fdopen(fd, "rb") as file:
-        content = file.read(LARGEST + 1)
-    if len(content) > LARGEST:
-        raise Unreadable("too-large", f"is larger than {format_size(LARGEST)}")
-    return content.decode(errors="surrogateescape")
-
-
-def _explained(path: Path, error: OSError) -> Unreadable:
-    if isinstance(error, FileNotFoundError):
-        if target := _link_target(path):
-            message = f"is a link to {target}, which does not exist"
-            return Unreadable("missing", message, "take the link away or repair it")
-        return Unreadable("missing", "does not exist")
-    if error.errno == errno.ELOOP:
-        return Unreadable("missing", "is a link that leads back to itself")
-    hint = AS_ROOT if isinstance(error, PermissionError) else ""
-    return Unreadable("unreadable", f"cannot be read: {error.strerror}", hint)
-
-
-def _link_target(path: Path) -> str:
-    """Return where a link points to; empty when the path is not a link or is gone by now."""
-    try:
-        return str(path.readlink())
-    except OSError:
-        return ""
+        if error.errno == errno.ELOOP:
+            raise Unreadable("missing", "is a link that leads back to itself") from error
+        hint = AS_ROOT if isinstance(error, PermissionError) else ""
+        raise Unreadable("unreadable", f"cannot be read: {error.strerror}", hint) from error
 
 
 def matches(pattern: str, origin: Location) -> tuple[list[Path], list[Problem]]:
@@ -204,42 +186,30 @@ def matches(pattern: str, origin: Location) -> tuple[list[Path], list[Problem]]:
     """
     folder, base = pattern.rsplit("/", 1)
     literal = _literal(folder or "/")
-    folders = [Path(literal)] if literal is not None else _folders(folder)
+    found = Path("/").glob(folder.lstrip("/")) if literal is None else [Path(literal)]
     paths: list[Path] = []
     problems: list[Problem] = []
-    for each in folders:
+    for each in sorted(found):
         try:
-            paths += _entries(each, base)
-        except FileNotFoundError:
-            if origin != BUILT_IN:
-                problems.append(Problem("missing", f"there is no folder {each}", origin))
+            entries = sorted(each.iterdir())
         except OSError as error:
-            message = f"the folder cannot be read: {error.strerror}"
-            hint = AS_ROOT if isinstance(error, PermissionError) else ""
-            problems.append(Problem("unreadable", message, Location(str(each)), hint=hint))
+            if literal is None and error.errno in _NOT_A_FOLDER:
+                continue  # wildcards match files and dangling links, too
+            if not isinstance(error, FileNotFoundError):
+                message = f"the folder cannot be read: {error.strerror}"
+                hint = AS_ROOT if isinstance(error, PermissionError) else ""
+                problems.append(Problem("unreadable", message, Location(str(each)), hint=hint))
+            elif origin != BUILT_IN:
+                problems.append(Problem("missing", f"there is no folder {each}", origin))
+            continue
+        for path in entries:
+            hidden = path.name.startswith(".") and not base.startswith(".")
+            if fnmatch.fnmatchcase(path.name, base) and not hidden:
+                paths.append(path)
     plain = _literal(base)
     if plain is not None and not paths and not problems and literal is not None:
         problems.append(Problem("missing", f"there is no file {Path(literal, plain)}", origin))
     return paths, problems
-
-
-def _entries(folder: Path, base: str) -> Iterator[Path]:
-    for path in sorted(folder.iterdir()):
-        hidden = path.name.startswith(".") and not base.startswith(".")
-        if fnmatch.fnmatchcase(path.name, base) and not hidden:
-            yield path
-
-
-def _folders(pattern: str) -> list[Path]:
-    return sorted(path for path in Path("/").glob(pattern.lstrip("/")) if _may_be_folder(path))
-
-
-def _may_be_folder(path: Path) -> bool:
-    """Return whether to try to list it; without permission to look, listing reports the error."""
-    try:
-        return path.is_dir()
-    except OSError:
-        return True
 
 
 def _literal(pattern: str) -> str | None:
@@ -254,7 +224,9 @@ def folder_problem(setting: Setting[str], owners: Collection[int]) -> Problem | 
 
     ``owners`` are the users who may own it and every folder above it.
     """
-    path = _nearest_existing(Path(setting.value))
+    path = Path(setting.value)
+    while not os.path.lexists(path) and path != path.parent:
+        path = path.parent  # here it and its missing parents would be created
     where = Location(setting.value) if setting.origin == BUILT_IN else setting.origin
     try:
         with Walk(path, owners) as way:
@@ -265,20 +237,12 @@ def folder_problem(setting: Setting[str], owners: Collection[int]) -> Problem | 
                 return Problem("permissions", f"{way.distrust}", where, hint=hint)
             # By descriptor, because the path could lead elsewhere by now.
             if not os.access(f"/proc/self/fd/{way.fd}", os.W_OK | os.X_OK):
-                return Problem("permissions", _cannot_write(path, setting.value), where, hint=_HINT)
+                message = f"{path} cannot be written by this user"
+                if str(path) != setting.value:
+                    message = (
+                        f"{setting.value} is not there and cannot be created in {path} by this user"
+                    )
+                return Problem("permissions", message, where, hint=_HINT)
     except OSError as error:
         return Problem("unreadable", f"{path} cannot be examined: {error.strerror}", where)
     return None
-
-
-def _cannot_write(path: Path, wanted: str) -> str:
-    if str(path) == wanted:
-        return f"{path} cannot be written by this user"
-    return f"{wanted} is not there and cannot be created in {path} by this user"
-
-
-def _nearest_existing(path: Path) -> Path:
-    """Return the folder, or the one in which it and its missing parents would be created."""
-    while not os.path.lexists(path) and path != path.parent:
-        path = path.parent
-    return path

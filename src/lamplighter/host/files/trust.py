@@ -22,6 +22,8 @@ from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Self
 
+from lamplighter.host.machine import user_name
+
 if TYPE_CHECKING:
     from collections.abc import Collection
 
@@ -53,15 +55,35 @@ class Walk:
 
     def __init__(self, path: str | Path, owners: Collection[int]) -> None:
         self._owners = frozenset(owners)
-        self._pending = deque(Path(path).absolute().parts[1:])
-        self._links = 0
+        pending = deque(Path(path).absolute().parts[1:])
+        links = 0
         self.distrust: Distrust | None = None
         self.path = Path("/")
         self.fd = os.open("/", _PATH_ONLY)
         try:
             self.status = self._examine(self.fd, self.path)
-            while self._pending:
-                self._step(self._pending.popleft())
+            while pending:
+                # To an entry of the current folder, to its parent, or along a link.
+                name = pending.popleft()
+                where = self.path.parent if name == ".." else self.path / name
+                entry = os.open(name, _PATH_ONLY, dir_fd=self.fd)
+                status = self._examine(entry, where)
+                if not stat.S_ISLNK(status.st_mode):
+                    self._move_to(entry, where, status)
+                    continue
+                try:
+                    target = Path(os.readlink("", dir_fd=entry))
+                finally:
+                    os.close(entry)
+                links += 1
+                if links > MOST_LINKS:
+                    raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(where))
+                parts = target.parts
+                if target.is_absolute():
+                    root = os.open("/", _PATH_ONLY)
+                    self._move_to(root, Path("/"), os.fstat(root))
+                    parts = parts[1:]
+                pending.extendleft(reversed(parts))
         except OSError:
             os.close(self.fd)
             raise
@@ -75,31 +97,6 @@ class Walk:
     def open(self) -> int:
         """Open the very file that was examined, for reading, without waiting for a writer."""
         return os.open(f"/proc/self/fd/{self.fd}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-
-    def _step(self, name: str) -> None:
-        """Go to an entry of the current folder, to its parent, or along a link."""
-        where = self.path.parent if name == ".." else self.path / name
-        entry = os.open(name, _PATH_ONLY, dir_fd=self.fd)
-        status = self._examine(entry, where)
-        if not stat.S_ISLNK(status.st_mode):
-            self._move_to(entry, where, status)
-            return
-        try:
-            self._follow(entry, where)
-        finally:
-            os.close(entry)
-
-    def _follow(self, link: int, where: Path) -> None:
-        target = Path(os.readlink("", dir_fd=link))
-        self._links += 1
-        if self._links > MOST_LINKS:
-            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(where))
-        parts = target.parts
-        if target.is_absolute():
-            root = os.open("/", _PATH_ONLY)
-            self._move_to(root, Path("/"), os.fstat(root))
-            parts = parts[1:]
-        self._pending.extendleft(reversed(parts))
 
     def _move_to(self, fd: int, where: Path, status: os.stat_result) -> None:
         os.close(self.fd)
@@ -121,8 +118,9 @@ def check_entry(
     """Return why an entry could have been written by somebody else; None if it could not."""
     path = str(where)
     if status.st_uid not in owners:
-        reason = f"belongs to {_user(status.st_uid)}, not to {_users(owners)}"
-        return Distrust(path, reason, f"chown {_user(min(owners))} {path}")
+        trusted = [user_name(uid) for uid in sorted(owners)]
+        reason = f"belongs to {user_name(status.st_uid)}, not to {' or '.join(trusted)}"
+        return Distrust(path, reason, f"chown {trusted[0]} {path}")
     sticky_folder = stat.S_ISDIR(status.st_mode) and status.st_mode & stat.S_ISVTX
     if stat.S_ISLNK(status.st_mode) or sticky_folder:
         return None
@@ -130,7 +128,10 @@ def check_entry(
     if status.st_mode & stat.S_IWOTH:
         return Distrust(path, f"can be written by everybody ({mode})", f"chmod o-w {path}")
     if status.st_mode & stat.S_IWGRP and not _private_group(fd, status):
-        group = _group(status.st_gid)
+        try:
+            group = grp.getgrgid(status.st_gid).gr_name
+        except KeyError:
+            group = f"gid {status.st_gid}"
         return Distrust(path, f"can be written by the group {group} ({mode})", f"chmod g-w {path}")
     return None
 
@@ -144,21 +145,3 @@ def _private_group(fd: int, status: os.stat_result) -> bool:
     except (OSError, KeyError):
         return False
     return group.gr_name == user.pw_name and not set(group.gr_mem) - {user.pw_name}
-
-
-def _users(uids: Collection[int]) -> str:
-    return " or ".join(_user(uid) for uid in sorted(uids))
-
-
-def _user(uid: int) -> str:
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return f"uid {uid}"
-
-
-def _group(gid: int) -> str:
-    try:
-        return grp.getgrgid(gid).gr_name
-    except KeyError:
-        return f"gid {gid}"

@@ -46,7 +46,12 @@ def install_file(path: Path, content: bytes, *, keep: bool = False) -> Installed
     """
     try:
         if path.is_symlink() and not keep:
-            raise _is_link(path)
+            target = str(path.readlink())
+            message, hint = f"it is a link to {target}", "remove the link if it is of no use"
+            if target == NULL:
+                message = "the unit is masked"
+                hint = f"systemctl unmask {path.name}, then install again"
+            raise ConfigurationError(f"it is not replaced: {message}", where=str(path), hint=hint)
         if os.path.lexists(path):
             if keep:
                 return Installed(path, Change.KEPT)
@@ -110,15 +115,6 @@ def _make_folders(path: Path) -> None:
 
 def _mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
-
-
-def _is_link(path: Path) -> ConfigurationError:
-    target = str(path.readlink())
-    if target == NULL:
-        message, hint = "the unit is masked", f"systemctl unmask {path.name}, then install again"
-    else:
-        message, hint = f"it is a link to {target}", "remove the link if it is of no use"
-    return ConfigurationError(f"it is not replaced: {message}", where=str(path), hint=hint)
 
 
 def _cannot(path: Path, error: OSError) -> ConfigurationError:

@@ -21,7 +21,6 @@ nobody.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import sqlite3
 import stat
@@ -34,6 +33,7 @@ from lamplighter.errors import JournalDamaged, JournalError, JournalForeign
 from lamplighter.host.clock import LoopClock
 from lamplighter.host.journal import intent_file
 from lamplighter.host.journal.schema import APPLICATION_ID, FILE_NAME, MIGRATIONS
+from lamplighter.host.lock import take
 from lamplighter.model.intent import Hold, Intent, Intents, Meant
 
 if TYPE_CHECKING:
@@ -316,7 +316,7 @@ def exclusive(directory: Path) -> Iterator[int]:
     except OSError as error:
         raise _cannot(directory, error) from error
     try:
-        fcntl.flock(folder, fcntl.LOCK_EX)
+        take(folder, wait=True)
         yield folder
     finally:
         os.close(folder)  # and the lock is gone

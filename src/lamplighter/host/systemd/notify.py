@@ -60,13 +60,13 @@ class Notifier:
         """Send what ``formats/sd_notify`` can encode; return whether it was sent."""
         if not self.active:
             return False
-        told = encode(
+        message = encode(
             ready=ready, stopping=stopping, watchdog=watchdog, status=status, extend=extend
         )
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
                 sender.settimeout(0)
-                sender.sendto(told, self._address)
+                sender.sendto(message, self._address)
         except (OSError, ValueError):
             return False
         return True
@@ -74,10 +74,10 @@ class Notifier:
 
 def watchdog_seconds(environ: Mapping[str, str]) -> float | None:
     """Return the watchdog's time in seconds; None if systemd has none for this process."""
-    pid, told = environ.get(WATCHDOG_PID, ""), environ.get(WATCHDOG, "")
-    if (pid and pid != str(os.getpid())) or not told.isdecimal() or not int(told):
+    pid, limit = environ.get(WATCHDOG_PID, ""), environ.get(WATCHDOG, "")
+    if (pid and pid != str(os.getpid())) or not limit.isdecimal() or not int(limit):
         return None
-    return int(told) / 1_000_000
+    return int(limit) / 1_000_000
 
 
 def arm_alarm(seconds: float) -> None:

@@ -21,7 +21,6 @@ from jeepney.low_level import calc_msg_size
 from lamplighter.errors import CallFailed
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from lamplighter.model.clock import Clock
@@ -96,34 +95,24 @@ async def _make(scope: Scope, pid: int, socket: Path) -> None:
         # A try that was cut off may have created its scope, so each try has a unit of its own.
         unit = f"{scope.name}-{os.urandom(3).hex()}.scope"
         writer.write(scope.request(unit, pid).serialise(serial=1))
-        async for raw in _messages(reader):
+        waiting = b""
+        while True:
+            # systemd signals each client everything it does. Parsing all of it would cost more than
+            # everything else that we do for a start.
+            while len(waiting) < HEAD or len(waiting) < (size := calc_msg_size(waiting[:HEAD])):
+                waiting += await _chunk(reader)
+            raw, waiting = waiting[:size], waiting[size:]
             kind = MessageType(raw[KIND])
             if kind is MessageType.error:
                 message = Message.from_buffer(raw)
-                why = (
-                    message.body[0]
-                    if message.body
-                    else message.header.fields[HeaderFields.error_name]
-                )
-                raise CallFailed(f"systemd made no scope {scope.name}: {why}")
+                name = message.header.fields.get(HeaderFields.error_name)
+                reason = message.body[0] if message.body else name
+                raise CallFailed(f"systemd made no scope {scope.name}: {reason}")
             if kind is MessageType.signal and b"JobRemoved" in raw and unit.encode() in raw:
                 _, _, _, result = Message.from_buffer(raw).body
                 if result != "done":
                     raise CallFailed(f"systemd's job for {scope.name} ended as {result!r}")
                 return
-
-
-async def _messages(reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
-    """Yield messages as they come, unparsed: systemd signals each client everything it does.
-
-    Parsing all of them would cost more than everything else that we do for a start.
-    """
-    waiting = b""
-    while True:
-        while len(waiting) >= HEAD and len(waiting) >= (size := calc_msg_size(waiting[:HEAD])):
-            yield waiting[:size]
-            waiting = waiting[size:]
-        waiting += await _chunk(reader)
 
 
 async def _chunk(reader: asyncio.StreamReader) -> bytes:

@@ -18,7 +18,7 @@ TIMEOUT = 90.0
 ANSWER_TIMEOUT = 10.0
 
 #: How many characters of a failed call's output are shown.
-_MOST_WORDS = 500
+_OUTPUT_MAX = 500
 
 
 class Job(NamedTuple):
@@ -60,23 +60,23 @@ def list_jobs(*units: str) -> dict[str, Job]:
     As root, ``systemctl`` asks systemd itself over a private socket: no other daemon is needed, so
     it works until the very end of a shutdown.
     """
-    told = _systemctl(
+    listing = _systemctl(
         "list-jobs", "--full", "--no-legend", "--no-pager", *units, timeout=ANSWER_TIMEOUT
     )
-    lines = (line.split() for line in told.splitlines())
+    lines = (line.split() for line in listing.splitlines())
     fields = (line for line in lines if len(line) == 4 and line[0].isdecimal())
     return {unit: Job(int(number), kind) for number, unit, kind, _ in fields if unit in units}
 
 
 def _install(*arguments: str) -> None:
-    told = " ".join(("systemctl", *arguments))
-    hint = f"the files are in their places; when systemd answers, type {told}"
+    shown = " ".join(("systemctl", *arguments))
+    hint = f"the files are in their places; when systemd answers, type {shown}"
     _systemctl(*arguments, timeout=TIMEOUT, hint=hint)
 
 
 def _systemctl(*arguments: str, timeout: float, hint: str = "") -> str:
     command = ("systemctl", "--no-ask-password", *arguments)
-    told = " ".join(("systemctl", *arguments))
+    shown = " ".join(("systemctl", *arguments))
     try:
         ended = subprocess.run(
             command,
@@ -87,11 +87,11 @@ def _systemctl(*arguments: str, timeout: float, hint: str = "") -> str:
             check=True,
         )
     except subprocess.TimeoutExpired as error:
-        raise CallTimedOut(f"{told} did not return within {timeout:g} s") from error
+        raise CallTimedOut(f"{shown} did not return within {timeout:g} s") from error
     except subprocess.CalledProcessError as error:
-        words = error.stdout.decode("utf-8", "replace").strip()[:_MOST_WORDS]
+        output = error.stdout.decode("utf-8", "replace").strip()[:_OUTPUT_MAX]
         raise CallFailed(
-            f"{told} failed: {words or f'exit status {error.returncode}'}", hint=hint
+            f"{shown} failed: {output or f'exit status {error.returncode}'}", hint=hint
         ) from error
     except OSError as error:
         raise CallFailed(f"systemctl cannot be run: {error.strerror}") from error

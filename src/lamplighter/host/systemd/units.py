@@ -45,8 +45,19 @@ _NULL = "/dev/null"
 
 def conflicting_units(root: Path = Path("/")) -> list[Problem]:
     """Return a problem for each service that would act on the same domains."""
-    found = ((name, enabling_link(name, root)) for name in CONFLICTING)
-    return [_conflict(name, link) for name, link in found if link is not None]
+    links = {name: enabling_link(name, root) for name in CONFLICTING}
+    return [
+        Problem(
+            "conflicting-unit",
+            f"{name} is enabled and acts on the same domains: {CONFLICTING[name]}",
+            Location(str(link)),
+            hint=f"systemctl disable {name} (without --now: to stop it now would stop domains; at"
+            " the host's next stop lamplighter-domains.service is stopped before it, so that it"
+            " finds only what Lamplighter left running)",
+        )
+        for name, link in links.items()
+        if link is not None
+    ]
 
 
 def enabling_link(service: str, root: Path = Path("/")) -> Path | None:
@@ -55,47 +66,25 @@ def enabling_link(service: str, root: Path = Path("/")) -> Path | None:
     A masked service is not started, nor one whose links are left over from a removed package.
     """
     unit = f"{service}.service"
-    file = _unit_file(unit, root)
-    if file is not None:
-        return None if _is_null(file) else _wanting_link(unit, root)
-    if os.access(root / "etc/init.d" / service, os.X_OK):
-        return _runlevel_link(service, root)
-    return None
-
-
-def _conflict(service: str, link: Path) -> Problem:
-    return Problem(
-        "conflicting-unit",
-        f"{service} is enabled and acts on the same domains: {CONFLICTING[service]}",
-        Location(str(link)),
-        hint=f"systemctl disable {service} (without --now: to stop it now would stop domains; at"
-        " the host's next stop lamplighter-domains.service is stopped before it, so that it finds"
-        " only what Lamplighter left running)",
-    )
-
-
-def _unit_file(unit: str, root: Path) -> Path | None:
-    """Return the file of a unit, unless systemd generated it from an init script."""
+    # What systemd generated from an init script stands for the script, which is looked up below.
     folders = (folder for folder in UNIT_FOLDERS if folder != "run/systemd/generator.late")
     files = (root / folder / unit for folder in folders)
-    return next((file for file in files if os.path.lexists(file)), None)
-
-
-def _wanting_link(unit: str, root: Path) -> Path | None:
-    """Return the link by which another unit pulls in this one; earlier folders hide later ones."""
-    seen: dict[str, Path] = {}
-    for folder in UNIT_FOLDERS:
-        for kind in ("wants", "requires", "upholds"):
-            for wanting in sorted((root / folder).glob(f"*.{kind}")):
-                if os.path.lexists(wanting / unit):
-                    seen.setdefault(wanting.name, wanting / unit)
-    return next((link for link in seen.values() if not _is_null(link)), None)
-
-
-def _runlevel_link(service: str, root: Path) -> Path | None:
-    """Return the link by which an init script, as a generated unit, starts with the host."""
-    links = sorted((root / "etc").glob(f"rc[2-5].d/S[0-9][0-9]{service}"))
-    return links[0] if links else None
+    file = next((file for file in files if os.path.lexists(file)), None)
+    if file is not None:
+        if _is_null(file):
+            return None
+        # Another unit pulls this one in, by a link in its folder; earlier folders hide later ones.
+        links: dict[str, Path] = {}
+        for folder in UNIT_FOLDERS:
+            for kind in ("wants", "requires", "upholds"):
+                for wanting in sorted((root / folder).glob(f"*.{kind}")):
+                    if os.path.lexists(wanting / unit):
+                        links.setdefault(wanting.name, wanting / unit)
+        return next((link for link in links.values() if not _is_null(link)), None)
+    if not os.access(root / "etc/init.d" / service, os.X_OK):
+        return None
+    # By such a link an init script, as a generated unit, starts with the host.
+    return min((root / "etc").glob(f"rc[2-5].d/S[0-9][0-9]{service}"), default=None)
 
 
 def _is_null(path: Path) -> bool:

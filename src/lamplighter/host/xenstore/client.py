@@ -141,28 +141,24 @@ class XenStore:
         except XenStoreError as error:
             if error.name != "E2BIG":
                 raise
-        return await self._directory_in_parts(path, link, tx_id)
-
-    async def _directory_in_parts(self, path: str, link: Link, tx_id: int) -> list[str]:
+        # It does not fit into one packet, so it is read in parts: from the start again when the
+        # directory changed between two of them.
         for _ in range(DIRECTORY_ATTEMPTS):
-            names = await self._parts(path, link, tx_id)
-            if names is not None:
-                return parse_names(names)
+            names, expected, last = bytearray(), None, False
+            while not last:
+                if len(names) > DIRECTORY_MAX:
+                    message = f"{path} lists more than {DIRECTORY_MAX} bytes of names"
+                    raise XenStoreError("E2BIG", message)
+                request = path_field(path) + b"%d\0" % len(names)
+                part = await link.ask(Op.DIRECTORY_PART, request, tx_id, parse_part)
+                generation, more, last = part
+                if expected not in (None, generation):
+                    break
+                expected = generation
+                names += more
+            else:
+                return parse_names(bytes(names))
         raise XenStoreError("EAGAIN", f"{path} changed {DIRECTORY_ATTEMPTS} times while listed")
-
-    async def _parts(self, path: str, link: Link, tx_id: int) -> bytes | None:
-        """Return all names of a directory; None when it changed between two parts."""
-        names, expected = bytearray(), None
-        while len(names) <= DIRECTORY_MAX:
-            payload = path_field(path) + b"%d\0" % len(names)
-            generation, more, last = await link.ask(Op.DIRECTORY_PART, payload, tx_id, parse_part)
-            if expected not in (None, generation):
-                return None
-            expected = generation
-            names += more
-            if last:
-                return bytes(names)
-        raise XenStoreError("E2BIG", f"{path} lists more than {DIRECTORY_MAX} bytes of names")
 
     async def get_permissions(self, path: str, tx: int = 0) -> list[Permission]:
         """Return a node's permissions; the first names the owner and everybody's access."""
@@ -192,25 +188,24 @@ class XenStore:
         other exception of the body aborts the transaction.
         """
         for _ in range(attempts):
-            with contextlib.suppress(StoreConflict):
-                return await self._attempt(body)
+            link = self._link
+            tx_id = await link.start()
+            tx = next(self._numbers)
+            self._transactions[tx] = (link, tx_id)
+            ended = False
+            try:
+                result = await body(tx)
+                ended = True
+                await link.commit(tx_id)
+            except StoreConflict:
+                continue
+            else:
+                return result
+            finally:
+                del self._transactions[tx]
+                if not ended:
+                    link.abort(tx_id)
         raise StoreConflict(f"a transaction conflicted {attempts} times in a row")
-
-    async def _attempt(self, body: Callable[[int], Awaitable[T]]) -> T:
-        link = self._link
-        tx_id = await link.start()
-        tx = next(self._numbers)
-        self._transactions[tx] = (link, tx_id)
-        ended = False
-        try:
-            result = await body(tx)
-            ended = True
-            await link.commit(tx_id)
-            return result
-        finally:
-            del self._transactions[tx]
-            if not ended:
-                link.abort(tx_id)
 
     def _within(self, tx: int) -> tuple[Link, int]:
         """Return the connection that a transaction belongs to, and its id there."""
@@ -236,7 +231,7 @@ class XenStore:
         return watch
 
     async def unwatch(self, watch: Watch) -> None:
-        """Remove a watch; it fires no more from this moment. A lost connection is not an error."""
+        """Remove a watch; from now on it does not fire. A lost connection is not an error."""
         watch.active = False
         self._watches.pop(watch, None)
         await self._link.unregister(watch)
@@ -283,15 +278,13 @@ class XenStore:
             self._pause = min(2 * self._pause, LONGEST_PAUSE)
             try:
                 async with self._clock.timeout(ATTEMPT_TIMEOUT):
-                    back = await self._open_again()
+                    link = Link(self._lost)
+                    await link.open(self._path)
+                    # Requests and new watches may go on; the old watches follow.
+                    self._link = link
+                    await link.register(tuple(self._watches))
+                    back = link.alive
             except (Unreachable, XenStoreError, TimeoutError):
                 await self._link.close()
         self._since = self._clock.monotonic()
         self._tell(connected=True)
-
-    async def _open_again(self) -> bool:
-        link = Link(self._lost)
-        await link.open(self._path)
-        self._link = link  # requests and new watches may go on; the old watches follow
-        await link.register(tuple(self._watches))
-        return link.alive

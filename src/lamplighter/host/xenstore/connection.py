@@ -70,7 +70,7 @@ class Link:
 
     def __init__(self, lost: Callable[[], None]) -> None:
         self._loop = asyncio.get_running_loop()
-        self._lost = lost
+        self._lost: Callable[[], None] | None = lost
         self._client: ClientConnection[Waiter] = ClientConnection()
         self._transport: Transport | None = None
         self._outgoing: list[bytes] = []
@@ -104,7 +104,7 @@ class Link:
             ) from error
 
     def data_received(self, data: bytes) -> None:
-        """Pass replies to their waiters and events to their watches."""
+        """Pass replies to their waiters and events to their watches; then send what waits."""
         if self._failure is not None:
             return
         try:
@@ -118,8 +118,14 @@ class Link:
                         waiter.set_result(reply)
         except ProtocolError as error:
             self._end(error)
-        if self._backlog:
-            self._send_backlog()
+        while self._backlog and self._client.pending < PENDING_MAX:
+            op, payload, tx_id, waiter = self._backlog.popleft()
+            if waiter.done():
+                continue
+            try:
+                self._send(op, payload, tx_id, waiter)
+            except XenStoreError as error:  # too long: an error for its waiter only
+                waiter.set_result(Reply(b"", error.name))
 
     def packet_refused(self, packet: bytes, error: str) -> None:
         """Answer a request that the device refused with this error."""
@@ -130,13 +136,13 @@ class Link:
 
     def connection_lost(self, error: Exception | None) -> None:
         """Fail all pending requests."""
-        why = f": {error}" if error else ""
-        self._end(XenStoreUnreachable(f"XenStore closed the connection{why}"))
+        reason = f": {error}" if error else ""
+        self._end(XenStoreUnreachable(f"XenStore closed the connection{reason}"))
         self._closed.set_result(None)
 
     async def close(self) -> None:
         """End the connection and wait until it is gone."""
-        self._lost = _nothing
+        self._lost = None
         self._end(XenStoreUnreachable("the connection to XenStore was closed"))
         if self._transport is not None:
             await asyncio.shield(self._closed)
@@ -150,7 +156,9 @@ class Link:
         else:
             self._backlog.append((op, payload, tx_id, waiter))
             if len(self._backlog) > self._backlog_limit:
-                self._drop_cancelled()
+                # The waiters of many may have gone: a server that hangs must not cost memory.
+                self._backlog = deque(entry for entry in self._backlog if not entry[3].done())
+                self._backlog_limit = max(PENDING_MAX, 2 * len(self._backlog))
         return waiter
 
     def _answer(self, reply: Reply | None, op: int, payload: bytes) -> bytes:
@@ -197,9 +205,19 @@ class Link:
         """Register watches; they may fire before this returns."""
         posted: list[tuple[Watch, Waiter]] = []
         try:
-            posted.extend((watch, self._post_watch(watch)) for watch in watches if watch.active)
+            for watch in watches:
+                if watch.active:
+                    self._check()
+                    watch.token, payload = self._client.watch(watch.path)
+                    self._watches[watch.token] = watch
+                    posted.append((watch, self._post(Op.WATCH, payload)))
             for watch, waiter in posted:
-                self._watched(watch, await waiter)
+                try:
+                    self._answer(await waiter, Op.WATCH, watch.path.encode())
+                except XenStoreError:
+                    self._client.forget(watch.token)
+                    self._watches.pop(watch.token, None)
+                    raise
         except asyncio.CancelledError:
             for watch, _ in posted:
                 self._post_unwatch(watch)
@@ -219,12 +237,6 @@ class Link:
             self._client.forget(token)
         self._watches.clear()
 
-    def _post_watch(self, watch: Watch) -> Waiter:
-        self._check()
-        watch.token, payload = self._client.watch(watch.path)
-        self._watches[watch.token] = watch
-        return self._post(Op.WATCH, payload)
-
     def _post_unwatch(self, watch: Watch) -> Waiter | None:
         if self._failure is not None or self._watches.get(watch.token) is not watch:
             return None
@@ -237,18 +249,15 @@ class Link:
         packet = self._client.request(op, payload, tx_id, waiter)
         if not others:
             self._transport.write([packet])
-            self._poll_reply()
+            if not self._polls:
+                self._loop.call_soon(self._next_turn)
+            if self._polls < POLLS_A_TURN:
+                self._polls += 1
+                self._transport.poll_reply()
             return
         if not self._outgoing:
             self._loop.call_soon(self._flush)
         self._outgoing.append(packet)
-
-    def _poll_reply(self) -> None:
-        if not self._polls:
-            self._loop.call_soon(self._next_turn)
-        if self._polls < POLLS_A_TURN and self._transport is not None:
-            self._polls += 1
-            self._transport.poll_reply()
 
     def _next_turn(self) -> None:
         self._polls = 0
@@ -257,22 +266,6 @@ class Link:
         if self._outgoing and self._transport is not None:
             packets, self._outgoing = self._outgoing, []
             self._transport.write(packets)
-
-    def _send_backlog(self) -> None:
-        """Send requests from the backlog while there is room."""
-        while self._backlog and self._client.pending < PENDING_MAX:
-            op, payload, tx_id, waiter = self._backlog.popleft()
-            if waiter.done():
-                continue
-            try:
-                self._send(op, payload, tx_id, waiter)
-            except XenStoreError as error:  # too long: an error for its waiter only
-                waiter.set_result(Reply(b"", error.name))
-
-    def _drop_cancelled(self) -> None:
-        """Drop requests whose waiters have gone, so that a hanging server costs no memory."""
-        self._backlog = deque(request for request in self._backlog if not request[3].done())
-        self._backlog_limit = max(PENDING_MAX, 2 * len(self._backlog))
 
     def _check(self) -> None:
         if self._failure is not None:
@@ -296,14 +289,6 @@ class Link:
         except (XenStoreError, Unreachable):
             return  # no transaction was started
 
-    def _watched(self, watch: Watch, reply: Reply | None) -> None:
-        try:
-            self._answer(reply, Op.WATCH, watch.path.encode())
-        except XenStoreError:
-            self._client.forget(watch.token)
-            self._watches.pop(watch.token, None)
-            raise
-
     def _end(self, error: Unreachable) -> None:
         """Fail all pending requests; nothing more is sent or received."""
         if self._failure is not None:
@@ -316,8 +301,5 @@ class Link:
             if not waiter.done():
                 waiter.set_result(None)
         self._backlog.clear()
-        self._lost()
-
-
-def _nothing() -> None:
-    return
+        if self._lost is not None:
+            self._lost()

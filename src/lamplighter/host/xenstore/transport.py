@@ -100,19 +100,16 @@ class Transport:
                 self._loop.add_writer(self._descriptor, self._write)
                 return
             except OSError as error:
-                self._refused(error)
+                if self._sent or not self._is_device or error.errno not in _ANSWERS:
+                    self._close(error)
+                else:
+                    self._receiver.packet_refused(self._unsent.popleft(), _ANSWERS[error.errno])
                 continue
             if self._sent == len(data):
                 self._unsent.popleft()
                 self._sent = 0
         if self._open:
             self._loop.remove_writer(self._descriptor)
-
-    def _refused(self, error: OSError) -> None:
-        if self._sent or not self._is_device or error.errno not in _ANSWERS:
-            self._close(error)
-        else:
-            self._receiver.packet_refused(self._unsent.popleft(), _ANSWERS[error.errno])
 
     def _read(self) -> None:
         if data := self._take():
@@ -144,23 +141,19 @@ class Transport:
 
 async def open_transport(path: str, receiver: Receiver) -> Transport:
     """Open the socket or device at ``path``; ``OSError``, or ``ValueError`` if it is neither."""
-    mode = _mode(path)
-    if stat.S_ISCHR(mode):
-        return Transport(_open_device(path), receiver, is_device=True)
-    if stat.S_ISSOCK(mode):
-        return Transport(await _connect(path), receiver, is_device=False)
-    raise ValueError("it is neither a socket nor a character device")
-
-
-async def _connect(path: str) -> int:
+    device = _open_if_device(path)
+    if device is not None:
+        return Transport(device, receiver, is_device=True)
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as connection:
         await asyncio.get_running_loop().sock_connect(connection, path)
-        return connection.detach()
+        return Transport(connection.detach(), receiver, is_device=False)
 
 
-def _open_device(path: str) -> int:
-    return os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
-
-
-def _mode(path: str) -> int:
-    return Path(path).stat().st_mode
+def _open_if_device(path: str) -> int | None:
+    """Open the character device at ``path``; return None when a socket is there."""
+    mode = Path(path).stat().st_mode
+    if stat.S_ISCHR(mode):
+        return os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+    if stat.S_ISSOCK(mode):
+        return None
+    raise ValueError("it is neither a socket nor a character device")

@@ -1,1 +1,1 @@
-"""What is heard from guests and said to them."""
+"""What guests report and what they are sent, through XenStore."""

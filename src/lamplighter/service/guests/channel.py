@@ -1,15 +1,15 @@
-"""What is said to one guest through XenStore, and what it answers.
+"""One guest's XenStore nodes: what it reports is read, requests and answers are written.
 
-Everything read here was written by the guest: bytes, of any content, at any rate. Nothing of it
-is believed beyond the few values that are looked for. Whatever is written goes in a transaction
-that first looks whether the domain is still there, because a write to a domain that has gone would
-leave nodes behind that nobody owns.
+Everything read here was written by the guest: any bytes, at any rate. Nothing of it is believed
+beyond the few values that are looked for. Everything is written in a transaction that first checks
+that the domain is still there, because a write to a domain that has gone would leave nodes behind
+that nobody owns.
 
-A guest that has said its version has an agent: it is told how long it has, and answered. That is
-beside the point, and what goes wrong with it never disturbs the request itself. The nodes below
+A guest that has written its version has an agent: it is told how long it has, and answered. The
+shutdown does not depend on that, and no failure of it disturbs the request itself. The nodes below
 ``data/lamplighter`` are the guest's own, so it can make a transaction that touches them fail: by
 rewriting them without pause, or, where its quota counts what others write there, by using it up.
-Then the request is written, or taken back, without them.
+Then the request is written, or cleared, without them.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ T = TypeVar("T")
 
 POWEROFF = b"poweroff"
 
-#: How often a transaction is tried that has a note for an agent in it: the guest can make each of
-#: them conflict, and nothing depends on the note.
+#: How often a transaction with a note for the agent in it is tried: the guest can make each of them
+#: conflict, and nothing depends on the note.
 NOTE_ATTEMPTS = 4
 
 
@@ -43,7 +43,7 @@ class GuestChannel:
     """The nodes of one incarnation."""
 
     def __init__(self, xenstore: XenStore, domid: int, number: int = 1) -> None:
-        """``number`` is that of the first note; one that no other run on any host is likely to use.
+        """``number`` is that of the first note; no other run on any host should use the same.
 
         The guest takes a note with another number for another request.
         """
@@ -54,36 +54,36 @@ class GuestChannel:
         self._feature = paths.feature_poweroff(domid)
         self._nodes = (self._request, self._feature, paths.words(domid))
         self._watches: list[Watch] = []
-        self._agent: bool | None = None  # not looked yet
-        self._given: Grants | None = None  # not looked yet
+        self._agent: bool | None = None  # None: not read yet
+        self._given: Grants | None = None  # None: not read yet
 
     @property
     def listening(self) -> bool:
-        """True once all nodes are watched; the client keeps it so through a reconnect."""
+        """True once all nodes are watched; the client sets the watches again when it reconnects."""
         return len(self._watches) == len(self._nodes)
 
-    async def listen(self, stirred: Callable[[str], None]) -> None:
-        """Call ``stirred`` whenever one of the guest's words may have changed."""
+    async def listen(self, changed: Callable[[str], None]) -> None:
+        """Call ``changed`` with the path whenever one of the guest's nodes may have changed."""
         for path in self._nodes[len(self._watches) :]:
-            self._watches.append(await self._xenstore.watch(path, stirred))
+            self._watches.append(await self._xenstore.watch(path, changed))
 
     async def leave(self) -> None:
-        """Listen no more."""
+        """Remove the watches."""
         watches, self._watches = self._watches, []
         for watch in watches:
             await self._xenstore.unwatch(watch)
 
-    # --- what the guest says ---
+    # --- what the guest reports ---
 
     async def poweroff_supported(self) -> bool | None:
-        """Say whether the kernel takes requests to power off; None: it has not said."""
+        """Return whether the kernel takes requests to power off; None: it has not reported that."""
         value = await self._xenstore.read_or_none(self._feature)
         return {b"1": True, b"0": False}.get(value or b"")
 
     async def request(self) -> bytes | None:
-        """Return what stands in ``control/shutdown``; None: the domain has gone with its nodes.
+        """Return the value of ``control/shutdown``; None: the domain has gone with its nodes.
 
-        A guest may acknowledge by removing the node; that reads as empty, too.
+        A guest may acknowledge by removing the node; that is returned as empty, too.
         """
         value = await self._xenstore.read_or_none(self._request)
         if value is None and await self._xenstore.read_or_none(paths.vm(self.domid)) is not None:
@@ -91,44 +91,46 @@ class GuestChannel:
         return value
 
     async def words(self) -> AgentWords | None:
-        """Return what an agent in the guest says; None: there is none, or it cannot be read.
+        """Return what an agent in the guest reports; None: there is none, or it cannot be read.
 
         A guest without an agent costs one read.
         """
         version, *others = GUEST_NODES
         try:
-            values = {version: await self._word(version)}
+            values = {version: await self._read_node(version)}
             self._agent = agent_protocol.parse_agent_nodes(values) is not None
             if not self._agent:
                 return None
-            read = await asyncio.gather(*map(self._word, others))
+            read = await asyncio.gather(*map(self._read_node, others))
         except XenStoreError:
             return None
         return agent_protocol.parse_agent_nodes(values | dict(zip(others, read, strict=True)))
 
     async def given_before(self) -> Grants:
-        """Return what was given to requests for more time before this run gave anything."""
+        """Return what was granted to requests for more time before this run granted anything."""
         if self._given is None:
             with suppress(XenStoreError):
-                answer, granted = await asyncio.gather(self._word("answer"), self._word("granted"))
+                answer, granted = await asyncio.gather(
+                    self._read_node("answer"), self._read_node("granted")
+                )
                 self._given = agent_protocol.parse_grants(answer, granted)
         return self._given or NO_GRANTS
 
-    async def _word(self, name: str) -> bytes | None:
+    async def _read_node(self, name: str) -> bytes | None:
         return await self._xenstore.read_or_none(paths.word(self.domid, name))
 
-    # --- what is said to it ---
+    # --- what it is sent ---
 
     async def ask(self, seconds: float | None = None, granted: int = 0) -> None:
         """Write the request to power off.
 
-        An agent is told that the domain is destroyed in so many host seconds; None: it is not. Of
-        these so many were ``granted`` to it before.
+        ``seconds``: in how many host seconds the domain is destroyed, for the agent; None: never.
+        ``granted`` of these were granted at its request.
         """
-        noted = seconds is not None and await self._has_agent()
+        with_note = seconds is not None and await self._has_agent()
 
         async def request(tx: int) -> None:
-            await self._there(tx)
+            await self._check_present(tx)
             await self._xenstore.write(self._request, POWEROFF, tx)
 
         async def request_and_note(tx: int) -> None:
@@ -137,20 +139,20 @@ class GuestChannel:
             with suppress(XenStoreError):
                 await self._write_note(seconds, granted, tx)
 
-        await self._transact(request, request_and_note if noted else None)
+        await self._transact(request, request_and_note if with_note else None)
 
     async def note(self, seconds: float, granted: int = 0) -> None:
-        """Tell an agent alone what ``ask`` tells it: the guest has had the request before."""
+        """Write only the note of ``ask`` for an agent: the guest already has the request."""
 
         async def body(tx: int) -> None:
-            await self._there(tx)
+            await self._check_present(tx)
             await self._write_note(seconds, granted, tx)
 
         if await self._has_agent():
             await self._xenstore.transact(body, NOTE_ATTEMPTS)
 
     async def _write_note(self, seconds: float, granted: int, tx: int) -> None:
-        """Another note than the one that stands there, even where it leaves as much time."""
+        """Write a note that differs from the one there, even where it leaves as much time."""
         path = paths.word(self.domid, "asked")
         before = agent_protocol.parse_deadline_note(await self._xenstore.read_or_none(path, tx))
         number = self._number if before is None else before.number + 1
@@ -161,48 +163,48 @@ class GuestChannel:
             await self._xenstore.write(paths.word(self.domid, "granted"), value, tx)
 
     async def clear_request(self) -> bool:
-        """Take the request back; say whether the guest had acknowledged it before that."""
+        """Clear the request; return whether the guest had acknowledged it before that."""
 
         async def clear(tx: int) -> bool:
-            await self._there(tx)
+            await self._check_present(tx)
             value = await self._xenstore.read(self._request, tx)
             if value:
                 await self._xenstore.write(self._request, b"", tx)
             return not value
 
         async def clear_and_note(tx: int) -> bool:
-            taken = await clear(tx)
-            if not taken:
-                await self._forget(tx)
-            return taken
+            acknowledged = await clear(tx)
+            if not acknowledged:
+                await self._remove_note(tx)
+            return acknowledged
 
         try:
-            taken = await self._transact(clear, clear_and_note if self._agent else None)
-            if not taken and self._agent is not False:
-                # Where the note was in the way above, it must not outlive what it stood for.
-                await self._forget()
-            return taken
+            acknowledged = await self._transact(clear, clear_and_note if self._agent else None)
+            if not acknowledged and self._agent is not False:
+                # Where the note made the transaction above fail, it must not outlive its request.
+                await self._remove_note()
+            return acknowledged
         except XenStoreError as error:
             if error.name == "ENOENT":
                 return True
             raise
 
     async def answer(self, answer: Answer, granted: int = 0) -> None:
-        """Answer a request for more time; ``granted``: so many seconds were, all together."""
+        """Answer a request for more time; ``granted`` is how many seconds were granted in total."""
         values = {
             "granted": agent_protocol.encode_granted(granted),
             "answer": agent_protocol.encode_answer(answer),
         }
 
         async def body(tx: int) -> None:
-            await self._there(tx)
+            await self._check_present(tx)
             for name, value in values.items():
                 await self._xenstore.write(paths.word(self.domid, name), value, tx)
 
         await self._xenstore.transact(body, NOTE_ATTEMPTS)
 
-    async def _forget(self, tx: int = 0) -> None:
-        """Take away what goes with a request that is taken back."""
+    async def _remove_note(self, tx: int = 0) -> None:
+        """Remove the note that goes with a request."""
         for name in ("asked", "granted"):
             with suppress(XenStoreError):
                 await self._xenstore.rm(paths.word(self.domid, name), tx)
@@ -212,7 +214,7 @@ class GuestChannel:
             await self.words()
         return bool(self._agent)
 
-    async def _there(self, tx: int) -> None:
+    async def _check_present(self, tx: int) -> None:
         await self._xenstore.read(paths.vm(self.domid), tx)
 
     async def _transact(
@@ -220,7 +222,7 @@ class GuestChannel:
         bare: Callable[[int], Awaitable[T]],
         noted: Callable[[int], Awaitable[T]] | None,
     ) -> T:
-        """Do it with the note, if there is one; or else without it, if the note is in the way."""
+        """Run ``noted``; if there is none, or the note makes it fail, run ``bare``."""
         if noted is not None:
             with suppress(XenStoreError):
                 return await self._xenstore.transact(noted, NOTE_ATTEMPTS)

@@ -116,7 +116,7 @@ async def carry_out(request: Request, audience: Audience) -> Report | NothingToD
     if notifier.active and not names:
         run_directory = Path(audience.lenient_configuration()[0].host.run.value)
         unit_job = UnitJob(run_directory, audience.environ, clock, audience.warn)
-    if unit_job is not None and after_stop and (why := await unit_job.after_stop()):
+    if unit_job is not None and after_stop and (why := await unit_job.after_stop()) is not None:
         return NothingToDo(why)  # and the status text stays that of the stop itself
     async with AsyncExitStack() as stack:
         signals = stack.enter_context(Signals())
@@ -125,8 +125,8 @@ async def carry_out(request: Request, audience: Audience) -> Report | NothingToD
         configuration, wrong = _configuration(audience, host_stops=host_stops)
         if unit_job is not None and not after_stop:
             why = await (unit_job.start() if direction is Direction.UP else unit_job.stop())
-            if why:
-                unit.protected(why)
+            if why is not None:
+                unit.nothing_to_do(why)
                 return NothingToDo(why)
         taken = take_host(
             configuration, direction, unit, clock, tell=audience.warn, everything=not names

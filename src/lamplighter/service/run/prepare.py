@@ -9,7 +9,6 @@ anything.
 
 from __future__ import annotations
 
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +20,6 @@ from lamplighter.errors import (
     CallTimedOut,
     JournalError,
     ToolstackUnreachable,
-    Unreachable,
     XenStoreUnreachable,
 )
 from lamplighter.host.journal.record import read_record
@@ -29,6 +27,7 @@ from lamplighter.host.machine import who
 from lamplighter.model.domain import Listing
 from lamplighter.model.record import Record
 from lamplighter.model.run import Direction
+from lamplighter.service.managed_host import shutdown_reason
 from lamplighter.service.observer import SAFETY
 
 if TYPE_CHECKING:
@@ -137,12 +136,7 @@ async def plan_latecomers(host: Host) -> Plan:
 
 async def shutdown_reasons(host: Host, found: Found) -> dict[int, ShutdownReason | None]:
     """Ask the toolstack why incarnations had shut down that are gone, as far as that matters."""
-    reasons: dict[int, ShutdownReason | None] = {}
-    for info in engine.gone(found):
-        reasons[info.domid] = None
-        with suppress(CallFailed, Unreachable):
-            reasons[info.domid] = await host.toolstack.shutdown_reason(info)
-    return reasons
+    return {info.domid: await shutdown_reason(host, info) for info in engine.gone(found)}
 
 
 async def _complete_record(

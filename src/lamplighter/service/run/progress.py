@@ -1,4 +1,4 @@
-"""Who is told what happens during a run, while it happens."""
+"""The listeners of a run, which are called while it lasts."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ if TYPE_CHECKING:
     from lamplighter.model.clock import Clock
     from lamplighter.model.run import Plan, Result, Transition
 
-#: Between two tellings of one guest's words, in host seconds: who reads them is a person.
-TELLING_INTERVAL = 1.0
+#: The shortest time between two texts of one guest, in host seconds: a person reads them.
+SHOWING_INTERVAL = 1.0
 
 
 class Listener(Protocol):
-    """Hears of a run. Every method returns at once and raises nothing."""
+    """Is called with what happens in a run. Every method returns at once and raises nothing."""
 
     def began(self, plan: Plan) -> None:
         """The run begins; steps that need no action are settled at once."""
@@ -25,8 +25,8 @@ class Listener(Protocol):
     def moved(self, transition: Transition) -> None:
         """A domain is in another phase."""
 
-    def heard(self, name: str, words: AgentWords) -> None:
-        """A guest says something else of its end than before; once a second at the most."""
+    def heard(self, name: str, text: str) -> None:
+        """A guest reports something new about its shutdown; at most once a second."""
 
     def settled(self, result: Result) -> None:
         """A domain's part has ended."""
@@ -51,10 +51,10 @@ class ListenerGroup:
         for listener in self._listeners:
             listener.moved(transition)
 
-    def heard(self, name: str, words: AgentWords) -> None:
+    def heard(self, name: str, text: str) -> None:
         """Pass it on."""
         for listener in self._listeners:
-            listener.heard(name, words)
+            listener.heard(name, text)
 
     def settled(self, result: Result) -> None:
         """Pass it on."""
@@ -68,37 +68,30 @@ class ListenerGroup:
 
 
 class Throttle:
-    """Tells one guest's words on: only what has changed, and not too often."""
+    """Shows what one guest reports: only what has changed, and not too often."""
 
-    def __init__(
-        self,
-        clock: Clock,
-        tell: Callable[[AgentWords], None],
-        shown: Callable[[AgentWords], str],
-    ) -> None:
-        """``shown`` is what a person is shown of words; where it is empty there is no news."""
+    def __init__(self, clock: Clock, show: Callable[[str], None]) -> None:
         self._clock = clock
-        self._tell = tell
-        self._shown = shown
-        self._told = ""
-        self._words: AgentWords | None = None
+        self._show = show
+        self._shown = ""
+        self._news = ""
         self._after = -inf
 
     @property
     def due(self) -> float:
-        """When something is to be told; infinite while nothing is new."""
-        return self._after if self._words is not None else inf
+        """When something is to be shown; infinite while nothing is new."""
+        return self._after if self._news else inf
 
     def hear(self, words: AgentWords) -> None:
-        """Take in the newest words."""
-        shown = self._shown(words)
-        self._words = words if shown and shown != self._told else None
+        """Take in the newest report; what says nothing of the guest's shutdown is not news."""
+        text = words.doing()
+        self._news = text if text != self._shown else ""
         self.tell()
 
     def tell(self) -> None:
-        """Tell what is due."""
+        """Show what is due."""
         now = self._clock.monotonic()
-        if self._words is not None and now >= self._after:
-            self._told, self._after = self._shown(self._words), now + TELLING_INTERVAL
-            words, self._words = self._words, None
-            self._tell(words)
+        if self._news and now >= self._after:
+            self._shown, self._news = self._news, ""
+            self._after = now + SHOWING_INTERVAL
+            self._show(self._shown)

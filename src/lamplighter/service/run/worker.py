@@ -24,7 +24,7 @@ from lamplighter.errors import (
     XenStoreError,
     XenStoreUnreachable,
 )
-from lamplighter.formats.agent_protocol import NUMBERS, doing
+from lamplighter.formats.agent_protocol import NUMBERS
 from lamplighter.model.lifecycle import Phase
 from lamplighter.model.run import Outcome, Result, Step, Transition, Verb
 from lamplighter.service.guests.channel import GuestChannel
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
     from uuid import UUID
 
-    from lamplighter.formats.agent_protocol import AgentWords
     from lamplighter.host.xenstore.client import XenStore
     from lamplighter.model.clock import Clock
     from lamplighter.model.domain import Definition
@@ -64,7 +63,7 @@ class RunContext:
     ending: asyncio.Event
     record: Callable[[Transition], Awaitable[None]]
     held: Callable[[Definition], str]
-    heard: Callable[[str, AgentWords], None]
+    heard: Callable[[str, str], None]
     latest: float = inf
 
 
@@ -104,7 +103,7 @@ class Worker:
         self.mailbox = Mailbox(self._uuid or step.name, context.clock)
         self._channel: GuestChannel | None = None
         self._reader: GuestReader | None = None
-        self._throttle = Throttle(context.clock, partial(context.heard, step.name), doing)
+        self._throttle = Throttle(context.clock, partial(context.heard, step.name))
         self._begun = 0.0
         self._deadline = inf
 

@@ -1,46 +1,47 @@
-"""What systemd wants when it runs a command of the unit: domains moved, or only the unit.
+"""Why systemd runs a command of the unit: to move domains, or for the unit alone.
 
-A *restart* of the unit, as an upgrade or needrestart does it, is about the unit alone. systemd runs
-``ExecStop=`` and then ``ExecStart=`` for it, as for a stop and a start, but it is one job: of type
-``restart`` while the unit stops, and with the same number of type ``start`` afterwards.
+A *restart* of the unit, as an upgrade or needrestart makes it, is about the unit alone. systemd
+runs ``ExecStop=`` and then ``ExecStart=`` for it, as for a stop and a start, but it is one job: of
+type ``restart`` while the unit stops, and with the same number of type ``start`` afterwards.
 
-- The stop half asks for the unit's job. A restart moves nothing, and leaves the job's number in a
-  note in the run directory. When systemd cannot be asked, or the host stops as well, it is a stop:
-  a host that goes down must never be taken for a restart, and a stop that should have been none is
-  made good by the start that follows. systemd does not answer for a moment while it executes itself
-  anew, as its own upgrade has it do just when other services are restarted; so it is asked again.
-- The start half starts nothing when the note has the number of its own job. Without a note, as
+- The stop half asks for the unit's job. A restart moves no domain, and leaves the job's number in a
+  marker in the run directory. When systemd cannot be asked, or the host stops as well, it is a
+  stop: a host's stop must never be taken for a restart, and a stop too many is made good by the
+  start that follows. systemd does not answer for a moment while it re-executes itself, as its own
+  upgrade makes it do just when other services are restarted; so it is asked again.
+- The start half starts nothing when the marker has the number of its own job. Without a marker, as
   after a boot, systemd is not even asked; with one and no answer, it is a start: a domain too many
-  is seen and put down again, but a host that stays dark is not. The note is taken away as it is
-  read.
+  is noticed and stopped again, but a host without its domains is not. The marker is removed as it
+  is read.
 
-A *stop that comes while the unit still starts* gets no ``ExecStop=`` from systemd: ``up`` is sent
-SIGTERM, and ``ExecStopPost=`` is run, as it is after every stop and every failure. So the same stop
-is in there, for what nobody has stopped. It does nothing
+For a *stop that comes while the unit still starts* systemd runs no ``ExecStop=``: ``up`` is sent
+SIGTERM, and ``ExecStopPost=`` is run, as it is after every stop and every failure. So that command
+stops the domains that nothing else has stopped. It does nothing
 
-- when a note, written when the work was done, says that this invocation of the unit was stopped;
-- in a restart. When that has interrupted a start, no note makes the start half idle, so that the
+- when a marker, written when the stop was complete, has this invocation of the unit;
+- in a restart. When that has interrupted a start, no marker makes the start half idle, so that the
   start goes on. When it has come while the unit was being reloaded, for which systemd leaves out
-  ``ExecStop=`` as well, the note is left here;
+  ``ExecStop=`` as well, the marker is left here;
 - when the unit has no job, because then it failed by itself, such as by a start that hung, and no
   failure moves domains.
 
-What is left is the time between the last question and the start half. A host's stop that begins
+What remains is the time between the last question and the start half. A host's stop that begins
 then finds a unit that is not active, and systemd runs no command of it. It is a few milliseconds
-long when the unit is restarted alone. When a unit that it comes after is restarted in the same
-breath, such as libvirtd.service, the start half waits for that one's start. Nothing in the unit can
-close this: only an active unit is stopped, and a restart has to deactivate it.
+long when the unit is restarted alone. When a unit that it is ordered after is restarted with it,
+such as libvirtd.service, the start half waits for that unit's start. Nothing in the unit can close
+this gap: only an active unit is stopped, and a restart has to deactivate it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-import os
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from lamplighter.errors import CallFailed
+from lamplighter.formats.state_json import get_number, get_text, parse
+from lamplighter.host.files.writing import write_whole
 from lamplighter.host.machine import boot_id
 from lamplighter.host.systemd.systemctl import list_jobs
 from lamplighter.host.systemd.units import SERVICE
@@ -54,21 +55,21 @@ if TYPE_CHECKING:
 
     Jobs = Mapping[str, Job]
 
-#: The note inside the run directory.
+#: The marker inside the run directory.
 FILE_NAME = "unit.json"
 
-#: Its start is every stop of the host.
+#: The unit that every stop of the host starts.
 SHUTDOWN = "shutdown.target"
 
-#: How a start ends that was not interrupted.
+#: The exit statuses of a start that was not interrupted.
 STARTED = frozenset({"0", "1", "69", "75", "78"})
 
-#: So often systemd is asked before it is taken to be deaf, with so many real seconds in between: to
-#: execute itself anew, it reads all units again.
-ASKED = 10
+#: How often systemd is asked before it is taken not to answer, and the real seconds in between: to
+#: re-execute itself, it reads all units again.
+ATTEMPTS = 10
 PAUSE = 1.0
 
-#: More than we ever write; the rest of a strange file is not read.
+#: More bytes than are ever written; the rest of a strange file is not read.
 _LIMIT = 4096
 
 _RESTART, _STOPPED = "restart", "stopped"
@@ -89,8 +90,8 @@ class RestartMarker(NamedTuple):
 class UnitJob:
     """Why systemd has run this command.
 
-    ``start``, ``stop`` and ``after_stop`` return why no domain is to be moved; nothing when domains
-    are. ``tell`` is told what could not be found out or kept.
+    ``start``, ``stop`` and ``after_stop`` return why no domain is to be moved; None when domains
+    are.
     """
 
     def __init__(
@@ -100,7 +101,7 @@ class UnitJob:
         clock: Clock,
         tell: Callable[[str], None],
     ) -> None:
-        """``clock`` is real."""
+        """``clock`` is real; ``tell`` is called with what could not be found out or written."""
         self._clock = clock
         self._path = directory / FILE_NAME
         self._invocation = environ.get("INVOCATION_ID", "")
@@ -108,41 +109,43 @@ class UnitJob:
         self._ended = environ.get("EXIT_STATUS", "")  # of the unit's start
         self._tell = tell
 
-    async def start(self) -> str:
-        """For ``ExecStart=``."""
-        note = self._read()
+    async def start(self) -> str | None:
+        """Decide for ``ExecStart=``."""
+        marker = self._read()
         with suppress(OSError):
             self._path.unlink()
-        if note is None or note.how != _RESTART:
-            return ""
+        if marker is None or marker.how != _RESTART:
+            return None
         jobs = await self._jobs()
         job = jobs.get(SERVICE) if jobs is not None else None
-        return RESTARTED if job is not None and job == (note.job, "start") else ""
+        return RESTARTED if job is not None and job == (marker.job, "start") else None
 
-    async def stop(self) -> str:
-        """For ``ExecStop=``."""
+    async def stop(self) -> str | None:
+        """Decide for ``ExecStop=``."""
         jobs = await self._jobs()
         if jobs is None or _host_stops(jobs):
-            return ""
+            return None
         job = jobs.get(SERVICE)
         if job is None or job.kind != "restart":
-            return ""
+            return None
         self._write(_RESTART, job.number)
         return RESTARTING
 
-    async def after_stop(self) -> str:
-        """For ``ExecStopPost=``."""
-        note = self._read()
-        mine = note.how if note is not None and note.invocation == self._invocation else ""
-        if mine == _STOPPED:
+    async def after_stop(self) -> str | None:
+        """Decide for ``ExecStopPost=``."""
+        marker = self._read()
+        if marker is not None and marker.invocation != self._invocation:
+            marker = None
+        how = marker.how if marker is not None else None
+        if how == _STOPPED:
             return "the unit's stop has been carried out"
         jobs = await self._jobs()
         if jobs is None:
-            if mine == _RESTART:
+            if how == _RESTART:
                 return RESTARTING
-            return "" if self._result == "success" else "the unit failed, which moves no domain"
+            return None if self._result == "success" else "the unit failed, which moves no domain"
         if _host_stops(jobs):
-            return ""
+            return None
         job = jobs.get(SERVICE)
         if job is not None and job.kind == "restart":
             if self._ended in STARTED:
@@ -150,15 +153,15 @@ class UnitJob:
             return RESTARTING
         if job is None or job.kind != "stop":
             return "the unit failed by itself, which moves no domain"
-        return ""
+        return None
 
     def stopped(self) -> None:
-        """All that a stop can do is done."""
+        """The stop is complete: write that into the marker."""
         self._write(_STOPPED, 0)
 
     async def _jobs(self) -> Jobs | None:
         message = ""
-        for attempt in range(ASKED):
+        for attempt in range(ATTEMPTS):
             if attempt:
                 await self._clock.sleep(PAUSE)
             try:
@@ -171,25 +174,24 @@ class UnitJob:
     def _read(self) -> RestartMarker | None:
         try:
             with self._path.open("rb") as file:
-                said = json.loads(file.read(_LIMIT))
-            note = RestartMarker(
-                str(said["how"]), str(said["boot_id"]), str(said["invocation"]), int(said["job"])
+                document = parse(file.read(_LIMIT))
+            marker = RestartMarker(
+                how=get_text(document, "how"),
+                boot_id=get_text(document, "boot_id"),
+                invocation=get_text(document, "invocation"),
+                job=get_number(document, "job"),
             )
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError):
             return None
-        return note if note.boot_id == boot_id() else None
+        return marker if marker.boot_id == boot_id() else None
 
     def _write(self, how: str, job: int) -> None:
         if not self._invocation:
-            return  # nobody could tell later whether it is about the same start and stop
-        note = RestartMarker(how, boot_id(), self._invocation, job)
-        beside = self._path.with_suffix(".new")
+            return  # without it nothing tells later whether it is about the same start and stop
+        marker = RestartMarker(how, boot_id(), self._invocation, job)
         try:
             self._path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
-            with os.fdopen(os.open(beside, flags, 0o600), "w", encoding="utf-8") as file:
-                json.dump(note._asdict(), file)
-            beside.replace(self._path)
+            write_whole(self._path, json.dumps(marker._asdict()).encode(), 0o600)
         except OSError as error:
             self._tell(f"{self._path} cannot be written: {error.strerror}")
 

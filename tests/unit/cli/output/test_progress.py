@@ -18,7 +18,6 @@ from rich.console import Console
 from lamplighter.cli.context import Context
 from lamplighter.cli.output.live import LiveTable
 from lamplighter.cli.output.progress import Lines, show_progress
-from lamplighter.formats.agent_protocol import AgentWords, Progress
 from lamplighter.host.clock import LoopClock
 from lamplighter.model.lifecycle import Phase
 from lamplighter.model.policy import Policy
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
     from lamplighter.service.run.progress import Listener
 
 #: What no guest could say that is read as the contract says; and it must not reach a terminal.
-WORDS = AgentWords("0.2.0", progress=Progress("stopping \x1b[2J", 40))
+TEXT = "stopping \x1b[2J, 40 %"
 
 AT = datetime(2025, 3, 1, tzinfo=UTC)
 
@@ -99,8 +98,7 @@ def test_a_guests_bytes_do_not_reach_the_terminal() -> None:
 def test_lines_tell_what_a_guest_says_and_that_more_time_is_granted() -> None:
     stream = io.StringIO()
     lines = Lines(stream, Hands())
-    lines.heard("db", WORDS)
-    lines.heard("db", AgentWords("0.2.0", ready=True))
+    lines.heard("db", TEXT)
     lines.moved(moved("db", Phase.ACKNOWLEDGED, Phase.ACKNOWLEDGED, "30s more granted"))
     assert stream.getvalue().splitlines() == [
         "    0.0s  db  says: stopping \\x1b[2J, 40 %",
@@ -160,8 +158,8 @@ def test_what_a_guest_says_stands_beside_its_phase() -> None:
     table.began(plan("db"))
     table.moved(moved("db", Phase.UP, Phase.ASKED))
     table.moved(moved("db", Phase.ASKED, Phase.ACKNOWLEDGED))
-    table.heard("db", WORDS)
-    table.heard("other", WORDS)
+    table.heard("db", TEXT)
+    table.heard("other", TEXT)
     assert drawn(table)[0] == (
         'db  acknowledged  0.0 s        of 3 min 00 s "stopping \\x1b[2J, 40 %"'
     )

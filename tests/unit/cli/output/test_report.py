@@ -47,7 +47,7 @@ def test_a_bad_run_ends_with_what_to_type() -> None:
     )
     assert text.partition("\n\n")[2] == (
         "down: 3 domains in 3 min 04 s: 1 clean, 1 forced, 1 unknown. 2 need attention:\n"
-        "    lamplighter status         # where gone is now\n"
+        "    lamplighter status         # the state of gone now\n"
         "    lamplighter down gone      # try again\n"
         "    lamplighter explain stuck  # its settings and where they come from"
     )
@@ -60,7 +60,7 @@ def test_a_bad_run_ends_with_what_to_type() -> None:
 
 def test_a_failed_start_names_the_console_where_there_is_one() -> None:
     failed = bad("db", Outcome.FAILED, "it crashed while it booted")
-    assert "    xl console db           # what its guest says\n" in told(Direction.UP, failed)
+    assert "    xl console db           # the guest's console\n" in told(Direction.UP, failed)
     assert "xl console" not in told(Direction.UP, failed, console="")
     never = bad("db", Outcome.FAILED, "no memory", domid=None)
     assert "xl console" not in told(Direction.UP, never)
@@ -80,8 +80,8 @@ def test_many_bad_ones_are_cut_short() -> None:
 
 
 def test_a_run_with_nothing_to_do_says_why() -> None:
-    assert told(Direction.DOWN) == "down: no domain runs; nothing to do"
-    assert told(Direction.UP) == ("up: no definition says anything about any domain; nothing to do")
+    assert told(Direction.DOWN) == "down: no domain is running; nothing to do"
+    assert told(Direction.UP) == "up: no domain is defined; nothing to do"
 
 
 def test_a_record_that_was_lost_is_told_at_the_end_of_good_runs_too() -> None:
@@ -102,9 +102,9 @@ def test_what_an_interrupted_run_leaves_is_told_by_name_and_how_to_go_on() -> No
     assert interrupted_text(run, "SIGHUP", ()) == (
         "interrupted by SIGHUP: left undone, of 12 domains: "
         "web-00, web-01, web-02, web-03, web-04, web-05, web-06, web-07 and 1 more\n"
-        "  lamplighter up goes on with them; lamplighter status shows where each one is"
+        "  lamplighter up continues with them; lamplighter status shows the state of each"
     )
-    assert "  lamplighter up 'a b' goes on" in interrupted_text(run, "SIGINT", ["a b"])
+    assert "  lamplighter up 'a b' continues" in interrupted_text(run, "SIGINT", ["a b"])
 
 
 def test_an_interruption_that_came_too_late_says_so() -> None:

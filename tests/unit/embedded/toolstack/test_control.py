@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from lamplighter.embedded.host import EmbeddedHost
+from lamplighter.embedded.toolstack.calls import CALLS
 from lamplighter.embedded.toolstack.control import LINE_MAX
 from lamplighter.errors import (
     CallFailed,
@@ -104,6 +105,17 @@ def test_a_wrong_request_is_answered_and_the_next_one_carried_out(line: bytes, s
     on_host(body)
 
 
+@pytest.mark.parametrize("name", CALLS)
+def test_every_call_that_is_listed_exists_and_refuses_an_argument_it_has_not(name: str) -> None:
+    async def body(host: EmbeddedHost, _: Path) -> None:
+        request = {"call": name, "path": 7, "domid": 1, "uuid": "x", "of": "list", "how": "fail"}
+        (answer,) = await exchange(host, json.dumps({**request, "more": 1}).encode() + b"\n")
+        assert answer["error"]["code"] == "bad-request"
+        assert answer["error"]["message"].startswith(f"{name}: ")
+
+    on_host(body)
+
+
 @pytest.mark.parametrize(
     "sent", [b"x" * (LINE_MAX + 1), b"x" * (4 * LINE_MAX) + b"\n", b"{}\n" * 20_000]
 )
@@ -190,12 +202,12 @@ def test_a_defect_in_a_call_is_heard_of_and_its_caller_does_not_wait() -> None:
         heard: list[dict[str, Any]] = []
         asyncio.get_running_loop().set_exception_handler(lambda _, context: heard.append(context))
 
-        def broken() -> dict[str, object]:
+        def broken() -> frozenset[str]:
             raise ZeroDivisionError
 
-        host.status = broken  # type: ignore[method-assign]
-        with pytest.raises(CallFailed, match="hung up"):
-            await client(host).call("status")
+        host.xl.creating = broken  # type: ignore[method-assign]
+        with pytest.raises(CallFailed, match="closed the connection"):
+            await client(host).call("creating")
         assert any(isinstance(each.get("exception"), ZeroDivisionError) for each in heard)
 
     on_host(body)
@@ -221,7 +233,7 @@ def test_no_host_is_told_apart_from_one_that_fails(tmp_path: Path) -> None:
 
 def test_who_may_not_ask_the_host_is_not_told_to_start_one(tmp_path: Path) -> None:
     async def main() -> None:
-        with pytest.raises(ToolstackUnreachable, match="may not be asked") as caught:
+        with pytest.raises(ToolstackUnreachable, match="refuses access") as caught:
             await ControlClient(tmp_path / "closed" / "socket", CLOCK, 1.0).call("list")
         assert "start" not in caught.value.hint.split(",")[0]
 

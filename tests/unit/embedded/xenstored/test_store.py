@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Client:
-    """A session and what it was told."""
+    """A session and the events it was sent."""
 
     def __init__(self, store: Store, domid: int = 0) -> None:
         self.events: list[tuple[str, bytes]] = []
@@ -181,14 +181,14 @@ def test_a_watch_below_what_is_removed_fires_exactly(store: Store) -> None:
     assert client.take() == [("/a/b/c", b"t")]
 
 
-def test_a_relative_watch_is_told_relative_paths(store: Store) -> None:
+def test_a_relative_watch_is_sent_relative_paths(store: Store) -> None:
     guest = Client(store, 5)
     guest.session.watch("data", b"t")
     Client(store).session.write("/local/domain/5/data/x", b"")
     assert guest.take() == [("data", b"t"), ("data/x", b"t")]
 
 
-def test_a_guest_is_told_only_of_what_it_may_read(store: Store) -> None:
+def test_a_guest_is_sent_events_only_of_what_it_may_read(store: Store) -> None:
     guest = Client(store, 5)
     guest.session.watch("/secret", b"t")
     guest.take()
@@ -208,7 +208,7 @@ def test_special_watches(store: Store) -> None:
     store.release(6)
     store.release(6)
     assert dom0.take() == [(paths.RELEASE_DOMAIN, b"t")]
-    assert guest.take() == [], "guests are not told of others unless they are granted it"
+    assert guest.take() == [], "a guest gets no events of others unless it is granted them"
 
 
 def test_what_a_domain_owned_goes_with_it(store: Store) -> None:

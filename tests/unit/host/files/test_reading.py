@@ -145,6 +145,8 @@ class TestDefinitions:
             (tmp_path / name).mkdir()
             write(tmp_path / name / "a.cfg")
         write(tmp_path / "x3")
+        (tmp_path / "x4").symlink_to("nowhere")
+        (tmp_path / "x5").symlink_to("x5")
         texts, problems = read(tmp_path / "x*" / "*.cfg", tmp_path / "y" / "a.cfg")
         assert [Path(text.path).parent.name for text in texts] == ["x1", "x2", "y"]
         assert problems == []

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lamplighter.errors import JournalDamaged, JournalError, JournalForeign
+from lamplighter.host import lock
 from lamplighter.host.journal import database
 from lamplighter.host.journal.database import open_writer
 from lamplighter.host.journal.intent_file import FILE_NAME as INTENTS
@@ -203,16 +204,16 @@ def test_whoever_comes_second_uses_what_the_first_one_has_begun(
     state: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     garbage(state / FILE_NAME)
-    waits = database.fcntl.flock
+    waits = lock.fcntl.flock
     told: list[str] = []
 
     def somebody_was_faster(descriptor: int, how: int) -> None:
-        monkeypatch.setattr(database.fcntl, "flock", waits)
+        monkeypatch.setattr(lock.fcntl, "flock", waits)
         faster = open_writer(state)
         faster.connection.close()
         told.append(faster.told)
 
-    monkeypatch.setattr(database.fcntl, "flock", somebody_was_faster)
+    monkeypatch.setattr(lock.fcntl, "flock", somebody_was_faster)
     assert with_journal(state, look) == ""
     assert len(told) == 1
     assert len(asides(state)) == 1

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from lamplighter.errors import XenStoreError
 from lamplighter.formats.agent_protocol import NO_GRANTS, Grants, parse_agent_nodes
-from lamplighter.service.guests.reader import GuestReader
+from lamplighter.service.guests.reader import FLOOD, FloodBound, GuestReader
 from tests import virtual
 from tests.simulated import CLOCK
 
@@ -20,16 +20,16 @@ WHILE = 10.0
 
 
 class Guest:
-    """The nodes of a guest without an agent; the test stirs them."""
+    """The nodes of a guest without an agent; the test changes them."""
 
     domid = 1
     listening = False
     fails = False
     said: AgentWords | None = None
-    stir: Callable[[str], None]
+    change: Callable[[str], None]
 
-    async def listen(self, stirred: Callable[[str], None]) -> None:
-        self.listening, self.stir = True, stirred
+    async def listen(self, changed: Callable[[str], None]) -> None:
+        self.listening, self.change = True, changed
 
     async def poweroff_supported(self) -> bool:
         if self.fails:
@@ -47,12 +47,12 @@ class Guest:
 
 
 async def attending() -> tuple[Guest, GuestReader]:
-    """Return a guest that has been read once, and whose nodes have stirred since."""
+    """Return a guest that has been read once, and whose nodes have changed since."""
     guest = Guest()
     reader = GuestReader(guest, CLOCK, lambda: None)  # type: ignore[arg-type]
     assert await reader.read(WHILE)
     assert reader.due == inf
-    guest.stir("control/shutdown")
+    guest.change("control/shutdown")
     assert reader.due < inf
     return guest, reader
 
@@ -62,14 +62,14 @@ def test_the_nodes_of_a_guest_that_has_ended_are_read_once_more_and_not_again() 
         guest, reader = await attending()
         assert reader.is_due(ends=True)
         assert await reader.read(WHILE)
-        guest.stir("control/shutdown")
+        guest.change("control/shutdown")
         assert reader.due == inf
         assert not reader.is_due(ends=False)
 
     virtual.run(story())
 
 
-def test_what_an_agent_said_last_is_read_once_although_nothing_stirred() -> None:
+def test_what_an_agent_said_last_is_read_once_although_no_watch_fired() -> None:
     async def story() -> None:
         guest, reader = await attending()
         guest.said = parse_agent_nodes({"version": b"1 0.1"})
@@ -77,7 +77,7 @@ def test_what_an_agent_said_last_is_read_once_although_nothing_stirred() -> None
         assert reader.due == inf
         assert reader.is_due(ends=True)
         assert await reader.read(WHILE)
-        guest.stir("data/lamplighter/progress")
+        guest.change("data/lamplighter/progress")
         assert not reader.is_due(ends=True)
 
     virtual.run(story())
@@ -93,5 +93,23 @@ def test_a_reading_that_fails_at_the_end_is_tried_again() -> None:
         guest.fails = False
         assert await reader.read(WHILE)
         assert reader.due == inf
+
+    virtual.run(story())
+
+
+def test_many_changes_within_one_window_are_a_flood_and_as_many_in_two_are_not() -> None:
+    async def story() -> None:
+        bound = FloodBound(CLOCK, 60.0)
+        for _ in range(2):
+            for _ in range(FLOOD):
+                bound.count()
+            assert not bound.exceeded
+            await CLOCK.sleep(60)
+        for _ in range(FLOOD + 1):
+            bound.count()
+        assert bound.exceeded
+        await CLOCK.sleep(120)
+        bound.count()
+        assert bound.exceeded, "for good"
 
     virtual.run(story())

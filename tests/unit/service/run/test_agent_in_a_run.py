@@ -4,30 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import random
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from math import inf
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from lamplighter.engine.status import View, status_rows
+from lamplighter.engine.status import status_rows
 from lamplighter.errors import XenStoreError
 from lamplighter.formats import agent_protocol
 from lamplighter.formats.agent_protocol import Answer, Forced, TimeRequest
 from lamplighter.model.run import Outcome
 from lamplighter.service import status
 from lamplighter.service.guests.channel import GuestChannel
-from lamplighter.service.guests.reader import READING_INTERVAL, STIRS_A_SECOND, GuestReader
+from lamplighter.service.guests.reader import FLOOD, READING_INTERVAL, GuestReader
 from lamplighter.service.run.mailbox import Mailbox
-from lamplighter.service.run.progress import TELLING_INTERVAL, Throttle
+from lamplighter.service.run.progress import SHOWING_INTERVAL, Throttle
 from lamplighter.xenstore import paths
 from tests.simulated import CLOCK, simulate
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import AsyncIterator, Coroutine
 
     from lamplighter.embedded.xenstored.store import Session
     from lamplighter.engine.events import Event
+    from lamplighter.service.managed_host import Host
     from tests.simulated import Simulation
 
 POLICY = """
@@ -111,9 +112,7 @@ def test_a_guest_is_told_its_time_and_heard_to_its_end(seed: int) -> None:
         assert 40 <= result.seconds < 42
         assert "within 40 s (10 s of them granted)" in result.note
         assert result.note.endswith('; the last it said: "stopping postgresql, 40 %"')
-        assert [str(words.progress) for _, words in host.heard.words] == [
-            "stopping postgresql, 40 %"
-        ]
+        assert [text for _, text in host.heard.reported] == ["stopping postgresql, 40 %"]
         told = [move.detail for move in host.heard.transitions if move.before is move.after]
         assert len(told) == 2
         assert told[0].startswith("10s more granted, ")
@@ -158,7 +157,7 @@ def test_a_guest_without_an_agent_is_told_nothing_and_costs_one_read() -> None:
         await stop
         assert host.result("web").outcome is Outcome.CLEAN
         assert host.result("web").note == ""
-        assert not host.heard.words
+        assert not host.heard.reported
         assert not [path for path in read if path.startswith(paths.word(domid, "")[:-1] + "/r")]
 
     simulate(story, policy=POLICY)
@@ -349,14 +348,14 @@ def test_a_guest_is_listened_to_until_it_floods_and_then_only_looked_at() -> Non
         conversation, stirs = GuestChannel(host.xenstore, guest.domid), []
         attention = GuestReader(conversation, CLOCK, lambda: stirs.append(CLOCK.monotonic()))
         await attention.read(60.0)
-        for number in range(5 * STIRS_A_SECOND // 2):
+        for number in range(5 * FLOOD // 2):
             guest.say("progress", b"- %d" % number)
-            await CLOCK.sleep(2 / STIRS_A_SECOND)
+            await CLOCK.sleep(2 / FLOOD)
             if CLOCK.monotonic() >= attention.due:
                 await attention.read(60.0)
         assert not attention.flooded, "that is much, and no flood"
         assert conversation.listening
-        for number in range(2 * STIRS_A_SECOND):
+        for number in range(2 * FLOOD):
             guest.say("progress", b"- %d" % number)
         await CLOCK.sleep(0.1)
         assert attention.flooded
@@ -424,7 +423,7 @@ def test_that_a_guest_forces_its_end_is_read_without_a_pause_and_only_once() -> 
 def test_words_are_told_when_they_change_and_once_in_a_while() -> None:
     async def story(_: Simulation) -> None:
         told: list[str] = []
-        telling = Throttle(CLOCK, lambda words: told.append(str(words.progress)), shown)
+        telling = Throttle(CLOCK, told.append)
 
         def hear(text: str) -> None:
             telling.hear(agent_protocol.AgentWords("1", progress=agent_protocol.Progress(text)))
@@ -436,16 +435,13 @@ def test_words_are_told_when_they_change_and_once_in_a_while() -> None:
         hear("b")
         hear("c")
         assert told == ["a"]
-        assert telling.due == CLOCK.monotonic() + TELLING_INTERVAL
-        await CLOCK.sleep(TELLING_INTERVAL)
+        assert telling.due == CLOCK.monotonic() + SHOWING_INTERVAL
+        await CLOCK.sleep(SHOWING_INTERVAL)
         telling.tell()
         assert told == ["a", "c"]
         hear("")
         telling.tell()
         assert told == ["a", "c"]
-
-    def shown(words: agent_protocol.AgentWords) -> str:
-        return words.progress.text if words.progress is not None else ""
 
     simulate(story)
 
@@ -460,14 +456,21 @@ def test_status_reads_the_words_of_those_who_run() -> None:
         guest.say("ready", agent_protocol.encode_ready(ready=False, waits_for="10-database"))
         guest.say("more", b"\xff" * 3000)
         evil.say("version", b"1 " + b"9" * 3000)
-        silent, words = await status._guests(host.product(), host.embedded.xl.list())
-        assert silent == set()
+        product = host.product()
+
+        @asynccontextmanager
+        async def opened(_: object) -> AsyncIterator[Host]:
+            yield product
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(status, "open_host", opened)
+            snapshot = await status.gather(product.configuration)
+        assert snapshot.view.not_advertised == set()
         told = agent_protocol.AgentWords(
             "0.2.0", ready=False, waits_for="10-database", garbled=("more",)
         )
-        assert words == {guest.domid: told}
-        view = View(host.embedded.xl.list(), words=words)
-        rows = status_rows(host.product().inventory, view, {})
+        assert snapshot.view.words == {guest.domid: told}
+        rows = status_rows(snapshot.inventory, snapshot.view, {})
         assert {row.name: row.guest for row in rows} == {"db": told, "evil": None, "web": None}
 
     simulate(story)

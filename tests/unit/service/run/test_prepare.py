@@ -70,7 +70,7 @@ def test_status_does_not_wait_for_a_xenstore_that_hangs(monkeypatch: pytest.Monk
         monkeypatch.setattr(status, "open_host", opened)
         monkeypatch.setattr(host.xenstore, "read_or_none", never)
         began = CLOCK.monotonic()
-        snapshot = await status._look_at_host(product.configuration, None)
+        snapshot = await status.gather(product.configuration)
         assert isinstance(snapshot.error, XenStoreUnreachable)
         assert snapshot.view.domains is None
         assert CLOCK.monotonic() - began <= 2 * timing.XENSTORE_TIME

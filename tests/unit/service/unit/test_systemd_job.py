@@ -59,19 +59,19 @@ class Systemd:
     def start(self) -> bool:
         """ExecStart= in an invocation of its own; whether it moves domains."""
         self.invocation += 1
-        return not asyncio.run(self.command().start())
+        return asyncio.run(self.command().start()) is None
 
     def stop(self) -> bool:
         """ExecStop=, carried out if it is one; whether it moves domains."""
         command = self.command()
-        moves = not asyncio.run(command.stop())
+        moves = asyncio.run(command.stop()) is None
         if moves:
             command.stopped()
         return moves
 
     def after_stop(self, result: str = "success", ended: str = "143") -> bool:
         """ExecStopPost=, likewise."""
-        return not asyncio.run(self.command(result, ended).after_stop())
+        return asyncio.run(self.command(result, ended).after_stop()) is None
 
 
 @pytest.fixture
@@ -158,7 +158,7 @@ def test_a_stop_that_comes_while_the_unit_starts_is_done_after_it(systemd: Syste
 def test_a_stop_that_broke_off_is_done_again(systemd: Systemd) -> None:
     assert systemd.start()
     systemd.jobs(STOP)
-    assert not asyncio.run(systemd.command().stop()), "and then it was killed"
+    assert asyncio.run(systemd.command().stop()) is None, "and then it was killed"
     assert systemd.after_stop("timeout")
 
 
@@ -217,7 +217,7 @@ def test_a_note_of_another_boot_or_of_nobody_is_not_believed(
     systemd.jobs(f"7 {SERVICE} start running")
     monkeypatch.setattr(systemd_job, "boot_id", lambda: "another")
     assert systemd.start()
-    for text in ("", "[]", "{}", '{"how": 1}', "9" * 10_000, "\xff"):
+    for text in ("", "[]", "{}", '{"how": 1}', "9" * 10_000, "[" * 10_000, "\xff"):
         (systemd.run / "unit.json").write_text(text)
         assert systemd.start()
 

@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 import pytest
 
 from lamplighter.errors import XenStoreUnreachable
-from lamplighter.formats.agent_protocol import AgentWords, Progress
 from lamplighter.host.clock import LoopClock
 from lamplighter.host.systemd.notify import Notifier
 from lamplighter.model.lifecycle import Phase
@@ -59,20 +58,18 @@ def run_of(*results: Result, direction: Direction = Direction.DOWN) -> Run:
 def test_it_tells_what_a_guest_does_that_is_waited_for() -> None:
     status = UnitStatus(Direction.DOWN, active=True)
     status.began(plan("web", "db"))
-    status.heard("db", AgentWords("0.2.0", progress=Progress("stopping postgresql", 40)))
-    status.heard("other", AgentWords("0.2.0", progress=Progress("stopping")))
+    status.heard("db", "stopping postgresql, 40 %")
+    status.heard("other", "stopping")
     assert status.text == 'stopping: 2 of 2 left: db ("stopping postgresql, 40 %"), web'
     acknowledged = Phase.ACKNOWLEDGED
     told = Transition("db", None, 1, acknowledged, acknowledged, "30s more granted", NOW)
     status.moved(told)
     status.moved(told._replace(before=Phase.ASKED, detail="the guest took it"))
     assert status.text == "stopping: 2 of 2 left: db (30s more granted), web"
-    status.heard("db", AgentWords("0.2.0", progress=Progress("x" * 190)))
+    status.heard("db", "x" * 190)
     assert status.text == f'stopping: 2 of 2 left: db ("{"x" * 60}..."), web'
-    status.heard("db", AgentWords("0.2.0", progress=Progress('30s more granted"), mail (gone')))
+    status.heard("db", '30s more granted"), mail (gone')
     assert status.text == 'stopping: 2 of 2 left: db ("30s more granted\'), mail (gone"), web'
-    status.heard("db", AgentWords("0.2.0"))
-    assert status.text == "stopping: 2 of 2 left: db, web"
     status.settled(result("db"))
     assert status.text == "stopping: 1 of 2 left: web"
 
@@ -96,7 +93,7 @@ def test_it_tells_which_domains_are_left_and_how_all_ended() -> None:
 
     virtual.run(story())
     assert manager.texts == [
-        "stopping: looking at the host",
+        "stopping: reading the host",
         "stopping: 3 of 3 left: db, mail, web",
         "stopping: 2 of 3 left: db, mail",
         "stopped, 3 domains: 2 clean, 1 forced (db)",
@@ -157,7 +154,7 @@ def test_what_did_not_arrive_is_sent_again() -> None:
 
     virtual.run(story())
     assert 25 <= manager.extensions[0][0] <= 26
-    assert manager.texts[0] == "starting: looking at the host"
+    assert manager.texts[0] == "starting: reading the host"
 
 
 def test_a_thousand_domains_are_not_a_thousand_messages() -> None:
@@ -204,7 +201,7 @@ def test_a_defect_is_not_told_as_an_end() -> None:
 
     with pytest.raises(ZeroDivisionError):
         virtual.run(story())
-    assert manager.texts == ["stop broke off: the journal tells more"]
+    assert manager.texts == ["stop ended unexpectedly: see the unit's log"]
 
 
 def test_without_systemd_nothing_goes_on_beside_the_run() -> None:
@@ -260,5 +257,5 @@ def test_definitions_of_nobody_knows_whom_are_told_of() -> None:
     status = UnitStatus(Direction.UP, active=True)
     status.ended(run_of(result("web", Outcome.STARTED), direction=Direction.UP), broken=2)
     assert status.text == (
-        "started, 1 domain: 1 started; broken definitions: 2, lamplighter check tells"
+        "started, 1 domain: 1 started; broken definitions: 2, see lamplighter check"
     )
