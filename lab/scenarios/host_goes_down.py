@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 SUBJECT = (
     "src/lamplighter/engine/intent.py",
-    "src/lamplighter/host/journal/writer.py",
     "src/lamplighter/host/files/writing.py",
     "src/lamplighter/host/systemd/units.py",
-    "src/lamplighter/service/run/intents.py",
+    "src/lamplighter/engine/prepare.py",
+    "src/lamplighter/host/journal/intents.py",
     "src/lamplighter/units/lamplighter-domains.service",
     "src/lamplighter/host/systemd/scopes.py",
 )

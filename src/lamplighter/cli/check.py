@@ -101,7 +101,8 @@ def _host_problems(configuration: Configuration) -> list[Problem]:
     try:
         load_intents(state)
     except JournalError as error:
-        if not isinstance(error, JournalForeign):  # the journal's, which has been found above
+        # What is wrong with the journal itself, or with the folder, has been found above.
+        if not isinstance(error, JournalDamaged | JournalForeign) and state.is_dir():
             where = Location(str(state / INTENTS))
             problems.append(Problem(error.code, error.message, where, hint=error.hint))
     # Other services on the machine do not act on the domains of an embedded host.

@@ -14,11 +14,13 @@ import pytest
 from lamplighter.cli.history import history_text
 from lamplighter.cli.main import execute
 from lamplighter.cli.output.text import Style
+from lamplighter.host.journal.intents import IntentStore
 from lamplighter.host.journal.reader import JournalReader
 from lamplighter.host.journal.writer import Journal
 from lamplighter.model.lifecycle import Phase
 from lamplighter.model.run import Direction, Outcome, Result, Transition
 from tests import virtual
+from tests.simulated import CLOCK
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,6 +53,7 @@ def call(state: Path, *argv: str) -> End:
 
 def fill(state: Path) -> None:
     async def write() -> None:
+        await IntentStore(state, CLOCK).settle()
         journal = Journal.open(state, threaded=False)
         run = await journal.begin(Direction.DOWN, "boot-one-and-more", AT)
         arrow = Transition("db", DB, 7, Phase.UP, Phase.ASKED, "poweroff", AT)
@@ -139,7 +142,7 @@ def test_a_broken_journal_is_told(state: Path) -> None:
     end = call(state)
     assert (end.status, end.out) == (1, "")
     assert "file is not a database" in end.err
-    assert "move it aside" in end.err
+    assert "keeps it aside" in end.err
 
 
 def test_what_ended_alike_is_wrapped_below_itself(state: Path) -> None:

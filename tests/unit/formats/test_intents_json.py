@@ -49,7 +49,7 @@ def test_half_of_it_is_none_of_it(length: int) -> None:
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ({"version": 2}, "it has version 2, this Lamplighter knows 1"),
+        ({"version": 3}, "it has version 3, this Lamplighter knows 2"),
         ({"holds": None}, "it is not what was written"),
         ({"holds": [{"domain": "db"}]}, "it is not what was written"),
         ({"intents": "web"}, "it is not what was written"),

@@ -171,8 +171,8 @@ def _open(path: Path) -> Opened:
         raise
     with suppress(JournalError):
         known = intent_file.load(path.parent) if is_new else None
-        # The file's own beginning, which comes before the journal's, is change number 1.
-        if known is not None and (known.number > 1 or known.meant or known.holds):
+        # The file's own beginning is change number 1, and comes before the journal's.
+        if known is not None and known.number > 1:
             return Opened(connection, f"the journal {path} is gone\n  {_BEGUN}")
     return Opened(connection)
 

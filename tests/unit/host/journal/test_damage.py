@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 AT = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 HOLD = Hold("db", "db", "disk 3 is broken", "carl", AT)
 MEANT = Intent("web", "web", Meant.UP, "asked", "anna", AT, "boot", 4)
-SAID = Intents({"web": MEANT}, {"db": HOLD}, number=2)
+SAID = Intents({"web": MEANT}, {"db": HOLD}, number=3)
 GARBAGE = b"this is no database at all" * 400
 
 
@@ -75,13 +75,16 @@ def say(directory: Path) -> None:
 
 @pytest.fixture
 def state(tmp_path: Path) -> Path:
-    say(tmp_path)
+    virtual.run(IntentStore(tmp_path, CLOCK).settle())
     assert with_journal(tmp_path, fill) == ""
+    say(tmp_path)
     return tmp_path
 
 
 def asides(directory: Path) -> list[str]:
-    return sorted(path.name for path in directory.glob(f"{FILE_NAME}.damaged-*"))
+    """The databases that were kept aside, without what SQLite keeps beside one."""
+    names = sorted(path.name for path in directory.glob(f"{FILE_NAME}.damaged-*"))
+    return [name for name in names if not name.endswith(("-wal", "-shm"))]
 
 
 # --- kinds of damage -------------------------------------------------------------------------

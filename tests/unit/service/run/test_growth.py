@@ -57,9 +57,9 @@ def calls_a_transition(folder: Path, size: int) -> dict[Direction, float]:
 
     async def story(simulation: Simulation) -> None:
         names = [simulation.define(f"guest-{number}") for number in range(size)]
-        simulation.journal = Journal.open(folder / "state", threaded=False)
         held = [Hold(f"other-{name}", name, "", "", CLOCK.wall()) for name in names]
         await IntentStore(folder / "state", CLOCK).hold(*held)
+        simulation.journal = Journal.open(folder / "state", threaded=False)
         for direction, outcome in (
             (Direction.UP, Outcome.STARTED),
             (Direction.DOWN, Outcome.CLEAN),
