@@ -57,7 +57,7 @@ class Shell:
             text=True,
         )
         assert process.stderr is not None
-        assert "->" in process.stderr.readline()
+        assert any("->" in line for line in process.stderr), "it ended before its first transition"
         return process
 
 

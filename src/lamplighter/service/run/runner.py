@@ -139,10 +139,10 @@ class Runner:
         )
         watching = asyncio.create_task(self._observe(observer))
         try:
-            self._tasks = [
-                asyncio.create_task(self._carry_out_step(step, context)) for step in plan.steps
-            ]
-            ends = await asyncio.gather(*self._tasks, return_exceptions=True)
+            ends = await asyncio.gather(
+                *(self._carry_out_step(step, context) for step in plan.steps),
+                return_exceptions=True,
+            )
         finally:
             watching.cancel()
             await asyncio.gather(watching, return_exceptions=True)
@@ -171,10 +171,15 @@ class Runner:
             self._workers.append(worker)
             if self._interrupted:  # while the beginning of the run was being recorded
                 worker.mailbox.interrupt(self._interrupted)
+            # What is dropped is the worker alone: its result is recorded all the same.
+            task = asyncio.ensure_future(worker.run())
+            self._tasks.append(task)
+            if self._dropped:
+                task.cancel()
             try:
-                result = await worker.run()
+                result = await task
             except asyncio.CancelledError:
-                if not self._interrupted:
+                if not self._dropped:
                     raise
                 result = worker.dropped(f"dropped: {self._interrupted}")
         await self._settle(result)

@@ -11,7 +11,7 @@ import pytest
 from lamplighter.embedded.toolstack.faults import Fault, How
 from lamplighter.engine.plan import plan_down
 from lamplighter.errors import CallNotStarted
-from lamplighter.model.run import Outcome
+from lamplighter.model.run import Outcome, Result
 from tests.simulated import CLOCK, POLICY, begin, simulate
 
 if TYPE_CHECKING:
@@ -82,6 +82,42 @@ def test_an_interrupted_stop_says_what_is_not_known(when: float) -> None:
         assert CLOCK.monotonic() - began < when + 1
         assert "enough" in host.result("hangs").note
         assert any(line.startswith("enough") for line in host.heard.messages)
+
+    simulate(story, policy=POLICY)
+
+
+def test_what_is_being_recorded_when_all_is_dropped_is_recorded() -> None:
+    recorded: list[str] = []
+
+    class SlowJournal:
+        async def begin(self, *_: object) -> int:
+            return 1
+
+        async def record(self, *_: object) -> None:
+            return None
+
+        async def settle(self, _run: int, result: Result, _at: object) -> None:
+            await CLOCK.sleep(1.0)
+            recorded.append(result.name)
+
+        async def finish(self, *_: object) -> None:
+            recorded.append("the end")
+
+    async def story(host: Simulation) -> None:
+        host.define("hangs", "hangs")
+        await begin(host)
+        host.journal = SlowJournal()  # type: ignore[assignment]
+
+        async def trouble() -> None:
+            await CLOCK.sleep(0.5)
+            host.runner.interrupt("enough")
+            await CLOCK.sleep(0.5)
+            host.runner.interrupt("enough")
+
+        troubling = asyncio.create_task(trouble())
+        assert await host.down() == {"hangs": Outcome.UNKNOWN}
+        await troubling
+        assert recorded == ["hangs", "the end"]
 
     simulate(story, policy=POLICY)
 
