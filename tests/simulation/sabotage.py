@@ -63,9 +63,11 @@ SABOTAGES = {
     ),
     "a listing that failed before the plan counts as an empty one": Sabotage(
         "lamplighter.service.run.prepare",
-        "            if attempt == LIST_ATTEMPTS or isinstance(error, CallTimedOut):\n"
+        "            if attempt == timing.LIST_ATTEMPTS or isinstance(error, CallTimedOut):\n"
         "                raise",
-        "            return []\n            if attempt == LIST_ATTEMPTS:\n                raise",
+        "            return []\n"
+        "            if attempt == timing.LIST_ATTEMPTS:\n"
+        "                raise",
         needs=(Saw.LIST_FAILED,),
     ),
     "what an administrator asked for by name is not kept": Sabotage(
@@ -97,7 +99,7 @@ SABOTAGES = {
         "self._recorder.transition(transition))\n",
     ),
     "what came while the others were stopped is left running": Sabotage(
-        "lamplighter.service.run.runner",
+        "lamplighter.engine.timing",
         "LATE_LISTINGS = 3",
         "LATE_LISTINGS = 0",
         needs=(Saw.CALL_SLOW, Saw.CAME_BACK),

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 
 from lamplighter.embedded.host import EmbeddedHost
 from lamplighter.embedded.toolstack.faults import How
+from lamplighter.engine import timing
 from lamplighter.errors import CallFailed, JournalError, Unreachable, XenStoreError
 from lamplighter.formats import lamplighter_toml as toml
 from lamplighter.model.run import Direction
 from lamplighter.service.inventory import load_inventory
 from lamplighter.service.managed_host import Host
-from lamplighter.service.run import takeover
 from lamplighter.service.run.crash_loops import hold_crash_loops
 from lamplighter.service.run.prepare import plan_latecomers, prepare
 from lamplighter.service.run.runner import Runner
@@ -53,7 +53,7 @@ LONGEST_COMMAND = 400.0
 
 #: A run that was told to end does so in the time that the host's stop gives it, and one that was
 #: told to drop everything at once: nothing but the journal's last writes is waited for.
-ORDERLY = CALL_TIMEOUT + takeover.ORDERLY
+ORDERLY = CALL_TIMEOUT + timing.ORDERLY_END
 AT_ONCE = 1.0
 
 POLICY = f"""

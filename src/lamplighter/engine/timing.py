@@ -1,4 +1,4 @@
-"""Waiting times of the engine, in host seconds, with the reason for each.
+"""Waiting times that decide, in host seconds unless a name says otherwise, with their reasons.
 
 They follow from Xen and its tools and are not policy: what an administrator decides is in
 ``model/policy``.
@@ -63,3 +63,36 @@ LAST_READ = 1.0
 
 #: Even with short time-outs, this many requests fit into one stop.
 MIN_REQUESTS = 3
+
+#: The domains are listed this often although no watch says that something happened, because a watch
+#: event may be lost.
+LISTING_INTERVAL = 5.0
+
+#: The pause after a listing, as a multiple of its duration, and at most ``LISTING_INTERVAL``. So
+#: listing takes a fifth of the time, however many domains come and go.
+LISTING_PAUSES = 4.0
+
+#: How many times the first listing of a run is tried, and the pause between two attempts: without a
+#: listing there can be no run, and a toolstack that failed once may be about to answer.
+LIST_ATTEMPTS = 3
+LIST_PAUSE = 3.0
+
+#: What was listed longer ago than this is listed again before it is planned on.
+FRESH = 1.0
+
+#: The process that waited for a domain lives on for a moment when the domain has gone.
+CREATOR_LINGERS = 0.5
+
+#: How many times the host is listed again at the end of a stop, as long as there is something new.
+LATE_LISTINGS = 3
+
+#: In real seconds: how long a run of systemd's waits for another one to end, and the pause between
+#: two attempts to take the lock. No run by hand sensibly takes longer.
+LOCK_WAIT = 600.0
+LOCK_PAUSE = 1.0
+
+#: In real seconds, beyond the time of a call: a run that is told to end in order ends within this.
+ORDERLY_END = 10.0
+
+#: In real seconds: a run that is told to drop everything ends within this, or is killed.
+DROPPED_END = 60.0

@@ -73,7 +73,7 @@ class Monitor:
         self._notifier = Notifier()
         self._shown = ""
         self.observer = Observer(
-            connection.toolstack, connection.xenstore, connection.clock, safety=None
+            connection.toolstack, connection.xenstore, connection.clock, interval=None
         )
         self.listings = 0  # failed ones, too
         self.listed_once = asyncio.Event()

@@ -3,11 +3,11 @@
 ``@introduceDomain`` and ``@releaseDomain`` say *list again*, not what happened; they may fire for
 any domain, or late, or never. So a hint only marks the last listing as old, one listing is made at
 a time, and hints that fire meanwhile cause one more. The number of listings is bounded by time and
-not by events: each is followed by a pause of four times its own duration, at most ``SAFETY``. So
-listing takes a fifth of the time, and more only where one takes longer than a second, however many
-domains come and go. Without a hint the domains are listed every ``SAFETY`` seconds, or as the
-observer's owner wants it; but always every ``SAFETY`` seconds while a listing has failed or a watch
-could not be set.
+not by events: each is followed by a pause of four times its own duration, at most
+``LISTING_INTERVAL`` (``engine/timing``). So listing takes a fifth of the time, and more only where
+one takes longer than a second, however many domains come and go. Without a hint the domains are
+listed every ``LISTING_INTERVAL`` seconds, or as the observer's owner wants it; but always that often
+while a listing has failed or a watch could not be set.
 
 Each viewer may refuse listings that are too old: a worker that has just acted does not believe a
 listing that began before its action ended.
@@ -28,11 +28,6 @@ if TYPE_CHECKING:
     from lamplighter.model.clock import Clock
     from lamplighter.toolstacks.base import Toolstack
 
-#: Host seconds after which the domains are listed again although no hint has come.
-SAFETY = 5.0
-
-#: The pause after a listing, as a multiple of its duration; at most ``SAFETY``.
-PAUSES = 4.0
 
 #: The watches that fire when a domain has started, shut down or gone.
 HINTS = ("@introduceDomain", "@releaseDomain")
@@ -60,10 +55,10 @@ class Observer:
         xenstore: XenStore,
         clock: Clock,
         *,
-        safety: float | None = SAFETY,
+        interval: float | None = timing.LISTING_INTERVAL,
     ) -> None:
-        """``safety``: list after so many host seconds without a hint; None: wait for one."""
-        self._safety = safety
+        """``interval``: list after so many host seconds without a hint; None: wait for one."""
+        self._interval = interval
         self._toolstack = toolstack
         self._xenstore = xenstore
         self._clock = clock
@@ -104,7 +99,9 @@ class Observer:
                 pass  # the domains are listed without hints; the next turn tries again
             hinted = sound and len(self._hints) == len(HINTS)
             try:
-                async with self._clock.timeout(self._safety if hinted else SAFETY):
+                async with self._clock.timeout(
+                    self._interval if hinted else timing.LISTING_INTERVAL
+                ):
                     await self._old.wait()
             except TimeoutError:
                 pass
@@ -122,7 +119,8 @@ class Observer:
                 listing = Listing(domains, number)
                 for viewer in tuple(self._viewers):
                     viewer.listed(listing)
-            await self._clock.sleep(min(SAFETY, PAUSES * (self._clock.monotonic() - began)))
+            pause = timing.LISTING_PAUSES * (self._clock.monotonic() - began)
+            await self._clock.sleep(min(pause, timing.LISTING_INTERVAL))
 
     async def close(self) -> None:
         """Remove the watches."""

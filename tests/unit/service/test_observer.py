@@ -9,11 +9,12 @@ from uuid import UUID
 
 import pytest
 
+from lamplighter.engine import timing
 from lamplighter.engine.events import Listed, ListingFailed, NotListed
 from lamplighter.errors import CallFailed
 from lamplighter.host.clock import LoopClock
 from lamplighter.model.domain import DomainInfo
-from lamplighter.service.observer import SAFETY, Observer
+from lamplighter.service.observer import Observer
 from lamplighter.service.run.mailbox import Mailbox
 from tests.virtual import run
 
@@ -96,7 +97,7 @@ def test_a_picture_is_made_anew_only_every_five_seconds_when_nobody_says_anythin
     async def story(observer: Observer, toolstack: SlowToolstack, _: QuietStore) -> None:
         told = Told(WEB.uuid)
         observer.subscribe(told.mailbox)
-        await LoopClock().sleep(3 * (SAFETY + 3.0))
+        await LoopClock().sleep(3 * (timing.LISTING_INTERVAL + 3.0))
         assert toolstack.listings == 3
         assert told.heard == [(1.0, WEB)], "the same again is no news"
 
@@ -116,7 +117,7 @@ def test_hints_that_come_during_a_listing_cause_exactly_one_more() -> None:
 
 @pytest.mark.parametrize(("takes", "listings"), [(0.1, 120), (1.0, 12), (4.0, 7)])
 def test_listings_are_bounded_by_time_however_much_happens(takes: float, listings: int) -> None:
-    """After each comes a pause of four times its length, but no more than ``SAFETY``."""
+    """After each comes a pause of four times its length, but no more than ``LISTING_INTERVAL``."""
 
     async def story(observer: Observer, toolstack: SlowToolstack, store: QuietStore) -> None:
         toolstack.takes = takes
@@ -165,9 +166,9 @@ def test_a_listing_that_fails_is_told_as_blindness_and_never_as_absence() -> Non
         told = Told(WEB.uuid)
         toolstack.there = "xl hangs"
         observer.subscribe(told.mailbox)
-        await LoopClock().sleep(SAFETY + 4.5)
+        await LoopClock().sleep(timing.LISTING_INTERVAL + 4.5)
         toolstack.there = []
-        await LoopClock().sleep(SAFETY + 4.5)
+        await LoopClock().sleep(timing.LISTING_INTERVAL + 4.5)
         assert [word for _, word in told.heard] == ["xl hangs", None]
 
     run(watching(story))
@@ -189,7 +190,7 @@ def test_without_a_safety_it_looks_only_when_it_is_told_to_or_has_failed() -> No
     async def story() -> None:
         toolstack, store = SlowToolstack(), QuietStore()
         observer = Observer(
-            cast("Toolstack", toolstack), cast("XenStore", store), LoopClock(), safety=None
+            cast("Toolstack", toolstack), cast("XenStore", store), LoopClock(), interval=None
         )
         task = asyncio.create_task(observer.watch())
         await LoopClock().sleep(1000)
@@ -197,10 +198,10 @@ def test_without_a_safety_it_looks_only_when_it_is_told_to_or_has_failed() -> No
         assert listings <= 2
         toolstack.there = "no answer"
         store.fired[0]("@releaseDomain")
-        await LoopClock().sleep(10 * SAFETY)
+        await LoopClock().sleep(10 * timing.LISTING_INTERVAL)
         assert toolstack.listings >= listings + 5
         toolstack.there = [WEB]
-        await LoopClock().sleep(2 * SAFETY)
+        await LoopClock().sleep(2 * timing.LISTING_INTERVAL)
         listings = toolstack.listings
         await LoopClock().sleep(1000)
         assert toolstack.listings == listings

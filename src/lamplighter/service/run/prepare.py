@@ -28,7 +28,6 @@ from lamplighter.model.domain import Listing
 from lamplighter.model.record import Record
 from lamplighter.model.run import Direction
 from lamplighter.service.managed_host import shutdown_reason
-from lamplighter.service.observer import SAFETY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -37,31 +36,19 @@ if TYPE_CHECKING:
     from lamplighter.model.run import Plan
     from lamplighter.service.managed_host import Host
 
-#: How often the first listing is tried, and how many host seconds lie between: without one there
-#: can be no run, and a toolstack that failed once may be about to answer.
-LIST_ATTEMPTS = 3
-
-LIST_PAUSE = 3.0
-
-#: The process that waited for a domain lives on for a moment when the domain has gone.
-LINGER = 0.5
-
-#: What was seen longer ago than this, in host seconds, is looked at again before it is planned on.
-FRESH = 1.0
-
 
 async def list_domains(host: Host) -> Sequence[DomainInfo]:
     """List the domains; a toolstack that fails again and again is ``ToolstackUnreachable``."""
-    for attempt in range(1, LIST_ATTEMPTS + 1):
+    for attempt in range(1, timing.LIST_ATTEMPTS + 1):
         try:
             return await host.toolstack.list()
         except CallFailed as error:
-            if attempt == LIST_ATTEMPTS or isinstance(error, CallTimedOut):
+            if attempt == timing.LIST_ATTEMPTS or isinstance(error, CallTimedOut):
                 raise ToolstackUnreachable(
                     f"the domains cannot be listed: {error.message}",
                     hint=error.hint or "nothing was changed; try again when the toolstack answers",
                 ) from error
-        await host.clock.sleep(LIST_PAUSE)
+        await host.clock.sleep(timing.LIST_PAUSE)
     raise AssertionError("the last attempt returns or raises")
 
 
@@ -111,7 +98,7 @@ async def prepare(
         tell(f"what is on record cannot be read: {error}")
     found = await find(host, direction, record)
     reasons = await shutdown_reasons(host, found)
-    if host.clock.monotonic() - began > FRESH:
+    if host.clock.monotonic() - began > timing.FRESH:
         found = await find(host, direction, record)
     if direction is Direction.DOWN:
         found = found._replace(protected=await find_protected(host))
@@ -169,7 +156,7 @@ async def _until_nothing_comes(host: Host, names: Sequence[str] = ()) -> None:
     is waited for as long as a call to the toolstack may take.
     """
     give_up = host.clock.monotonic() + host.configuration.host.call_timeout.value
-    uuids, pause = {name.lower() for name in names}, LINGER
+    uuids, pause = {name.lower() for name in names}, timing.CREATOR_LINGERS
     while host.clock.monotonic() < give_up:
         try:
             creating = await host.toolstack.being_created(host.definitions)
@@ -184,27 +171,27 @@ async def _until_nothing_comes(host: Host, names: Sequence[str] = ()) -> None:
         ):
             return
         await host.clock.sleep(pause)
-        pause = SAFETY
+        pause = timing.LISTING_INTERVAL
 
 
 async def find_protected(host: Host) -> frozenset[int]:
     """Ask XenStore which domains no stop may touch; a connection that was lost may come back."""
     async with host.xenstore.within(timing.XENSTORE_TIME):
-        for _ in range(1, LIST_ATTEMPTS):
+        for _ in range(1, timing.LIST_ATTEMPTS):
             try:
                 return await host.protected()
             except XenStoreUnreachable:
-                await host.clock.sleep(LIST_PAUSE)
+                await host.clock.sleep(timing.LIST_PAUSE)
         return await host.protected()
 
 
 async def _being_created(host: Host) -> frozenset[str]:
     """Ask what is being created, more than once: who does not know that creates it once more."""
-    for attempt in range(1, LIST_ATTEMPTS + 1):
+    for attempt in range(1, timing.LIST_ATTEMPTS + 1):
         try:
             return await host.toolstack.being_created(host.definitions)
         except CallFailed as error:
-            if attempt == LIST_ATTEMPTS or isinstance(error, CallTimedOut):
+            if attempt == timing.LIST_ATTEMPTS or isinstance(error, CallTimedOut):
                 break
-        await host.clock.sleep(LIST_PAUSE)
+        await host.clock.sleep(timing.LIST_PAUSE)
     return frozenset()  # then a create may fail because the domain is there, and is told so

@@ -10,6 +10,7 @@ import traceback
 from math import inf
 from typing import TYPE_CHECKING
 
+from lamplighter.engine import timing
 from lamplighter.engine.plan import only_new_steps
 from lamplighter.errors import Unreachable, XenStoreError
 from lamplighter.model.run import (
@@ -23,7 +24,7 @@ from lamplighter.model.run import (
     Verb,
     exit_status,
 )
-from lamplighter.service.observer import SAFETY, Observer
+from lamplighter.service.observer import Observer
 from lamplighter.service.run.recorder import Recorder
 from lamplighter.service.run.worker import RunContext, Worker
 
@@ -35,9 +36,6 @@ if TYPE_CHECKING:
     from lamplighter.service.run.progress import Listener
 
     Latecomers = Callable[[], Awaitable[Plan]]
-
-#: How often the host is listed again at the end, as long as there is something new.
-LATE_LISTINGS = 3
 
 
 class Runner:
@@ -78,7 +76,7 @@ class Runner:
         await recorder.begin(plan.direction, started)
         results = await self._carry_out(plan)
         if latecomers is not None:
-            for _ in range(LATE_LISTINGS):
+            for _ in range(timing.LATE_LISTINGS):
                 seen = await self._plan_latecomers(latecomers)
                 if seen is None or not (late := only_new_steps(seen, results)).steps:
                     break
@@ -210,7 +208,7 @@ class Runner:
             (end,) = await asyncio.gather(observer.watch(), return_exceptions=True)
             if isinstance(end, Exception) and reported != (reported := repr(end)):
                 self._listener.said("".join(traceback.format_exception(end)))
-            await self._host.clock.sleep(SAFETY)
+            await self._host.clock.sleep(timing.LISTING_INTERVAL)
 
     async def _enter_phase(self, transition: Transition) -> None:
         """Record a transition, then report it."""

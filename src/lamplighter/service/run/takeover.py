@@ -28,6 +28,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from lamplighter.engine import timing
 from lamplighter.errors import HostBusy
 from lamplighter.host.lock import hold_host, read_holder, signal_holder
 from lamplighter.model.run import Direction
@@ -39,15 +40,6 @@ if TYPE_CHECKING:
     from lamplighter.model.clock import Clock
     from lamplighter.model.policy import Configuration
     from lamplighter.service.unit.systemd_status import UnitStatus
-
-#: Real seconds that a run of systemd's waits for another one to end, and between two attempts.
-LOCK_WAIT = 600.0
-LOCK_PAUSE = 1.0
-
-#: Real seconds beyond the time of a call in which a run ends in order, and in which one that was
-#: told to drop everything does so.
-ORDERLY = 10.0
-DROPPING = 60.0
 
 
 class Escalation(NamedTuple):
@@ -65,13 +57,14 @@ class Takeover:
         """``tell`` is told each step once; seconds are real ones."""
         self._directory = directory
         self._tell = tell
-        drop = call_timeout + ORDERLY
+        drop = call_timeout + timing.ORDERLY_END
         late = f"did not end within {drop:g} s: it is told to drop everything"
-        deaf = f"did not end within another {DROPPING:g} s: it is killed, and its record taken up"
+        more = timing.DROPPED_END
+        deaf = f"did not end within another {more:g} s: it is killed, and its record taken up"
         self._steps = (
             Escalation(0.0, signal.SIGTERM, "is told to end (SIGTERM)"),
             Escalation(drop, signal.SIGTERM, late),
-            Escalation(drop + DROPPING, signal.SIGKILL, deaf),
+            Escalation(drop + timing.DROPPED_END, signal.SIGKILL, deaf),
         )
         self._holder: Holder | None = None
         self._since = 0.0
@@ -119,7 +112,7 @@ async def take_host(
     directory = Path(configuration.host.run.value)
     takeover = Takeover(directory, configuration.host.call_timeout.value, tell)
     wins = unit.active and everything and direction is Direction.DOWN
-    patience = LOCK_WAIT + takeover.longest if wins else LOCK_WAIT
+    patience = timing.LOCK_WAIT + takeover.longest if wins else timing.LOCK_WAIT
     give_up = clock.monotonic() + (patience if unit.active else 0.0)
     while True:
         with ExitStack() as stack:
@@ -134,4 +127,4 @@ async def take_host(
                 unit.waits(busy.message)
         if wins:
             takeover.press(clock.monotonic())
-        await clock.sleep(LOCK_PAUSE)
+        await clock.sleep(timing.LOCK_PAUSE)

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lamplighter.embedded.toolstack.faults import Fault, How
+from lamplighter.engine import timing
 from lamplighter.model.lifecycle import Phase
 from lamplighter.model.run import Outcome
-from lamplighter.service.observer import SAFETY
 from lamplighter.xenstore import paths
 from tests import simulated
 from tests.simulated import CLOCK, simulate
@@ -190,8 +190,8 @@ def test_no_listing_is_made_while_nothing_happens_but_the_one_every_five_seconds
         await host.down()
         moments = host.toolstack.listed_at
         gaps = [after - before for before, after in pairwise(moments)]
-        assert max(gaps) <= SAFETY + 0.1, "never longer unseen than this"
-        assert len(moments) <= 60 / SAFETY + 6, "and no oftener without a reason"
+        assert max(gaps) <= timing.LISTING_INTERVAL + 0.1, "never longer unseen than this"
+        assert len(moments) <= 60 / timing.LISTING_INTERVAL + 6, "and no oftener without a reason"
 
     simulate(story, policy='[domain.hangs]\nstop_timeout = "60s"\n')
 

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from lamplighter.engine import timing
 from lamplighter.errors import HostBusy
 from lamplighter.host.clock import LoopClock
 from lamplighter.host.lock import hold_host, read_holder, signal_holder
 from lamplighter.model.policy import Configuration, HostSettings, Setting
 from lamplighter.model.run import Direction
-from lamplighter.service.run import takeover
-from lamplighter.service.run.takeover import DROPPING, LOCK_WAIT, ORDERLY, Takeover, take_host
+from lamplighter.service.run.takeover import Takeover, take_host
 from lamplighter.service.unit.systemd_status import UnitStatus
 from tests import virtual
 
@@ -119,18 +119,18 @@ def test_under_systemd_a_start_waits_for_another_run_and_says_so(tmp_path: Path)
 
 
 def test_but_not_for_ever(tmp_path: Path) -> None:
-    host = Host(tmp_path, held=10 * LOCK_WAIT)
+    host = Host(tmp_path, held=10 * timing.LOCK_WAIT)
     with pytest.raises(HostBusy):
         virtual.run(host.take(active(Direction.UP)))
-    assert LOCK_WAIT <= host.waited <= LOCK_WAIT + 2
+    assert timing.LOCK_WAIT <= host.waited <= timing.LOCK_WAIT + 2
 
 
 def test_a_stop_waits_longer_than_it_takes_to_kill(tmp_path: Path) -> None:
     # The holder is this very process, which is sent no signal.
-    host = Host(tmp_path, held=10 * LOCK_WAIT)
+    host = Host(tmp_path, held=10 * timing.LOCK_WAIT)
     with pytest.raises(HostBusy):
         virtual.run(host.take(active(Direction.DOWN), Direction.DOWN))
-    assert host.waited >= LOCK_WAIT + CALL + ORDERLY + DROPPING
+    assert host.waited >= timing.LOCK_WAIT + CALL + timing.ORDERLY_END + timing.DROPPED_END
 
 
 def test_by_hand_it_is_told_at_once_who_holds_the_host(tmp_path: Path) -> None:
@@ -145,11 +145,11 @@ def test_the_holder_is_told_once_and_then_given_time(tmp_path: Path) -> None:
     with other_run(tmp_path, ends_at=2) as holder:
         assert holder.stdout is not None
         takeover = Takeover(tmp_path, CALL, told)
-        for now in (0.0, 1.0, CALL, CALL + ORDERLY - 0.1):
+        for now in (0.0, 1.0, CALL, CALL + timing.ORDERLY_END - 0.1):
             takeover.press(1000 + now)
         assert holder.stdout.readline() == "SIGTERM\n"
         assert len(told.lines) == 1
-        takeover.press(1000 + CALL + ORDERLY)
+        takeover.press(1000 + CALL + timing.ORDERLY_END)
         assert holder.stdout.readline() == "SIGTERM\n"
         assert holder.wait(10) == 0
     first, second = told.lines
@@ -162,7 +162,7 @@ def test_only_who_does_nothing_of_that_is_killed(tmp_path: Path) -> None:
     told = Told()
     with other_run(tmp_path, ends_at=99) as holder:
         takeover = Takeover(tmp_path, CALL, told)
-        for now in (0.0, CALL + ORDERLY, takeover.longest - 0.1):
+        for now in (0.0, CALL + timing.ORDERLY_END, takeover.longest - 0.1):
             takeover.press(now)
             assert holder.poll() is None
         takeover.press(takeover.longest)
@@ -196,8 +196,8 @@ def test_the_next_holder_is_told_from_the_beginning(tmp_path: Path) -> None:
 def test_nothing_but_the_stop_of_all_sends_signals(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, direction: Direction, *, everything: bool
 ) -> None:
-    monkeypatch.setattr(takeover, "LOCK_WAIT", 0.1)
-    monkeypatch.setattr(takeover, "LOCK_PAUSE", 0.02)
+    monkeypatch.setattr(timing, "LOCK_WAIT", 0.1)
+    monkeypatch.setattr(timing, "LOCK_PAUSE", 0.02)
     told = Told()
     with other_run(tmp_path, ends_at=1) as holder:
         with pytest.raises(HostBusy):
@@ -216,7 +216,7 @@ def test_nothing_but_the_stop_of_all_sends_signals(
 
 
 def test_the_host_s_stop_takes_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(takeover, "LOCK_PAUSE", 0.02)
+    monkeypatch.setattr(timing, "LOCK_PAUSE", 0.02)
     told = Told()
     with other_run(tmp_path, ends_at=1) as holder:
         taken = asyncio.run(
