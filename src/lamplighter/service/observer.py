@@ -6,7 +6,7 @@ a time, and hints that fire meanwhile cause one more. The number of listings is 
 not by events: each is followed by a pause of four times its own duration, at most
 ``LISTING_INTERVAL`` (``engine/timing``). So listing takes a fifth of the time, and more only where
 one takes longer than a second, however many domains come and go. Without a hint the domains are
-listed every ``LISTING_INTERVAL`` seconds, or as the observer's owner wants it; but always that often
+listed every ``LISTING_INTERVAL`` seconds, or as its owner wants it; but always that often
 while a listing has failed or a watch could not be set.
 
 Each viewer may refuse listings that are too old: a worker that has just acted does not believe a
