@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from contextlib import asynccontextmanager, suppress
 from math import inf
 from typing import TYPE_CHECKING
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lamplighter.engine.status import status_rows
+from lamplighter.errors import XenStoreError
 from lamplighter.formats import agent_protocol
 from lamplighter.model.run import Outcome
 from lamplighter.service import status
