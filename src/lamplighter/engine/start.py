@@ -141,7 +141,7 @@ def step(state: StartState, event: events.Event) -> Stepped:  # noqa: C901 (a ta
         case events.Interrupted(_, reason) if state.domid is not None:
             note = f"its boot was not waited for: {reason}"
             return state, (events.Finish(Outcome.STARTED, note),)
-        case events.Interrupted(_, reason) if state.called:
+        case events.Interrupted(_, reason) if state.called or state.foreign_creator:
             failed = f" ({state.error})" if state.error else ""
             note = f"whether it was created{failed} was not waited for: {reason}"
             return state, (events.Finish(Outcome.UNKNOWN, note, good=False),)

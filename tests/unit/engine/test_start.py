@@ -136,6 +136,12 @@ def test_an_interrupted_start_that_may_have_created_it_does_not_call_it_not_star
     assert error in climb.finish.note
 
 
+def test_an_interrupted_start_does_not_say_not_started_of_what_another_creates() -> None:
+    climb = Climb(resume=Phase.CREATING).feed(Interrupted(2.0, "SIGTERM"))
+    assert climb.finish is not None
+    assert (climb.finish.outcome, climb.finish.good) == (Outcome.UNKNOWN, False)
+
+
 def test_what_was_created_and_never_listed_is_told_so() -> None:
     climb = Climb().feed(Created(1.0, None), Tick(121.0))
     assert climb.finish == Finish(
