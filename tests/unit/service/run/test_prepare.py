@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from lamplighter.service.managed_host import Host
     from tests.simulated import Simulation
 
-POLICY = 'state = "no-such-state"\n'
-
 
 def test_a_plan_to_stop_outlives_a_lost_connection_to_xenstore() -> None:
     async def story(host: Simulation) -> None:
@@ -37,7 +35,7 @@ def test_a_plan_to_stop_outlives_a_lost_connection_to_xenstore() -> None:
         assert (step.name, step.verb) == ("web", Verb.STOP)
         await gone
 
-    simulate(story, policy=POLICY)
+    simulate(story)
 
 
 @pytest.mark.parametrize("planned", [make_plan, prepare])
@@ -54,7 +52,7 @@ def test_no_plan_waits_for_a_xenstore_that_hangs(
             await planned(host.product(), Direction.DOWN, (), last)
         assert CLOCK.monotonic() - began <= 2 * timing.XENSTORE_TIME
 
-    simulate(story, policy=POLICY)
+    simulate(story)
 
 
 def test_status_does_not_wait_for_a_xenstore_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -75,7 +73,7 @@ def test_status_does_not_wait_for_a_xenstore_that_hangs(monkeypatch: pytest.Monk
         assert snapshot.view.domains is None
         assert CLOCK.monotonic() - began <= 2 * timing.XENSTORE_TIME
 
-    simulate(story, policy=POLICY)
+    simulate(story)
 
 
 def test_a_named_domain_between_two_incarnations_is_not_called_down() -> None:
@@ -97,4 +95,4 @@ def test_a_named_domain_between_two_incarnations_is_not_called_down() -> None:
         assert await host.carry_out(host.product(), plan) == {"web": Outcome.CLEAN}
         assert list(host.running()) == ["other"]
 
-    simulate(story, policy=POLICY)
+    simulate(story)
