@@ -96,8 +96,10 @@ def _host_problems(configuration: Configuration) -> list[Problem]:
     except (JournalDamaged, JournalForeign) as error:
         where = Location(str(state / FILE_NAME))
         problems.append(Problem(error.code, error.message, where, hint=error.hint))
-    except JournalError:
-        pass  # what is wrong with the folder has been found above
+    except JournalError as error:
+        if state.is_dir():  # what is wrong with the folder has been found above
+            where = Location(str(state / FILE_NAME))
+            problems.append(Problem(error.code, error.message, where, hint=error.hint))
     try:
         load_intents(state)
     except JournalError as error:

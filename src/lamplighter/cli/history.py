@@ -76,7 +76,11 @@ def run(args: argparse.Namespace, context: Context) -> int:
         }
     domain_events: list[DomainEvent] = []
     if args.name is not None:
-        mine = (one for one in read_event_log(state) if args.name in (one.name, str(one.uuid)))
+        mine = (
+            one
+            for one in read_event_log(state)
+            if {one.name, str(one.uuid)} & {args.name, args.name.lower()}
+        )
         # A new file of the event log repeats the latest event of each domain.
         domain_events = list(deque(dict.fromkeys(mine), maxlen=args.limit))[::-1]
     if context.as_json:

@@ -22,6 +22,10 @@ from lamplighter.model.intent import Hold, Intent, Intents, Meant
 VERSION = 2
 
 
+class NewerDocument(ValueError):
+    """The document was written by a version that this one does not know."""
+
+
 def parse(text: str | bytes) -> object:
     """Return a JSON document, for the ``get`` functions; ``ValueError``."""
     try:
@@ -186,7 +190,7 @@ def parse_intents(text: str) -> Intents:
             )
     except ValueError as error:
         raise ValueError(f"it is not what was written ({error})") from error
-    raise ValueError(f"it has version {version!r}, this Lamplighter knows {VERSION}")
+    raise NewerDocument(f"it has version {version!r}, this Lamplighter knows {VERSION}")
 
 
 def _texts(entry: object, *keys: str) -> dict[str, str]:

@@ -18,7 +18,7 @@ import fcntl
 import json
 import os
 import signal
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -166,17 +166,17 @@ def hold(lock: Path, what: str = "runs this host") -> Iterator[None]:
 
     ``what`` completes the message: "another process ...".
     """
-    try:
-        descriptor = _open(lock, folder_mode=0o700)
-    except OSError as error:
-        message = f"the lock cannot be taken: {error.strerror}"
-        raise ConfigurationError(message, where=str(lock)) from error
-    try:
-        if not take(descriptor):
+    with ExitStack() as stack:
+        try:
+            descriptor = _open(lock, folder_mode=0o700)
+            stack.callback(os.close, descriptor)
+            taken = take(descriptor)
+        except OSError as error:
+            message = f"the lock cannot be taken: {error.strerror}"
+            raise ConfigurationError(message, where=str(lock)) from error
+        if not taken:
             raise HostBusy(f"another process {what} and holds {lock}")
         yield
-    finally:
-        os.close(descriptor)
 
 
 def is_held(lock: Path) -> bool:

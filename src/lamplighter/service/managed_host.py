@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -103,8 +103,9 @@ async def open_host(configuration: Configuration, *, writing: bool = False) -> A
             IntentStore(Path(settings.state.value), connection.clock),
         )
         if writing:
-            try:
+            with suppress(JournalError):  # it is reported where intents are read
                 await host.intents.settle()
+            try:
                 host.journal = Journal.open(Path(settings.state.value))
                 stack.push_async_callback(host.journal.close)
             except JournalError as error:

@@ -83,23 +83,38 @@ def open_writer(directory: Path) -> Opened:
     path = directory / FILE_NAME
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return _open(path)
-    except JournalDamaged:
-        with exclusive(directory) as folder:
-            try:
-                return _open(path)  # somebody else has just begun a new one
-            except JournalDamaged as damage:
-                aside = quarantine(folder, path, LoopClock().wall())
-                message = f"{damage.message}; it is kept as {aside}"
-            try:
-                return _open(path)._replace(told=f"{message}\n  {_BEGUN}")
-            except JournalError as error:
-                raise JournalError(f"{message}; {error.message}", hint=error.hint) from error
+        try:
+            return _open(path)
+        except JournalDamaged:
+            with exclusive(directory) as folder:
+                return _begin_again(path, folder)
     except OSError as error:
         raise JournalError(
             f"the journal {path} cannot be opened: {error.strerror}",
             hint="[host] state must name a directory this user may read and write",
         ) from error
+
+
+def _begin_again(path: Path, folder: int) -> Opened:
+    """Put a damaged database aside and begin a new one, unless somebody else has just done so."""
+    try:
+        return _open(path)
+    except JournalDamaged as damage:
+        aside = quarantine(folder, path, LoopClock().wall())
+        message = f"{damage.message}; it is kept as {aside}"
+    try:
+        return _open(path)._replace(told=f"{message}\n  {_BEGUN}")
+    except JournalError as error:
+        raise JournalError(f"{message}; {error.message}", hint=error.hint) from error
+
+
+def put_aside(path: Path) -> Path:
+    """Put a database that was found to be damaged aside; return its new name.
+
+    The next that opens it for writing begins a new one. Raises ``JournalError``.
+    """
+    with exclusive(path.parent) as folder:
+        return quarantine(folder, path, LoopClock().wall())
 
 
 def open_reader(directory: Path) -> sqlite3.Connection | None:
@@ -286,9 +301,8 @@ def table_intents(connection: sqlite3.Connection, path: Path) -> tuple[Intents |
                 )
             ]
         else:
-            newest = connection.execute("SELECT intents FROM run ORDER BY id DESC LIMIT 1")
-            row = newest.fetchone()
-            return None, 0 if row is None else int(row[0])
+            (seen,) = connection.execute("SELECT max(intents) FROM run").fetchone()
+            return None, int(seen or 0)
     except sqlite3.Error as error:
         raise journal_error(error, path, "read") from error
     except (TypeError, ValueError) as error:

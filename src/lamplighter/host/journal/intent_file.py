@@ -11,8 +11,8 @@ import os
 from contextlib import ExitStack, asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
-from lamplighter.errors import ConfigurationError, HostBusy, JournalError
-from lamplighter.formats.state_json import format_intents, parse_intents
+from lamplighter.errors import ConfigurationError, HostBusy, JournalError, JournalForeign
+from lamplighter.formats.state_json import NewerDocument, format_intents, parse_intents
 from lamplighter.host.files.writing import write_whole
 from lamplighter.host.lock import hold
 
@@ -40,6 +40,11 @@ def load(directory: Path) -> Intents | None:
         return parse_intents(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
+    except NewerDocument as error:
+        raise JournalForeign(
+            f"{path} was written by a newer Lamplighter: {error}",
+            hint="use the newer Lamplighter; it alone knows which domains must not be started",
+        ) from error
     except (OSError, ValueError) as error:
         reason = (error.strerror if isinstance(error, OSError) else None) or error
         raise JournalError(
@@ -55,11 +60,16 @@ def store(directory: Path, intents: Intents) -> None:
     path = directory / FILE_NAME
     beside = path.with_name(f".{BEFORE}.{os.urandom(4).hex()}")
     try:
+        # The file gets a second name first, so that it is there at any moment, and the file before
+        # it stays until the new one is on the disk.
         with suppress(FileNotFoundError):
-            # A second name for the file first, so that there is one of both at any moment.
             os.link(path, beside)
-            beside.replace(path.with_name(BEFORE))
-        write_whole(path, format_intents(intents).encode(), 0o600)
+        try:
+            write_whole(path, format_intents(intents).encode(), 0o600)
+            with suppress(FileNotFoundError):
+                beside.replace(path.with_name(BEFORE))
+        finally:
+            beside.unlink(missing_ok=True)
     except OSError as error:
         raise JournalError(
             f"intents and holds cannot be written to {path}: {error.strerror}",

@@ -13,10 +13,11 @@ is not known, either, until a person accepts it.
 
 from __future__ import annotations
 
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING
 
 from lamplighter.errors import JournalError, JournalForeign
+from lamplighter.formats.state_json import parse_intents
 from lamplighter.host.journal.database import open_reader, table_intents
 from lamplighter.host.journal.intent_file import BEFORE, FILE_NAME, load, locked, store
 from lamplighter.host.journal.schema import FILE_NAME as JOURNAL
@@ -34,22 +35,26 @@ if TYPE_CHECKING:
 
 def load_intents(directory: Path) -> Intents:
     """Return all intents and holds; raise ``JournalError`` where they are not known."""
-    intents, torn = None, None
-    try:
-        intents = load(directory)
-    except JournalError as error:
-        torn = error
-    tables, seen = None, 0
-    exists = (directory / JOURNAL).exists()
+    # The journal first: the file's number only grows, and is never behind what a run has seen.
+    tables, seen, unreadable = None, 0, None
+    began = (directory / JOURNAL).exists() or any(directory.glob(f"{JOURNAL}.damaged-*"))
     try:
         if (connection := open_reader(directory)) is not None:
             with closing(connection):
                 tables, seen = table_intents(connection, directory / JOURNAL)
     except JournalForeign:
         raise  # a newer version may know of reasons to leave a domain alone that are unknown here
+    except JournalError as error:
+        unreadable = error
+    try:
+        intents = load(directory)
+    except JournalForeign:
+        raise
     except JournalError:
-        if intents is None and torn is None:
+        # What is torn may be the copy that an earlier version kept beside its tables.
+        if tables is None or _carried_over(directory):
             raise
+        return tables
     if intents is not None and intents.number:
         if intents.number < seen:
             raise JournalError(
@@ -58,11 +63,11 @@ def load_intents(directory: Path) -> Intents:
                 "lamplighter release --accept; if no domain is held, lamplighter release --all",
             )
         return intents
-    if tables is not None:
+    if tables is not None and not _carried_over(directory):
         return tables
-    if torn is not None:
-        raise torn
-    if intents is None and (exists or _remains(directory)):
+    if intents is None and unreadable is not None:
+        raise unreadable
+    if intents is None and (began or (directory / BEFORE).exists()):
         raise JournalError(
             f"{directory / FILE_NAME} is gone, and with it intents and holds",
             hint=f"if {BEFORE} is beside it and right, cp {directory / BEFORE} "
@@ -72,9 +77,13 @@ def load_intents(directory: Path) -> Intents:
     return intents or Intents()
 
 
-def _remains(directory: Path) -> bool:
-    """Return whether there are signs that there once were intents here."""
-    return (directory / BEFORE).exists() or any(directory.glob(f"{JOURNAL}.damaged-*"))
+def _carried_over(directory: Path) -> bool:
+    """Return whether the file before the last change shows that tables do not count any more."""
+    try:
+        before = parse_intents((directory / BEFORE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return before.number > 0
 
 
 class IntentStore:
@@ -132,7 +141,10 @@ class IntentStore:
     async def accept(self) -> Intents:
         """Go by the file as it stands, although it is older; raise ``JournalError``."""
         async with locked(self._directory, self._clock):
-            return self._store(load(self._directory) or Intents())
+            known = load(self._directory)
+            if known is None or not known.number:
+                known = load_intents(self._directory)
+            return self._store(known)
 
     async def begin_again(self) -> Intents:
         """Have no domain held, even where nothing can be read; return what could be read before.
@@ -140,10 +152,10 @@ class IntentStore:
         The other intents are kept, as far as they can be read. Raises ``JournalError``.
         """
         async with locked(self._directory, self._clock):
-            try:
-                known = load(self._directory) or Intents()
-            except JournalError:
-                known = Intents()
+            known = Intents()
+            for read in (load, load_intents):
+                with suppress(JournalError):
+                    known = read(self._directory) or known
             self._store(known._replace(holds={}))
             return known
 

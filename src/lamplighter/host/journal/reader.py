@@ -7,7 +7,7 @@ on meanwhile is never held up and every answer is whole.
 from __future__ import annotations
 
 import sqlite3
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, TypeVar
 from uuid import UUID
@@ -70,25 +70,28 @@ class JournalReader:
         """Return the transitions of a run in the order in which they were written."""
         rows = self._ask(
             f"SELECT {_TRANSITION} FROM transition t WHERE t.run = :run "
-            "AND (:name IS NULL OR t.name = :name) ORDER BY t.id",
+            "AND (:name IS NULL OR t.name = :name OR t.uuid = lower(:name)) ORDER BY t.id",
             {"run": run, "name": name},
         )
         return self._parse(lambda found: [_transition(row) for row in found], rows)
 
     def last_records(self, boot_id: str) -> dict[str, LastRecord]:
         """Return by name what was last written of each domain since this boot of the host."""
+        # The newest row of each name, found by the index: the history is not read for it.
         newest = (
-            "IN (SELECT max(n.id) FROM {table} n JOIN run r ON r.id = n.run "
-            "WHERE r.boot_id = :boot GROUP BY n.name)"
+            "IN (WITH RECURSIVE named(name) AS (SELECT min(name) FROM {table} UNION ALL "
+            "SELECT (SELECT min(name) FROM {table} WHERE name > named.name) FROM named "
+            "WHERE named.name IS NOT NULL) "
+            "SELECT (SELECT max(id) FROM {table} WHERE name = named.name) FROM named)"
         )
         moved = self._ask(
-            f"SELECT {_TRANSITION} FROM transition t "
-            f"WHERE t.id {newest.format(table='transition')}",
+            f"SELECT {_TRANSITION} FROM transition t JOIN run r ON r.id = t.run "
+            f"WHERE r.boot_id = :boot AND t.id {newest.format(table='transition')}",
             {"boot": boot_id},
         )
         settled = self._ask(
             f"SELECT {_RESULT}, s.at, r.direction FROM result s JOIN run r ON r.id = s.run "
-            f"WHERE s.id {newest.format(table='result')}",
+            f"WHERE r.boot_id = :boot AND s.id {newest.format(table='result')}",
             {"boot": boot_id},
         )
         return self._parse(lambda rows: _last_records(rows, settled), moved)
@@ -195,8 +198,9 @@ class JournalReader:
         try:
             yield
         finally:
-            if self._connection is not None and self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
+            with suppress(sqlite3.Error):
+                if self._connection is not None and self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
 
     def close(self) -> None:
         """Close the connection."""

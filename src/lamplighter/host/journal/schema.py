@@ -118,6 +118,8 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "DROP TABLE intent",
         "ALTER TABLE run ADD COLUMN intents INTEGER NOT NULL DEFAULT 0",
         "CREATE INDEX run_unfinished ON run (id) WHERE ended IS NULL",
+        "CREATE INDEX run_by_intents ON run (intents)",
+        "CREATE INDEX transition_by_name ON transition (name, id)",
         "CREATE INDEX result_by_name ON result (name, id)",
     ),
 )

@@ -22,10 +22,16 @@ import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, NoReturn, TypeVar
 
-from lamplighter.errors import JournalError
-from lamplighter.host.journal.database import SMALL, check_whole, journal_error, open_writer
+from lamplighter.errors import JournalDamaged, JournalError
+from lamplighter.host.journal.database import (
+    SMALL,
+    check_whole,
+    journal_error,
+    open_writer,
+    put_aside,
+)
 from lamplighter.host.journal.schema import FILE_NAME
 
 if TYPE_CHECKING:
@@ -179,7 +185,8 @@ class Journal:
         were released by then. Not for a moment in which the power may be going.
         """
         old = (
-            "(SELECT id FROM run WHERE ended IS NOT NULL AND (started < ?1 OR id <= "
+            "(SELECT id FROM run WHERE ended IS NOT NULL "
+            "AND (julianday(started) < julianday(?1) OR id <= "
             "(SELECT id FROM run ORDER BY id DESC LIMIT 1 OFFSET ?2)))"
         )
         values = (before.isoformat(), RUNS_KEPT)
@@ -187,10 +194,9 @@ class Journal:
             self._write(f"DELETE FROM transition WHERE run IN {old}", values),
             self._write(f"DELETE FROM result WHERE run IN {old}", values),
             self._write(f"DELETE FROM run WHERE id IN {old}", values),
-            self._write("DELETE FROM hold WHERE released < ?", values[:1]),
+            self._write("DELETE FROM hold WHERE julianday(released) < julianday(?)", values[:1]),
         )
-        if self._path.stat().st_size > SMALL:
-            await self._in_thread(self._check)
+        await self._in_thread(self._check_large)
 
     async def close(self) -> None:
         """Finish what waits and close the database; a write after this is a ``JournalError``."""
@@ -273,11 +279,30 @@ class Journal:
             return [journal_error(error, self._path, "written")] * len(group)
         return answers
 
-    def _check(self) -> None:
+    def interrupt(self) -> None:
+        """Have what ``tidy`` is doing end at once, with a ``JournalError``; from any thread."""
+        self._connection.interrupt()
+
+    def _check_large(self) -> None:
         try:
+            if self._path.stat().st_size <= SMALL:  # it was checked when it was opened
+                return
             check_whole(self._connection, self._path)
+        except OSError as error:
+            raise JournalError(f"the journal {self._path} cannot be read: {error}") from error
         except sqlite3.Error as error:
-            raise journal_error(error, self._path, "read") from error
+            failure = journal_error(error, self._path, "read")
+            if not isinstance(failure, JournalDamaged):
+                raise failure from error
+            self._put_aside(failure)
+        except JournalDamaged as damage:
+            self._put_aside(damage)
+
+    def _put_aside(self, damage: JournalDamaged) -> NoReturn:
+        raise JournalDamaged(
+            f"{damage.message}; it is kept as {put_aside(self._path)}",
+            hint="the next run begins a new one; history forgets the runs before it",
+        ) from damage
 
     def _file_identity(self) -> tuple[int, int] | None:
         """Return which file has the journal's name now; None: none has."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, contextmanager
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -33,7 +33,7 @@ from lamplighter.service.unit.systemd_job import UnitJob
 from lamplighter.service.unit.systemd_status import unit_status
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
     from types import TracebackType
 
@@ -179,9 +179,12 @@ async def _run(
         wrong_status = wrong.exit_status if wrong is not None else 0
         listener = ListenerGroup([progress, unit])
         runner = Runner(host, listener, unnamed_definitions=unnamed_definitions, wrong=wrong_status)
-        signals.interrupt(runner)
-        run = await runner.run(plan, latecomers)
-        signals.runner = None
+        signals.catch()
+        with signals.passed_to(runner.interrupt):
+            run = await runner.run(plan, latecomers)
+    seconds = host.clock.monotonic() - began
+    report = Report(run, problems, seconds, host.toolstack.by_hand.console)
+    unit.ended(run, report.signal, unnamed_definitions)
     try:
         for hold in await hold_crash_loops(host, run):
             again = f"lamplighter release {hold.name}; lamplighter up {hold.name}"
@@ -190,15 +193,16 @@ async def _run(
             )
     except JournalError as error:
         audience.warn(f"whether a domain fails again and again is not known: {error}")
-    if host.journal is not None and not (unit.active and everything and not up):
+    # Not when the host stops, and not when somebody waits for this run to end.
+    host_stops = unit.active and everything and not up
+    if host.journal is not None and not host_stops and not report.signal:
+        journal = host.journal
         forgotten = host.clock.wall() - timedelta(seconds=host.configuration.host.history.value)
         try:
-            await host.journal.tidy(forgotten)
+            with signals.passed_to(lambda *_: journal.interrupt()):
+                await journal.tidy(forgotten)
         except JournalError as error:
-            audience.warn(f"history cannot be pruned: {error}")
-    seconds = host.clock.monotonic() - began
-    report = Report(run, problems, seconds, host.toolstack.by_hand.console)
-    unit.ended(run, report.signal, unnamed_definitions)
+            audience.warn(f"history is not pruned: {error}")
     return report
 
 
@@ -209,24 +213,32 @@ class Signals:
     """
 
     def __init__(self) -> None:
-        self.runner: Runner | None = None
+        self._interrupt: Callable[[str, int], None] | None = None
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Self:
         return self
 
-    def interrupt(self, runner: Runner) -> None:
-        """Interrupt this run from now on."""
-        self.runner = runner
+    def catch(self) -> None:
+        """Catch signals from now on."""
         for number in SIGNALS:
             before = signal.getsignal(number)
             if before is not signal.SIG_IGN:  # nohup, &
                 self._before[number] = before
                 asyncio.get_running_loop().add_signal_handler(number, self._caught, number)
 
+    @contextmanager
+    def passed_to(self, interrupt: Callable[[str, int], None]) -> Iterator[None]:
+        """Call this for each signal while the block lasts, with a text and the signal's number."""
+        self._interrupt = interrupt
+        try:
+            yield
+        finally:
+            self._interrupt = None
+
     def _caught(self, number: signal.Signals) -> None:
-        if self.runner is not None:
-            self.runner.interrupt(f"interrupted by {number.name}", number)
+        if self._interrupt is not None:
+            self._interrupt(f"interrupted by {number.name}", number)
 
     def __exit__(
         self,

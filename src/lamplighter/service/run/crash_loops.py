@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lamplighter.engine import intent
+from lamplighter.errors import JournalError
 from lamplighter.host.journal.reader import JournalReader
 from lamplighter.model.intent import Hold
 from lamplighter.model.run import Direction, Outcome
@@ -20,14 +22,15 @@ OURSELVES = "lamplighter"
 
 async def hold_crash_loops(host: Host, run: Run) -> list[Hold]:
     """Hold each domain whose start has failed again and again; raise ``JournalError``."""
-    if host.journal is None or run.direction is not Direction.UP:
+    failed = [result for result in run.results if result.outcome is Outcome.FAILED]
+    if host.journal is None or run.direction is not Direction.UP or not failed:
         return []
     holds, now = [], host.clock.wall()
     reader = JournalReader(Path(host.configuration.host.state.value))
     try:
-        for result in run.results:
+        for result in failed:
             managed = host.inventory.domains.get(result.name)
-            if managed is not None and result.outcome is Outcome.FAILED:
+            if managed is not None:
                 key = managed.definition.key
                 failures = reader.failed_starts(managed.name, managed.definition.uuid)
                 if evidence := intent.crash_loop(failures, managed.policy, now):
@@ -35,5 +38,6 @@ async def hold_crash_loops(host: Host, run: Run) -> list[Hold]:
     finally:
         reader.close()
     await host.intents.hold(*holds)
-    await host.journal.record_holds(*holds)
+    with suppress(JournalError):  # they are in force, whatever history shows
+        await host.journal.record_holds(*holds)
     return holds

@@ -104,14 +104,10 @@ async def prepare(
         found = found._replace(protected=await find_protected(host))
     prepared = engine.prepare(found, direction, names, reasons, who() if names else "")
     await _complete_record(host, record, prepared.repairs, tell)
-    for intents, what in (
-        (prepared.learned, "what was learned from what is seen"),
-        (prepared.stated, "that you asked for this"),
-    ):
-        try:
-            await host.intents.intend(*intents)
-        except JournalError as error:
-            tell(f"{what} cannot be kept: {error}")
+    try:
+        await host.intents.intend(*prepared.learned, *prepared.stated)
+    except JournalError as error:
+        tell(f"what the domains are meant to be cannot be kept: {error}")
     return prepared.plan
 
 

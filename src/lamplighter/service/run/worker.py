@@ -104,7 +104,7 @@ class Worker:
         self._channel: GuestChannel | None = None
         self._reader: GuestReader | None = None
         self._throttle = Throttle(context.clock, partial(context.heard, step.name))
-        self._begun = 0.0
+        self._begun = context.clock.monotonic()
         self._deadline = inf
 
     async def run(self) -> Result:

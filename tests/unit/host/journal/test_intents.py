@@ -12,8 +12,9 @@ from uuid import UUID
 import pytest
 
 from lamplighter.errors import JournalError, JournalForeign
+from lamplighter.formats.state_json import parse_intents
 from lamplighter.host.clock import LoopClock
-from lamplighter.host.journal import intent_file
+from lamplighter.host.journal import intent_file, intents
 from lamplighter.host.journal.intent_file import BEFORE, FILE_NAME, LOCK
 from lamplighter.host.journal.intents import IntentStore, load_intents
 from lamplighter.host.journal.schema import APPLICATION_ID, MIGRATIONS
@@ -46,12 +47,12 @@ def change(directory: Path, *changes: Callable[[IntentStore], Awaitable[object]]
     virtual.run(main())
 
 
-def begin_run(directory: Path) -> None:
-    """Have a run that goes by the intents as they are now."""
+def begin_run(directory: Path, number: int | None = None) -> None:
+    """Have a run that goes by the intents as they are now, or by those of this number."""
+    number = load_intents(directory).number if number is None else number
 
     async def main() -> None:
         journal = Journal.open(directory, threaded=False)
-        number = load_intents(directory).number
         await journal.begin(Direction.UP, "boot", AT, number)
         await journal.close()
 
@@ -93,9 +94,9 @@ def test_the_hold_on_one_domain_is_found_under_its_uuid_or_its_name(
     web = Definition("web", WEB, Kind.PV, "/etc/xen/web.cfg")
     others = [web._replace(name="db", uuid=UUID(int=2)), web._replace(name="no\udcff", uuid=None)]
     change(tmp_path, lambda store: store.hold(HOLD._replace(domain=key)))
-    intents = load_intents(tmp_path)
-    assert intents.hold_of(web) == HOLD._replace(domain=key)
-    assert [intents.hold_of(other) for other in others] == [None, None]
+    known = load_intents(tmp_path)
+    assert known.hold_of(web) == HOLD._replace(domain=key)
+    assert [known.hold_of(other) for other in others] == [None, None]
 
 
 def test_a_name_that_is_not_utf_8_is_held(tmp_path: Path) -> None:
@@ -148,16 +149,34 @@ def test_what_cannot_be_written_is_not_in_force(
     monkeypatch.setattr(intent_file, "write_whole", full)
     with pytest.raises(JournalError, match=r"cannot be written to .*intent\.json: No space"):
         change(state, lambda store: store.hold(HOLD._replace(domain="web")))
+    for _ in range(3):
+        with pytest.raises(JournalError, match="No space"):
+            change(state, lambda store: store.release("db"))
     monkeypatch.undo()
     assert load_intents(state) == SAID
     assert IntentStore(state, CLOCK).read() == SAID
+    assert {path.name for path in state.iterdir()} == {FILE_NAME, BEFORE, LOCK}
+    assert intents_before(state) == Intents({"web": MEANT}, number=1)
+    change(state, lambda store: store.release("db"))
+    assert intents_before(state) == SAID
 
 
-TORN = [b"", b"{", b'{"version": 2', b'{"version": 9}', b"\xff\xfe", b"[" * 100_000, b"null"]
+def intents_before(state: Path) -> Intents:
+    return parse_intents((state / BEFORE).read_text())
+
+
+NEWER = b'{"version": 9}'
+TORN = [b"", b"{", b'{"version": 2', b"\xff\xfe", b"[" * 100_000, b"null"]
+
+
+def test_a_file_of_a_newer_version_is_not_known(state: Path) -> None:
+    (state / FILE_NAME).write_bytes(NEWER)
+    with pytest.raises(JournalForeign, match="was written by a newer Lamplighter"):
+        load_intents(state)
 
 
 @pytest.mark.parametrize("text", TORN)
-def test_a_torn_or_newer_file_is_not_known_and_never_not_held(state: Path, text: bytes) -> None:
+def test_a_torn_file_is_not_known_and_never_not_held(state: Path, text: bytes) -> None:
     (state / FILE_NAME).write_bytes(text)
     with pytest.raises(JournalError, match=r"cannot be read from .*intent\.json") as caught:
         load_intents(state)
@@ -197,11 +216,14 @@ def test_a_file_from_before_the_last_run_is_not_known_until_it_is_accepted(state
     assert "release --accept" in caught.value.hint
     with pytest.raises(JournalError, match="is older"):
         change(state, lambda store: store.hold(web))
+    begin_run(state, 0)  # a run that did not know of any
+    with pytest.raises(JournalError, match="is older"):
+        load_intents(state)
     change(state, lambda store: store.accept())
     assert load_intents(state) == SAID._replace(number=4)
 
 
-@pytest.mark.parametrize("text", [None, *TORN])
+@pytest.mark.parametrize("text", [None, NEWER, *TORN])
 def test_a_person_may_say_that_none_is_held(state: Path, text: bytes | None) -> None:
     begin_run(state)
     if text is None:
@@ -215,6 +237,24 @@ def test_a_person_may_say_that_none_is_held(state: Path, text: bytes | None) -> 
 def test_none_is_held_and_intents_stay_where_they_can_be_read(state: Path) -> None:
     change(state, lambda store: store.begin_again())
     assert load_intents(state) == Intents({"web": MEANT}, number=3)
+
+
+def test_what_is_written_while_it_is_read_is_not_called_old_or_gone(
+    state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run begins between a reader's two reads: the journal is read first, the file is newer."""
+    begin_run(state)
+    really = intents.load
+    web = HOLD._replace(domain="web", name="web")
+
+    def load_late(directory: Path) -> Intents | None:
+        monkeypatch.setattr(intents, "load", really)
+        change(directory, lambda store: store.hold(web))
+        begin_run(directory)
+        return really(directory)
+
+    monkeypatch.setattr(intents, "load", load_late)
+    assert set(load_intents(state).holds) == {"db", "web"}
 
 
 def test_a_journal_of_a_newer_version_may_know_more(state: Path) -> None:
@@ -241,9 +281,9 @@ def test_two_at_one_moment_lose_nothing_of_each_other(tmp_path: Path) -> None:
         await asyncio.gather(*(stores[n % 4].hold(one) for n, one in enumerate(holds)))
 
     asyncio.run(story())
-    intents = load_intents(tmp_path)
-    assert len(intents.holds) == 20
-    assert intents.number == 20
+    known = load_intents(tmp_path)
+    assert len(known.holds) == 20
+    assert known.number == 20
 
 
 def test_one_that_holds_the_lock_for_ever_is_not_waited_for(state: Path) -> None:

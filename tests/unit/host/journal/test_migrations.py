@@ -159,6 +159,35 @@ def test_the_copy_decides_where_the_journal_it_stood_beside_is_damaged(tmp_path:
         check_intents(load_intents(tmp_path))
 
 
+@pytest.mark.parametrize("version", VERSIONS)
+def test_all_that_is_held_may_be_released_before_it_is_carried_over(
+    tmp_path: Path, version: int
+) -> None:
+    released(tmp_path, version)
+    known = virtual.run(IntentStore(tmp_path, CLOCK).begin_again())
+    check_intents(known)
+    left = load_intents(tmp_path)
+    assert (left.meant, left.holds) == (known.meant, {})
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_tables_that_come_back_beside_a_file_do_not_count(tmp_path: Path, version: int) -> None:
+    """A journal from a backup: what was held since is in the file, torn or not."""
+    store = IntentStore(tmp_path, CLOCK)
+    web = Hold("web", "web", "noisy", "anna", at(3, "08:00:00"))
+    virtual.run(store.hold(web))
+    virtual.run(store.hold(web._replace(reason="still noisy")))
+    released(tmp_path, version)
+    assert set(load_intents(tmp_path).holds) == {"web"}
+    for torn in (True, False):
+        if torn:
+            (tmp_path / "intent.json").write_text("{")
+        else:
+            (tmp_path / "intent.json").unlink()
+        with pytest.raises(JournalError):
+            load_intents(tmp_path)
+
+
 def test_where_a_journal_and_its_only_holds_are_damaged_they_stay_not_known(
     tmp_path: Path,
 ) -> None:
