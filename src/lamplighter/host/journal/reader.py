@@ -77,7 +77,8 @@ class JournalReader:
 
     def last_records(self, boot_id: str) -> dict[str, LastRecord]:
         """Return by name what was last written of each domain since this boot of the host."""
-        # The newest row of each name, found by the index: the history is not read for it.
+        # The newest row of each name, found by the index; CROSS JOIN has SQLite begin there, and
+        # not with all runs of the boot. So the history is not read for it.
         newest = (
             "IN (WITH RECURSIVE named(name) AS (SELECT min(name) FROM {table} UNION ALL "
             "SELECT (SELECT min(name) FROM {table} WHERE name > named.name) FROM named "
@@ -85,12 +86,12 @@ class JournalReader:
             "SELECT (SELECT max(id) FROM {table} WHERE name = named.name) FROM named)"
         )
         moved = self._ask(
-            f"SELECT {_TRANSITION} FROM transition t JOIN run r ON r.id = t.run "
+            f"SELECT {_TRANSITION} FROM transition t CROSS JOIN run r ON r.id = t.run "
             f"WHERE r.boot_id = :boot AND t.id {newest.format(table='transition')}",
             {"boot": boot_id},
         )
         settled = self._ask(
-            f"SELECT {_RESULT}, s.at, r.direction FROM result s JOIN run r ON r.id = s.run "
+            f"SELECT {_RESULT}, s.at, r.direction FROM result s CROSS JOIN run r ON r.id = s.run "
             f"WHERE r.boot_id = :boot AND s.id {newest.format(table='result')}",
             {"boot": boot_id},
         )

@@ -8,6 +8,7 @@ from uuid import UUID
 
 import pytest
 
+from lamplighter.errors import JournalDamaged
 from lamplighter.host.journal import database, writer
 from lamplighter.host.journal.reader import JournalReader
 from lamplighter.host.journal.writer import Journal
@@ -177,13 +178,39 @@ def test_a_large_one_is_checked_at_the_end_of_a_run_and_not_before(
     assert len(checked) == 2, "when it was tidied"
 
 
+def test_a_large_one_that_is_damaged_is_put_aside_at_the_end_of_a_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (writer, database):
+        monkeypatch.setattr(module, "SMALL", 0)
+
+    async def body(journal: Journal) -> None:
+        run = await journal.begin(Direction.UP, "boot", AT)
+        for number in range(200):
+            await journal.record(run, moved(Phase.CREATING, name=f"d{number}" + "x" * 100))
+        await journal.finish(run, AT, 0)
+
+    write(tmp_path, body).close()
+    path = tmp_path / "state.db"
+    content = bytearray(path.read_bytes())
+    content[-8192:-4096] = b"\xff" * 4096
+    path.write_bytes(content)
+
+    async def later(journal: Journal) -> None:
+        with pytest.raises(JournalDamaged, match="it is kept as"):
+            await journal.tidy(AT - timedelta(days=1))
+
+    assert write(tmp_path, later).runs() == []
+
+
+@pytest.mark.parametrize("boots", [1, 200])
 @pytest.mark.parametrize("runs", [10, 200])
 def test_what_a_run_reads_before_it_begins_does_not_grow_with_the_history(
-    tmp_path: Path, runs: int
+    tmp_path: Path, runs: int, boots: int
 ) -> None:
     async def body(journal: Journal) -> None:
         for number in range(runs):
-            run = await journal.begin(Direction.UP, f"boot-{number}", AT)
+            run = await journal.begin(Direction.UP, f"boot-{number % boots}", AT)
             await journal.record(run, moved(Phase.CREATING))
             await journal.settle(run, Result("web", WEB, 4, Outcome.STARTED), AT)
             await journal.finish(run, AT, 0)
@@ -193,5 +220,5 @@ def test_what_a_run_reads_before_it_begins_does_not_grow_with_the_history(
     assert reader._connection is not None
     reader._connection.set_progress_handler(lambda: steps.append(1), 10)
     assert reader.unfinished() == []
-    assert len(reader.last_records(f"boot-{runs - 1}")) == 1
+    assert len(reader.last_records(f"boot-{(runs - 1) % boots}")) == 1
     assert len(steps) < 100, len(steps)
