@@ -54,7 +54,7 @@ def _stop_without_room(host: Dom0) -> None:
     unit = host.unit(UNIT)
     assert (unit["ActiveState"], unit["Result"]) == ("inactive", "success"), unit
     said = host.run(f"journalctl --sync; journalctl --no-pager -o cat -u {UNIT}").stdout
-    assert "the record of this run, which goes on, is not whole" in said, said
+    assert "the record of this run, which goes on, is incomplete" in said, said
     assert ": 2 clean." in said, said
     host.run(f"rm {STATE}/filler")
 

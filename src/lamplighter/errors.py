@@ -11,7 +11,7 @@
     |-- HostBusy                busy            75   another process holds the host
     |-- CallFailed              call-failed     1    one call to the toolstack failed
     |   |-- CallTimedOut        call-timed-out  1    ... or did not return in time
-    |   `-- CallNotBegun        call-not-begun  1    ... or was not begun: the run has to end
+    |   `-- CallNotStarted      call-not-begun  1    ... or was not begun: the run has to end
     |-- JournalError            journal         1    the journal cannot be read or written
     |   |-- JournalDamaged      journal-damaged 1    ... its file is damaged
     |   `-- JournalForeign      journal-foreign 1    ... its file is not ours, or is newer

@@ -161,7 +161,7 @@ class IncarnationTracker:
             if ours:
                 return Initiator.US, "lamplighter up created it"
         if not evidence.gapless:
-            return Initiator.UNKNOWN, "it came while nobody looked"
+            return Initiator.UNKNOWN, "it came between two listings"
         return Initiator.TOOL, "another tool created it"
 
     def _enter(self, domain_event: DomainEvent) -> DomainEvent:
@@ -204,5 +204,5 @@ def _who_ended(
     if came.domid in evidence.asked:
         return Initiator.TOOL, "another tool asked it to shut down; how it ended was not seen"
     if not evidence.gapless:
-        return Initiator.UNKNOWN, "it went while nobody looked"
+        return Initiator.UNKNOWN, "it went between two listings"
     return Initiator.TOOL, "another tool destroyed it: it is gone without having shut down"

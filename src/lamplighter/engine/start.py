@@ -199,7 +199,7 @@ def _tick(state: StartState, now: float) -> Stepped:
         why = f": {state.error}" if state.error else ""
         note = f"it is paused and has not begun within {state.start_timeout:g} s{why}"
         return state, (events.Finish(Outcome.FAILED, note, good=False),)
-    note = f"its kernel said nothing in XenStore within {state.start_timeout:g} s"
+    note = f"its kernel did not advertise itself within {state.start_timeout:g} s"
     state, move = _move(state, Phase.UP, note)
     return state, (*move, events.Finish(Outcome.STARTED, note))
 

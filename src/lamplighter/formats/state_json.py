@@ -47,7 +47,7 @@ def get_text(document: object, key: str) -> str:
     value = get(document, key)
     if isinstance(value, str):
         return value
-    raise ValueError(f"{key} is no text")
+    raise ValueError(f"{key} is not a string")
 
 
 def get_number(document: object, key: str) -> int:
@@ -55,7 +55,7 @@ def get_number(document: object, key: str) -> int:
     value = get(document, key)
     if isinstance(value, int) and not isinstance(value, bool):
         return value
-    raise ValueError(f"{key} is no whole number")
+    raise ValueError(f"{key} is not a whole number")
 
 
 def get_moment(document: object, key: str) -> datetime:
@@ -71,7 +71,7 @@ def get_list(document: object, key: str) -> list[object]:
     value = get(document, key)
     if isinstance(value, list):
         return value
-    raise ValueError(f"{key} is no list")
+    raise ValueError(f"{key} is not a list")
 
 
 def to_json(domain_event: DomainEvent) -> dict[str, object]:
@@ -105,7 +105,7 @@ def from_json(value: object) -> DomainEvent:
             None if end is None else ShutdownReason[end.upper()],
         )
     except (KeyError, ValueError) as error:
-        raise ValueError(f"no passage: {error!r}") from error
+        raise ValueError(f"not a domain event: {error!r}") from error
 
 
 def to_line(domain_event: DomainEvent) -> bytes:
@@ -118,7 +118,7 @@ def from_line(line: bytes) -> DomainEvent:
     try:
         value = parse(line)
     except ValueError as error:
-        raise ValueError(f"no passage: {error!r}") from error
+        raise ValueError(f"not a domain event: {error!r}") from error
     return from_json(value)
 
 
@@ -144,7 +144,7 @@ def watched_from_json(value: object) -> MonitorState:
             tuple(from_json(entry) for entry in get_list(value, "passages")),
         )
     except ValueError as error:
-        raise ValueError(f"no word of a monitor: {error!r}") from error
+        raise ValueError(f"not a monitor's state: {error!r}") from error
 
 
 def format_intents(intents: Intents) -> str:

@@ -265,7 +265,7 @@ def find() -> str:
             return path
     raise XenStoreUnreachable(
         f"there is no way to XenStore: neither {' nor '.join(DEVICES)} is there",
-        hint="this is no domain of a Xen host, or its kernel has no xenbus device (xenfs)",
+        hint="this is not a Xen domain, or its kernel has no xenbus device (xenfs)",
     )
 
 

@@ -65,7 +65,7 @@ def hold_host(directory: Path, *, command: str, since: datetime) -> Iterator[Non
         try:
             if not take(descriptor):
                 holder = _read_holder(descriptor)
-                description = holder.told if holder is not None else "it has not said yet who it is"
+                description = holder.told if holder is not None else "it is not known which"
                 raise HostBusy(
                     f"another run holds this host: {description}",
                     hint="wait until it has ended; lamplighter status shows where the domains are",

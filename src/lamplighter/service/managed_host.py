@@ -109,7 +109,7 @@ async def open_host(configuration: Configuration, *, writing: bool = False) -> A
                 host.journal = Journal.open(Path(settings.state.value))
                 stack.push_async_callback(host.journal.close)
             except JournalError as error:
-                host.journal_error = f"there is no record of this run, which goes on: {error}"
+                host.journal_error = f"this run is not recorded, and goes on: {error}"
         yield host
 
 

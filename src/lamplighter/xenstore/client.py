@@ -230,7 +230,7 @@ def parse_permissions(payload: bytes) -> list[Permission]:
 def path_field(path: str) -> bytes:
     """Return a path as a request's field; ``XenStoreError`` EINVAL says what is wrong with it."""
     if fault := paths.fault(path, special=True):
-        raise XenStoreError("EINVAL", f"{path[:80]!r} is no path in XenStore: {fault}")
+        raise XenStoreError("EINVAL", f"{path[:80]!r} is not a XenStore path: {fault}")
     return path.encode("ascii") + b"\0"
 
 

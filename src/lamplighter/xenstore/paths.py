@@ -101,7 +101,7 @@ def fault(path: str, *, special: bool = False) -> str | None:
     if odd := _ODD.search(path):
         return f"{odd[0]!r} is not allowed (letters, digits and -/_@ are)"
     if path.startswith("@") and not special:
-        return "a special watch is no node"
+        return "a special watch is not a node"
     limit = ABSOLUTE_MAX if path.startswith("/") else RELATIVE_MAX
     if len(path) > limit:
         return f"it has {len(path)} bytes, the limit is {limit}"

@@ -58,7 +58,7 @@ def parse(text: str) -> Permission:
 def parse_domid(text: str) -> int:
     """Parse a decimal domid; ``ValueError`` says what is wrong with it."""
     if not (text.isascii() and text.isdigit()) or len(text) > 5 or int(text) > DOMID_MAX:
-        raise ValueError(f"{text!r} is no domid (0 to {DOMID_MAX})")
+        raise ValueError(f"{text!r} is not a domid (0 to {DOMID_MAX})")
     return int(text)
 
 

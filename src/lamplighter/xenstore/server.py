@@ -73,7 +73,7 @@ class ServerConnection:
     def error(self, request: Request, name: str) -> bytes:
         """Answer a request with an error's name, which must be one of ``wire.ERRORS``."""
         if name not in ERRORS:
-            raise ValueError(f"{name!r} is no error XenStore can name")
+            raise ValueError(f"{name!r} is not the name of a XenStore error")
         return encode(Op.ERROR, request.req_id, request.tx_id, name.encode() + b"\0")
 
     def watch_event(self, path: str, token: bytes) -> bytes:

@@ -210,7 +210,7 @@ class TestCheck:
             "error: xen/web.cfg:1:1: the name web is also used by xen/twice.cfg:1:1",
             "  each domain needs a definition, a name and a UUID of its own",
             "error: xen/gone.cfg: is a link to nowhere, which does not exist",
-            "error: lamplighter.toml:4:1: state is no folder",
+            "error: lamplighter.toml:4:1: state is not a folder",
             '  say "shutdown", "leave" or "destroy"',
         ):
             assert expected in lines

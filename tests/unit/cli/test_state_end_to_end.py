@@ -294,7 +294,7 @@ def test_a_disk_that_is_full_in_the_middle_of_a_stop_costs_only_the_record(
         assert stop.returncode == 0, err
         assert err.count("is not whole") == 1, err
         assert "database or disk is full (make room on the file system" in err
-        assert '"record_lost": "the record of this run, which goes on, is not whole' in out
+        assert '"record_lost": "the record of this run, which goes on, is incomplete' in out
         assert out.count('"clean"') == len(RUNNING)
         assert machine.running() == set()
 
@@ -319,7 +319,7 @@ def test_a_disk_that_is_full_from_the_beginning_stops_no_run(machine: Machine) -
         disk.fill()
         down = machine.type("down")
         assert down.returncode == 0, down.stderr
-        assert "there is no record of this run, which goes on" in down.stdout
+        assert "this run is not recorded, and goes on" in down.stdout
         up = machine.ask("up")
         assert "there is no record of this run" in up["run"]["record_lost"]
         assert outcomes(up) == {**dict.fromkeys(RUNNING, "started"), "held": "held"}

@@ -70,7 +70,7 @@ def test_a_guest_that_says_nothing_counts_as_started_with_a_note() -> None:
     assert climb.finish is not None
     assert climb.finish.outcome is Outcome.STARTED
     assert climb.finish.good
-    assert "said nothing in XenStore within 120 s" in climb.finish.note
+    assert "did not advertise itself within 120 s" in climb.finish.note
 
 
 def test_a_call_that_failed_and_left_nothing_is_a_failure() -> None:

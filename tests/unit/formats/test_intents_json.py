@@ -72,10 +72,10 @@ def test_other_json_is_an_error_as_well(text: str) -> None:
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("reason", 7, "reason is no text"),
-        ("meant", None, "meant is no text"),
-        ("domid", "7", "domid is no whole number"),
-        ("domid", True, "domid is no whole number"),
+        ("reason", 7, "reason is not a string"),
+        ("meant", None, "meant is not a string"),
+        ("domid", "7", "domid is not a whole number"),
+        ("domid", True, "domid is not a whole number"),
         ("at", "yesterday", "yesterday"),
     ],
 )

@@ -120,9 +120,7 @@ def test_is_not_inherited_by_a_program_it_starts(tmp_path: Path) -> None:
 def test_text_of_a_dead_holder_is_not_believed(tmp_path: Path, text: str) -> None:
     with other_run(tmp_path):
         (tmp_path / "lock").write_text(text)
-        assert busy(tmp_path).message == (
-            "another run holds this host: it has not said yet who it is"
-        )
+        assert busy(tmp_path).message == ("another run holds this host: it is not known which")
 
 
 @pytest.mark.parametrize("kind", ["directory", "link", "file in the way"])

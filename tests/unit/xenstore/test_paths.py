@@ -38,7 +38,7 @@ def test_sound_paths(path: str) -> None:
         ("/ä", "'ä' is not allowed"),
         ("/" + "x" * paths.ABSOLUTE_MAX, "3073 bytes, the limit is 3072"),
         ("x" * (paths.RELATIVE_MAX + 1), "2049 bytes, the limit is 2048"),
-        ("@releaseDomain", "special watch is no node"),
+        ("@releaseDomain", "special watch is not a node"),
     ],
 )
 def test_faults_are_named(path: str, fault: str) -> None:

@@ -245,7 +245,7 @@ def read_file(path: str) -> EmbeddedDefinition:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise CallFailed(f"{path} is no file")
+                raise CallFailed(f"{path} is not a file")
             with os.fdopen(descriptor, "rb", closefd=False) as file:
                 content = file.read(LARGEST + 1)
         finally:

@@ -158,7 +158,7 @@ class Xl:
         domain = self._hypervisor.find(domid)
         kernel = self._residents[domid].kernel if domid in self._residents else None
         if domain.kind is not Kind.HVM:
-            raise CallFailed(f"domain {domid} has no power button: it is no HVM domain")
+            raise CallFailed(f"domain {domid} has no power button: it is not an HVM domain")
         if kernel is not None:
             kernel.press_power()
 

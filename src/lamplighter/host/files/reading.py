@@ -117,7 +117,7 @@ def _configuration_text(path: Path, *, required: bool) -> str:
     except UnicodeDecodeError as error:
         line = bytes(error.object[: error.start]).count(b"\n") + 1
         raise ConfigurationError(
-            "bytes that are no UTF-8", where=str(path), line=line, hint="save the file as UTF-8"
+            "bytes that are not UTF-8", where=str(path), line=line, hint="save the file as UTF-8"
         ) from error
 
 
@@ -231,7 +231,7 @@ def folder_problem(setting: Setting[str], owners: Collection[int]) -> Problem | 
     try:
         with Walk(path, owners) as way:
             if not stat.S_ISDIR(way.status.st_mode):
-                return Problem("not-a-folder", f"{path} is no folder", where)
+                return Problem("not-a-folder", f"{path} is not a folder", where)
             if way.distrust is not None:
                 hint = way.distrust.hint
                 return Problem("permissions", f"{way.distrust}", where, hint=hint)

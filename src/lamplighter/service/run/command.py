@@ -189,10 +189,10 @@ async def _run(
         for hold in await hold_crash_loops(host, run):
             again = f"lamplighter release {hold.name}; lamplighter up {hold.name}"
             audience.warn(
-                f"{hold.name} is held from now on: {hold.reason}\n  when it is mended: {again}"
+                f"{hold.name} is held from now on: {hold.reason}\n  when it is repaired: {again}"
             )
     except JournalError as error:
-        audience.warn(f"whether a domain fails again and again is not known: {error}")
+        audience.warn(f"failed starts could not be counted: {error}")
     # Not when the host stops, and not when somebody waits for this run to end.
     host_stops = unit.active and everything and not up
     if host.journal is not None and not host_stops and not report.signal:

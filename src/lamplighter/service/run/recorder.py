@@ -38,7 +38,7 @@ class Recorder:
                 direction, self._host.boot_id, started, self._host.intents.read().number
             )
         except JournalError as error:
-            self._lose(f"there is no record of this run, which goes on: {error}")
+            self._lose(f"this run is not recorded, and goes on: {error}")
 
     async def transition(self, transition: Transition) -> None:
         """Keep that a domain is about to enter a phase, before it does."""
@@ -60,7 +60,7 @@ class Recorder:
         try:
             await record
         except JournalError as error:
-            self._lose(f"the record of this run, which goes on, is not whole: {error}")
+            self._lose(f"the record of this run, which goes on, is incomplete: {error}")
 
     def _lose(self, message: str) -> None:
         if not self.lost:

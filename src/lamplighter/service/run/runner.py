@@ -114,7 +114,7 @@ class Runner:
             return
         self._interrupted, self._signal = why, signal
         self._ending.set()
-        self._listener.said(f"{why}: nothing new is begun; once more to drop what is under way")
+        self._listener.said(f"{why}: nothing new is begun; a second signal drops what is under way")
         for worker in self._workers:
             worker.mailbox.interrupt(why)
         if self._planning is not None:
@@ -150,7 +150,7 @@ class Runner:
             if isinstance(end, Exception):
                 # A defect of ours in one domain's part is that domain's failure.
                 self._listener.said("".join(traceback.format_exception(end)))
-                note = f"a defect of Lamplighter's: {end!r}"
+                note = f"a bug in Lamplighter: {end!r}"
                 end = _result_of(step, Outcome.FAILED, note, good=False)  # noqa: PLW2901
                 await self._settle(end)
             elif isinstance(end, BaseException):
@@ -198,7 +198,7 @@ class Runner:
                 why = str(error)
             finally:
                 self._planning = None
-        self._listener.said(f"whether another domain came meanwhile is not known: {why}")
+        self._listener.said(f"the host could not be listed again: {why}")
         return None
 
     async def _observe(self, observer: Observer) -> None:
@@ -223,7 +223,7 @@ class Runner:
         """Return why a domain must not be created although it is planned: it may be held by now."""
         intents = self._host.intents.read()
         if intents.error:
-            return f"whether it is held is not known: {intents.error}" if self._holds_known else ""
+            return f"holds cannot be read: {intents.error}" if self._holds_known else ""
         hold = intents.hold_of(definition)
         return hold.told if hold is not None else ""
 

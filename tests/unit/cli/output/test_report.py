@@ -85,7 +85,7 @@ def test_a_run_with_nothing_to_do_says_why() -> None:
 
 
 def test_a_record_that_was_lost_is_told_at_the_end_of_good_runs_too() -> None:
-    why = "the record of this run, which goes on, is not whole: the disk is full"
+    why = "the record of this run, which goes on, is incomplete: the disk is full"
     for results in ((), (Result("web", None, 2, Outcome.CLEAN, 3.14),)):
         run = Run(1, Direction.DOWN, "boot", AT, AT, 0, results, lost=why)
         assert report_text(run, 3.2, Style()).endswith(f"\n\n{why}")

@@ -108,7 +108,7 @@ class TestConfiguration:
         path.write_bytes(b"# gr\xc3\xbc\xc3\x9fe\n[host]\nstate = 'gr\xfc\xdfe'\n")
         with pytest.raises(ConfigurationError) as caught:
             read_configuration(path, required=True)
-        assert (caught.value.line, caught.value.problem) == (3, "bytes that are no UTF-8")
+        assert (caught.value.line, caught.value.problem) == (3, "bytes that are not UTF-8")
 
     def test_that_others_can_write_is_refused(self, tmp_path: Path) -> None:
         path = write(tmp_path / "l.toml", "")

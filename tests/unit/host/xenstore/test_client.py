@@ -56,7 +56,7 @@ def test_errors_tell_what_was_asked() -> None:
     async def body(_: SmallStore, client: XenStore) -> None:
         with pytest.raises(XenStoreError, match="answered ENOENT to READ /none"):
             await client.read("/none")
-        with pytest.raises(XenStoreError, match="'/a b' is no path in XenStore"):
+        with pytest.raises(XenStoreError, match="'/a b' is not a XenStore path"):
             await client.read("/a b")
         assert await named(client.write("/a", bytes(4096))) == "E2BIG"
 

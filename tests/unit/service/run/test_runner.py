@@ -109,7 +109,7 @@ def test_a_guest_that_never_says_a_word_counts_as_started_and_is_told_so() -> No
         began = CLOCK.monotonic()
         assert await host.up() == {"deaf": Outcome.STARTED}
         assert 20 <= CLOCK.monotonic() - began < 22
-        assert "said nothing" in host.result("deaf").note
+        assert "did not advertise itself" in host.result("deaf").note
 
     simulate(story, policy=POLICY)
 

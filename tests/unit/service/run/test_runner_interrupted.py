@@ -187,7 +187,7 @@ def test_an_interrupted_stop_looks_for_nothing_more(when: str) -> None:
         began = CLOCK.monotonic()
         assert await host.carry_out(product, plan, relist) == {"web": Outcome.CLEAN}
         assert CLOCK.monotonic() - began < 100
-        assert host.heard.messages[-1].endswith("came meanwhile is not known: enough")
+        assert host.heard.messages[-1].endswith("could not be listed again: enough")
         assert late in host.running()
 
     simulate(story, policy=POLICY)
