@@ -111,7 +111,7 @@ SABOTAGES = {
     ),
     "a hold that comes after the plan is not looked for": Sabotage(
         "lamplighter.service.run.runner",
-        '        return hold.told if hold is not None else ""\n',
+        '        return hold.description if hold is not None else ""\n',
         '        return ""\n',
         needs=(Saw.WITHHELD,),
     ),

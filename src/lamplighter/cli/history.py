@@ -97,7 +97,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
             if past.released is not None:
                 verb = "was"
                 end = f"; {printable(past.released_by)} released it {moment(past.released)}"
-            hold = printable(past.hold.told)
+            hold = printable(past.hold.description)
             context.print(f"\n{printable(past.hold.name)} {verb} {hold}{end}")
         if domain_events:
             context.print("\nDomain events that the monitor recorded, the newest first:")

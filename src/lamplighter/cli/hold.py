@@ -43,7 +43,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     domain = asyncio.run(find_domain(args.domain, configuration))
     hold = asyncio.run(hold_domain(domain, reason, configuration, context.warn))
     if args.now:
-        context.warn(f"{hold.name} is {hold.told}")
+        context.warn(f"{hold.name} is {hold.description}")
         return run_and_report(Request(Direction.DOWN, [hold.name]), context)
     if context.as_json:
         context.print_json(hold_document(hold.name, hold))

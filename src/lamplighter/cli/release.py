@@ -61,5 +61,6 @@ def run(args: argparse.Namespace, context: Context) -> int:
     elif hold is None:
         context.print(f"{name} was not held.")
     else:
-        context.print(f"{name} was {hold.told}\nIt is released; lamplighter up {name} starts it.")
+        context.print(f"{name} was {hold.description}")
+        context.print(f"It is released; lamplighter up {name} starts it.")
     return 0

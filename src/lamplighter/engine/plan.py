@@ -142,13 +142,13 @@ def _step_up(
     if seen is not None and seen.running:
         left = past.resume_points.get(name)
         if left is None or left.after not in (Phase.CREATING, Phase.BOOTING):
-            held = f", although it is {hold.told}" if hold is not None else ""
+            held = f", although it is {hold.description}" if hold is not None else ""
             runs = f"runs already as domid {seen.domid}{held}"
             return _nothing(name, policy, runs, Outcome.ALREADY, seen)
         resume: Phase | None = Phase.BOOTING
     elif hold is not None:
         # Respecting a hold is good; naming a held domain is refused.
-        held = f"{hold.told}; lamplighter release {name} lets it be started again"
+        held = f"{hold.description}; lamplighter release {name} lets it be started again"
         return _nothing(name, policy, held, Outcome.HELD, seen, good=not by_hand)
     else:
         if not by_hand and policy.start.value is Start.NEVER:

@@ -157,9 +157,9 @@ def _defined(
         wanted = Wanted.UP
     why = ""
     if hold is not None and state is Seen.ABSENT:
-        why = f"{hold.told}; lamplighter release {name} lets it go"
+        why = f"{hold.description}; lamplighter release {name} lets it go"
     elif hold is not None and state is not Seen.UNKNOWN:
-        why = f"is there although it is {hold.told}; lamplighter down {name} stops it"
+        why = f"is there although it is {hold.description}; lamplighter down {name} stops it"
     elif state is Seen.ABSENT and wanted is not Wanted.UP:
         if start is Start.LAST_STATE and wanted is Wanted.DOWN and meant is not None:
             why = f"meant to be down since {_clock(meant.at)}: {meant.reason}"

@@ -45,7 +45,7 @@ class Holder(NamedTuple):
 
     pid: int
     began: str
-    told: str
+    description: str
     command: str = ""
 
 
@@ -65,7 +65,7 @@ def hold_host(directory: Path, *, command: str, since: datetime) -> Iterator[Non
         try:
             if not take(descriptor):
                 holder = _read_holder(descriptor)
-                description = holder.told if holder is not None else "it is not known which"
+                description = holder.description if holder is not None else "it is not known which"
                 raise HostBusy(
                     f"another run holds this host: {description}",
                     hint="wait until it has ended; lamplighter status shows where the domains are",
@@ -143,10 +143,10 @@ def _read_holder(descriptor: int) -> Holder | None:
         holder = parse(os.pread(descriptor, _LIMIT, 0))
         pid, began = get_number(holder, "pid"), get_text(holder, "began")
         user, command = get_text(holder, "user"), get_text(holder, "command")
-        told = f"{command} (pid {pid}, {user}), since {get_text(holder, 'since')}"
+        description = f"{command} (pid {pid}, {user}), since {get_text(holder, 'since')}"
     except (OSError, ValueError):
         return None
-    return Holder(pid, began, told, command) if pid > 0 and began == _began(pid) else None
+    return Holder(pid, began, description, command) if pid > 0 and began == _began(pid) else None
 
 
 def _began(pid: int) -> str | None:

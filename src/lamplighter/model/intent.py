@@ -57,7 +57,7 @@ class Hold(NamedTuple):
     at: datetime
 
     @property
-    def told(self) -> str:
+    def description(self) -> str:
         """The hold as one sentence for a person."""
         return f"held by {self.said_by} since {self.at:%Y-%m-%d %H:%M:%S}: {self.reason}"
 

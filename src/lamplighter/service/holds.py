@@ -103,8 +103,8 @@ async def _in_history(
     try:
         journal = Journal.open(Path(configuration.host.state.value))
         try:
-            if journal.told:
-                tell(journal.told)
+            if journal.notice:
+                tell(journal.notice)
             await record(journal)
         finally:
             await journal.close()

@@ -75,7 +75,7 @@ class Opened(NamedTuple):
     """A database that can be written, and what a person should know of how it came to be."""
 
     connection: sqlite3.Connection
-    told: str = ""
+    notice: str = ""
 
 
 def open_writer(directory: Path) -> Opened:
@@ -103,7 +103,7 @@ def _begin_again(path: Path, folder: int) -> Opened:
         aside = quarantine(folder, path, LoopClock().wall())
         message = f"{damage.message}; it is kept as {aside}"
     try:
-        return _open(path)._replace(told=f"{message}\n  {_BEGUN}")
+        return _open(path)._replace(notice=f"{message}\n  {_BEGUN}")
     except JournalError as error:
         raise JournalError(f"{message}; {error.message}", hint=error.hint) from error
 

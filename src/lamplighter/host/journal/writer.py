@@ -65,13 +65,13 @@ class Journal:
         connection: sqlite3.Connection,
         directory: Path,
         executor: ThreadPoolExecutor | None,
-        told: str = "",
+        notice: str = "",
     ) -> None:
         """Take over an open connection; ``Journal.open`` makes one.
 
-        ``told`` is for a person: why this journal had to be begun anew, if it had to.
+        ``notice`` is for a person: why this journal had to be begun anew, if it had to.
         """
-        self.told = told
+        self.notice = notice
         self._connection = connection
         self._path = directory / FILE_NAME
         self._identity = self._file_identity()
@@ -83,11 +83,11 @@ class Journal:
     def open(cls, directory: Path, *, threaded: bool = True) -> Journal:
         """Open ``state.db`` in this directory, creating both; raise ``JournalError``.
 
-        One that is damaged or gone is begun anew: see ``host/journal/database`` and ``told``.
+        One that is damaged or gone is begun anew: see ``host/journal/database`` and ``notice``.
         """
-        connection, told = open_writer(directory)
+        connection, notice = open_writer(directory)
         executor = ThreadPoolExecutor(1, thread_name_prefix="journal") if threaded else None
-        return cls(connection, directory, executor, told)
+        return cls(connection, directory, executor, notice)
 
     async def begin(
         self, direction: Direction, boot_id: str, started: datetime, intents: int = 0

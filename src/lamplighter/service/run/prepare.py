@@ -91,8 +91,8 @@ async def prepare(
     if direction is Direction.DOWN and names:
         await _until_nothing_comes(host, names)
     began = host.clock.monotonic()
-    if host.journal is not None and host.journal.told:
-        tell(host.journal.told)
+    if host.journal is not None and host.journal.notice:
+        tell(host.journal.notice)
     record = read_record(Path(host.configuration.host.state.value), host.boot_id)
     for error in record.errors:
         tell(f"what is on record cannot be read: {error}")

@@ -225,7 +225,7 @@ class Runner:
         if intents.error:
             return f"holds cannot be read: {intents.error}" if self._holds_known else ""
         hold = intents.hold_of(definition)
-        return hold.told if hold is not None else ""
+        return hold.description if hold is not None else ""
 
 
 def _result_of(step: Step, outcome: Outcome, note: str, *, good: bool) -> Result:

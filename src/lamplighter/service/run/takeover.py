@@ -90,9 +90,9 @@ class Takeover:
             try:
                 if signal_holder(holder, step.number):
                     signal_holder(holder, signal.SIGCONT)
-                    self._tell(f"the host stops: {holder.told} {step.words}")
+                    self._tell(f"the host stops: {holder.description} {step.words}")
             except OSError as error:
-                self._tell(f"{holder.told} cannot be told to end: {error.strerror}")
+                self._tell(f"{holder.description} cannot be told to end: {error.strerror}")
 
 
 async def take_host(

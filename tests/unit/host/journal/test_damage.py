@@ -47,7 +47,7 @@ def with_journal(directory: Path, body: Callable[[Journal], Awaitable[None]]) ->
             await body(journal)
         finally:
             await journal.close()
-        return journal.told
+        return journal.notice
 
     return virtual.run(story())
 
@@ -214,7 +214,7 @@ def test_whoever_comes_second_uses_what_the_first_one_has_begun(
         monkeypatch.setattr(lock.fcntl, "flock", waits)
         faster = open_writer(state)
         faster.connection.close()
-        told.append(faster.told)
+        told.append(faster.notice)
 
     monkeypatch.setattr(lock.fcntl, "flock", somebody_was_faster)
     assert with_journal(state, look) == ""

@@ -105,7 +105,7 @@ def test_it_is_migrated_with_all_that_it_says(tmp_path: Path, version: int) -> N
     async def story() -> None:
         await IntentStore(tmp_path, CLOCK).settle()
         journal = Journal.open(tmp_path, threaded=False)
-        assert journal.told == ""
+        assert journal.notice == ""
         with closing(JournalReader(tmp_path)) as reader:
             check_runs(reader)
         check_intents(load_intents(tmp_path))

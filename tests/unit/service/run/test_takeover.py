@@ -231,7 +231,7 @@ def test_the_host_s_stop_takes_over(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         assert holder.wait(10) == 0
         mine = read_holder(tmp_path)
         assert mine is not None
-        assert mine.told.startswith("down (pid ")
+        assert mine.description.startswith("down (pid ")
         taken.close()
     assert read_holder(tmp_path) is None
     assert len(told.lines) == 1
