@@ -111,8 +111,8 @@ SABOTAGES = {
     ),
     "a hold that comes after the plan is not looked for": Sabotage(
         "lamplighter.service.run.runner",
-        '        return hold.description if hold is not None else ""\n',
-        '        return ""\n',
+        "        return hold.description if hold is not None else None\n",
+        "        return None\n",
         needs=(Saw.WITHHELD,),
     ),
     "a run that is told to end does not tell its workers": Sabotage(

@@ -178,15 +178,17 @@ def said(
     ]
 
 
-def crash_loop(failures: Sequence[tuple[datetime, str]], policy: Policy, now: datetime) -> str:
-    """Return the evidence that a domain's starts fail repeatedly; empty when they do not.
+def crash_loop(
+    failures: Sequence[tuple[datetime, str]], policy: Policy, now: datetime
+) -> str | None:
+    """Return the evidence that a domain's starts fail repeatedly; None when they do not.
 
     ``failures`` are the consecutive failed starts, the newest first: when, and why.
     """
     limit, window = policy.hold_after.value, policy.hold_window.value
     recent = [note for at, note in failures if now - at <= timedelta(seconds=window)]
     if not limit or len(recent) < limit:
-        return ""
+        return None
     return (
         f"its start failed {len(recent)} times within {format_duration(window)}, "
         f"the last time because: {recent[0]}"

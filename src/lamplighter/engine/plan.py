@@ -168,7 +168,8 @@ def _step_up(
         creating = definition.key in past.being_created and not suspended
         resume = Phase.CREATING if creating else None
         kept = seen if resume is None else None
-        if obstacle := _obstacle(managed, problem, kept, listing, past, by_hand=by_hand):
+        obstacle = _obstacle(managed, problem, kept, listing, past, by_hand=by_hand)
+        if obstacle is not None:
             return _nothing(name, policy, obstacle, Outcome.FAILED, seen, good=False)
     if by_hand:
         reason = "asked for by name"
@@ -186,8 +187,8 @@ def _obstacle(
     past: Past,
     *,
     by_hand: bool,
-) -> str:
-    """Return why a wanted domain must not be created now; empty when it may be.
+) -> str | None:
+    """Return why a wanted domain must not be created now; None when it may be.
 
     ``kept`` is an incarnation that has ended, and that nothing is about to replace by a new one.
     """
@@ -209,7 +210,7 @@ def _obstacle(
     for other in listing.all_of(managed.name):
         if not managed.definition.matches(other):
             return f"another domain of this name is there (domid {other.domid}, {other.uuid})"
-    return ""
+    return None
 
 
 def _why_blocked(problem: Problem | None) -> str:

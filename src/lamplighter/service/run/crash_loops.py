@@ -33,7 +33,8 @@ async def hold_crash_loops(host: Host, run: Run) -> list[Hold]:
             if managed is not None:
                 key = managed.definition.key
                 failures = reader.failed_starts(managed.name, managed.definition.uuid)
-                if evidence := intent.crash_loop(failures, managed.policy, now):
+                evidence = intent.crash_loop(failures, managed.policy, now)
+                if evidence is not None:
                     holds.append(Hold(key, managed.name, evidence, OURSELVES, now))
     finally:
         reader.close()

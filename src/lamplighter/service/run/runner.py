@@ -219,13 +219,13 @@ class Runner:
         await self._recorder.settle(result)
         self._listener.settled(result)
 
-    def _hold_of(self, definition: Definition) -> str:
-        """Return why a domain must not be created although it is planned: it may be held by now."""
+    def _hold_of(self, definition: Definition) -> str | None:
+        """Return why a planned domain must not be created: it may be held by now. None: it may."""
         intents = self._host.intents.read()
         if intents.error:
-            return f"holds cannot be read: {intents.error}" if self._holds_known else ""
+            return f"holds cannot be read: {intents.error}" if self._holds_known else None
         hold = intents.hold_of(definition)
-        return hold.description if hold is not None else ""
+        return hold.description if hold is not None else None
 
 
 def _result_of(step: Step, outcome: Outcome, note: str, *, good: bool) -> Result:

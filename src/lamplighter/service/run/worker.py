@@ -62,7 +62,7 @@ class RunContext:
     creating: asyncio.Semaphore
     ending: asyncio.Event
     record: Callable[[Transition], Awaitable[None]]
-    held: Callable[[Definition], str]
+    held: Callable[[Definition], str | None]
     heard: Callable[[str, str], None]
     latest: float = inf
 
@@ -261,8 +261,9 @@ class Worker:
         async with self._context.creating:
             if self.mailbox.interrupted:
                 return events.Interrupted(self._now, self.mailbox.interrupted)
-            if why := self._context.held(definition):
-                return events.HeldMeanwhile(self._now, why)
+            held = self._context.held(definition)
+            if held is not None:
+                return events.HeldMeanwhile(self._now, held)
             try:
                 await self._context.toolstack.create(definition, ending=self._context.ending)
             except CallNotStarted:
