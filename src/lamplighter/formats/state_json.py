@@ -21,6 +21,9 @@ from lamplighter.model.intent import Hold, Intent, Intents, Meant
 #: The version of the document of intents and holds; version 1 had no ``number``.
 VERSION = 2
 
+#: More changes than any host makes, and a number that every database takes.
+NUMBER_MAX = 1 << 60
+
 
 class NewerDocument(ValueError):
     """The document was written by a version that this one does not know."""
@@ -166,7 +169,7 @@ def parse_intents(text: str) -> Intents:
     document = parse(text)
     try:
         version = get(document, "version")
-        if version in (1, VERSION):
+        if type(version) is int and version in (1, VERSION):
             meant = [
                 Intent(
                     **_texts(entry, "domain", "name", "reason", "said_by", "boot_id"),
@@ -186,11 +189,18 @@ def parse_intents(text: str) -> Intents:
             return Intents(
                 {one.domain: one for one in meant},
                 {one.domain: one for one in holds},
-                number=get_number(document, "number") if version == VERSION else 0,
+                number=_number(document) if version == VERSION else 0,
             )
     except ValueError as error:
         raise ValueError(f"it is not what was written ({error})") from error
     raise NewerDocument(f"it has version {version!r}, this Lamplighter knows {VERSION}")
+
+
+def _number(document: object) -> int:
+    number = get_number(document, "number")
+    if not 0 < number <= NUMBER_MAX:
+        raise ValueError(f"number is {number}")
+    return number
 
 
 def _texts(entry: object, *keys: str) -> dict[str, str]:

@@ -265,7 +265,7 @@ def _check_carried_over(path: Path) -> None:
 def table_intents(connection: sqlite3.Connection, path: Path) -> tuple[Intents | None, int]:
     """Return what versions 1 and 2 kept in tables, None in a later one; and what runs have seen.
 
-    The latter is the highest ``Intents.number`` that a run has begun with. Raises ``JournalError``.
+    The latter is the highest ``Intents.number`` that a record went by. Raises ``JournalError``.
     """
     try:
         version = _version(connection)
@@ -301,7 +301,7 @@ def table_intents(connection: sqlite3.Connection, path: Path) -> tuple[Intents |
                 )
             ]
         else:
-            (seen,) = connection.execute("SELECT max(intents) FROM run").fetchone()
+            (seen,) = connection.execute("SELECT max(number) FROM intents_seen").fetchone()
             return None, int(seen or 0)
     except sqlite3.Error as error:
         raise journal_error(error, path, "read") from error

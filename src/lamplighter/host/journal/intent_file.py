@@ -8,6 +8,7 @@ unreadable or of a newer version is a ``JournalError``, and "not known" never me
 from __future__ import annotations
 
 import os
+import stat
 from contextlib import ExitStack, asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
@@ -35,11 +36,24 @@ LOCK_PAUSE = 0.05
 
 def load(directory: Path) -> Intents | None:
     """Return what the file says; None when there is no file. Raise ``JournalError``."""
-    path = directory / FILE_NAME
+    return load_from(directory / FILE_NAME)
+
+
+def load_from(path: Path) -> Intents | None:
+    """Return what such a file says, as ``load`` does."""
     try:
-        return parse_intents(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        with os.fdopen(descriptor, encoding="utf-8") as file:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise ValueError("it is not a file")
+            return parse_intents(file.read())
+    except FileNotFoundError as error:
+        if not path.is_symlink():
+            return None
+        raise JournalError(
+            f"intents and holds cannot be read: {path} is a link to a file that does not exist",
+            hint="see that the file system that holds it is mounted",
+        ) from error
     except NewerDocument as error:
         raise JournalForeign(
             f"{path} was written by a newer Lamplighter: {error}",
@@ -49,10 +63,17 @@ def load(directory: Path) -> Intents | None:
         reason = (error.strerror if isinstance(error, OSError) else None) or error
         raise JournalError(
             f"intents and holds cannot be read from {path}: {reason}",
-            hint=f"{BEFORE} beside it has them from before the last change: if it is right, "
-            f"cp {path.with_name(BEFORE)} {path} and lamplighter release --accept; "
-            "if no domain is held, lamplighter release --all",
+            hint=hint_for(path.parent),
         ) from error
+
+
+def hint_for(directory: Path) -> str:
+    """Return what a person can do where the file cannot be relied on."""
+    return (
+        f"run as root; or if {BEFORE} is right, which has what was held before the last change: "
+        f"cp {directory / BEFORE} {directory / FILE_NAME} and lamplighter release --accept; "
+        "if no domain is held: lamplighter release --all"
+    )
 
 
 def store(directory: Path, intents: Intents) -> None:

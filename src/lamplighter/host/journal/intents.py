@@ -13,18 +13,26 @@ is not known, either, until a person accepts it.
 
 from __future__ import annotations
 
+import os
 from contextlib import closing, suppress
 from typing import TYPE_CHECKING
 
-from lamplighter.errors import JournalError, JournalForeign
-from lamplighter.formats.state_json import parse_intents
+from lamplighter.errors import JournalDamaged, JournalError, JournalForeign
 from lamplighter.host.journal.database import open_reader, table_intents
-from lamplighter.host.journal.intent_file import BEFORE, FILE_NAME, load, locked, store
+from lamplighter.host.journal.intent_file import (
+    BEFORE,
+    FILE_NAME,
+    hint_for,
+    load,
+    load_from,
+    locked,
+    store,
+)
 from lamplighter.host.journal.schema import FILE_NAME as JOURNAL
 from lamplighter.model.intent import Intents
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from lamplighter.model.clock import Clock
@@ -33,57 +41,83 @@ if TYPE_CHECKING:
     Signature = tuple[int, int, int, int]
 
 
+class IntentsUnknown(JournalError):
+    """Which domains are held is not known; ``holds`` are those of which it is known all the same."""
+
+    def __init__(self, error: JournalError, holds: Mapping[str, Hold]) -> None:
+        super().__init__(error.message, hint=error.hint)
+        self.holds = holds
+
+
 def load_intents(directory: Path) -> Intents:
-    """Return all intents and holds; raise ``JournalError`` where they are not known."""
-    # The journal first: the file's number only grows, and is never behind what a run has seen.
-    tables, seen, unreadable = None, 0, None
-    began = (directory / JOURNAL).exists() or any(directory.glob(f"{JOURNAL}.damaged-*"))
+    """Return all intents and holds; raise ``IntentsUnknown`` where they are not known."""
+    tables, seen, kept, unreadable = None, 0, None, None
     try:
+        # The journal first: the file's number only grows, and is never behind what is recorded.
+        began = _remains(directory)
         if (connection := open_reader(directory)) is not None:
             with closing(connection):
                 tables, seen = table_intents(connection, directory / JOURNAL)
-    except JournalForeign:
-        raise  # a newer version may know of reasons to leave a domain alone that are unknown here
+            began, seen = True, max(seen, 1) if tables is None else seen
     except JournalError as error:
-        unreadable = error
+        began, unreadable = True, error
+    before = _readable(directory / BEFORE)
+    if before.number:
+        tables = None  # they have been carried over, and do not count any more
     try:
-        intents = load(directory)
-    except JournalForeign:
-        raise
-    except JournalError:
-        # What is torn may be the copy that an earlier version kept beside its tables.
-        if tables is None or _carried_over(directory):
-            raise
-        return tables
-    if intents is not None and intents.number:
-        if intents.number < seen:
+        kept = load(directory)
+        if isinstance(unreadable, JournalForeign):
+            # A newer version may know of reasons to leave a domain alone that are unknown here.
+            raise unreadable
+        if tables is not None and (kept is None or not kept.number):
+            return tables
+        if kept is None and unreadable is not None:
+            raise unreadable
+        if kept is None and began:
+            raise JournalError(
+                f"{directory / FILE_NAME} is gone, and with it intents and holds",
+                hint=hint_for(directory),
+            )
+        if kept is not None and kept.number < seen:
             raise JournalError(
                 f"{directory / FILE_NAME} is older than the journal has seen, and may lack a hold",
                 hint="lamplighter history shows who held what; if the file is right, "
                 "lamplighter release --accept; if no domain is held, lamplighter release --all",
             )
-        return intents
-    if tables is not None and not _carried_over(directory):
-        return tables
-    if intents is None and unreadable is not None:
-        raise unreadable
-    if intents is None and (began or (directory / BEFORE).exists()):
+    except JournalForeign as error:
+        raise IntentsUnknown(error, {**before.holds, **(kept or Intents()).holds}) from error
+    except JournalError as error:
+        if kept is None and tables is not None:
+            return tables  # what is torn is the copy that an earlier version kept beside them
+        raise IntentsUnknown(error, {**before.holds, **(kept or Intents()).holds}) from error
+    return kept or Intents()
+
+
+def _remains(directory: Path) -> bool:
+    """Return whether there are signs that there once were intents here; raise ``JournalError``."""
+    if directory.is_symlink() and not directory.exists():
         raise JournalError(
-            f"{directory / FILE_NAME} is gone, and with it intents and holds",
-            hint=f"if {BEFORE} is beside it and right, cp {directory / BEFORE} "
-            f"{directory / FILE_NAME} and lamplighter release --accept; "
-            "if no domain is held, lamplighter release --all",
+            f"intents and holds cannot be read: {directory} is a link to a folder that is not there",
+            hint="see that the file system that holds it is mounted",
         )
-    return intents or Intents()
-
-
-def _carried_over(directory: Path) -> bool:
-    """Return whether the file before the last change shows that tables do not count any more."""
     try:
-        before = parse_intents((directory / BEFORE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        damaged = (name.startswith(f"{JOURNAL}.damaged-") for name in os.listdir(directory))
+        return (directory / JOURNAL).is_symlink() or (directory / BEFORE).exists() or any(damaged)
+    except FileNotFoundError:
         return False
-    return before.number > 0
+    except OSError as error:
+        raise JournalError(
+            f"intents and holds cannot be read: {directory}: {error.strerror}",
+            hint="run as a user who may read it, such as root",
+        ) from error
+
+
+def _readable(path: Path) -> Intents:
+    """Return what can be read of a file that does not decide."""
+    try:
+        return load_from(path) or Intents()
+    except JournalError:
+        return Intents()
 
 
 class IntentStore:
@@ -107,10 +141,10 @@ class IntentStore:
             signature = None
         if signature is None or signature != self._signature:
             try:
-                self._newest = load_intents(self._directory)
-            except JournalError as error:
-                self._newest = Intents(error=error.message)
-            self._signature = signature
+                self._newest, self._signature = load_intents(self._directory), signature
+            except IntentsUnknown as error:
+                self._newest = Intents(holds=error.holds, error=error.message)
+                self._signature = None  # what fails now may be read the next time
         return self._newest
 
     async def settle(self) -> None:
@@ -142,26 +176,36 @@ class IntentStore:
         """Go by the file as it stands, although it is older; raise ``JournalError``."""
         async with locked(self._directory, self._clock):
             known = load(self._directory)
-            if known is None or not known.number:
-                known = load_intents(self._directory)
+            if known is None:
+                raise JournalError(
+                    f"there is no {self._directory / FILE_NAME} to accept",
+                    hint=hint_for(self._directory),
+                )
             return self._store(known)
 
     async def begin_again(self) -> Intents:
         """Have no domain held, even where nothing can be read; return what could be read before.
 
-        The other intents are kept, as far as they can be read. Raises ``JournalError``.
+        The other intents are kept, as far as they can be read. Raises ``JournalError``, also for
+        what a newer version wrote.
         """
         async with locked(self._directory, self._clock):
-            known = Intents()
-            for read in (load, load_intents):
-                with suppress(JournalError):
-                    known = read(self._directory) or known
+            try:
+                known = load_intents(self._directory)
+            except IntentsUnknown as error:
+                if isinstance(error.__cause__, JournalForeign):
+                    raise
+                known = _readable(self._directory / FILE_NAME)._replace(holds=error.holds)
             self._store(known._replace(holds={}))
             return known
 
     async def _change(self, change: Callable[[Intents], Intents]) -> None:
         async with locked(self._directory, self._clock):
             now = load_intents(self._directory)
+            if not now.number and (now.meant or now.holds):
+                # Carried over from tables, or from a copy of them: from now on they do not count,
+                # which the file before the last change shows.
+                now = self._store(now)
             new = change(now)
             if new != now or not now.number:
                 self._store(new)
@@ -169,12 +213,10 @@ class IntentStore:
     def _store(self, intents: Intents) -> Intents:
         """Replace the file by one whose number is higher than any that was seen."""
         seen = 0
-        try:
+        with suppress(JournalDamaged):  # then there is no record that could have seen a higher one
             if (connection := open_reader(self._directory)) is not None:
                 with closing(connection):
                     _, seen = table_intents(connection, self._directory / JOURNAL)
-        except JournalError:
-            pass  # then there is no record that could have seen a higher one
         newer = intents._replace(number=max(intents.number, seen) + 1)
         store(self._directory, newer)
         return newer

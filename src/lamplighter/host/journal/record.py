@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from lamplighter.errors import JournalError
 from lamplighter.host.event_log import read_event_log
-from lamplighter.host.journal.intents import load_intents
+from lamplighter.host.journal.intents import IntentsUnknown, load_intents
 from lamplighter.host.journal.reader import JournalReader
 from lamplighter.model.intent import Intents
 from lamplighter.model.record import Record
@@ -25,9 +25,9 @@ def read_record(directory: Path, boot_id: str) -> Record:
     errors: list[JournalError] = []
     try:
         record = record._replace(intents=load_intents(directory))
-    except JournalError as error:
+    except IntentsUnknown as error:
         errors.append(error)
-        record = record._replace(intents=Intents(error=error.message))
+        record = record._replace(intents=Intents(holds=error.holds, error=error.message))
     try:
         reader = JournalReader(directory)
         try:

@@ -13,7 +13,7 @@ may or may not have been done. A run with ``ended`` and without ``exit`` died, a
 finished its record.
 
 ``hold`` is history, too: who held a domain, and who let it go. What is held now is in
-``intent.json``, whose change was the newest when a run began is in ``run.intents``.
+``intent.json``; the highest number of a change to it that any record went by is ``intents_seen``.
 """
 
 from __future__ import annotations
@@ -116,9 +116,9 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
     ),
     (
         "DROP TABLE intent",
-        "ALTER TABLE run ADD COLUMN intents INTEGER NOT NULL DEFAULT 0",
+        "CREATE TABLE intents_seen (number INTEGER NOT NULL)",
+        "INSERT INTO intents_seen VALUES (0)",
         "CREATE INDEX run_unfinished ON run (id) WHERE ended IS NULL",
-        "CREATE INDEX run_by_intents ON run (intents)",
         "CREATE INDEX transition_by_name ON transition (name, id)",
         "CREATE INDEX result_by_name ON result (name, id)",
     ),

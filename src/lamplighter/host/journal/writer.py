@@ -48,6 +48,11 @@ T = TypeVar("T")
 #: Of the runs that have ended, the newest so many are kept, however young the others are.
 RUNS_KEPT = 10_000
 
+#: How many runs are pruned at once: nobody waits long for it, and each run adds only one.
+RUNS_PRUNED = 100
+
+_SEEN = "UPDATE intents_seen SET number = max(number, ?)"
+
 
 class _Write(NamedTuple):
     """One statement that waits for the next commit, for a row or several, and who waits for it."""
@@ -96,10 +101,14 @@ class Journal:
 
         ``intents`` is the number of the intents that it goes by.
         """
-        return await self._write(
-            "INSERT INTO run (direction, boot_id, started, intents) VALUES (?, ?, ?, ?)",
-            (direction.value, boot_id, started.isoformat(), intents),
+        run, _ = await asyncio.gather(
+            self._write(
+                "INSERT INTO run (direction, boot_id, started) VALUES (?, ?, ?)",
+                (direction.value, boot_id, started.isoformat()),
+            ),
+            self._write(_SEEN, (intents,)),
         )
+        return run
 
     async def record(self, run: int, transition: Transition) -> None:
         """Write that a domain moves, before it is moved. Raise ``JournalError``."""
@@ -149,12 +158,13 @@ class Journal:
             "UPDATE run SET ended = ? WHERE id = ? AND ended IS NULL", (at.isoformat(), run)
         )
 
-    async def record_holds(self, *holds: Hold) -> None:
+    async def record_holds(self, *holds: Hold, intents: int = 0) -> None:
         """Write that domains are held from now on, for history; a new reason replaces an old one.
 
-        Raise ``JournalError``.
+        ``intents`` is the number of the intents that hold them. Raise ``JournalError``.
         """
         if holds:
+            await self._write(_SEEN, (intents,))
             await self._write(
                 "INSERT INTO hold (domain, name, reason, said_by, at) VALUES (?, ?, ?, ?, ?) "
                 "ON CONFLICT (domain) WHERE released IS NULL DO UPDATE "
@@ -171,23 +181,32 @@ class Journal:
                 ),
             )
 
-    async def record_release(self, domain: str, said_by: str, at: datetime) -> None:
-        """Write that a domain is not held any more, for history; ``domain`` is its key."""
+    async def record_release(
+        self, domain: str | None, said_by: str, at: datetime, intents: int = 0
+    ) -> None:
+        """Write that a domain is not held any more, for history; ``domain`` is its key.
+
+        None: no domain is. ``intents`` is the number of the intents without the hold.
+        """
+        key = None if domain is None else storable(domain)
+        await self._write(_SEEN, (intents,))
         await self._write(
-            "UPDATE hold SET released = ?, released_by = ? WHERE domain = ? AND released IS NULL",
-            (at.isoformat(), storable(said_by), storable(domain)),
+            "UPDATE hold SET released = ?1, released_by = ?2 "
+            "WHERE (?3 IS NULL OR domain = ?3) AND released IS NULL",
+            (at.isoformat(), storable(said_by), key),
         )
 
     async def tidy(self, before: datetime) -> None:
         """Prune history, and check a large database as a whole; raise ``JournalError``.
 
-        Runs that began before that moment go, and those beyond ``RUNS_KEPT``; so do the holds that
-        were released by then. Not for a moment in which the power may be going.
+        Runs that ended before that moment go, and those beyond ``RUNS_KEPT``; so do the holds that
+        were released by then. Runs of this boot stay, because a clock may be wrong until it is set.
+        Not for a moment in which the power may be going.
         """
         old = (
-            "(SELECT id FROM run WHERE ended IS NOT NULL "
-            "AND (julianday(started) < julianday(?1) OR id <= "
-            "(SELECT id FROM run ORDER BY id DESC LIMIT 1 OFFSET ?2)))"
+            "(SELECT id FROM run WHERE ended IS NOT NULL AND (julianday(ended) < julianday(?1) "
+            "AND boot_id != (SELECT boot_id FROM run ORDER BY id DESC LIMIT 1) OR id <= "
+            f"(SELECT id FROM run ORDER BY id DESC LIMIT 1 OFFSET ?2)) ORDER BY id LIMIT {RUNS_PRUNED})"
         )
         values = (before.isoformat(), RUNS_KEPT)
         await asyncio.gather(
@@ -226,6 +245,9 @@ class Journal:
                     answers = await self._in_thread(partial(self._commit, group))
                 except JournalError as closed:
                     answers = [closed] * len(group)
+                except (OverflowError, ValueError) as error:  # a value that no database takes
+                    refused = JournalError(f"the journal {self._path} does not take it: {error}")
+                    answers = [refused] * len(group)
                 for write, answer in zip(group, answers, strict=True):
                     if write.done.done():  # who waited was cancelled; it is written all the same
                         continue
