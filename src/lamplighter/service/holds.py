@@ -98,8 +98,6 @@ async def _in_history(
     try:
         journal = Journal.open(Path(configuration.host.state.value))
         try:
-            if journal.told:
-                logger.warning("%s", journal.told)
             await record(journal)
         finally:
             await journal.close()

@@ -59,13 +59,8 @@ class Journal:
         connection: sqlite3.Connection,
         directory: Path,
         executor: ThreadPoolExecutor | None,
-        told: str = "",
     ) -> None:
-        """Take over an open connection; ``Journal.open`` makes one.
-
-        ``told`` is for a person: why this journal had to be begun anew, if it had to.
-        """
-        self.told = told
+        """Take over an open connection; ``Journal.open`` makes one."""
         self._connection = connection
         self._path = directory / FILE_NAME
         self._identity = self._file_identity()
@@ -77,11 +72,11 @@ class Journal:
     def open(cls, directory: Path, *, threaded: bool = True) -> Journal:
         """Open ``state.db`` in this directory, creating both; raise ``JournalError``.
 
-        One that is damaged or gone is begun anew: see ``host/journal/database`` and ``told``.
+        One that is damaged or gone is begun again: see ``host/journal/database``.
         """
-        connection, told = open_writer(directory)
+        connection = open_writer(directory)
         executor = ThreadPoolExecutor(1, thread_name_prefix="journal") if threaded else None
-        return cls(connection, directory, executor, told)
+        return cls(connection, directory, executor)
 
     async def begin(
         self, direction: Direction, boot_id: str, started: datetime, intents: int = 0

@@ -89,8 +89,6 @@ async def prepare(host: Host, direction: Direction, names: Sequence[str]) -> Pla
     if direction is Direction.DOWN and names:
         await _until_nothing_comes(host, names)
     began = host.clock.monotonic()
-    if host.journal is not None and host.journal.told:
-        logger.warning("%s", host.journal.told)
     record = read_record(Path(host.configuration.host.state.value), host.boot_id)
     for error in record.errors:
         logger.error("what is on record cannot be read: %s", error)
