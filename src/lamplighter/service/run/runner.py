@@ -6,6 +6,7 @@ Everything that moves a domain is on disk before it is done (``service/run/recor
 from __future__ import annotations
 
 import asyncio
+import logging
 import traceback
 from math import inf
 from typing import TYPE_CHECKING
@@ -114,7 +115,8 @@ class Runner:
             return
         self._interrupted, self._signal = why, signal
         self._ending.set()
-        self._listener.said(f"{why}: nothing new is begun; once more to drop what is under way")
+        news = f"{why}: nothing new is begun; once more to drop what is under way"
+        self._listener.said(logging.WARNING, news)
         for worker in self._workers:
             worker.mailbox.interrupt(why)
         if self._planning is not None:
@@ -149,7 +151,7 @@ class Runner:
         for step, end in zip(plan.steps, ends, strict=True):
             if isinstance(end, Exception):
                 # A defect of ours in one domain's part is that domain's failure.
-                self._listener.said("".join(traceback.format_exception(end)))
+                self._listener.said(logging.ERROR, "".join(traceback.format_exception(end)))
                 note = f"a defect of Lamplighter's: {end!r}"
                 end = _result_of(step, Outcome.FAILED, note, good=False)  # noqa: PLW2901
                 await self._settle(end)
@@ -198,7 +200,8 @@ class Runner:
                 why = str(error)
             finally:
                 self._planning = None
-        self._listener.said(f"whether another domain came meanwhile is not known: {why}")
+        news = f"whether another domain came meanwhile is not known: {why}"
+        self._listener.said(logging.WARNING, news)
         return None
 
     async def _observe(self, observer: Observer) -> None:
@@ -207,7 +210,7 @@ class Runner:
         while True:
             (end,) = await asyncio.gather(observer.watch(), return_exceptions=True)
             if isinstance(end, Exception) and reported != (reported := repr(end)):
-                self._listener.said("".join(traceback.format_exception(end)))
+                self._listener.said(logging.ERROR, "".join(traceback.format_exception(end)))
             await self._host.clock.sleep(timing.LISTING_INTERVAL)
 
     async def _enter_phase(self, transition: Transition) -> None:
