@@ -85,7 +85,7 @@ class Heard:
         self.results.append(result)
         self.settled_at[result.name] = CLOCK.monotonic()
 
-    def said(self, message: str) -> None:
+    def said(self, level: int, message: str) -> None:
         self.messages.append(message)
 
 

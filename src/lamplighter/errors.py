@@ -40,6 +40,11 @@ class LamplighterError(Exception):
     def __str__(self) -> str:
         return f"{self.message} ({self.hint})" if self.hint else self.message
 
+    @property
+    def told(self) -> str:
+        """The message, and the hint on a line below it."""
+        return f"{self.message}\n  {self.hint}" if self.hint else self.message
+
 
 class UsageError(LamplighterError):
     """The command line asks for something that does not exist or makes no sense."""

@@ -282,7 +282,7 @@ class Heard:
     def settled(self, result: Result) -> None:
         self.results.append(result)
 
-    def said(self, message: str) -> None:
+    def said(self, level: int, message: str) -> None:
         self.messages.append(message)
 
 

@@ -316,7 +316,7 @@ class Ear:
         self._tell(f"  {result.name}: {result.outcome.value} (domid {result.domid}) {result.note}")
         self._witness.told(result, self._direction)
 
-    def said(self, message: str) -> None:
+    def said(self, level: int, message: str) -> None:
         self._tell(f"  {message}")
         if "Traceback" in message:
             self._witness.object(message)

@@ -7,9 +7,10 @@ administrator has said. A ``Boot`` is one embedded host with a witness on it.
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 from collections import Counter
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
@@ -40,7 +41,7 @@ from tests.simulation.wires import Wires
 from tests.simulation.witness import STOP_TIMEOUT, Broken, Ear, Witness
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Iterator, Sequence
     from contextlib import AbstractContextManager
     from pathlib import Path
 
@@ -172,7 +173,7 @@ class Boot:
                 journal,
             )
             ear = Ear(self.witness, world.tell)
-            plan = await prepare(host, direction, names, ear.said)
+            plan = await prepare(host, direction, names)
             late = (
                 partial(plan_latecomers, host)
                 if direction is Direction.DOWN and not names
@@ -276,13 +277,38 @@ class World:
         """Boot the host, let the story happen on it, and cut its power."""
         seed = self.chance.getrandbits(32)
         self.tell("the host boots")
-        with self.wires.laid():
+        with self.wires.laid(), _log_to(self.tell):
             async with EmbeddedHost(self.folder / "run", CLOCK, seed) as embedded:
                 boot = Boot(self, embedded)
                 try:
                     await story(boot)
                 finally:
                     await boot.end()
+
+
+class _Log(logging.Handler):
+    """Tells what is logged."""
+
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        super().__init__()
+        self._tell = tell
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._tell(f"  {record.getMessage()}")
+
+
+@contextmanager
+def _log_to(tell: Callable[[str], None]) -> Iterator[None]:
+    """Tell what the product logs while the block lasts."""
+    logger, log = logging.getLogger("lamplighter"), _Log(tell)
+    level = logger.level
+    logger.addHandler(log)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.removeHandler(log)
+        logger.setLevel(level)
 
 
 #: What a process may rightly die of when XenStore and the toolstack fail.

@@ -7,14 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from lamplighter.cli.output.text import printable
 from lamplighter.errors import OutputError
 from lamplighter.host.files.reading import read_configuration, salvage_configuration
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from lamplighter.errors import ConfigurationError, LamplighterError
+    from lamplighter.errors import ConfigurationError
     from lamplighter.model.policy import Configuration
 
 #: The configuration when neither option nor environment names another one.
@@ -30,7 +29,7 @@ class Context:
 
     ``explicit`` means that option or environment named ``config_path``: then it must exist, while
     the default file may be missing and then counts as empty. The answer, which scripts may read,
-    goes to ``out``; progress, warnings and errors go to ``err``.
+    goes to ``out``; progress and the log go to ``err``.
     """
 
     config_path: Path
@@ -61,20 +60,3 @@ class Context:
     def print_json(self, document: object) -> None:
         """Print the one JSON document of this command; raise as ``print`` does."""
         self.print(json.dumps(document, indent=2, ensure_ascii=False))
-
-    def warn(self, text: str) -> None:
-        """Print a message to standard error; if that is closed, the command goes on."""
-        message = "\n".join(printable(line) for line in text.split("\n"))
-        try:
-            self.err.write(f"lamplighter: {message}\n")
-            self.err.flush()
-        except (OSError, ValueError):
-            return
-
-    def warn_error(self, error: LamplighterError) -> None:
-        """Print an error's message and hint to standard error."""
-        self.warn(error.message + (f"\n  {error.hint}" if error.hint else ""))
-
-    def warn_interrupted(self) -> None:
-        """Report that a signal ended the command before it did anything, or after it did all."""
-        self.warn("interrupted\n  lamplighter status shows the state of each domain")

@@ -6,6 +6,7 @@ domain it also shows what the monitor recorded of it between the runs, from the 
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from contextlib import closing
 from pathlib import Path
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from lamplighter.cli.output.text import Style
     from lamplighter.model.domain_event import DomainEvent
     from lamplighter.model.run import Outcome, Result, Run, Transition
+
+logger = logging.getLogger(__name__)
 
 HELP = "show past runs and how each domain ended in them"
 
@@ -62,7 +65,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     try:
         in_force = load_intents(state).holds
     except JournalError as error:
-        context.warn_error(error)
+        logger.error("%s", error.told)
         in_force = {}
     holds = [PastHold(one) for _, one in sorted(in_force.items())]
     with closing(JournalReader(state)) as reader:

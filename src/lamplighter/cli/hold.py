@@ -7,6 +7,7 @@ was held since its plan was made. A running domain is left running, unless ``--n
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING
 
 from lamplighter.cli.runs import run_and_report
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     import argparse
 
     from lamplighter.cli.context import Context
+
+logger = logging.getLogger(__name__)
 
 HELP = "keep a domain down, across reboots, until it is released"
 
@@ -41,9 +44,9 @@ def run(args: argparse.Namespace, context: Context) -> int:
         raise UsageError(f"--reason: expected a sentence of at most {REASON_MAX} characters")
     configuration = context.configuration()
     domain = asyncio.run(find_domain(args.domain, configuration))
-    hold = asyncio.run(hold_domain(domain, reason, configuration, context.warn))
+    hold = asyncio.run(hold_domain(domain, reason, configuration))
     if args.now:
-        context.warn(f"{hold.name} is {hold.description}")
+        logger.info("%s is %s", hold.name, hold.description)
         return run_and_report(Request(Direction.DOWN, [hold.name]), context)
     if context.as_json:
         context.print_json(hold_document(hold.name, hold))

@@ -15,6 +15,7 @@ which makes a running host misbehave, to try this software out.
 from __future__ import annotations
 
 import asyncio
+import logging
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from lamplighter.embedded.host import EmbeddedHost
 
     T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
 
 HELP = "start, stop or show the embedded host"
 
@@ -134,7 +137,9 @@ def _start(args: argparse.Namespace, context: Context) -> int:
         return 0
     status, started = asyncio.run(embedded_process.start(place, args.speed))
     if status["speed"] != args.speed and not started:
-        context.warn(f"it is already running, at speed {status['speed']:g}; stop it to change that")
+        logger.warning(
+            "it is already running, at speed %g; stop it to change that", status["speed"]
+        )
     if context.as_json:
         context.print_json({"host": _document(place, status), "started": started, "exit": 0})
     else:

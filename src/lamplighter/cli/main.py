@@ -2,7 +2,7 @@
 
 Only the module of the requested command is imported, so that ``status`` starts fast. The command
 line is therefore parsed twice: once up to the command's name, once by that command's own parser.
-``--config`` and ``--json`` are accepted on both sides of the name.
+The options that every command has are accepted on both sides of the name.
 
 Every error that a command raises on purpose is a ``LamplighterError``; it becomes a message and a
 hint on standard error (or, with ``--json``, a document on standard output) and the exit status of
@@ -15,6 +15,7 @@ import argparse
 import gc
 import importlib
 import io
+import logging
 import os
 import signal
 import sys
@@ -24,6 +25,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TextIO, cast
 
 from lamplighter import __version__
 from lamplighter.cli.context import CONFIG_VARIABLE, DEFAULT_CONFIG, Context
+from lamplighter.cli.output.logs import log_to, show_from
 from lamplighter.errors import LamplighterError, OutputError, UsageError
 from lamplighter.formats.suggest import closest
 from lamplighter.model.run import SIGNALLED
@@ -31,6 +33,8 @@ from lamplighter.report.documents import error_document
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+logger = logging.getLogger(__name__)
 
 #: Each command and the module that holds it, in the order of the help.
 COMMANDS = {
@@ -136,18 +140,20 @@ def execute(
     context = Context(
         DEFAULT_CONFIG, explicit=False, as_json=False, out=out, err=err, environ=environ
     )
-    try:
-        return _dispatch(argv, context)
-    except LamplighterError as error:
-        context.as_json = context.as_json or "--json" in argv
-        report_error(error, context)
-        return error.exit_status
-    except SystemExit as end:
-        # argparse printed a help text and has finished.
-        return int(end.code or 0)
-    except KeyboardInterrupt:
-        context.warn_interrupted()
-        return INTERRUPTED
+    with log_to(err, environ):
+        try:
+            return _dispatch(argv, context)
+        except LamplighterError as error:
+            context.as_json = context.as_json or "--json" in argv
+            report_error(error, context)
+            return error.exit_status
+        except SystemExit as end:
+            # argparse printed a help text and has finished.
+            return int(end.code or 0)
+        except KeyboardInterrupt:
+            # The command did nothing yet, or has done all.
+            logger.warning("interrupted\n  lamplighter status shows the state of each domain")
+            return INTERRUPTED
 
 
 def report_error(error: LamplighterError, context: Context) -> None:
@@ -159,7 +165,7 @@ def report_error(error: LamplighterError, context: Context) -> None:
             report_error(error, replace(context, as_json=False))
             report_error(output_error, context)
     else:
-        context.warn_error(error)
+        logger.error("%s", error.told)
 
 
 def _dispatch(argv: Sequence[str], context: Context) -> int:
@@ -169,9 +175,9 @@ def _dispatch(argv: Sequence[str], context: Context) -> int:
         description="Brings the domains of a Xen host up with the host and down with it, cleanly.",
         parents=[_global_options()],
         add_help=False,
-        usage="lamplighter [--config FILE] [--json] COMMAND ...",
+        usage="lamplighter [--config FILE] [--json] [-v | -q] COMMAND ...",
     )
-    front.set_defaults(config=None, json=False)
+    front.set_defaults(config=None, json=False, level=None)
     front.add_argument("-h", "--help", action="store_true", help="show this help and exit")
     front.add_argument("--version", action="store_true", help="show the version and exit")
     front.add_argument("command", nargs="?", help=argparse.SUPPRESS)
@@ -199,9 +205,11 @@ def _dispatch(argv: Sequence[str], context: Context) -> int:
         parents=[_global_options()],
     )
     command.add_arguments(parser)
-    given = argparse.Namespace(config=first.config, json=first.json)
+    given = argparse.Namespace(config=first.config, json=first.json, level=first.level)
     args = parser.parse_args(first.arguments, given)
     context.as_json = args.json
+    if args.level is not None:
+        show_from(args.level)
     if args.config == "":
         raise UsageError("--config requires a file name")
     if named := args.config or context.environ.get(CONFIG_VARIABLE):
@@ -222,6 +230,22 @@ def _global_options() -> Parser:
         help=f"the configuration file (default: ${CONFIG_VARIABLE}, else {DEFAULT_CONFIG})",
     )
     parent.add_argument("--json", action="store_true", help="answer with one JSON document")
+    parent.add_argument(
+        "-v",
+        "--verbose",
+        dest="level",
+        action="store_const",
+        const=logging.DEBUG,
+        help="also report each call of the toolstack and each connection to XenStore",
+    )
+    parent.add_argument(
+        "-q",
+        "--quiet",
+        dest="level",
+        action="store_const",
+        const=logging.ERROR,
+        help="report only errors",
+    )
     return parent
 
 

@@ -1,6 +1,6 @@
 """``lamplighter monitor``: the long-running observer, usually run by systemd.
 
-It prints domain events on standard error and ends on SIGTERM, SIGINT or SIGHUP. One monitor
+It logs domain events and ends on SIGTERM, SIGINT or SIGHUP. One monitor
 watches a host; a second one ends with 75. Nothing depends on it: see ``service/monitor``.
 """
 
@@ -46,7 +46,7 @@ async def _run(context: Context) -> int:
     seconds = watchdog_seconds(context.environ)
     loop = asyncio.get_running_loop()
     with lock.hold(Path(configuration.host.run.value) / LOCK, "watches this host"):
-        async with open_monitor(configuration, context.warn) as monitor:
+        async with open_monitor(configuration) as monitor:
             watching = asyncio.ensure_future(monitor.watch(notifier, seconds))
             for number in SIGNALS:
                 loop.add_signal_handler(number, watching.cancel)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lamplighter.cli.output.problems import warn_unlisted_problems
+from lamplighter.cli.output.problems import log_unlisted_problems
 from lamplighter.cli.output.report import nothing_to_do
 from lamplighter.cli.output.text import counted, outcome_colour, style_of, table
 from lamplighter.host.journal.record import read_record
@@ -17,14 +18,15 @@ from lamplighter.service.run.prepare import make_plan
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from lamplighter.cli.context import Context
     from lamplighter.cli.output.text import Style
-    from lamplighter.errors import LamplighterError
     from lamplighter.model.policy import Configuration
     from lamplighter.model.problem import Problem
     from lamplighter.model.run import Plan
+
+logger = logging.getLogger(__name__)
 
 HELP = "show what up or down would do and why, without doing it"
 
@@ -47,27 +49,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, context: Context) -> int:
     """Run the command; return the exit status."""
     configuration = context.configuration()
-    plan, problems = asyncio.run(
-        _plan(Direction(args.direction), args.names, configuration, context.warn_error)
-    )
+    plan, problems = asyncio.run(_plan(Direction(args.direction), args.names, configuration))
     if context.as_json:
         context.print_json(plan_document(plan, problems))
     else:
         context.print(plan_text(plan, style_of(context.out, context.environ)))
-        warn_unlisted_problems(problems, {step.name for step in plan.steps}, context)
+        log_unlisted_problems(problems, {step.name for step in plan.steps})
     return 0
 
 
 async def _plan(
-    direction: Direction,
-    names: Sequence[str],
-    configuration: Configuration,
-    tell: Callable[[LamplighterError], None],
+    direction: Direction, names: Sequence[str], configuration: Configuration
 ) -> tuple[Plan, Sequence[Problem]]:
     async with open_host(configuration) as host:
         record = read_record(Path(configuration.host.state.value), host.boot_id)
         for error in record.errors[:1]:
-            tell(error)
+            logger.error("%s", error.told)
         return await make_plan(host, direction, names, record), host.inventory.problems
 
 

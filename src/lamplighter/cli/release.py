@@ -42,9 +42,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     configuration = context.configuration()
     if args.all or args.accept:
         if args.all:
-            released = sorted(
-                hold.name for hold in asyncio.run(release_all(configuration, context.warn))
-            )
+            released = sorted(hold.name for hold in asyncio.run(release_all(configuration)))
             held = []
         else:
             intents = asyncio.run(accept_intents(configuration))
@@ -55,7 +53,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
             context.print(f"released: {printable(', '.join(released) or 'nothing')}")
             context.print(f"held: {printable(', '.join(held) or 'nothing')}")
         return 0
-    name, hold = asyncio.run(release_domain(args.domain, configuration, context.warn))
+    name, hold = asyncio.run(release_domain(args.domain, configuration))
     if context.as_json:
         context.print_json(hold_document(name, None))
     elif hold is None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING
 
-from lamplighter.cli.output.problems import warn_unlisted_problems
+from lamplighter.cli.output.problems import log_unlisted_problems
 from lamplighter.cli.output.progress import show_progress
 from lamplighter.cli.output.report import interrupted_text, report_text
 from lamplighter.cli.output.text import style_of
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from lamplighter.model.problem import Problem
     from lamplighter.model.run import Plan
     from lamplighter.service.run.progress import Listener
+
+logger = logging.getLogger(__name__)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,7 +57,7 @@ def run_and_report(request: Request, context: Context) -> int:
             context.print(text)
     finally:
         if ended.signal:
-            context.warn(interrupted_text(run, ended.signal, request.names))
+            logger.warning("%s", interrupted_text(run, ended.signal, request.names))
     return run.exit or 0
 
 
@@ -66,12 +69,10 @@ class _Terminal:
         self.environ = context.environ
         self.configuration = context.configuration
         self.lenient_configuration = context.lenient_configuration
-        self.warn = context.warn
-        self.warn_error = context.warn_error
 
     def planned(self, plan: Plan, problems: Sequence[Problem]) -> None:
         """Report the problems that the plan's own lines do not show."""
-        warn_unlisted_problems(problems, {step.name for step in plan.steps}, self._context)
+        log_unlisted_problems(problems, {step.name for step in plan.steps})
 
     def listen(self, clock: Clock) -> AbstractAsyncContextManager[Listener]:
         """Show progress."""

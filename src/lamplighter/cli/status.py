@@ -9,9 +9,10 @@ in a guest reports is shown as such, and does not change the exit status.
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING
 
-from lamplighter.cli.output.problems import warn_unlisted_problems
+from lamplighter.cli.output.problems import log_unlisted_problems
 from lamplighter.cli.output.text import counted, moment, printable, style_of, table
 from lamplighter.engine.status import Seen, Wanted, status_rows
 from lamplighter.formats.agent_protocol import describe_guest
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from lamplighter.cli.output.text import Style
     from lamplighter.engine.status import Row
     from lamplighter.model.problem import Problem
+
+logger = logging.getLogger(__name__)
 
 HELP = "show each domain's wanted and observed state, and why they differ"
 
@@ -59,7 +62,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     snapshot = asyncio.run(gather(configuration))
     record = snapshot.record
     if record.errors:
-        context.warn_error(record.errors[0])
+        logger.error("%s", record.errors[0].told)
     rows = status_rows(snapshot.inventory, snapshot.view, record.last, record.intents)
     error, monitor, problems = snapshot.error, snapshot.monitor, snapshot.inventory.problems
     status = exit_status(rows, problems) if error is None else error.exit_status
@@ -78,9 +81,9 @@ def run(args: argparse.Namespace, context: Context) -> int:
             if monitor.error:
                 text = f"The monitor cannot list the domains: {printable(monitor.error)}"
         context.print(text)
-    warn_unlisted_problems(problems, {row.name for row in rows}, context)
+    log_unlisted_problems(problems, {row.name for row in rows})
     if error is not None:
-        context.warn_error(error)
+        logger.error("%s", error.told)
     return status
 
 

@@ -130,15 +130,18 @@ class RunStateFile:
             with open(self._path, encoding="utf-8", errors="replace") as file:
                 heading, *lines = file.read().split("\n")[:-1] or [""]
         except FileNotFoundError:
-            return RunState()
+            return self._last  # nothing yet, or what could not be written or was removed
         except OSError as error:
             self._log.warn(f"{self._path}: {error.strerror}")
             return self._last
         self._last = parse_state(lines) if heading == self._heading else RunState()
         return self._last
 
-    def update(self, scripts: Mapping[str, Begun | None] | None = None, **changes: Any) -> None:
-        """Change these fields; ``scripts`` are added to those in the file."""
+    def update(self, scripts: Mapping[str, Begun | None] | None = None, **changes: Any) -> bool:
+        """Change these fields; ``scripts`` are added to those in the file. Return whether it is so.
+
+        What could not be written goes into the file with the next change.
+        """
         folder = -1
         try:
             # Daemon and hook may both change the file.
@@ -153,8 +156,10 @@ class RunStateFile:
             state = state._replace(scripts={**state.scripts, **(scripts or {})}, **changes)
             self._last = state
             self._write(f"{self._heading}\n{encode_state(state)}".encode())
+            return True
         except OSError as error:
             self._log.warn(f"{self._path}: {error.strerror}")
+            return False
         finally:
             if folder >= 0:
                 os.close(folder)
@@ -169,8 +174,10 @@ class RunStateFile:
             with suppress(OSError):
                 os.unlink(new)
             with suppress(FileNotFoundError), open(self._path, "r+b") as file:
-                file.write(content)
-                file.truncate()
+                # One write that also covers what is there: half of it must not be read as the rest.
+                file.write(content.ljust(os.fstat(file.fileno()).st_size, b"\n"))
+                file.flush()
+                file.truncate(len(content))
                 return
             raise
 
@@ -201,9 +208,8 @@ class Answers:
 
     def settled(self) -> None:
         """Note that the last answer returned has taken effect."""
-        if self._heard != self._noted:
+        if self._heard != self._noted and self._file.update(answer=self._heard):
             self._noted = self._heard
-            self._file.update(answer=self._heard)
 
 
 class RequestRecord:
@@ -231,6 +237,7 @@ class RequestRecord:
             self._write("", acknowledged=False)
 
     def _write(self, request: str, *, acknowledged: bool) -> None:
-        if (request, acknowledged) != self._noted:
+        if (request, acknowledged) != self._noted and self._file.update(
+            request=request, acknowledged=acknowledged
+        ):
             self._noted = (request, acknowledged)
-            self._file.update(request=request, acknowledged=acknowledged)

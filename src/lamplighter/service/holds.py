@@ -7,6 +7,7 @@ at once.
 
 from __future__ import annotations
 
+import logging
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,27 +24,27 @@ from lamplighter.service.inventory import definition_owner, load_inventory
 from lamplighter.service.managed_host import open_host
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable
 
     from lamplighter.engine.naming import DomainRef
     from lamplighter.model.domain import DomainInfo
     from lamplighter.model.intent import Intents
     from lamplighter.model.policy import Configuration
 
+logger = logging.getLogger(__name__)
 
-async def hold_domain(
-    named: DomainRef, reason: str, configuration: Configuration, tell: Callable[[str], None]
-) -> Hold:
+
+async def hold_domain(named: DomainRef, reason: str, configuration: Configuration) -> Hold:
     """Hold a domain from now on; raise ``JournalError`` when that cannot be kept."""
     hold = Hold(named.key, named.name, reason, who(), LoopClock().wall())
-    await _store(configuration).hold(hold)
-    await _in_history(configuration, tell, lambda journal: journal.record_holds(hold))
+    store = _store(configuration)
+    await store.hold(hold)
+    number = store.read().number
+    await _in_history(configuration, lambda journal: journal.record_holds(hold, intents=number))
     return hold
 
 
-async def release_domain(
-    given: str, configuration: Configuration, tell: Callable[[str], None]
-) -> tuple[str, Hold | None]:
+async def release_domain(given: str, configuration: Configuration) -> tuple[str, Hold | None]:
     """Hold a domain no more; return its name, and the hold that there was.
 
     Raises ``UsageError`` for a domain that nobody knows and that is not held either, and
@@ -62,16 +63,26 @@ async def release_domain(
         keys |= {hold.domain for hold in holds.values() if hold.name == given}
     found = [hold for key, hold in holds.items() if key in keys]
     await store.release(*(hold.domain for hold in found))
-    await _released(found, configuration, tell)
+    number, now = store.read().number, LoopClock().wall()
+
+    async def record(journal: Journal) -> None:
+        for hold in found:
+            await journal.record_release(hold.domain, who(), now, number)
+
+    if found:
+        await _in_history(configuration, record)
     return name, found[0] if found else None
 
 
-async def release_all(configuration: Configuration, tell: Callable[[str], None]) -> list[Hold]:
+async def release_all(configuration: Configuration) -> list[Hold]:
     """Hold no domain any more, even where the holds are not known; return those that were known."""
-    before = await _store(configuration).begin_again()
-    found = list(before.holds.values())
-    await _released(found, configuration, tell)
-    return found
+    store = _store(configuration)
+    before = await store.begin_again()
+    number, now = store.read().number, LoopClock().wall()
+    await _in_history(
+        configuration, lambda journal: journal.record_release(None, who(), now, number)
+    )
+    return list(before.holds.values())
 
 
 async def accept_intents(configuration: Configuration) -> Intents:
@@ -83,33 +94,18 @@ def _store(configuration: Configuration) -> IntentStore:
     return IntentStore(Path(configuration.host.state.value), LoopClock())
 
 
-async def _released(
-    holds: Sequence[Hold], configuration: Configuration, tell: Callable[[str], None]
-) -> None:
-    async def record(journal: Journal) -> None:
-        for hold in holds:
-            await journal.record_release(hold.domain, who(), LoopClock().wall())
-
-    if holds:
-        await _in_history(configuration, tell, record)
-
-
 async def _in_history(
-    configuration: Configuration,
-    tell: Callable[[str], None],
-    record: Callable[[Journal], Awaitable[None]],
+    configuration: Configuration, record: Callable[[Journal], Awaitable[None]]
 ) -> None:
     """Record it in the journal, too. What cannot be recorded is in force all the same."""
     try:
         journal = Journal.open(Path(configuration.host.state.value))
         try:
-            if journal.notice:
-                tell(journal.notice)
             await record(journal)
         finally:
             await journal.close()
     except JournalError as error:
-        tell(f"it is in force, but history will not show it: {error}")
+        logger.error("it is in force, but history will not show it: %s", error)
 
 
 async def find_domain(given: str, configuration: Configuration) -> DomainRef:

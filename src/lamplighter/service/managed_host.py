@@ -32,7 +32,7 @@ class Host:
     """One Xen host, as commands see it.
 
     ``journal`` is history, and None when it could not be opened; ``journal_error`` then says why.
-    ``intents`` are what decides.
+    ``intents`` are what decides; ``holds_known``: they could be read when the run was planned.
     """
 
     configuration: Configuration
@@ -44,6 +44,7 @@ class Host:
     intents: IntentStore
     journal: Journal | None = None
     journal_error: str = ""
+    holds_known: bool = True
 
     @property
     def definitions(self) -> list[Definition]:

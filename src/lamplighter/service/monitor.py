@@ -13,6 +13,7 @@ before.
 from __future__ import annotations
 
 import asyncio
+import logging
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,7 +33,7 @@ from lamplighter.service.managed_host import connect_host, shutdown_reason
 from lamplighter.service.observer import Observer
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncIterator, Sequence
     from datetime import datetime
 
     from lamplighter.model.clock import Clock
@@ -41,18 +42,16 @@ if TYPE_CHECKING:
     from lamplighter.model.policy import Configuration, HostSettings
     from lamplighter.service.managed_host import HostConnection
 
+logger = logging.getLogger(__name__)
+
 
 class Monitor:
     """Watches one host. It is a ``Viewer`` of its own observer."""
 
-    def __init__(
-        self, connection: HostConnection, settings: HostSettings, tell: Callable[[str], None]
-    ) -> None:
-        """``tell`` is called with each domain event and each error, as one line of text."""
+    def __init__(self, connection: HostConnection, settings: HostSettings) -> None:
         self._host = connection
         self._state = Path(settings.state.value)
         self._run = Path(settings.run.value)
-        self._tell = tell
         self._since = connection.clock.wall()
         self._listed_at: datetime | None = None
         self._error = ""
@@ -65,7 +64,7 @@ class Monitor:
         try:
             past = [one for one in read_event_log(self._state) if one.boot_id == connection.boot_id]
         except JournalError as error:
-            tell(str(error))
+            logger.error("%s", error)
         self._incarnations = IncarnationTracker(past)
         self._unwritten: tuple[DomainEvent, ...] = ()
         self._requests = ShutdownRequests(connection.xenstore, connection.clock, self._we_stop)
@@ -94,7 +93,7 @@ class Monitor:
         self._gap = True
         if self._error != error:
             self._error = error
-            self._tell(self.summary)
+            logger.error("%s", self.summary)
             self._show()
 
     def reset(self, believes_from: int) -> None:
@@ -159,7 +158,7 @@ class Monitor:
             self._reconnected = True
         else:
             self._requests.connection_lost()
-            self._tell("the connection to XenStore is lost")
+            logger.warning("the connection to XenStore is lost")
 
     async def _record_listings(self) -> None:
         """Record what each new listing shows to have changed."""
@@ -193,7 +192,7 @@ class Monitor:
                     with closing(JournalReader(self._state)) as reader:
                         records, moves = reader.last_records(boot_id), reader.moves(boot_id)
                 except JournalError as error:
-                    self._tell(f"what runs have recorded is not known: {error}")
+                    logger.error("what runs have recorded is not known: %s", error)
                     records, moves = {}, {}
                 evidence = Evidence(records, moves, asked, ends, frozenset(doubtful), gapless)
                 moment = Moment(self._host.clock.wall(), boot_id)
@@ -219,22 +218,20 @@ class Monitor:
             self._event_log.write(self._unwritten, self._incarnations.last.values())
             self._unwritten = ()
         except JournalError as error:
-            self._tell(str(error))
+            logger.error("%s", error)
         for one in domain_events:
-            self._tell(f"{one.name} (domid {one.domid}) {one.way.value}: {one.why}")
+            logger.info("%s (domid %d) %s: %s", one.name, one.domid, one.way.value, one.why)
 
 
 @asynccontextmanager
-async def open_monitor(
-    configuration: Configuration, tell: Callable[[str], None]
-) -> AsyncIterator[Monitor]:
+async def open_monitor(configuration: Configuration) -> AsyncIterator[Monitor]:
     """Connect to the host, and serve the monitor's socket for the length of the block.
 
     Raises ``Unreachable`` when the host cannot be seen, ``ConfigurationError`` for a wrong folder.
     """
     settings = configuration.host
     async with connect_host(configuration) as connection:
-        monitor = Monitor(connection, settings, tell)
+        monitor = Monitor(connection, settings)
         socket = MonitorSocket(Path(settings.run.value), monitor.watched)
         await socket.open()
         try:

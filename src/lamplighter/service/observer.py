@@ -16,6 +16,7 @@ listing that began before its action ended.
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING, Protocol
 
 from lamplighter.engine import timing
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from lamplighter.model.clock import Clock
     from lamplighter.toolstacks.base import Toolstack
 
+logger = logging.getLogger(__name__)
 
 #: The watches that fire when a domain has started, shut down or gone.
 HINTS = ("@introduceDomain", "@releaseDomain")
@@ -112,10 +114,12 @@ class Observer:
                 domains = await self._toolstack.list()
             except (CallFailed, Unreachable) as error:
                 sound = False
+                self._log(number, f"failed ({error.message})", began)
                 for viewer in tuple(self._viewers):
                     viewer.listing_failed(number, error.message)
             else:
                 sound = True
+                self._log(number, f"found {len(domains)}", began)
                 listing = Listing(domains, number)
                 for viewer in tuple(self._viewers):
                     viewer.listed(listing)
@@ -130,6 +134,10 @@ class Observer:
                     await self._xenstore.unwatch(hint)
         except (TimeoutError, LamplighterError):
             return  # no connection, so no watch either; or one that ends with this process
+
+    def _log(self, number: int, what: str, began: float) -> None:
+        seconds = self._clock.monotonic() - began
+        logger.debug("listing %d of the domains %s after %.3f s", number, what, seconds)
 
     def _connection(self, connected: bool) -> None:
         if connected:

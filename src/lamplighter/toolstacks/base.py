@@ -7,13 +7,18 @@ neither ever means that a domain is off.
 
 from __future__ import annotations
 
+import logging
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from asyncio import Event
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
+    from lamplighter.model.clock import Clock
     from lamplighter.model.domain import Definition, DomainInfo, ShutdownReason
+
+logger = logging.getLogger(__name__)
 
 
 class Boot(NamedTuple):
@@ -86,3 +91,16 @@ class Toolstack(Protocol):
 
     async def close(self) -> None:
         """Release what the toolstack holds open."""
+
+
+@contextmanager
+def logged(call: str, clock: Clock) -> Iterator[None]:
+    """Log how long a call lasted, for who wants to see that (``--verbose``)."""
+    began, end = clock.monotonic(), "ended"
+    try:
+        yield
+    except BaseException as error:
+        end = f"failed ({type(error).__name__})"
+        raise
+    finally:
+        logger.debug("%s %s after %.3f s", call, end, clock.monotonic() - began)

@@ -14,7 +14,7 @@ from uuid import UUID
 from lamplighter.embedded import CONTROL_SOCKET, XENSTORE_SOCKET
 from lamplighter.errors import CallFailed, CallTimedOut, ToolstackUnreachable
 from lamplighter.model.domain import DomainInfo, ShutdownReason
-from lamplighter.toolstacks.base import Boot, ByHand
+from lamplighter.toolstacks.base import Boot, ByHand, logged
 
 if TYPE_CHECKING:
     from asyncio import Event
@@ -148,8 +148,9 @@ class ControlClient:
         """
         request = json.dumps({"call": name, **arguments}).encode() + b"\n"
         try:
-            async with self._clock.timeout(self._call_timeout), self._connections:
-                line = await self._exchange(request)
+            with logged(f"the embedded host's call {name}", self._clock):
+                async with self._clock.timeout(self._call_timeout), self._connections:
+                    line = await self._exchange(request)
         except TimeoutError:
             message = f"the embedded host did not answer {name} within {self._call_timeout:g} s"
             raise CallTimedOut(message) from None

@@ -33,10 +33,10 @@ from lamplighter.formats import xl_output
 from lamplighter.host import machine, programs
 from lamplighter.host.machine import booted_at
 from lamplighter.host.systemd.units import SERVICE
-from lamplighter.toolstacks.base import Boot, ByHand
+from lamplighter.toolstacks.base import Boot, ByHand, logged
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Awaitable, Callable, Iterable, Iterator
 
     from lamplighter.host.programs import Completed
     from lamplighter.model.clock import Clock
@@ -112,14 +112,12 @@ class XlToolstack:
 
     async def create(self, definition: Definition, *, ending: asyncio.Event | None = None) -> None:
         """Create and start the domain from its file; ``ending`` ends the wait for its scope."""
-        argv = (self._program("xl"), "create", "-q", definition.path)
         prepare = None
         if self._systemd.is_dir():
             # The name has to be safe within a unit's name.
             name = "".join(c if c.isascii() and c.isalnum() else "_" for c in definition.name)
             prepare = partial(self._place, name[:100], ending or asyncio.Event())
-        ended = await programs.run(argv, self._clock, self._call_timeout, prepare)
-        _check(ended, "xl create")
+        _check(await self._xl("create", "-q", definition.path, prepare=prepare), "xl create")
 
     async def _place(self, name: str, ending: asyncio.Event, pid: int) -> None:
         """Put the process that becomes ``xl create`` into a scope.
@@ -248,9 +246,12 @@ class XlToolstack:
             )
         return str(found)
 
-    async def _xl(self, *arguments: str) -> Completed:
+    async def _xl(
+        self, *arguments: str, prepare: Callable[[int], Awaitable[None]] | None = None
+    ) -> Completed:
         argv = (self._program("xl"), *arguments)
-        return await programs.run(argv, self._clock, self._call_timeout)
+        with logged(" ".join(("xl", *arguments)), self._clock):
+            return await programs.run(argv, self._clock, self._call_timeout, prepare)
 
 
 def _check(ended: Completed, call: str) -> None:

@@ -80,6 +80,22 @@ def test_up_status_plan_down_history_tell_one_story(shell: Shell) -> None:
     assert shell.ask("status", status=1)["exit"] == 1
 
 
+def test_the_log_is_as_talkative_as_is_wanted_and_the_answer_is_the_same(shell: Shell) -> None:
+    for options, shown, more in (((), True, False), (("-q",), False, False), (("-v",), True, True)):
+        up = shell.type(*options, "up", "prompt")
+        assert up.returncode == 0
+        assert "1 started" in up.stdout
+        assert ("= started" in up.stderr) is shown
+        for word in (
+            "connected to XenStore at",
+            "call list ended after",
+            "listing 1 of the domains",
+        ):
+            assert (word in up.stderr) is more, up.stderr
+        assert shown or up.stderr == ""
+        assert shell.ask("down")["exit"] == 0
+
+
 def test_an_answer_without_a_reader_is_no_traceback(shell: Shell) -> None:
     reading, writing = os.pipe()
     os.close(reading)

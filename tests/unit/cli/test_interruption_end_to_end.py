@@ -230,7 +230,7 @@ def test_without_its_terminal_a_run_that_hears_no_hangup_goes_on(shell: Shell, t
     assert set(last_run(shell).values()) == {"started"}
 
 
-@pytest.mark.parametrize("words", [("up",), ("--json", "up")])
+@pytest.mark.parametrize("words", [("up",), ("--json", "up"), ("-v", "up")])
 def test_a_run_that_nobody_reads_any_more_goes_on(shell: Shell, words: tuple[str, ...]) -> None:
     take_time_to_go(shell, "60s")
     shell.type("host", "fault", "create", "slow", "--seconds", "20")

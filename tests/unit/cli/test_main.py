@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -148,6 +149,62 @@ def test_where_the_configuration_is(
 def test_json_is_understood_on_both_sides(probe: Probe, argv: tuple[str, ...]) -> None:
     probe.behaviour = lambda args, context: context.print_json({"é": context.as_json}) or 0
     assert json.loads(call(*argv).out) == {"é": True}
+
+
+@pytest.mark.parametrize(
+    ("before", "behind", "shown"),
+    [
+        ((), (), "iwe"),
+        (("-v",), (), "diwe"),
+        ((), ("--verbose",), "diwe"),
+        (("--quiet",), (), "e"),
+        ((), ("-q",), "e"),
+        (("-v",), ("-q",), "e"),
+        (("-q",), ("-v",), "diwe"),
+        ((), ("-q", "-v"), "diwe"),
+        (("-q", "--json"), (), "e"),
+    ],
+)
+def test_how_much_is_shown_is_said_on_both_sides(
+    probe: Probe, before: tuple[str, ...], behind: tuple[str, ...], shown: str
+) -> None:
+    def behave(args: argparse.Namespace, context: Context) -> int:
+        log = logging.getLogger("lamplighter.service.any")
+        for say, text in zip((log.debug, log.info, log.warning, log.error), "diwe", strict=True):
+            say(text)
+        return 0
+
+    probe.behaviour = behave
+    end = call(*before, "probe", *behind)
+    assert end == End(0, "", "".join(f"lamplighter: {text}\n" for text in shown))
+
+
+@pytest.mark.parametrize("option", ["-v", "-q"])
+def test_an_error_is_shown_however_much_is(probe: Probe, option: str) -> None:
+    probe.behaviour = raising(errors.CallFailed("m", hint="h"))
+    assert call("probe", option) == End(1, "", "lamplighter: m\n  h\n")
+    assert call(option, "prob").err.startswith("lamplighter: unknown command 'prob'\n")
+
+
+def test_a_process_in_the_journal_gives_each_line_its_level() -> None:
+    """As a unit's process has it: the two streams are not the same."""
+    read, write = os.pipe()
+    status = os.fstat(write)
+    named = {"JOURNAL_STREAM": f"{status.st_dev}:{status.st_ino}"}
+    end = subprocess.run(
+        [sys.executable, "-m", "lamplighter", "stauts"],
+        stdout=subprocess.PIPE,
+        stderr=write,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **named},
+        check=False,
+    )
+    os.close(write)
+    with os.fdopen(read) as journal:
+        assert journal.read().splitlines() == [
+            "<3>lamplighter: unknown command 'stauts'",
+            "<3>  did you mean status?",
+        ]
+    assert (end.returncode, end.stdout) == (2, b"")
 
 
 def test_what_the_command_returns_is_the_status(probe: Probe) -> None:

@@ -99,9 +99,13 @@ def test_a_file_that_cannot_be_read_is_told_and_written_again(tmp_path: Path) ->
 def test_a_file_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     notes = Notes()
     file = RunStateFile(str(tmp_path / "none" / "state"), "/proc", notes)
-    file.update(request="poweroff")
-    assert file.read() == RunState()
+    assert not file.update(request="poweroff")
+    assert file.read() == RunState(request="poweroff"), "this process knows it"
     assert notes.lines == [f"{tmp_path}/none/state: No such file or directory"]
+    (tmp_path / "none").mkdir()
+    assert file.update(answer="k1")
+    written = RunStateFile(str(tmp_path / "none" / "state"), "/proc", notes)
+    assert written.read() == RunState(request="poweroff", answer="k1")
 
 
 def test_without_room_for_a_second_file_it_is_written_in_place(tmp_path: Path) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
+import re
 import subprocess
 from functools import partial
 from pathlib import Path
@@ -137,6 +139,22 @@ def test_a_folder_that_is_called_xl_is_no_program(lab: Lab) -> None:
     (lab.folder / "xl").mkdir()
     with pytest.raises(ToolstackUnreachable, match="xl is not in /"):
         do(lab.toolstack.list())
+
+
+def test_each_call_and_how_long_it_lasted_is_logged_for_who_asks(
+    lab: Lab, caplog: pytest.LogCaptureFixture
+) -> None:
+    lab.program(LISTS + "esac")
+    do(lab.toolstack.list())
+    assert caplog.messages == []
+    caplog.set_level(logging.DEBUG, "lamplighter")
+    do(lab.toolstack.list())
+    lab.program("sleep 60")
+    with pytest.raises(CallTimedOut):
+        do(lab.with_deadline(0.4).list())
+    ended, failed = caplog.messages
+    assert re.fullmatch(r"xl list -v ended after \d+\.\d{3} s", ended)
+    assert re.fullmatch(r"xl list -v failed \(CallTimedOut\) after \d+\.\d{3} s", failed)
 
 
 # --- creating ---

@@ -101,7 +101,7 @@ class LiveTable:
         if row is not None:
             row.result = result
 
-    def said(self, message: str) -> None:
+    def said(self, level: int, message: str) -> None:
         """Keep the message; it is printed above the next frame."""
         self._messages.append(message)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 from lamplighter.cli.output.text import printable
@@ -9,17 +10,14 @@ from lamplighter.cli.output.text import printable
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
-    from lamplighter.cli.context import Context
     from lamplighter.cli.output.text import Style
     from lamplighter.model.problem import Problem
 
+logger = logging.getLogger(__name__)
 
-def warn_unlisted_problems(
-    problems: Iterable[Problem],
-    listed: Collection[str],
-    context: Context,
-) -> None:
-    """Warn of problems that concern no single domain, or a domain that the answer does not list.
+
+def log_unlisted_problems(problems: Iterable[Problem], listed: Collection[str]) -> None:
+    """Log problems that concern no single domain, or a domain that the answer does not list.
 
     ``listed`` are the names of the domains whose own line shows their problem.
     """
@@ -27,7 +25,8 @@ def warn_unlisted_problems(
         if problem.domain is None or (problem.fatal and problem.domain not in listed):
             place = f"{problem.where}: " if problem.where else ""
             hint = f"\n  {problem.hint}" if problem.hint else ""
-            context.warn(f"{place}{problem.message}{hint}")
+            level = logging.ERROR if problem.fatal else logging.WARNING
+            logger.log(level, "%s%s%s", place, problem.message, hint)
 
 
 def problem_text(problem: Problem, style: Style) -> str:

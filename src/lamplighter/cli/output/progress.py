@@ -1,16 +1,20 @@
 """The progress of a run, shown on standard error while it lasts, without delaying it.
 
 On a terminal it is a live table (``cli/output/live``, the only part that needs rich); elsewhere,
-such as in systemd's journal, it is a line for each transition. When standard error can no longer be
-written to, only the progress output ends.
+such as in systemd's journal, it is a line for each transition. With ``--verbose`` it is lines on a
+terminal, too, because the log would be written across the table; with ``--quiet`` only errors of
+the run itself are shown. When standard error can no longer be written to, only the progress output
+ends.
 """
 
 from __future__ import annotations
 
 import importlib
+import logging
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Protocol, TextIO
 
+from lamplighter.cli.output.logs import in_journal, mark
 from lamplighter.cli.output.text import is_terminal, printable
 
 if TYPE_CHECKING:
@@ -22,15 +26,39 @@ if TYPE_CHECKING:
     from lamplighter.model.run import Plan, Result, Transition
     from lamplighter.service.run.progress import Listener
 
+logger = logging.getLogger(__name__)
 
-class Lines:
-    """A ``Listener`` that writes one line for each event.
 
-    Seconds are host seconds since the run began.
+class Messages:
+    """A ``Listener`` that logs what concerns the run itself, line by line, and nothing else."""
+
+    def began(self, plan: Plan) -> None:
+        """Log nothing."""
+
+    def moved(self, transition: Transition) -> None:
+        """Log nothing."""
+
+    def heard(self, name: str, text: str) -> None:
+        """Log nothing."""
+
+    def settled(self, result: Result) -> None:
+        """Log nothing."""
+
+    def said(self, level: int, message: str) -> None:
+        """Log the message."""
+        for line in message.splitlines():
+            logger.log(level, "%s", line)
+
+
+class Lines(Messages):
+    """A ``Listener`` that also writes one line for each event.
+
+    Seconds are host seconds since the run began. ``marked``: systemd's journal reads the stream.
     """
 
-    def __init__(self, stream: TextIO, clock: Clock) -> None:
+    def __init__(self, stream: TextIO, clock: Clock, *, marked: bool = False) -> None:
         self._stream: TextIO | None = stream
+        self._marked = marked
         self._clock = clock
         self._began = clock.monotonic()
         self._width = 0
@@ -45,31 +73,26 @@ class Lines:
         what = transition.after.value
         if transition.before is not transition.after:
             what = f"{transition.before.value} -> {what}"
-        self._line(transition.name, what, transition.detail)
+        self._line(logging.INFO, transition.name, what, transition.detail)
 
     def heard(self, name: str, text: str) -> None:
         """Write what the guest's agent reports."""
-        self._line(name, "says", text)
+        self._line(logging.INFO, name, "says", text)
 
     def settled(self, result: Result) -> None:
         """Write the outcome."""
-        self._line(result.name, f"= {result.outcome.value}", result.note)
+        level = logging.INFO if result.good else logging.WARNING
+        self._line(level, result.name, f"= {result.outcome.value}", result.note)
 
-    def said(self, message: str) -> None:
-        """Write the message."""
-        for line in message.splitlines():
-            self._write(f"lamplighter: {printable(line)}")
-
-    def _line(self, name: str, what: str, detail: str) -> None:
-        seconds = self._clock.monotonic() - self._began
-        line = f"{seconds:7.1f}s  {printable(name):<{self._width}}  {what}"
-        self._write(f"{line}: {printable(detail)}" if detail else line)
-
-    def _write(self, line: str) -> None:
+    def _line(self, level: int, name: str, what: str, detail: str) -> None:
         if self._stream is None:
             return
+        seconds = self._clock.monotonic() - self._began
+        line = f"{seconds:7.1f}s  {printable(name):<{self._width}}  {what}"
+        if detail:
+            line += f": {printable(detail)}"
         try:
-            self._stream.write(f"{line}\n")
+            self._stream.write(f"{mark(level) if self._marked else ''}{line}\n")
             self._stream.flush()
         except (OSError, ValueError):
             self._stream = None
@@ -83,11 +106,14 @@ class _Live(Protocol):
 
 @asynccontextmanager
 async def show_progress(context: Context, clock: Clock) -> AsyncIterator[Listener]:
-    """Yield the listener that suits standard error, and close it after the block."""
-    if is_terminal(context.err) and context.environ.get("TERM", "dumb") != "dumb":
+    """Yield the listener that suits standard error and the log's level, and close it afterwards."""
+    terminal = is_terminal(context.err) and context.environ.get("TERM", "dumb") != "dumb"
+    if not logger.isEnabledFor(logging.INFO):
+        yield Messages()
+    elif terminal and not logger.isEnabledFor(logging.DEBUG):
         # rich takes longer to import than everything else together; at boot nobody watches.
         live: _Live = importlib.import_module("lamplighter.cli.output.live")
         async with live.watch(context.err, clock) as listener:
             yield listener
     else:
-        yield Lines(context.err, clock)
+        yield Lines(context.err, clock, marked=in_journal(context.err, context.environ))

@@ -21,12 +21,13 @@ nobody.
 
 from __future__ import annotations
 
+import logging
 import os
 import sqlite3
 import stat
 from contextlib import contextmanager, suppress
 from datetime import datetime
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from lamplighter.errors import JournalDamaged, JournalError, JournalForeign
@@ -39,6 +40,8 @@ from lamplighter.model.intent import Hold, Intent, Intents, Meant
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+logger = logging.getLogger(__name__)
 
 #: Seconds a writer waits for another one, and a reader for a checkpoint.
 BUSY_SECONDS = 10.0
@@ -71,15 +74,11 @@ SMALL = 16 << 20
 SUFFIXES = ("-shm", "-wal", "")
 
 
-class Opened(NamedTuple):
-    """A database that can be written, and what a person should know of how it came to be."""
+def open_writer(directory: Path) -> sqlite3.Connection:
+    """Open the database for writing, creating directory and tables; raise ``JournalError``.
 
-    connection: sqlite3.Connection
-    notice: str = ""
-
-
-def open_writer(directory: Path) -> Opened:
-    """Open the database for writing, creating directory and tables; raise ``JournalError``."""
+    One that is damaged or gone is begun again, and that is logged.
+    """
     path = directory / FILE_NAME
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -95,7 +94,7 @@ def open_writer(directory: Path) -> Opened:
         ) from error
 
 
-def _begin_again(path: Path, folder: int) -> Opened:
+def _begin_again(path: Path, folder: int) -> sqlite3.Connection:
     """Put a damaged database aside and begin a new one, unless somebody else has just done so."""
     try:
         return _open(path)
@@ -103,9 +102,11 @@ def _begin_again(path: Path, folder: int) -> Opened:
         aside = quarantine(folder, path, LoopClock().wall())
         message = f"{damage.message}; it is kept as {aside}"
     try:
-        return _open(path)._replace(notice=f"{message}\n  {_BEGUN}")
+        connection = _open(path, begun_again=True)
     except JournalError as error:
         raise JournalError(f"{message}; {error.message}", hint=error.hint) from error
+    logger.warning("%s\n  %s", message, _BEGUN)
+    return connection
 
 
 def put_aside(path: Path) -> Path:
@@ -165,7 +166,8 @@ def _damaged(message: str, path: Path) -> JournalDamaged:
     return JournalDamaged(message, hint=_WILL_RENEW.format(file=file))
 
 
-def _open(path: Path) -> Opened:
+def _open(path: Path, *, begun_again: bool = False) -> sqlite3.Connection:
+    """Open the database; ``begun_again``: that a new one is begun is no news."""
     # SQLite would create it by the umask; its -wal and -shm take the mode over from it.
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     connection = _connect(path, "rw")
@@ -184,12 +186,13 @@ def _open(path: Path) -> Opened:
     except JournalError:
         connection.close()
         raise
-    with suppress(JournalError):
-        known = intent_file.load(path.parent) if is_new else None
-        # The file's own beginning is change number 1, and comes before the journal's.
-        if known is not None and known.number > 1:
-            return Opened(connection, f"the journal {path} is gone\n  {_BEGUN}")
-    return Opened(connection)
+    if is_new and not begun_again:
+        with suppress(JournalError):
+            known = intent_file.load(path.parent)
+            # The file's own beginning is change number 1, and comes before the journal's.
+            if known is not None and known.number > 1:
+                logger.warning("the journal %s is gone\n  %s", path, _BEGUN)
+    return connection
 
 
 def _connect(path: Path, mode: str, *, immutable: bool = False) -> sqlite3.Connection:

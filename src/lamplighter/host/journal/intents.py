@@ -13,7 +13,6 @@ is not known, either, until a person accepts it.
 
 from __future__ import annotations
 
-import os
 from contextlib import closing, suppress
 from typing import TYPE_CHECKING
 
@@ -42,7 +41,7 @@ if TYPE_CHECKING:
 
 
 class IntentsUnknown(JournalError):
-    """Which domains are held is not known; ``holds`` are those of which it is known all the same."""
+    """Which domains are held is not known; ``holds`` are those that are known all the same."""
 
     def __init__(self, error: JournalError, holds: Mapping[str, Hold]) -> None:
         super().__init__(error.message, hint=error.hint)
@@ -97,11 +96,11 @@ def _remains(directory: Path) -> bool:
     """Return whether there are signs that there once were intents here; raise ``JournalError``."""
     if directory.is_symlink() and not directory.exists():
         raise JournalError(
-            f"intents and holds cannot be read: {directory} is a link to a folder that is not there",
+            f"intents and holds cannot be read: {directory} is a link to nothing",
             hint="see that the file system that holds it is mounted",
         )
     try:
-        damaged = (name.startswith(f"{JOURNAL}.damaged-") for name in os.listdir(directory))
+        damaged = (one.name.startswith(f"{JOURNAL}.damaged-") for one in directory.iterdir())
         return (directory / JOURNAL).is_symlink() or (directory / BEFORE).exists() or any(damaged)
     except FileNotFoundError:
         return False

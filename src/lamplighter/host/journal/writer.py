@@ -70,13 +70,8 @@ class Journal:
         connection: sqlite3.Connection,
         directory: Path,
         executor: ThreadPoolExecutor | None,
-        notice: str = "",
     ) -> None:
-        """Take over an open connection; ``Journal.open`` makes one.
-
-        ``notice`` is for a person: why this journal had to be begun anew, if it had to.
-        """
-        self.notice = notice
+        """Take over an open connection; ``Journal.open`` makes one."""
         self._connection = connection
         self._path = directory / FILE_NAME
         self._identity = self._file_identity()
@@ -88,11 +83,11 @@ class Journal:
     def open(cls, directory: Path, *, threaded: bool = True) -> Journal:
         """Open ``state.db`` in this directory, creating both; raise ``JournalError``.
 
-        One that is damaged or gone is begun anew: see ``host/journal/database`` and ``notice``.
+        One that is damaged or gone is begun again: see ``host/journal/database``.
         """
-        connection, notice = open_writer(directory)
+        connection = open_writer(directory)
         executor = ThreadPoolExecutor(1, thread_name_prefix="journal") if threaded else None
-        return cls(connection, directory, executor, notice)
+        return cls(connection, directory, executor)
 
     async def begin(
         self, direction: Direction, boot_id: str, started: datetime, intents: int = 0
@@ -206,7 +201,8 @@ class Journal:
         old = (
             "(SELECT id FROM run WHERE ended IS NOT NULL AND (julianday(ended) < julianday(?1) "
             "AND boot_id != (SELECT boot_id FROM run ORDER BY id DESC LIMIT 1) OR id <= "
-            f"(SELECT id FROM run ORDER BY id DESC LIMIT 1 OFFSET ?2)) ORDER BY id LIMIT {RUNS_PRUNED})"
+            "(SELECT id FROM run ORDER BY id DESC LIMIT 1 OFFSET ?2)) "
+            f"ORDER BY id LIMIT {RUNS_PRUNED})"
         )
         values = (before.isoformat(), RUNS_KEPT)
         await asyncio.gather(

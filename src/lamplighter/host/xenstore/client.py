@@ -19,6 +19,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import logging
 from typing import TYPE_CHECKING, TypeVar
 
 from lamplighter.errors import (
@@ -47,6 +48,8 @@ if TYPE_CHECKING:
     from lamplighter.xenstore.permissions import Permission
 
 T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
 
 #: Host seconds before the first attempt to connect again, and the most between two attempts.
 FIRST_PAUSE = 0.1
@@ -87,6 +90,7 @@ class XenStore:
         store = cls(path, clock)
         async with store.within(ATTEMPT_TIMEOUT):
             await store._link.open(path)
+        logger.debug("connected to XenStore at %s", path)
         return store
 
     @contextlib.asynccontextmanager
@@ -262,6 +266,7 @@ class XenStore:
             return
         if self._clock.monotonic() - self._since >= STEADY:
             self._pause = FIRST_PAUSE
+        logger.debug("reconnecting to XenStore at %s", self._path)
         self._tell(connected=False)
         self._reconnecting = asyncio.get_running_loop().create_task(self._reconnect())
 
@@ -284,7 +289,10 @@ class XenStore:
                     self._link = link
                     await link.register(tuple(self._watches))
                     back = link.alive
-            except (Unreachable, XenStoreError, TimeoutError):
+            except (Unreachable, XenStoreError, TimeoutError) as error:
+                pause = self._pause
+                logger.debug("no connection to XenStore (%r); again in %g s", error, pause)
                 await self._link.close()
+        logger.debug("connected to XenStore again; watches: %d", len(self._watches))
         self._since = self._clock.monotonic()
         self._tell(connected=True)

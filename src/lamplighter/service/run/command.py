@@ -12,6 +12,7 @@ yet.
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
 from contextlib import AsyncExitStack, contextmanager
 from datetime import timedelta
@@ -45,6 +46,8 @@ if TYPE_CHECKING:
     from lamplighter.service.managed_host import Host
     from lamplighter.service.run.progress import Listener
     from lamplighter.service.unit.systemd_status import UnitStatus
+
+logger = logging.getLogger(__name__)
 
 #: What ends a run early: a key, systemd or a shutdown, a terminal that goes away.
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -95,12 +98,6 @@ class Audience(Protocol):
     def lenient_configuration(self) -> tuple[Configuration, ConfigurationError | None]:
         """Return what is sound of the configuration, and what is wrong with it."""
 
-    def warn(self, text: str) -> None:
-        """Say something beside the report."""
-
-    def warn_error(self, error: ConfigurationError) -> None:
-        """Say what went wrong, and what to do about it."""
-
     def planned(self, plan: Plan, problems: Sequence[Problem]) -> None:
         """Hear what will be done, and what is wrong in files, before the first domain is moved."""
 
@@ -115,7 +112,7 @@ async def carry_out(request: Request, audience: Audience) -> Report | NothingToD
     unit_job = None
     if notifier.active and not names:
         run_directory = Path(audience.lenient_configuration()[0].host.run.value)
-        unit_job = UnitJob(run_directory, audience.environ, clock, audience.warn)
+        unit_job = UnitJob(run_directory, audience.environ, clock)
     if unit_job is not None and after_stop and (why := await unit_job.after_stop()) is not None:
         return NothingToDo(why)  # and the status text stays that of the stop itself
     async with AsyncExitStack() as stack:
@@ -128,9 +125,7 @@ async def carry_out(request: Request, audience: Audience) -> Report | NothingToD
             if why is not None:
                 unit.nothing_to_do(why)
                 return NothingToDo(why)
-        taken = take_host(
-            configuration, direction, unit, clock, tell=audience.warn, everything=not names
-        )
+        taken = take_host(configuration, direction, unit, clock, everything=not names)
         stack.enter_context(await taken)
         async with open_host(configuration, writing=True) as host:
             report = await _run(host, request, wrong, unit, signals, audience)
@@ -151,8 +146,8 @@ def _configuration(
         return audience.configuration(), None
     configuration, wrong = audience.lenient_configuration()
     if wrong is not None:
-        audience.warn("the host stops, and goes by what is sound of its configuration:")
-        audience.warn_error(wrong)
+        logger.error("the host stops, and goes by what is sound of its configuration:")
+        logger.error("%s", wrong.told)
     return configuration, wrong
 
 
@@ -165,7 +160,7 @@ async def _run(
     audience: Audience,
 ) -> Report:
     """Plan and run, until it ends or signals end it early."""
-    plan = await prepare(host, request.direction, request.names, audience.warn)
+    plan = await prepare(host, request.direction, request.names)
     problems = host.inventory.problems
     audience.planned(plan, problems)
     began = host.clock.monotonic()
@@ -188,11 +183,14 @@ async def _run(
     try:
         for hold in await hold_crash_loops(host, run):
             again = f"lamplighter release {hold.name}; lamplighter up {hold.name}"
-            audience.warn(
-                f"{hold.name} is held from now on: {hold.reason}\n  when it is repaired: {again}"
+            logger.warning(
+                "%s is held from now on: %s\n  when it is repaired: %s",
+                hold.name,
+                hold.reason,
+                again,
             )
     except JournalError as error:
-        audience.warn(f"failed starts could not be counted: {error}")
+        logger.error("failed starts could not be counted: %s", error)
     # Not when the host stops, and not when somebody waits for this run to end.
     host_stops = unit.active and everything and not up
     if host.journal is not None and not host_stops and not report.signal:
@@ -202,7 +200,7 @@ async def _run(
             with signals.passed_to(lambda *_: journal.interrupt()):
                 await journal.tidy(forgotten)
         except JournalError as error:
-            audience.warn(f"history is not pruned: {error}")
+            logger.error("history is not pruned: %s", error)
     return report
 
 

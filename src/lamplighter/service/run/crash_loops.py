@@ -25,12 +25,12 @@ async def hold_crash_loops(host: Host, run: Run) -> list[Hold]:
     failed = [result for result in run.results if result.outcome is Outcome.FAILED]
     if host.journal is None or run.direction is not Direction.UP or not failed:
         return []
-    holds, now = [], host.clock.wall()
+    holds, now, known = [], host.clock.wall(), host.intents.read()
     reader = JournalReader(Path(host.configuration.host.state.value))
     try:
         for result in failed:
             managed = host.inventory.domains.get(result.name)
-            if managed is not None:
+            if managed is not None and known.hold_of(managed.definition) is None:
                 key = managed.definition.key
                 failures = reader.failed_starts(managed.name, managed.definition.uuid)
                 evidence = intent.crash_loop(failures, managed.policy, now)
@@ -40,5 +40,5 @@ async def hold_crash_loops(host: Host, run: Run) -> list[Hold]:
         reader.close()
     await host.intents.hold(*holds)
     with suppress(JournalError):  # they are in force, whatever history shows
-        await host.journal.record_holds(*holds)
+        await host.journal.record_holds(*holds, intents=host.intents.read().number)
     return holds

@@ -9,6 +9,7 @@ anything.
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,11 +31,13 @@ from lamplighter.model.run import Direction
 from lamplighter.service.managed_host import shutdown_reason
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from lamplighter.model.domain import DomainInfo, ShutdownReason
     from lamplighter.model.run import Plan
     from lamplighter.service.managed_host import Host
+
+logger = logging.getLogger(__name__)
 
 
 async def list_domains(host: Host) -> Sequence[DomainInfo]:
@@ -81,21 +84,15 @@ async def make_plan(host: Host, direction: Direction, names: Sequence[str], reco
     return engine.prepare(found, direction, names).plan
 
 
-async def prepare(
-    host: Host, direction: Direction, names: Sequence[str], tell: Callable[[str], None]
-) -> Plan:
-    """List, recover, learn and plan for a run that begins now; raises as ``make_plan`` does.
-
-    ``tell`` is told what a person should know of it.
-    """
+async def prepare(host: Host, direction: Direction, names: Sequence[str]) -> Plan:
+    """List, recover, learn and plan for a run that begins now; raises as ``make_plan`` does."""
     if direction is Direction.DOWN and names:
         await _until_nothing_comes(host, names)
     began = host.clock.monotonic()
-    if host.journal is not None and host.journal.notice:
-        tell(host.journal.notice)
     record = read_record(Path(host.configuration.host.state.value), host.boot_id)
+    host.holds_known = not record.intents.error
     for error in record.errors:
-        tell(f"what is on record cannot be read: {error}")
+        logger.error("what is on record cannot be read: %s", error)
     found = await find(host, direction, record)
     reasons = await shutdown_reasons(host, found)
     if host.clock.monotonic() - began > timing.FRESH:
@@ -103,11 +100,11 @@ async def prepare(
     if direction is Direction.DOWN:
         found = found._replace(protected=await find_protected(host))
     prepared = engine.prepare(found, direction, names, reasons, who() if names else "")
-    await _complete_record(host, record, prepared.repairs, tell)
+    await _complete_record(host, record, prepared.repairs)
     try:
         await host.intents.intend(*prepared.learned, *prepared.stated)
     except JournalError as error:
-        tell(f"what the domains are meant to be cannot be kept: {error}")
+        logger.error("what the domains are meant to be cannot be kept: %s", error)
     return prepared.plan
 
 
@@ -122,27 +119,27 @@ async def shutdown_reasons(host: Host, found: Found) -> dict[int, ShutdownReason
     return {info.domid: await shutdown_reason(host, info) for info in engine.gone(found)}
 
 
-async def _complete_record(
-    host: Host, record: Record, repairs: Sequence[engine.Repair], tell: Callable[[str], None]
-) -> None:
-    """Write how the runs that died ended, and report it. What cannot be written costs no domain."""
+async def _complete_record(host: Host, record: Record, repairs: Sequence[engine.Repair]) -> None:
+    """Write how the runs that died ended, and log it. What cannot be written costs no domain."""
     if host.journal is None:
         return
     for dead, moved in record.unfinished:
         when = f"{dead.started:%Y-%m-%d %H:%M:%S}"
         boot = "" if dead.boot_id == host.boot_id else ", before the host booted"
         left = f"; it was moving {len(moved)}" if moved else ""
-        tell(f"run {dead.id} ({dead.direction.value}, {when}{boot}) did not end{left}")
+        logger.warning(
+            "run %d (%s, %s%s) did not end%s", dead.id, dead.direction.value, when, boot, left
+        )
     try:
         for step in repairs:
             match step:
                 case recovery.Settle(run, result):
                     await host.journal.settle(run, result, host.clock.wall())
-                    tell(f"  {result.name}: {result.outcome.value}: {result.note}")
+                    logger.info("  %s: %s: %s", result.name, result.outcome.value, result.note)
                 case recovery.Close(run):
                     await host.journal.close_dead(run, host.clock.wall())
     except JournalError as error:
-        tell(f"how an earlier run ended cannot be recorded: {error}")
+        logger.error("how an earlier run ended cannot be recorded: %s", error)
 
 
 async def _until_nothing_comes(host: Host, names: Sequence[str] = ()) -> None:

@@ -31,8 +31,8 @@ class Listener(Protocol):
     def settled(self, result: Result) -> None:
         """A domain's part has ended."""
 
-    def said(self, message: str) -> None:
-        """Something about the run itself that a person should know."""
+    def said(self, level: int, message: str) -> None:
+        """Something about the run itself that a person should know; the level is the log's."""
 
 
 class ListenerGroup:
@@ -61,10 +61,10 @@ class ListenerGroup:
         for listener in self._listeners:
             listener.settled(result)
 
-    def said(self, message: str) -> None:
+    def said(self, level: int, message: str) -> None:
         """Pass it on."""
         for listener in self._listeners:
-            listener.said(message)
+            listener.said(level, message)
 
 
 class Throttle:

@@ -6,6 +6,7 @@ run goes on. The first loss is reported, once; it is why the rest is lost, too, 
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 from lamplighter.errors import JournalError
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 class Recorder:
     """Keeps what a run does, as far as it can be kept; no method raises."""
 
-    def __init__(self, host: Host, report: Callable[[str], None]) -> None:
+    def __init__(self, host: Host, report: Callable[[int, str], None]) -> None:
         """``report`` is given the first loss."""
         self._host = host
         self._report = report
@@ -65,4 +66,4 @@ class Recorder:
     def _lose(self, message: str) -> None:
         if not self.lost:
             self.lost = message
-            self._report(message)
+            self._report(logging.ERROR, message)

@@ -6,6 +6,7 @@ Everything that moves a domain is on disk before it is done (``service/run/recor
 from __future__ import annotations
 
 import asyncio
+import logging
 import traceback
 from math import inf
 from typing import TYPE_CHECKING
@@ -58,8 +59,6 @@ class Runner:
         self._ending = asyncio.Event()
         self._dropped = False
         self._latest = inf
-        # Where they are not known from the beginning, only what was named is planned to start.
-        self._holds_known = not host.intents.read().error
 
     async def run(self, plan: Plan, latecomers: Latecomers | None = None) -> Run:
         """Return when every domain's part of the plan has ended.
@@ -114,7 +113,8 @@ class Runner:
             return
         self._interrupted, self._signal = why, signal
         self._ending.set()
-        self._listener.said(f"{why}: nothing new is begun; a second signal drops what is under way")
+        news = f"{why}: nothing new is begun; a second signal drops what is under way"
+        self._listener.said(logging.WARNING, news)
         for worker in self._workers:
             worker.mailbox.interrupt(why)
         if self._planning is not None:
@@ -149,7 +149,7 @@ class Runner:
         for step, end in zip(plan.steps, ends, strict=True):
             if isinstance(end, Exception):
                 # A defect of ours in one domain's part is that domain's failure.
-                self._listener.said("".join(traceback.format_exception(end)))
+                self._listener.said(logging.ERROR, "".join(traceback.format_exception(end)))
                 note = f"a bug in Lamplighter: {end!r}"
                 end = _result_of(step, Outcome.FAILED, note, good=False)  # noqa: PLW2901
                 await self._settle(end)
@@ -198,7 +198,8 @@ class Runner:
                 why = str(error)
             finally:
                 self._planning = None
-        self._listener.said(f"the host could not be listed again: {why}")
+        news = f"the host could not be listed again: {why}"
+        self._listener.said(logging.WARNING, news)
         return None
 
     async def _observe(self, observer: Observer) -> None:
@@ -207,7 +208,7 @@ class Runner:
         while True:
             (end,) = await asyncio.gather(observer.watch(), return_exceptions=True)
             if isinstance(end, Exception) and reported != (reported := repr(end)):
-                self._listener.said("".join(traceback.format_exception(end)))
+                self._listener.said(logging.ERROR, "".join(traceback.format_exception(end)))
             await self._host.clock.sleep(timing.LISTING_INTERVAL)
 
     async def _enter_phase(self, transition: Transition) -> None:
@@ -222,9 +223,9 @@ class Runner:
     def _hold_of(self, definition: Definition) -> str | None:
         """Return why a planned domain must not be created: it may be held by now. None: it may."""
         intents = self._host.intents.read()
-        if intents.error:
-            return f"holds cannot be read: {intents.error}" if self._holds_known else None
         hold = intents.hold_of(definition)
+        if hold is None and intents.error and self._host.holds_known:
+            return f"holds cannot be read: {intents.error}"
         return hold.description if hold is not None else None
 
 

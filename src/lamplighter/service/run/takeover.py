@@ -23,6 +23,7 @@ written who it is is waited for.
 
 from __future__ import annotations
 
+import logging
 import signal
 from contextlib import ExitStack
 from pathlib import Path
@@ -34,12 +35,12 @@ from lamplighter.host.lock import hold_host, read_holder, signal_holder
 from lamplighter.model.run import Direction
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from lamplighter.host.lock import Holder
     from lamplighter.model.clock import Clock
     from lamplighter.model.policy import Configuration
     from lamplighter.service.unit.systemd_status import UnitStatus
+
+logger = logging.getLogger(__name__)
 
 
 class Escalation(NamedTuple):
@@ -53,10 +54,9 @@ class Escalation(NamedTuple):
 class Takeover:
     """Makes whoever holds the host let go of it."""
 
-    def __init__(self, directory: Path, call_timeout: float, tell: Callable[[str], None]) -> None:
-        """``tell`` is told each step once; seconds are real ones."""
+    def __init__(self, directory: Path, call_timeout: float) -> None:
+        """Seconds are real ones."""
         self._directory = directory
-        self._tell = tell
         drop = call_timeout + timing.ORDERLY_END
         late = f"did not end within {drop:g} s: it is told to drop everything"
         more = timing.DROPPED_END
@@ -90,9 +90,9 @@ class Takeover:
             try:
                 if signal_holder(holder, step.number):
                     signal_holder(holder, signal.SIGCONT)
-                    self._tell(f"the host stops: {holder.description} {step.words}")
+                    logger.warning("the host stops: %s %s", holder.description, step.words)
             except OSError as error:
-                self._tell(f"{holder.description} cannot be told to end: {error.strerror}")
+                logger.error("%s cannot be told to end: %s", holder.description, error.strerror)
 
 
 async def take_host(
@@ -101,7 +101,6 @@ async def take_host(
     unit: UnitStatus,
     clock: Clock,
     *,
-    tell: Callable[[str], None],
     everything: bool = True,
 ) -> ExitStack:
     """Return what holds the host until it is closed; ``HostBusy`` when another run does.
@@ -110,7 +109,7 @@ async def take_host(
     host's stop. ``clock`` is real.
     """
     directory = Path(configuration.host.run.value)
-    takeover = Takeover(directory, configuration.host.call_timeout.value, tell)
+    takeover = Takeover(directory, configuration.host.call_timeout.value)
     wins = unit.active and everything and direction is Direction.DOWN
     patience = timing.LOCK_WAIT + takeover.longest if wins else timing.LOCK_WAIT
     give_up = clock.monotonic() + (patience if unit.active else 0.0)

@@ -36,6 +36,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -47,13 +48,15 @@ from lamplighter.host.systemd.systemctl import list_jobs
 from lamplighter.host.systemd.units import SERVICE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
     from lamplighter.host.systemd.systemctl import Job
     from lamplighter.model.clock import Clock
 
     Jobs = Mapping[str, Job]
+
+logger = logging.getLogger(__name__)
 
 #: The marker inside the run directory.
 FILE_NAME = "unit.json"
@@ -94,20 +97,13 @@ class UnitJob:
     are.
     """
 
-    def __init__(
-        self,
-        directory: Path,
-        environ: Mapping[str, str],
-        clock: Clock,
-        tell: Callable[[str], None],
-    ) -> None:
-        """``clock`` is real; ``tell`` is called with what could not be found out or written."""
+    def __init__(self, directory: Path, environ: Mapping[str, str], clock: Clock) -> None:
+        """``clock`` is real."""
         self._clock = clock
         self._path = directory / FILE_NAME
         self._invocation = environ.get("INVOCATION_ID", "")
         self._result = environ.get("SERVICE_RESULT", "")
         self._ended = environ.get("EXIT_STATUS", "")  # of the unit's start
-        self._tell = tell
 
     async def start(self) -> str | None:
         """Decide for ``ExecStart=``."""
@@ -168,7 +164,7 @@ class UnitJob:
                 return await asyncio.to_thread(list_jobs, SERVICE, SHUTDOWN)
             except CallFailed as error:
                 message = error.message
-        self._tell(f"what systemd is about to do is not known: {message}")
+        logger.error("what systemd is about to do is not known: %s", message)
         return None
 
     def _read(self) -> RestartMarker | None:
@@ -193,7 +189,7 @@ class UnitJob:
             self._path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
             write_whole(self._path, json.dumps(marker._asdict()).encode(), 0o600)
         except OSError as error:
-            self._tell(f"{self._path} cannot be written: {error.strerror}")
+            logger.error("%s cannot be written: %s", self._path, error.strerror)
 
 
 def _host_stops(jobs: Jobs) -> bool:

@@ -91,7 +91,7 @@ class UnitStatus:
         """Wait for one domain less."""
         self._left.pop(result.name, None)
 
-    def said(self, message: str) -> None:
+    def said(self, level: int, message: str) -> None:
         """Do nothing: the message is in the unit's log."""
 
     def waits(self, why: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import os
 import pty
 import subprocess
@@ -17,6 +18,7 @@ from rich.console import Console
 
 from lamplighter.cli.context import Context
 from lamplighter.cli.output.live import LiveTable
+from lamplighter.cli.output.logs import log_to, show_from
 from lamplighter.cli.output.progress import Lines, show_progress
 from lamplighter.host.clock import LoopClock
 from lamplighter.model.lifecycle import Phase
@@ -69,13 +71,14 @@ def tell_a_run(listener: Listener, clock: Hands) -> None:
     listener.moved(moved("db", Phase.UP, Phase.ASKED, "poweroff"))
     clock.now += 10
     listener.moved(moved("db", Phase.ASKED, Phase.ACKNOWLEDGED))
-    listener.said("the disk is full\nsecond line")
+    listener.said(logging.ERROR, "the disk is full\nsecond line")
     listener.settled(Result("webserver", None, 2, Outcome.FORCED, 11.0, "it hung", good=False))
 
 
 def test_lines() -> None:
     stream, clock = io.StringIO(), Hands()
-    tell_a_run(Lines(stream, clock), clock)
+    with log_to(stream, {}):
+        tell_a_run(Lines(stream, clock), clock)
     assert stream.getvalue().splitlines() == [
         "    1.2s  db         up -> asked: poweroff",
         "   11.2s  db         asked -> acknowledged",
@@ -85,11 +88,47 @@ def test_lines() -> None:
     ]
 
 
+def test_lines_in_the_journal_have_their_levels() -> None:
+    read, write = os.pipe()
+    status = os.fstat(write)
+    with os.fdopen(write, "w") as stream:
+        watch_on(stream, run_with_hands, JOURNAL_STREAM=f"{status.st_dev}:{status.st_ino}")
+    with os.fdopen(read) as journal:
+        assert [line.split()[0] for line in journal] == [
+            "<6>",
+            "<6>",
+            "<3>lamplighter:",
+            "<3>lamplighter:",
+            "<4>",
+        ]
+
+
+@pytest.mark.parametrize("term", ["dumb", "xterm"])
+def test_only_errors_are_shown_to_who_wants_it_quiet(
+    terminal: tuple[int, TextIO], term: str
+) -> None:
+    main, stream = terminal
+    watch_on(stream, run_with_hands, level=logging.ERROR, TERM=term)
+    assert read_all(main).splitlines() == [
+        "lamplighter: the disk is full",
+        "lamplighter: second line",
+    ]
+
+
+def test_with_the_log_s_details_a_terminal_gets_lines(terminal: tuple[int, TextIO]) -> None:
+    main, stream = terminal
+    watch_on(stream, run_with_hands, level=logging.DEBUG)
+    shown = read_all(main)
+    assert "asked -> acknowledged" in shown
+    assert "\x1b" not in shown
+
+
 def test_a_guests_bytes_do_not_reach_the_terminal() -> None:
     stream, clock = io.StringIO(), Hands()
     lines = Lines(stream, clock)
     lines.moved(moved("e\x1b[2Jvil", Phase.UP, Phase.ASKED, "a\x07b"))
-    lines.said("c\x1bd")
+    with log_to(stream, {}):
+        lines.said(logging.WARNING, "c\x1bd")
     assert (
         stream.getvalue() == "    0.0s  e\\x1b[2Jvil  up -> asked: a\\x07b\nlamplighter: c\\x1bd\n"
     )
@@ -195,14 +234,16 @@ def test_an_event_of_a_domain_outside_the_plan_is_passed_over() -> None:
     assert len(drawn(table)) == 2
 
 
-def watch_on(stream: TextIO, body: Callable[[Listener], None], term: str = "xterm") -> None:
+def watch_on(
+    stream: TextIO, body: Callable[[Listener], None], *, level: int = logging.INFO, **environ: str
+) -> None:
     context = Context(
         Path("x"),
         explicit=False,
         as_json=False,
         out=io.StringIO(),
         err=stream,
-        environ={"TERM": term},
+        environ={"TERM": "xterm", **environ},
     )
 
     async def main() -> None:
@@ -211,7 +252,9 @@ def watch_on(stream: TextIO, body: Callable[[Listener], None], term: str = "xter
             body(listener)
             await clock.sleep(0.5)
 
-    virtual.run(main())
+    with log_to(stream, context.environ):
+        show_from(level)
+        virtual.run(main())
 
 
 @pytest.fixture
@@ -249,7 +292,7 @@ def test_a_terminal_gets_the_picture_and_is_left_clean(terminal: tuple[int, Text
 
 def test_a_dumb_terminal_gets_lines(terminal: tuple[int, TextIO]) -> None:
     main, stream = terminal
-    watch_on(stream, run_with_hands, term="dumb")
+    watch_on(stream, run_with_hands, TERM="dumb")
     shown = read_all(main)
     assert "asked -> acknowledged" in shown
     assert "\x1b" not in shown

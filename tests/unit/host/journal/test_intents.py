@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import os
 import sqlite3
 from contextlib import closing
 from datetime import UTC, datetime
@@ -11,12 +13,12 @@ from uuid import UUID
 
 import pytest
 
-from lamplighter.errors import JournalError, JournalForeign
-from lamplighter.formats.state_json import parse_intents
+from lamplighter.errors import JournalError
+from lamplighter.formats.state_json import format_intents, parse_intents
 from lamplighter.host.clock import LoopClock
 from lamplighter.host.journal import intent_file, intents
 from lamplighter.host.journal.intent_file import BEFORE, FILE_NAME, LOCK
-from lamplighter.host.journal.intents import IntentStore, load_intents
+from lamplighter.host.journal.intents import IntentStore, IntentsUnknown, load_intents
 from lamplighter.host.journal.schema import APPLICATION_ID, MIGRATIONS
 from lamplighter.host.journal.schema import FILE_NAME as JOURNAL
 from lamplighter.host.journal.writer import Journal
@@ -171,7 +173,7 @@ TORN = [b"", b"{", b'{"version": 2', b"\xff\xfe", b"[" * 100_000, b"null"]
 
 def test_a_file_of_a_newer_version_is_not_known(state: Path) -> None:
     (state / FILE_NAME).write_bytes(NEWER)
-    with pytest.raises(JournalForeign, match="was written by a newer Lamplighter"):
+    with pytest.raises(JournalError, match="was written by a newer Lamplighter"):
         load_intents(state)
 
 
@@ -223,7 +225,106 @@ def test_a_file_from_before_the_last_run_is_not_known_until_it_is_accepted(state
     assert load_intents(state) == SAID._replace(number=4)
 
 
-@pytest.mark.parametrize("text", [None, NEWER, *TORN])
+def test_nothing_that_a_newer_version_wrote_is_overwritten(state: Path) -> None:
+    (state / FILE_NAME).write_bytes(NEWER)
+    for one in (lambda store: store.begin_again(), lambda store: store.accept()):
+        with pytest.raises(JournalError, match="was written by a newer Lamplighter"):
+            change(state, one)
+    assert (state / FILE_NAME).read_bytes() == NEWER
+
+
+def test_a_file_that_is_not_there_cannot_be_accepted(state: Path) -> None:
+    begin_run(state)
+    (state / FILE_NAME).unlink()
+    with pytest.raises(JournalError, match=r"there is no .*intent\.json to accept"):
+        change(state, lambda store: store.accept())
+
+
+@pytest.mark.parametrize("seen", ["a run", "a hold"])
+def test_the_highest_number_that_was_seen_is_kept(state: Path, seen: str) -> None:
+    """Whatever becomes of the runs, and also where no run has come since a domain was held."""
+    old = (state / FILE_NAME).read_bytes()
+    web = HOLD._replace(domain="web", name="web")
+    change(state, lambda store: store.hold(web))
+    number = load_intents(state).number
+
+    async def main() -> None:
+        journal = Journal.open(state, threaded=False)
+        if seen == "a hold":
+            await journal.record_holds(web, intents=number)
+        else:
+            for boot, at in (("boot", number), ("later", 0)):
+                run = await journal.begin(Direction.UP, boot, AT, at)
+                await journal.finish(run, AT, 0)
+            await journal.tidy(AT.replace(year=2030))
+        await journal.close()
+
+    virtual.run(main())
+    (state / FILE_NAME).write_bytes(old)
+    with pytest.raises(JournalError, match="is older than the journal has seen"):
+        load_intents(state)
+
+
+def test_a_document_of_an_earlier_version_beside_a_newer_journal_is_old(state: Path) -> None:
+    begin_run(state, 0)
+    earlier = format_intents(Intents({"web": MEANT})).replace('"version": 2', '"version": 1')
+    (state / FILE_NAME).write_text(earlier)
+    with pytest.raises(JournalError, match="is older"):
+        load_intents(state)
+
+
+@pytest.mark.parametrize("number", [0, -1, 1 << 63, True, "7"])
+def test_a_number_that_cannot_be_is_no_number(state: Path, number: object) -> None:
+    document = json.loads((state / FILE_NAME).read_text()) | {"number": number}
+    (state / FILE_NAME).write_text(json.dumps(document))
+    with pytest.raises(JournalError, match="number is"):
+        load_intents(state)
+
+
+def test_what_can_be_read_of_holds_keeps_them(state: Path) -> None:
+    change(state, lambda store: store.hold(HOLD._replace(domain="web", name="web")))
+    (state / FILE_NAME).write_text("{")
+    with pytest.raises(IntentsUnknown) as caught:
+        load_intents(state)
+    assert set(caught.value.holds) == {"db"}, "as the file before the last change says"
+    known = IntentStore(state, CLOCK).read()
+    assert known.error
+    assert set(known.holds) == {"db"}
+
+
+def test_one_error_that_passes_is_not_remembered(
+    state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = IntentStore(state, CLOCK)
+
+    def fails(_: Path) -> Intents:
+        raise JournalError("too many open files")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(intents, "load", fails)
+        assert "too many" in store.read().error
+    assert store.read() == SAID
+
+
+def test_what_is_in_the_place_of_the_file_is_not_waited_for_or_followed_into_nothing(
+    state: Path,
+) -> None:
+    path = state / FILE_NAME
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(JournalError, match="it is not a file"):
+        load_intents(state)
+    path.unlink()
+    path.symlink_to(state / "elsewhere")
+    with pytest.raises(JournalError, match="a link to a file that does not exist"):
+        load_intents(state)
+    gone = state / "folder"
+    gone.symlink_to(state / "not-mounted")
+    with pytest.raises(JournalError, match="a link to nothing"):
+        load_intents(gone)
+
+
+@pytest.mark.parametrize("text", [None, *TORN])
 def test_a_person_may_say_that_none_is_held(state: Path, text: bytes | None) -> None:
     begin_run(state)
     if text is None:
@@ -261,7 +362,7 @@ def test_a_journal_of_a_newer_version_may_know_more(state: Path) -> None:
     begin_run(state)
     with closing(sqlite3.connect(state / JOURNAL)) as newer:
         newer.execute("PRAGMA user_version = 99")
-    with pytest.raises(JournalForeign):
+    with pytest.raises(JournalError, match="was written by a newer Lamplighter"):
         load_intents(state)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -71,6 +72,22 @@ def test_what_is_under_way_ends_when_the_connection_does() -> None:
         assert await scene.client.read("/a") == b"value"
 
     on_a_scene(body)
+
+
+def test_each_connection_is_logged_for_who_asks(caplog: pytest.LogCaptureFixture) -> None:
+    async def body(scene: Scene) -> None:
+        await scene.client.watch("/a", scene.events.append)
+        scene.store.drop()
+        await scene.back()
+
+    on_a_scene(body)
+    assert caplog.messages == []
+    caplog.set_level(logging.DEBUG, "lamplighter")
+    on_a_scene(body)
+    first, lost, again = caplog.messages
+    assert first.startswith("connected to XenStore at /")
+    assert lost.startswith("reconnecting to XenStore at /")
+    assert again == "connected to XenStore again; watches: 1"
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -74,7 +74,7 @@ def calls_a_transition(folder: Path, size: int) -> dict[Direction, float]:
                     super().moved(transition)
 
             with counted() as calls:
-                plan = await prepare(host, direction, (), simulation.heard.said)
+                plan = await prepare(host, direction, ())
                 run = await Runner(host, ListenerGroup([Counting(direction, active=False)])).run(
                     plan
                 )

@@ -58,16 +58,6 @@ def other_run(directory: Path, *, ends_at: int) -> Iterator[subprocess.Popen[str
             process.kill()
 
 
-class Told:
-    """What a takeover said."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def __call__(self, line: str) -> None:
-        self.lines.append(line)
-
-
 class Host:
     """A host that another task of this process holds for so many seconds, or for ever."""
 
@@ -85,7 +75,7 @@ class Host:
         await clock.sleep(0.1)
         try:
             mine = await take_host(
-                self.configuration, direction, status, clock, tell=Told(), everything=everything
+                self.configuration, direction, status, clock, everything=everything
             )
             with pytest.raises(HostBusy), hold_host(self.folder, command="up", since=SINCE):
                 pass
@@ -140,53 +130,56 @@ def test_by_hand_it_is_told_at_once_who_holds_the_host(tmp_path: Path) -> None:
     assert host.waited < 1
 
 
-def test_the_holder_is_told_once_and_then_given_time(tmp_path: Path) -> None:
-    told = Told()
+def test_the_holder_is_told_once_and_then_given_time(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     with other_run(tmp_path, ends_at=2) as holder:
         assert holder.stdout is not None
-        takeover = Takeover(tmp_path, CALL, told)
+        takeover = Takeover(tmp_path, CALL)
         for now in (0.0, 1.0, CALL, CALL + timing.ORDERLY_END - 0.1):
             takeover.press(1000 + now)
         assert holder.stdout.readline() == "SIGTERM\n"
-        assert len(told.lines) == 1
+        assert len(caplog.messages) == 1
         takeover.press(1000 + CALL + timing.ORDERLY_END)
         assert holder.stdout.readline() == "SIGTERM\n"
         assert holder.wait(10) == 0
-    first, second = told.lines
+    first, second = caplog.messages
     assert first.startswith(f"the host stops: up (pid {holder.pid}, ")
     assert first.endswith("is told to end (SIGTERM)")
     assert second.endswith("did not end within 30 s: it is told to drop everything")
 
 
-def test_only_who_does_nothing_of_that_is_killed(tmp_path: Path) -> None:
-    told = Told()
+def test_only_who_does_nothing_of_that_is_killed(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     with other_run(tmp_path, ends_at=99) as holder:
-        takeover = Takeover(tmp_path, CALL, told)
+        takeover = Takeover(tmp_path, CALL)
         for now in (0.0, CALL + timing.ORDERLY_END, takeover.longest - 0.1):
             takeover.press(now)
             assert holder.poll() is None
         takeover.press(takeover.longest)
         assert holder.wait(10) == -signal.SIGKILL
         takeover.press(takeover.longest + 1)
-    assert len(told.lines) == 3
-    assert "did not end within another 60 s: it is killed" in told.lines[-1]
+    assert len(caplog.messages) == 3
+    assert "did not end within another 60 s: it is killed" in caplog.messages[-1]
 
 
 def test_a_holder_that_was_stopped_with_a_key_goes_on_and_hears_it(tmp_path: Path) -> None:
     with other_run(tmp_path, ends_at=1) as holder:
         holder.send_signal(signal.SIGSTOP)
-        Takeover(tmp_path, CALL, Told()).press(0.0)
+        Takeover(tmp_path, CALL).press(0.0)
         assert holder.wait(10) == 0
 
 
-def test_the_next_holder_is_told_from_the_beginning(tmp_path: Path) -> None:
-    told = Told()
-    takeover = Takeover(tmp_path, CALL, told)
+def test_the_next_holder_is_told_from_the_beginning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    takeover = Takeover(tmp_path, CALL)
     for now in (0.0, 5000.0):
         with other_run(tmp_path, ends_at=1) as holder:
             takeover.press(now)
             assert holder.wait(10) == 0
-    assert [line.endswith("is told to end (SIGTERM)") for line in told.lines] == [True, True]
+    assert [line.endswith("is told to end (SIGTERM)") for line in caplog.messages] == [True, True]
 
 
 @pytest.mark.parametrize(("direction", "everything"), [
@@ -194,11 +187,15 @@ def test_the_next_holder_is_told_from_the_beginning(tmp_path: Path) -> None:
     (Direction.DOWN, False),
 ])  # fmt: skip
 def test_nothing_but_the_stop_of_all_sends_signals(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, direction: Direction, *, everything: bool
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    direction: Direction,
+    *,
+    everything: bool,
 ) -> None:
     monkeypatch.setattr(timing, "LOCK_WAIT", 0.1)
     monkeypatch.setattr(timing, "LOCK_PAUSE", 0.02)
-    told = Told()
     with other_run(tmp_path, ends_at=1) as holder:
         with pytest.raises(HostBusy):
             asyncio.run(
@@ -207,17 +204,17 @@ def test_nothing_but_the_stop_of_all_sends_signals(
                     direction,
                     active(direction),
                     LoopClock(),
-                    tell=told,
                     everything=everything,
                 )
             )
         assert holder.poll() is None
-    assert told.lines == []
+    assert caplog.messages == []
 
 
-def test_the_host_s_stop_takes_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_host_s_stop_takes_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setattr(timing, "LOCK_PAUSE", 0.02)
-    told = Told()
     with other_run(tmp_path, ends_at=1) as holder:
         taken = asyncio.run(
             take_host(
@@ -225,7 +222,6 @@ def test_the_host_s_stop_takes_over(tmp_path: Path, monkeypatch: pytest.MonkeyPa
                 Direction.DOWN,
                 active(Direction.DOWN),
                 LoopClock(),
-                tell=told,
             )
         )
         assert holder.wait(10) == 0
@@ -234,7 +230,7 @@ def test_the_host_s_stop_takes_over(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         assert mine.description.startswith("down (pid ")
         taken.close()
     assert read_holder(tmp_path) is None
-    assert len(told.lines) == 1
+    assert len(caplog.messages) == 1
 
 
 def test_a_number_that_another_process_has_now_is_sent_nothing(tmp_path: Path) -> None:

@@ -31,7 +31,6 @@ class Systemd:
         self.program = folder / "systemctl"
         self.asked = folder / "asked"
         self.run = folder / "run"
-        self.told: list[str] = []
         self.invocation = 1
         self.jobs()
 
@@ -54,7 +53,7 @@ class Systemd:
         """A command of the unit, whose start has ended like this."""
         environ = {"INVOCATION_ID": f"{self.invocation:032x}", "SERVICE_RESULT": result}
         environ["EXIT_STATUS"] = ended
-        return UnitJob(self.run, environ, LoopClock(), self.told.append)
+        return UnitJob(self.run, environ, LoopClock())
 
     def start(self) -> bool:
         """ExecStart= in an invocation of its own; whether it moves domains."""
@@ -99,7 +98,7 @@ def test_a_stop_is_a_stop_unless_it_is_surely_a_restart(
     assert systemd.start()
 
 
-def test_a_restart_moves_nothing(systemd: Systemd) -> None:
+def test_a_restart_moves_nothing(systemd: Systemd, caplog: pytest.LogCaptureFixture) -> None:
     assert systemd.start()
     for number in (7, 12):
         systemd.jobs(f"{number} {SERVICE} restart running", "1 other.service stop running")
@@ -109,17 +108,19 @@ def test_a_restart_moves_nothing(systemd: Systemd) -> None:
         assert not systemd.start()
     systemd.jobs(STOP)
     assert systemd.stop()
-    assert systemd.told == []
+    assert caplog.messages == []
 
 
-def test_a_systemd_that_executes_itself_anew_is_asked_again(systemd: Systemd) -> None:
+def test_a_systemd_that_executes_itself_anew_is_asked_again(
+    systemd: Systemd, caplog: pytest.LogCaptureFixture
+) -> None:
     systemd.jobs_after_a_silence(RESTART)
     assert not systemd.stop()
     systemd.jobs_after_a_silence(RESTART)
     assert not systemd.after_stop()
     systemd.jobs_after_a_silence(f"7 {SERVICE} start running")
     assert not systemd.start()
-    assert systemd.told == []
+    assert caplog.messages == []
 
 
 def test_the_start_after_a_restart_s_is_a_start_again(systemd: Systemd) -> None:
@@ -198,7 +199,9 @@ def test_a_start_that_hung_while_the_host_stops_does(systemd: Systemd) -> None:
     assert systemd.after_stop("timeout")
 
 
-def test_what_cannot_be_found_out_after_a_stop(systemd: Systemd) -> None:
+def test_what_cannot_be_found_out_after_a_stop(
+    systemd: Systemd, caplog: pytest.LogCaptureFixture
+) -> None:
     assert systemd.start()
     systemd.jobs(DEAF)
     assert systemd.after_stop(), "a start was interrupted, by what is not known"
@@ -206,7 +209,7 @@ def test_what_cannot_be_found_out_after_a_stop(systemd: Systemd) -> None:
     assert not systemd.stop()
     systemd.jobs(DEAF)
     assert not systemd.after_stop(), "it was a restart a moment ago"
-    assert any("what systemd is about to do is not known" in line for line in systemd.told)
+    assert "what systemd is about to do is not known" in caplog.text
 
 
 def test_a_note_of_another_boot_or_of_nobody_is_not_believed(
@@ -222,16 +225,18 @@ def test_a_note_of_another_boot_or_of_nobody_is_not_believed(
         assert systemd.start()
 
 
-def test_a_note_that_cannot_be_written_is_told(systemd: Systemd) -> None:
+def test_a_note_that_cannot_be_written_is_told(
+    systemd: Systemd, caplog: pytest.LogCaptureFixture
+) -> None:
     systemd.run.write_text("in the way")
     systemd.jobs(RESTART)
     assert not systemd.stop()
-    (line,) = systemd.told
+    (line,) = caplog.messages
     assert "unit.json cannot be written" in line
 
 
 def test_without_an_invocation_no_note_is_kept(systemd: Systemd) -> None:
-    command = UnitJob(systemd.run, {}, LoopClock(), systemd.told.append)
+    command = UnitJob(systemd.run, {}, LoopClock())
     command.stopped()
     assert not systemd.run.exists()
 
