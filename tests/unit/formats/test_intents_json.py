@@ -16,6 +16,7 @@ AT = datetime(2026, 3, 1, 12, 0, 0, 5, tzinfo=UTC)
 SAID = Intents(
     {"web": Intent("web", "web", Meant.UP, "asked", "anna", AT, "boot", 4)},
     {"db": Hold("db", "db", "disk 3 is broken", "carl", AT)},
+    number=1,
 )
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
@@ -36,7 +37,7 @@ holds = st.builds(Hold, texts, texts, texts, texts, moments)
 
 @given(st.lists(intents, max_size=4), st.lists(holds, max_size=4))
 def test_what_was_written_is_read(meant: list[Intent], held: list[Hold]) -> None:
-    said = Intents({one.domain: one for one in meant}, {one.domain: one for one in held})
+    said = Intents({one.domain: one for one in meant}, {one.domain: one for one in held}, number=7)
     assert parse_intents(format_intents(said)) == said
 
 
