@@ -45,6 +45,7 @@ class IntentsUnknown(JournalError):
 
     def __init__(self, error: JournalError, holds: Mapping[str, Hold]) -> None:
         super().__init__(error.message, hint=error.hint)
+        self.code = error.code
         self.holds = holds
 
 
