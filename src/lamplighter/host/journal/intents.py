@@ -13,8 +13,8 @@ is not known, either, until a person accepts it.
 
 from __future__ import annotations
 
-from contextlib import closing, suppress
-from typing import TYPE_CHECKING
+from contextlib import closing
+from typing import TYPE_CHECKING, NamedTuple
 
 from lamplighter.errors import JournalDamaged, JournalError, JournalForeign
 from lamplighter.host.journal.database import open_reader, table_intents
@@ -31,6 +31,7 @@ from lamplighter.host.journal.schema import FILE_NAME as JOURNAL
 from lamplighter.model.intent import Intents
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
@@ -49,18 +50,42 @@ class IntentsUnknown(JournalError):
         self.holds = holds
 
 
-def load_intents(directory: Path) -> Intents:
-    """Return all intents and holds; raise ``IntentsUnknown`` where they are not known."""
-    tables, seen, kept, unreadable = None, 0, None, None
+class Evidence(NamedTuple):
+    """What the journal shows of intents: ``tables`` of an earlier version; the number it has seen.
+
+    ``began``: there once were intents here. ``error``: why the journal cannot be read.
+    """
+
+    tables: Intents | None = None
+    seen: int = 0
+    began: bool = False
+    error: JournalError | None = None
+
+
+def find_evidence(directory: Path, connection: sqlite3.Connection | None = None) -> Evidence:
+    """Return what the journal shows, by this connection or one of its own."""
     try:
-        # The journal first: the file's number only grows, and is never behind what is recorded.
+        if connection is not None:
+            tables, seen = table_intents(connection, directory / JOURNAL)
+            # A journal without such tables was begun beside a file.
+            return Evidence(tables, max(seen, 1) if tables is None else seen, began=True)
         began = _remains(directory)
-        if (connection := open_reader(directory)) is not None:
-            with closing(connection):
-                tables, seen = table_intents(connection, directory / JOURNAL)
-            began, seen = True, max(seen, 1) if tables is None else seen
+        if (own := open_reader(directory)) is not None:
+            with closing(own):
+                return find_evidence(directory, own)
     except JournalError as error:
-        began, unreadable = True, error
+        return Evidence(began=True, error=error)
+    return Evidence(began=began)
+
+
+def load_intents(directory: Path, evidence: Evidence | None = None) -> Intents:
+    """Return all intents and holds; raise ``IntentsUnknown`` where they are not known.
+
+    ``evidence`` is what the journal shows, and was read before: the file's number only grows, and
+    is never behind what is recorded.
+    """
+    tables, seen, began, unreadable = evidence or find_evidence(directory)
+    kept = None
     before = _readable(directory / BEFORE)
     if before.number:
         tables = None  # they have been carried over, and do not count any more
@@ -212,11 +237,9 @@ class IntentStore:
 
     def _store(self, intents: Intents) -> Intents:
         """Replace the file by one whose number is higher than any that was seen."""
-        seen = 0
-        with suppress(JournalDamaged):  # then there is no record that could have seen a higher one
-            if (connection := open_reader(self._directory)) is not None:
-                with closing(connection):
-                    _, seen = table_intents(connection, self._directory / JOURNAL)
+        _, seen, _, error = find_evidence(self._directory)
+        if error is not None and not isinstance(error, JournalDamaged):
+            raise error  # a damaged one has no record that could have seen a higher number
         newer = intents._replace(number=max(intents.number, seen) + 1)
         store(self._directory, newer)
         return newer

@@ -14,6 +14,7 @@ from uuid import UUID
 
 from lamplighter.errors import JournalError
 from lamplighter.host.journal.database import check_whole, journal_error, open_reader
+from lamplighter.host.journal.intents import Evidence, find_evidence
 from lamplighter.host.journal.schema import FILE_NAME
 from lamplighter.model.intent import Hold, PastHold
 from lamplighter.model.lifecycle import Phase
@@ -96,6 +97,12 @@ class JournalReader:
             {"boot": boot_id},
         )
         return self._parse(lambda rows: _last_records(rows, settled), moved)
+
+    def evidence(self) -> Evidence | None:
+        """Return what this journal shows of intents; None: there is no journal yet."""
+        if self._connection is None:
+            return None
+        return find_evidence(self._path.parent, self._connection)
 
     def check(self) -> None:
         """Look the whole database through, as a run does before it writes; ``JournalDamaged``."""

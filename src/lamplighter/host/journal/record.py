@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING
 
 from lamplighter.errors import JournalError
@@ -21,24 +21,21 @@ def read_record(directory: Path, boot_id: str) -> Record:
 
     Where ``boot_id`` is empty, the boot is not known, and nothing is known of it.
     """
-    record = Record()
+    record, evidence = Record(), None
     errors: list[JournalError] = []
     try:
-        record = record._replace(intents=load_intents(directory))
-    except IntentsUnknown as error:
-        errors.append(error)
-        record = record._replace(intents=Intents(holds=error.holds, error=error.message))
-    try:
-        reader = JournalReader(directory)
-        try:
-            with reader.moment():
-                unfinished = reader.unfinished()
-                last = reader.last_records(boot_id) if boot_id else {}
-        finally:
-            reader.close()
+        with closing(JournalReader(directory)) as reader, reader.moment():
+            evidence = reader.evidence()
+            unfinished = reader.unfinished()
+            last = reader.last_records(boot_id) if boot_id else {}
         record = record._replace(unfinished=unfinished, last=last)
     except JournalError as error:
         errors.append(error)
+    try:
+        record = record._replace(intents=load_intents(directory, evidence))
+    except IntentsUnknown as error:
+        errors = [error, *(other for other in errors if other.message != error.message)]
+        record = record._replace(intents=Intents(holds=error.holds, error=error.message))
     with suppress(JournalError):  # what the monitor saw is never needed
         record = record._replace(domain_events=tuple(read_event_log(directory)))
     return record._replace(errors=errors)
