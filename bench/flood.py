@@ -27,6 +27,7 @@ from lamplighter.service import embedded_process
 from lamplighter.service.managed_host import open_host
 from lamplighter.service.run.prepare import make_plan
 from lamplighter.service.run.progress import ListenerGroup
+from lamplighter.service.run.recorder import open_journal
 from lamplighter.service.run.runner import Runner
 from lamplighter.xenstore import paths
 
@@ -108,7 +109,7 @@ def _both(configuration: Configuration) -> tuple[Stop, Stop]:
 
 
 async def _up_and_down(configuration: Configuration, updates: int) -> Stop:
-    async with open_host(configuration, writing=True) as host:
+    async with open_host(configuration) as host, open_journal(host):
         plan = await make_plan(host, Direction.UP, (), NO_RECORD)
         await Runner(host, ListenerGroup([])).run(plan)
         plan = await make_plan(host, Direction.DOWN, (), NO_RECORD)

@@ -19,7 +19,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from lamplighter.formats.durations import format_duration
-from lamplighter.model.domain import DOM0, Listing, ShutdownReason
+from lamplighter.model.domain import DOM0, DomainInfo, Listing, ShutdownReason
 from lamplighter.model.domain_event import Change, Initiator, Moment
 from lamplighter.model.intent import Intent, Meant
 from lamplighter.model.run import Direction, Outcome
@@ -29,14 +29,55 @@ if TYPE_CHECKING:
     from datetime import datetime
     from uuid import UUID
 
-    from lamplighter.model.domain import DomainInfo
     from lamplighter.model.domain_event import DomainEvent
     from lamplighter.model.intent import Intents
     from lamplighter.model.policy import Inventory, ManagedDomain, Policy
+    from lamplighter.model.record import Found
     from lamplighter.model.run import LastRecord
 
 #: ``Intent.said_by`` of an intent that was learned from what was seen.
 SEEN = "what was seen"
+
+
+def gone_unasked(found: Found, last_records: Mapping[str, LastRecord]) -> list[DomainInfo]:
+    """Return the incarnations that ``learned`` needs the shutdown reasons of.
+
+    ``last_records`` is what is on record of each domain once the record of dead runs is complete.
+    """
+    known = found.record.intents.updated(_from_events(found))
+    gone = []
+    for managed, domid in ended_unasked(found.inventory, found.domains, known, last_records):
+        result = last_records[managed.name].result
+        uuid = managed.definition.uuid or (result.uuid if result is not None else None)
+        if uuid is not None:
+            gone.append(DomainInfo(domid, uuid, managed.name))
+    return gone
+
+
+def learned(
+    found: Found,
+    last_records: Mapping[str, LastRecord],
+    reasons: Mapping[int, ShutdownReason | None],
+) -> list[Intent]:
+    """Return the intents that follow from what is listed, and from what the monitor saw.
+
+    ``reasons`` has the shutdown reasons of what ``gone_unasked`` names, by domid.
+    """
+    if found.record.intents.error:
+        return []
+    from_events = _from_events(found)
+    known = found.record.intents.updated(from_events)
+    unasked = ended_unasked(found.inventory, found.domains, known, last_records)
+    ends = {managed.name: reasons.get(domid) for managed, domid in unasked}
+    listed = learn(found.inventory, found.domains, known, ends, found.moment)
+    return [*from_events, *listed]
+
+
+def _from_events(found: Found) -> list[Intent]:
+    record = found.record
+    return learn_from_domain_events(
+        found.inventory, record.domain_events, record.intents, found.boot_id
+    )
 
 
 def ended_unasked(

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from lamplighter.errors import CallFailed, JournalError, Unreachable
+from lamplighter.errors import CallFailed, Unreachable
 from lamplighter.host.clock import LoopClock
 from lamplighter.host.journal.intents import IntentStore
-from lamplighter.host.journal.writer import Journal
 from lamplighter.host.xenstore.client import XenStore
 from lamplighter.service.inventory import definition_owner, load_inventory
 from lamplighter.toolstacks.choose import choose
@@ -18,6 +17,7 @@ from lamplighter.toolstacks.choose import choose
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from lamplighter.host.journal.writer import Journal
     from lamplighter.model.clock import Clock
     from lamplighter.model.domain import Definition, DomainInfo, ShutdownReason
     from lamplighter.model.policy import Configuration, Inventory
@@ -31,7 +31,8 @@ XENSTORE_DOMID = "/tool/xenstored/domid"
 class Host:
     """One Xen host, as commands see it.
 
-    ``journal`` is history, and None when it could not be opened; ``journal_error`` then says why.
+    ``journal`` is history, and None while it is not open (``service/run/recorder``) or cannot be
+    opened; ``journal_error`` then says why.
     ``intents`` are what decides; ``holds_known``: they could be read when the run was planned.
     """
 
@@ -57,8 +58,7 @@ class Host:
         return frozenset({0, int(value)} if value and value.isdigit() else {0})
 
 
-@dataclass(frozen=True, slots=True)
-class HostConnection:
+class HostConnection(NamedTuple):
     """A host's toolstack and XenStore, in one of its boots."""
 
     clock: Clock
@@ -85,14 +85,12 @@ async def connect_host(configuration: Configuration) -> AsyncIterator[HostConnec
 
 
 @asynccontextmanager
-async def open_host(configuration: Configuration, *, writing: bool = False) -> AsyncIterator[Host]:
-    """Connect to the host and read the definitions; ``writing``: open the journal, too.
+async def open_host(configuration: Configuration) -> AsyncIterator[Host]:
+    """Connect to the host and read the definitions; its journal is not opened.
 
     Raises ``Unreachable`` when the toolstack or XenStore does not answer.
     """
-    settings = configuration.host
-    async with AsyncExitStack() as stack:
-        connection = await stack.enter_async_context(connect_host(configuration))
+    async with connect_host(configuration) as connection:
         inventory = load_inventory(configuration, owner=definition_owner(configuration))
         host = Host(
             configuration,
@@ -101,16 +99,8 @@ async def open_host(configuration: Configuration, *, writing: bool = False) -> A
             connection.xenstore,
             inventory,
             connection.boot_id,
-            IntentStore(Path(settings.state.value), connection.clock),
+            IntentStore(Path(configuration.host.state.value), connection.clock),
         )
-        if writing:
-            with suppress(JournalError):  # it is reported where intents are read
-                await host.intents.settle()
-            try:
-                host.journal = Journal.open(Path(settings.state.value))
-                stack.push_async_callback(host.journal.close)
-            except JournalError as error:
-                host.journal_error = f"this run is not recorded, and goes on: {error}"
         yield host
 
 

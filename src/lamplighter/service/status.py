@@ -11,17 +11,16 @@ import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from lamplighter.engine import timing
-from lamplighter.engine.prepare import Found, learn
+from lamplighter.engine import intent, timing
 from lamplighter.engine.status import View
 from lamplighter.errors import CallFailed, LamplighterError, ToolstackUnreachable, Unreachable
 from lamplighter.host.journal.record import read_record
 from lamplighter.host.monitor_socket import ask_monitor
 from lamplighter.model.domain import DOM0
+from lamplighter.model.record import Found
 from lamplighter.service.guests.channel import GuestChannel
 from lamplighter.service.inventory import definition_owner, load_inventory
-from lamplighter.service.managed_host import open_host
-from lamplighter.service.run.prepare import shutdown_reasons
+from lamplighter.service.managed_host import open_host, shutdown_reason
 
 if TYPE_CHECKING:
     from lamplighter.model.domain_event import DomainEvent, MonitorState
@@ -84,7 +83,9 @@ async def gather(configuration: Configuration) -> Snapshot:
             found = Found(
                 inventory, domains, boot_id, host.clock.wall(), record._replace(unfinished=())
             )
-            learned = learn(found, await shutdown_reasons(host, found))
+            gone = intent.gone_unasked(found, record.last)
+            reasons = {info.domid: await shutdown_reason(host, info) for info in gone}
+            learned = intent.learned(found, record.last, reasons)
             record = record._replace(intents=record.intents.updated(learned))
             return Snapshot(inventory, view, record, None, monitor)
     except Unreachable as error:

@@ -10,9 +10,8 @@ from __future__ import annotations
 import os
 import stat
 from contextlib import suppress
-from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from lamplighter.errors import ConfigurationError
 
@@ -31,8 +30,7 @@ class Change(Enum):
     KEPT = "kept"  # it exists and belongs to the administrator
 
 
-@dataclass(frozen=True, slots=True)
-class Installed:
+class Installed(NamedTuple):
     """One file or folder and what happened to it."""
 
     path: Path

@@ -28,6 +28,7 @@ from lamplighter.service.managed_host import open_host
 from lamplighter.service.run.crash_loops import hold_crash_loops
 from lamplighter.service.run.prepare import plan_latecomers, prepare
 from lamplighter.service.run.progress import ListenerGroup
+from lamplighter.service.run.recorder import open_journal
 from lamplighter.service.run.runner import Runner
 from lamplighter.service.run.takeover import take_host
 from lamplighter.service.unit.systemd_job import UnitJob
@@ -127,7 +128,7 @@ async def carry_out(request: Request, audience: Audience) -> Report | NothingToD
                 return NothingToDo(why)
         taken = take_host(configuration, direction, unit, clock, everything=not names)
         stack.enter_context(await taken)
-        async with open_host(configuration, writing=True) as host:
+        async with open_host(configuration) as host, open_journal(host):
             report = await _run(host, request, wrong, unit, signals, audience)
         if unit_job is not None and direction is Direction.DOWN and not report.signal:
             unit_job.stopped()

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 
 from lamplighter.engine import prepare as engine
 from lamplighter.engine import recovery, timing
-from lamplighter.engine.prepare import Found
 from lamplighter.errors import (
     CallFailed,
     CallTimedOut,
@@ -26,7 +25,7 @@ from lamplighter.errors import (
 from lamplighter.host.journal.record import read_record
 from lamplighter.host.machine import who
 from lamplighter.model.domain import Listing
-from lamplighter.model.record import Record
+from lamplighter.model.record import Found, Record
 from lamplighter.model.run import Direction
 from lamplighter.service.managed_host import shutdown_reason
 

@@ -7,16 +7,37 @@ run goes on. The first loss is reported, once; it is why the rest is lost, too, 
 from __future__ import annotations
 
 import logging
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lamplighter.errors import JournalError
+from lamplighter.host.journal.writer import Journal
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
     from datetime import datetime
 
     from lamplighter.model.run import Direction, Result, Transition
     from lamplighter.service.managed_host import Host
+
+
+@asynccontextmanager
+async def open_journal(host: Host) -> AsyncIterator[None]:
+    """Have the host's journal open while the block lasts, if it can be opened."""
+    directory = Path(host.configuration.host.state.value)
+    with suppress(JournalError):  # what cannot be read of intents is reported where it decides
+        await host.intents.settle()
+    try:
+        host.journal = Journal.open(directory)
+    except JournalError as error:
+        host.journal_error = f"this run is not recorded, and goes on: {error}"
+    try:
+        yield
+    finally:
+        if host.journal is not None:
+            await host.journal.close()
+            host.journal = None
 
 
 class Recorder:
