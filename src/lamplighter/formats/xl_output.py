@@ -1,8 +1,11 @@
 """Parsers of what ``xl`` prints and logs: listings, shutdown reasons, and its error messages.
 
-``xl list -v`` prints a table, one line per domain, in which all columns but the name are single
-words, so a line is read from its right end. A listing that is not understood as a whole is
-rejected with ``CallFailed``, because a domain that was overlooked would be taken to be off.
+``xl list -v`` prints a table with a row for each domain (tools/xl/xl_list.c, list_domains). All
+columns but the name are single words of known form, so a row is read from its right end. libxl
+allows every name: an empty one, blanks, a newline, text that looks like columns. A line without a
+UUID is therefore the beginning of a name that goes on in the next line. A listing with a row that
+is not understood is rejected with ``CallFailed``, because a domain that was overlooked would be
+taken to be off.
 """
 
 from __future__ import annotations
@@ -21,13 +24,16 @@ if TYPE_CHECKING:
 #: How much of something unexpected is quoted, in characters.
 QUOTED = 200
 
-#: ``NAME ID Mem VCPUs State Time(s) UUID Reason-Code Security-Label [Capabilities]``, as in
-#: tools/xl/xl_list.c. The name matches greedily: if it looks like columns, the last ones count.
-_LINE = re.compile(
-    r"(?P<name>.*\S) +(?P<domid>[0-9]{1,5}) +[0-9]+ +[0-9]+\s+"
-    r"(?P<state>[r-][b-][p-][s-][a-z?-][d-]) +(?P<seconds>[0-9.]+) +"
-    r"(?P<uuid>[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}) +"
-    r"(?P<reason>-|[0-9a-f]{1,8})(?: +\S.*)?"
+_UUID = r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
+
+#: ``%-40s %5d %5lu %5d     %c%c%c%c%c%c  %8.1f UUID %8x``, then the security label and more. The
+#: letters of the state are those of the flags ``rbps``, one of ``shutdown_reason_letters`` ("-rscwS"
+#: in Xen 4.17 to 4.22, or "?"), and ``d``. A later Xen may know a reason more, so any letter is one.
+#: The name matches greedily: if it looks like columns, the last ones count.
+_ROW = re.compile(
+    r"(?P<name>.*) (?P<domid>[ 0-9]{4}[0-9]) +[0-9]+ +[0-9]+\s+"
+    r"(?P<state>[r-][b-][p-][s-][A-Za-z?-][d-]) +(?P<seconds>[0-9.]+) +"
+    rf"(?P<uuid>{_UUID}) +(?P<reason>-|[0-9a-f]{{1,8}})(?: +\S.*)?"
 )
 
 #: What xl prints for a domain whose name XenStore does not have (any more).
@@ -76,11 +82,16 @@ def parse_listing(text: str) -> list[DomainInfo]:
     if not heading.startswith("Name ") or "UUID" not in heading:
         raise CallFailed(f"xl's listing does not begin with its heading but with {_quote(heading)}")
     domains: list[DomainInfo] = []
+    begun = ""  # the lines of a name that are not its last one
     for line in lines:
-        match = _LINE.fullmatch(line.rstrip())
+        match = _ROW.fullmatch(line.rstrip())
         if match is None:
-            raise CallFailed(f"a line of xl's listing cannot be read: {_quote(line)}")
-        state, code, name = match["state"], match["reason"], match["name"].rstrip()
+            if re.search(_UUID, line):
+                raise CallFailed(f"a line of xl's listing cannot be read: {_quote(line)}")
+            begun += f"{line}\n"
+            continue
+        state, code, name = match["state"], match["reason"], f"{begun}{match['name'].rstrip()}"
+        begun = ""
         shutdown = None
         if state[3] == "s":
             shutdown = ShutdownReason.UNKNOWN if code == "-" else _reason(int(code, 16))
@@ -94,6 +105,8 @@ def parse_listing(text: str) -> list[DomainInfo]:
             has_run=match["seconds"].strip("0.") != "",
         )
         domains.append(info)
+    if begun:
+        raise CallFailed(f"xl's listing ends with what cannot be read: {_quote(begun)}")
     domids = {info.domid for info in domains}
     if 0 not in domids:
         raise CallFailed("xl's listing does not hold the control domain")

@@ -57,7 +57,9 @@ def test_a_domain_that_shut_down_has_its_reason() -> None:
         ("---ss-", "2", ShutdownReason.SUSPEND, False, False),
         ("--psr-", "1", ShutdownReason.REBOOT, False, True),
         ("---sw-", "4", ShutdownReason.WATCHDOG, False, False),
-        ("---s?-", "5", ShutdownReason.SOFT_RESET, False, False),
+        ("---s?-", "7", ShutdownReason.UNKNOWN, False, False),
+        ("---sS-", "5", ShutdownReason.SOFT_RESET, False, False),
+        ("---sx-", "9", ShutdownReason.UNKNOWN, False, False),
         ("---s--", "-", ShutdownReason.UNKNOWN, False, False),
         ("---s--", "ffffffff", ShutdownReason.UNKNOWN, False, False),
         ("--ps-d", "0", ShutdownReason.POWEROFF, True, True),
@@ -106,9 +108,32 @@ def test_who_may_be_creating(command: str, may: bool) -> None:
     assert xl_output.may_create(command.split(), "/etc/xen/web.cfg") is may
 
 
-@pytest.mark.parametrize("name", ["a b", "1 2 3", "x" * 200, "grüße", "(x)", "a\u2028b"])
-def test_names_may_be_anything_that_fits_on_a_line(name: str) -> None:
-    assert xl_output.parse_listing(listing(line(name)))[1].name == name
+@pytest.mark.parametrize(
+    "name",
+    ["a b", "1 2 3", "x" * 200, "grüße", "(x)", "a\u2028b", "", "two\nlines", "\nafter", "a\n\nb"],
+)
+def test_a_name_may_be_anything(name: str) -> None:
+    seen = xl_output.parse_listing(listing(line(name), line("next", "8")))
+    assert [(s.domid, s.name) for s in seen[1:]] == [(7, name), (8, "next")]
+
+
+def test_a_name_of_blanks_is_none() -> None:
+    seen = xl_output.parse_listing(listing(line(" " * 60), line("next", "8")))
+    assert [(s.domid, s.name) for s in seen[1:]] == [(7, ""), (8, "next")]
+
+
+def test_a_name_with_a_whole_row_in_it_hides_no_domain() -> None:
+    seen = xl_output.parse_listing(listing(line(f"a\n{line('fake', '9')}\n"), line("web", "8")))
+    assert {7, 8} < {s.domid for s in seen}
+
+
+def test_a_guest_that_starts_another_kernel_is_one_row_among_others() -> None:
+    resetting = line("kdump", "2", state="---sS-", reason="5")
+    seen = xl_output.parse_listing(listing(line("web", "1"), resetting))
+    assert [(s.name, s.shutdown) for s in seen[1:]] == [
+        ("web", None),
+        ("kdump", ShutdownReason.SOFT_RESET),
+    ]
 
 
 def test_a_name_that_looks_like_columns_hides_nothing() -> None:
