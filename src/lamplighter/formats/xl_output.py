@@ -27,8 +27,8 @@ QUOTED = 200
 _UUID = r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
 
 #: ``%-40s %5d %5lu %5d     %c%c%c%c%c%c  %8.1f UUID %8x``, then the security label and more. The
-#: letters of the state are those of the flags ``rbps``, one of ``shutdown_reason_letters`` ("-rscwS"
-#: in Xen 4.17 to 4.22, or "?"), and ``d``. A later Xen may know a reason more, so any letter is one.
+#: state has a letter for each flag ``rbps``, one of ``shutdown_reason_letters`` (``-rscwS`` in Xen
+#: 4.17 to 4.22, or ``?``), and ``d``. A later Xen may know another reason: any letter is one.
 #: The name matches greedily: if it looks like columns, the last ones count.
 _ROW = re.compile(
     r"(?P<name>.*) (?P<domid>[ 0-9]{4}[0-9]) +[0-9]+ +[0-9]+\s+"
