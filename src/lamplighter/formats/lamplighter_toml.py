@@ -18,7 +18,7 @@ from lamplighter.formats import policy_values
 from lamplighter.formats.policy_values import InvalidValue, described, listed, nearest
 from lamplighter.formats.toml_positions import Path, Place, locate
 from lamplighter.model.policy import Configuration, HostSettings, Setting
-from lamplighter.model.problem import Location
+from lamplighter.model.problem import Location, Problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -61,7 +61,8 @@ def parse(text: str, file: str) -> Configuration:
 def parse_valid_parts(text: str, file: str) -> tuple[Configuration, ConfigurationError | None]:
     """Return the valid settings of a text, and the first error in it.
 
-    An invalid setting counts as not set. A text that is not TOML is rejected as a whole.
+    An invalid setting counts as not set. An error in the table of one domain is a problem of that
+    domain, which ``Configuration.problems`` has. A text that is not TOML is rejected as a whole.
     """
     try:
         document = tomllib.loads(text)
@@ -93,6 +94,7 @@ class _Reader:
         self._folder = PurePosixPath(file).parent
         self._places = places
         self._faults: list[ConfigurationError] = []
+        self._problems: list[Problem] = []
         self._host: dict[str, Reader] = {
             "toolstack": _toolstack,
             "definitions": self._patterns,
@@ -109,13 +111,13 @@ class _Reader:
             if name not in _TABLES:
                 self._fault((name,), self._unknown((name,), _TABLES))
         host = self._settings(("host",), document.get("host", {}), self._host)
-        domains = self._table(("domain",), document.get("domain", {}))
-        return Configuration(
-            self._file,
-            HostSettings(**host),
-            self._settings(("defaults",), document.get("defaults", {}), _POLICY),
-            {name: self._settings(("domain", name), domains[name], _POLICY) for name in domains},
-        )
+        defaults = self._settings(("defaults",), document.get("defaults", {}), _POLICY)
+        tables = self._table(("domain",), document.get("domain", {}))
+        domains = {
+            name: self._settings(("domain", name), table, _POLICY) for name, table in tables.items()
+        }
+        problems = tuple(self._problems)
+        return Configuration(self._file, HostSettings(**host), defaults, domains, problems)
 
     def first_fault(self) -> ConfigurationError | None:
         """Return the error that comes first in the file, if there is any."""
@@ -177,6 +179,10 @@ class _Reader:
 
     def _fault(self, path: Path, error: InvalidValue) -> None:
         place = self._location(path)
+        if path[0] == "domain" and len(path) > 2:  # a setting of one domain
+            code, name = ConfigurationError.code, str(path[1])
+            self._problems.append(Problem(code, error.message, place, name, error.hint))
+            return
         self._faults.append(
             ConfigurationError(
                 error.message,

@@ -136,10 +136,12 @@ class Configuration(NamedTuple):
     """The whole configuration file, typed but not yet merged.
 
     ``defaults`` and each table of ``domains`` map a policy key (``start``, ``stop``,
-    ``stop_timeout``, ...) to its validated value and place.
+    ``stop_timeout``, ...) to its validated value and place. ``problems`` are the errors in the
+    table of a single domain: each of them blocks that domain, and no other.
     """
 
     file: str = ""
     host: HostSettings = HostSettings()
     defaults: Mapping[str, Setting[object]] = EMPTY
     domains: Mapping[str, Mapping[str, Setting[object]]] = EMPTY
+    problems: tuple[Problem, ...] = ()

@@ -58,7 +58,8 @@ def load_inventory(configuration: Configuration, *, owner: int) -> Inventory:
 
     Never raises for what a file is or holds: that is among the inventory's problems.
     """
-    texts, problems = read_definitions(configuration.host.definitions, owner)
+    texts, unread = read_definitions(configuration.host.definitions, owner)
+    problems = [*configuration.problems, *unread]
     claims: list[_Claim] = []
     for text in texts:
         try:

@@ -157,6 +157,32 @@ def test_only_systemd_stops_after_a_stop(unit: Unit) -> None:
         assert "--after-stop is only for the unit" in ended.stderr
 
 
+def test_a_mistake_in_one_domains_table_costs_that_domain_its_start(unit: Unit) -> None:
+    configuration = unit.folder / "lamplighter.toml"
+    configuration.write_text(f'{CONFIGURATION}[domain.db]\nstart_timout = "5min"\n')
+    by_hand = Shell(unit.folder).type("up")
+    assert by_hand.returncode == 78
+    assert 'there is no key "start_timout" in [domain.db]' in by_hand.stderr
+    assert set(unit.domids().values()) == {None}
+    ended = unit.type("--json", "up")
+    assert ended.returncode == 78, ended.stderr
+    document = json.loads(ended.stdout)
+    assert outcomes(document) == {"db": "failed", "mail": "started", "web": "started"}
+    assert document["exit"] == 78
+    named = Shell(unit.folder).type("--json", "up", "web")
+    assert (named.returncode, outcomes(json.loads(named.stdout))) == (0, {"web": "already"})
+    configuration.write_text(CONFIGURATION)
+
+
+def test_a_mistake_in_the_configuration_as_a_whole_starts_nothing(unit: Unit) -> None:
+    configuration = unit.folder / "lamplighter.toml"
+    configuration.write_text(f'[host]\nstat = "/var/lib/x"\n{CONFIGURATION}')
+    ended = unit.type("--json", "up")
+    assert (ended.returncode, json.loads(ended.stdout)["exit"]) == (78, 78)
+    configuration.write_text(CONFIGURATION)
+    assert set(unit.domids().values()) == {None}
+
+
 def test_a_mistake_in_the_configuration_costs_no_domain_its_clean_shutdown(unit: Unit) -> None:
     assert unit.type("up").returncode == 0
     (unit.folder / "lamplighter.toml").write_text(
@@ -167,7 +193,6 @@ def test_a_mistake_in_the_configuration_costs_no_domain_its_clean_shutdown(unit:
     unit.job(50, "stop")
     ended = unit.type("--json", "down")
     assert ended.returncode == 78, ended.stderr
-    assert "the host stops, and goes by what is sound of its configuration:" in ended.stderr
     assert 'there is no key "stpo" in [domain.db]' in ended.stderr
     document = json.loads(ended.stdout)
     assert outcomes(document) == {"db": "clean", "mail": "clean", "web": "skipped"}

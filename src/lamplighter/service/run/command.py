@@ -20,9 +20,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
 
-from lamplighter.errors import JournalError
+from lamplighter.errors import ConfigurationError, JournalError
 from lamplighter.host.clock import LoopClock
 from lamplighter.host.systemd.notify import Notifier
+from lamplighter.model.problem import Location
 from lamplighter.model.run import SIGNALLED, Direction
 from lamplighter.service.managed_host import open_host
 from lamplighter.service.run.crash_loops import hold_crash_loops
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
     from types import TracebackType
 
-    from lamplighter.errors import ConfigurationError
     from lamplighter.model.clock import Clock
     from lamplighter.model.plan import Plan
     from lamplighter.model.policy import Configuration
@@ -120,8 +120,7 @@ async def carry_out(request: Request, audience: Audience) -> Report | NothingToD
     async with AsyncExitStack() as stack:
         signals = stack.enter_context(Signals())
         unit = await stack.enter_async_context(unit_status(direction, notifier, clock))
-        host_stops = unit_job is not None and direction is Direction.DOWN
-        configuration, wrong = _configuration(audience, host_stops=host_stops)
+        configuration, wrong = _configuration(audience, request, by_hand=unit_job is None)
         if unit_job is not None and not after_stop:
             why = await (unit_job.start() if direction is Direction.UP else unit_job.stop())
             if why is not None:
@@ -137,20 +136,38 @@ async def carry_out(request: Request, audience: Audience) -> Report | NothingToD
 
 
 def _configuration(
-    audience: Audience, *, host_stops: bool
+    audience: Audience, request: Request, *, by_hand: bool
 ) -> tuple[Configuration, ConfigurationError | None]:
-    """Return the configuration; at the host's stop what is sound of it, and what is wrong.
+    """Return the configuration, and what is wrong with it although the run goes on.
 
-    The power goes, whatever is in a file: a mistake in it must not cost every domain its clean
-    shutdown.
+    The power goes, whatever is in a file: an error in it must not cost every domain its clean
+    shutdown. At the host's start, an error in the table of one domain costs that domain alone. A
+    person who asks for all domains can repair the file first.
     """
-    if not host_stops:
-        return audience.configuration(), None
-    configuration, wrong = audience.lenient_configuration()
-    if wrong is not None:
-        logger.error("the host stops, and goes by what is sound of its configuration:")
-        logger.error("%s", wrong.told)
+    if request.direction is Direction.DOWN and not by_hand:
+        configuration, wrong = audience.lenient_configuration()
+        wrong = wrong or _table_error(configuration)
+        if wrong is not None:
+            logger.error("the host stops, with the valid part of its configuration:")
+            logger.error("%s", wrong.told)
+        return configuration, wrong
+    configuration = audience.configuration()
+    wrong = _table_error(configuration) if not request.names else None
+    if wrong is not None and by_hand:
+        raise wrong
     return configuration, wrong
+
+
+def _table_error(configuration: Configuration) -> ConfigurationError | None:
+    """Return the first error in the table of a domain."""
+    if not configuration.problems:
+        return None
+    error, *others = configuration.problems
+    hint = f"{error.hint}; lamplighter check shows all errors" if others else error.hint
+    place = error.where or Location(configuration.file)
+    return ConfigurationError(
+        error.message, where=place.file, line=place.line, column=place.column, hint=hint
+    )
 
 
 async def _run(
