@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 from typing import NamedTuple
 
 from lamplighter.errors import CallFailed, CallTimedOut
+from lamplighter.host.programs import ENVIRONMENT, PATH
 
 #: This folder exists exactly while systemd is the host's service manager.
 BOOTED = Path("/run/systemd/system")
@@ -80,6 +82,8 @@ def _systemctl(*arguments: str, timeout: float, hint: str = "") -> str:
     try:
         ended = subprocess.run(
             command,
+            # Nothing else of ours: SYSTEMD_COLORS=1, for one, would put escapes between the words.
+            env={**ENVIRONMENT, "PATH": os.environ.get("PATH", PATH)},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

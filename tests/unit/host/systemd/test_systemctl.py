@@ -49,6 +49,18 @@ def test_a_failure_has_systemds_own_words_and_says_what_is_left_to_do(program: P
     assert "type systemctl enable --quiet x.service" in caught.value.hint
 
 
+def test_it_gets_nothing_of_our_environment_but_where_programs_are(
+    program: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SYSTEMD_COLORS", "1")
+    monkeypatch.setenv("LC_ALL", "de_DE.UTF-8")
+    write(program, f'PATH="$PATH:/usr/bin:/bin"; env > {program.parent}/told')
+    reload_units()
+    told = (program.parent / "told").read_text().splitlines()
+    assert "LC_ALL=C" in told
+    assert not [line for line in told if line.startswith("SYSTEMD_")]
+
+
 def test_a_failure_without_a_word(program: Path) -> None:
     write(program, "exit 7")
     with pytest.raises(CallFailed, match="systemctl daemon-reload failed: exit status 7"):
