@@ -302,8 +302,9 @@ class Relist(Action):
 
 @dataclass(frozen=True, slots=True)
 class Finish(Action):
-    """The domain's part of the run has ended."""
+    """The domain's part of the run has ended; ``suspended``: another tool has suspended it."""
 
     outcome: Outcome
     note: str = ""
     good: bool = True
+    suspended: bool = False

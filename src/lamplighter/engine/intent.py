@@ -1,9 +1,10 @@
 """Learns intent from what is seen, and decides when a domain is held automatically.
 
 ``start = "last-state"`` starts a domain that was meant to be up when the host went down, however
-that happened. Three rules give the intent where nobody stated one to Lamplighter:
+that happened. Four rules give the intent where nobody stated one to Lamplighter:
 
 - A domain that runs is meant to be up, unless it is the very incarnation that was told to stop.
+- A domain that ended with the reason *suspend* is away: another tool has saved or migrated it.
 - A domain that powered off, by itself or because another tool asked it to, is meant to be down. One
   that crashed, or whose end nobody saw, is not: nobody intended that.
 - A domain that the host's stop took down keeps its intent, whether or not the host went down after
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from uuid import UUID
 
+    from lamplighter.model.domain import Definition
     from lamplighter.model.domain_event import DomainEvent
     from lamplighter.model.intent import Intents
     from lamplighter.model.policy import Inventory, ManagedDomain, Policy
@@ -122,17 +124,30 @@ def learn(
     for managed in inventory.domains.values():
         definition = managed.definition
         before = intents.meant.get(definition.key)
+        meant = before.meant if before is not None else None
         # An incarnation that runs changes an intent to be down, unless that is its own.
-        meant_up = before is not None and before.meant is Meant.UP
-        told_down = (before.boot_id, before.domid) if before is not None else None
-        for seen in () if meant_up else listing.all_of(definition.known_by):
-            if seen.running and told_down != (moment.boot_id, seen.domid):
-                reason = f"it was seen running as domid {seen.domid}"
-                learned.append(_intent(managed, Meant.UP, reason, moment, seen.domid))
-                break
-        if ends.get(managed.name) is ShutdownReason.POWEROFF and intents.meant_up(definition):
+        told_down = (
+            (before.boot_id, before.domid) if before is not None and meant is Meant.DOWN else None
+        )
+        running = [
+            seen
+            for seen in listing.all_of(definition.known_by)
+            if seen.running and told_down != (moment.boot_id, seen.domid)
+        ]
+        newest = listing.newest(definition.known_by)
+        if running:
+            if meant is not Meant.UP:
+                reason = f"it was seen running as domid {running[0].domid}"
+                learned.append(_intent(definition, Meant.UP, reason, moment, running[0].domid))
+        elif newest is not None and newest.shutdown is ShutdownReason.SUSPEND:
+            if meant is not Meant.AWAY:
+                learned.append(suspended(definition, moment, newest.domid))
+        elif meant is Meant.UP and ends.get(managed.name) is ShutdownReason.POWEROFF:
             reason = "it powered off, and no run of ours had asked it to"
-            learned.append(_intent(managed, Meant.DOWN, reason, moment, None))
+            learned.append(_intent(definition, Meant.DOWN, reason, moment, None))
+        elif meant is Meant.UP and ends.get(managed.name) is ShutdownReason.SUSPEND:
+            reason = "another tool suspended it, to save or to migrate it"
+            learned.append(_intent(definition, Meant.AWAY, reason, moment, None))
     return learned
 
 
@@ -169,9 +184,13 @@ def learn_from_domain_events(
                 found.domid,
             )
             # Nobody asked for a guest that is back from its own reboot, nor for the incarnation
-            # that was told to stop.
+            # that was told to stop. One that was away goes on running here.
             if found.way is Change.CAME:
-                meant = None if of_last or found.by is Initiator.GUEST else Meant.UP
+                back = last is not None and last.meant is Meant.AWAY
+                unasked = of_last or found.by is Initiator.GUEST
+                meant = Meant.UP if back or not unasked else None
+            elif found.end is ShutdownReason.SUSPEND:
+                meant = Meant.AWAY
             else:
                 powered_off = found.end is ShutdownReason.POWEROFF
                 by_others = found.by in (Initiator.GUEST, Initiator.TOOL)
@@ -179,7 +198,7 @@ def learn_from_domain_events(
             if meant is not None and (last is None or last.meant is not meant):
                 reason = f"as domid {found.domid} it {found.way.value}: {found.why}"
                 moment = Moment(found.at, found.boot_id)
-                last = _intent(managed, meant, reason, moment, found.domid)
+                last = _intent(managed.definition, meant, reason, moment, found.domid)
         if last is not None and last is not before:
             learned.append(last)
     return learned
@@ -193,8 +212,9 @@ def _is_newer(found: DomainEvent, before: Intent | None, boots: Mapping[str, int
     if before is None:
         return True
     if found.boot_id == before.boot_id and before.domid is not None:
-        same = found.domid == before.domid and found.way is Change.WENT
-        return same or found.domid > before.domid
+        if found.domid == before.domid and found.way is Change.CAME:
+            return before.meant is Meant.AWAY and found.at > before.at
+        return found.domid >= before.domid
     if found.boot_id != before.boot_id and before.boot_id in boots:
         return boots[found.boot_id] > boots[before.boot_id]
     this_boot = boots[found.boot_id] == len(boots) - 1
@@ -212,11 +232,17 @@ def said(
     """Return the intents that ``lamplighter up NAME`` or ``down NAME`` states."""
     return [
         _intent(
-            managed, meant, f"lamplighter {meant.value} {managed.name}", moment, domid
+            managed.definition, meant, f"lamplighter {meant.value} {managed.name}", moment, domid
         )._replace(said_by=said_by)
         for managed, seen in plan_domains
         for domid in (seen.domid if seen is not None and seen.domid != DOM0 else None,)
     ]
+
+
+def suspended(definition: Definition, moment: Moment, domid: int | None) -> Intent:
+    """Return the intent of a domain that another tool suspended: it is away."""
+    reason = f"another tool suspended it as domid {domid}, to save or to migrate it"
+    return _intent(definition, Meant.AWAY, reason, moment, domid)
 
 
 def crash_loop(
@@ -237,9 +263,8 @@ def crash_loop(
 
 
 def _intent(
-    managed: ManagedDomain, meant: Meant, reason: str, moment: Moment, domid: int | None
+    definition: Definition, meant: Meant, reason: str, moment: Moment, domid: int | None
 ) -> Intent:
-    definition = managed.definition
     return Intent(
-        definition.key, managed.name, meant, reason, SEEN, moment.at, moment.boot_id, domid
+        definition.key, definition.name, meant, reason, SEEN, moment.at, moment.boot_id, domid
     )

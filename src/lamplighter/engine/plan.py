@@ -154,14 +154,14 @@ def _step_up(
     else:
         if not by_hand and policy.start.value is Start.NEVER:
             return _nothing(name, policy, reason, Outcome.SKIPPED, seen)
+        away = past.intents.away(definition)
+        if not by_hand and away is not None:
+            kept_away = f"{away.description}; lamplighter up {name} starts it afresh all the same"
+            return _nothing(name, policy, kept_away, Outcome.SKIPPED, seen)
         meant_up = past.intents.error or past.intents.meant_up(definition)
         if not by_hand and policy.start.value is Start.LAST_STATE and not meant_up:
             intent = past.intents.meant.get(definition.key)
-            if intent is None:
-                unwanted = "it has never been up"
-            else:
-                since = f"{intent.at:%Y-%m-%d %H:%M:%S}"
-                unwanted = f"it is meant to be down since {since}: {intent.reason}"
+            unwanted = f"it is {intent.description}" if intent else "it has never been up"
             return _nothing(name, policy, f"{reason}: {unwanted}", Outcome.SKIPPED, seen)
         # A domain that has ended and is still listed may be about to be created again, unless it
         # was suspended.
@@ -176,8 +176,11 @@ def _step_up(
         reason = "asked for by name"
     elif policy.start.value is Start.LAST_STATE:
         reason += ": it is meant to be up"
+    notes = _notes(policy)
+    if by_hand and resume is None and (away := past.intents.away(definition)) is not None:
+        notes += (f"{away.description}; from now on that memory must not be continued",)
     step = Step(name, Verb.START, reason, policy, definition)
-    return step._replace(info=seen, notes=_notes(policy), resume=resume)
+    return step._replace(info=seen, notes=notes, resume=resume)
 
 
 def _obstacle(

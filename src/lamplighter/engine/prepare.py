@@ -82,6 +82,13 @@ def prepare(
             for step in plan.steps
             if step.name in inventory.domains and step.outcome not in (Outcome.HELD, Outcome.FAILED)
         ]
+        if direction is Direction.DOWN:
+            # To ask for one that is away to be down says nothing about the memory it left.
+            named = [
+                (managed, seen)
+                for managed, seen in named
+                if seen is not None or intents.away(managed.definition) is None
+            ]
         meant = Meant.UP if direction is Direction.UP else Meant.DOWN
         stated = intent.said(named, meant, said_by, found.moment)
     state = recovery.HostState(found.boot_id, domains, reasons)

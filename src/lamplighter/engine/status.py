@@ -36,6 +36,7 @@ class Wanted(Enum):
 
     UP = "up"
     HELD = "held"  # nothing starts it until it is released
+    AWAY = "away"  # another tool saved or migrated it; the host's start does not start it
     DOWN = "down"  # nothing starts it with the host, and the host's stop stops it
     LEAVE = "leave"  # nothing starts it, nothing stops it
     NOTHING = "-"  # no file defines it, or none that can be used
@@ -144,25 +145,23 @@ def _defined(
     found = [one for one in view.domains or () if definition.matches(one)]
     seen = max(found, key=lambda one: (one.running, one.domid), default=None)
     state = _state(seen, view, last_record)
-    start, meant = policy.start.value, intents.meant.get(definition.key)
-    hold = intents.hold_of(definition)
-    # Without an intent, a domain that runs would be started again.
-    last_up = seen is not None and seen.running
-    if meant is not None:
-        last_up = intents.meant_up(definition)
-    wanted = Wanted.LEAVE if policy.stop.value is Stop.LEAVE else Wanted.DOWN
-    if hold is not None:
-        wanted = Wanted.HELD
-    elif start is Start.ALWAYS or (start is Start.LAST_STATE and last_up):
-        wanted = Wanted.UP
+    meant, hold, away = (
+        intents.meant.get(definition.key),
+        intents.hold_of(definition),
+        intents.away(definition),
+    )
+    wanted = _wanted(managed, seen, intents)
     why = ""
     if hold is not None and state is Seen.ABSENT:
         why = f"{hold.description}; lamplighter release {name} lets it go"
     elif hold is not None and state is not Seen.UNKNOWN:
         why = f"is there although it is {hold.description}; lamplighter down {name} stops it"
+    elif away is not None and (seen is None or not seen.running):
+        why = f"{away.description}; lamplighter up {name} starts it afresh all the same"
     elif state is Seen.ABSENT and wanted is not Wanted.UP:
-        if start is Start.LAST_STATE and wanted is Wanted.DOWN and meant is not None:
-            why = f"meant to be down since {_clock(meant.at)}: {meant.reason}"
+        last_state = policy.start.value is Start.LAST_STATE
+        if last_state and wanted is Wanted.DOWN and meant is not None:
+            why = meant.description
     elif state is Seen.ABSENT:
         why = _why_absent(managed, view, problem, last_record)
     elif seen is None:
@@ -179,6 +178,22 @@ def _defined(
     domid = seen.domid if seen else None
     since = _since(state, domid, last_record, view)
     return Row(name, seen.uuid if seen else definition.uuid, domid, wanted, state, since, why)
+
+
+def _wanted(managed: ManagedDomain, seen: DomainInfo | None, intents: Intents) -> Wanted:
+    definition, policy = managed.definition, managed.policy
+    if intents.hold_of(definition) is not None:
+        return Wanted.HELD
+    if intents.away(definition) is not None:
+        return Wanted.AWAY
+    # Without an intent, a domain that runs would be started again.
+    last_up = seen is not None and seen.running
+    if definition.key in intents.meant:
+        last_up = intents.meant_up(definition)
+    start = policy.start.value
+    if start is Start.ALWAYS or (start is Start.LAST_STATE and last_up):
+        return Wanted.UP
+    return Wanted.LEAVE if policy.stop.value is Stop.LEAVE else Wanted.DOWN
 
 
 def _state(seen: DomainInfo | None, view: View, last_record: LastRecord) -> Seen:

@@ -2,8 +2,9 @@
 
 Policy is what files say; an intent is set by an action. There are two kinds. *Meant* up or down is
 what ``start = "last-state"`` consults; it is set by ``lamplighter up NAME`` and ``down NAME``, or
-learned from what another tool or the guest itself did. A *hold* keeps a domain down, whatever else
-asks for it to be up, until it is released.
+learned from what another tool or the guest itself did. A domain that another tool has saved or
+migrated is *away*: its memory may be continued, so no start of the host creates it afresh over its
+disks. A *hold* keeps a domain down, whatever else asks for it to be up, until it is released.
 
 Both are stored under the domain's *key*: the UUID that its definition states, or its name if it
 states none. So a domain that was removed and defined again under its old name, with another UUID,
@@ -29,6 +30,7 @@ class Meant(Enum):
 
     UP = "up"
     DOWN = "down"
+    AWAY = "away"  # saved or migrated by another tool, and not seen running here since
 
 
 class Intent(NamedTuple):
@@ -45,6 +47,12 @@ class Intent(NamedTuple):
     at: datetime
     boot_id: str = ""
     domid: int | None = None
+
+    @property
+    def description(self) -> str:
+        """The intent as a part of a sentence for a person."""
+        state = "away" if self.meant is Meant.AWAY else f"meant to be {self.meant.value}"
+        return f"{state} since {self.at:%Y-%m-%d %H:%M:%S}: {self.reason}"
 
 
 class Hold(NamedTuple):
@@ -94,6 +102,11 @@ class Intents(NamedTuple):
         """Return whether the domain was last meant to be up."""
         intent = self.meant.get(definition.key)
         return intent is not None and intent.meant is Meant.UP
+
+    def away(self, definition: Definition) -> Intent | None:
+        """Return since when and why the domain is away; None when it is not."""
+        intent = self.meant.get(definition.key)
+        return intent if intent is not None and intent.meant is Meant.AWAY else None
 
 
 #: No intents and no holds.

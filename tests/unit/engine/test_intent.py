@@ -71,6 +71,27 @@ def test_what_powered_off_unasked_is_meant_to_be_down_and_what_crashed_is_not() 
     assert learned(intents(Meant.UP)) == []
 
 
+SUSPENDED = RUNNING._replace(shutdown=ShutdownReason.SUSPEND)
+
+
+@pytest.mark.parametrize("before", [Intents(), intents(Meant.UP), intents(Meant.DOWN)])
+def test_what_another_tool_has_suspended_is_away_and_comes_back_when_it_runs(
+    before: Intents,
+) -> None:
+    (one,) = learn(ROSTER, [SUSPENDED], before, {}, NOW)
+    assert (one.meant, one.domid) == (Meant.AWAY, 4)
+    away = before.updated([one])
+    assert away.away(MANAGED.definition) == one
+    assert learned(away, SUSPENDED) == []
+    assert learned(away) == [], "it stays so when it is gone"
+    assert learned(away, RUNNING) == [Meant.UP], "a checkpoint: the same incarnation goes on"
+    assert learned(away, RUNNING._replace(domid=9)) == [Meant.UP]
+
+
+def test_what_was_suspended_before_anybody_looked_is_away() -> None:
+    assert learned(intents(Meant.UP), end=ShutdownReason.SUSPEND) == [Meant.AWAY]
+
+
 def came_up(direction: Direction = Direction.UP, outcome: Outcome = Outcome.STARTED) -> LastRecord:
     return LastRecord("web", None, Result("web", WEB, 4, outcome), direction, AT)
 
@@ -154,7 +175,7 @@ def learned_of(before: Intents, *domain_events: DomainEvent) -> list[Meant]:
         (Initiator.US, POWEROFF, []),
         (Initiator.CRASH, ShutdownReason.CRASH, []),
         (Initiator.TOOL, None, []),  # destroyed: that is no word about what it is to be
-        (Initiator.TOOL, ShutdownReason.SUSPEND, []),
+        (Initiator.TOOL, ShutdownReason.SUSPEND, [Meant.AWAY]),
         (Initiator.GUEST, ShutdownReason.REBOOT, []),
         (Initiator.UNKNOWN, None, []),
     ],
@@ -192,6 +213,21 @@ def test_the_passages_are_taken_in_their_order() -> None:
     assert learned_of(Intents(), came, gone, back) == [Meant.UP]
     assert learned_of(intents(Meant.UP), came, gone, back) == [Meant.UP]
     assert learned_of(intents(Meant.DOWN), came, gone) == [Meant.DOWN]
+
+
+def test_what_was_suspended_and_goes_on_is_not_away_whichever_domid_it_has() -> None:
+    came = domain_event(Change.CAME, Initiator.TOOL)._replace(at=AT)
+    suspended = domain_event(Change.WENT, Initiator.TOOL, ShutdownReason.SUSPEND)
+    later = LATER + timedelta(minutes=1)
+    resumed = domain_event(Change.CAME, Initiator.TOOL)._replace(at=later)
+    restored = domain_event(Change.CAME, Initiator.TOOL, domid=6)._replace(at=later)
+    assert learned_of(Intents(), came, suspended) == [Meant.AWAY]
+    assert learned_of(Intents(), came, suspended, resumed) == [Meant.UP]
+    assert learned_of(Intents(), came, suspended, restored) == [Meant.UP]
+    away = intents(Meant.AWAY, domid=5)
+    away = away.updated(one._replace(at=LATER) for one in away.meant.values())
+    assert learned_of(away, came, suspended) == [], "seen before"
+    assert learned_of(away, came, suspended, resumed) == [Meant.UP]
 
 
 @pytest.mark.parametrize("end", [ShutdownReason.REBOOT, ShutdownReason.CRASH])

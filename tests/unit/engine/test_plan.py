@@ -217,6 +217,21 @@ def test_last_state_asks_intent(intents: Intents, verb: Verb, told: str) -> None
 
 
 @pytest.mark.parametrize("start", [Start.ALWAYS, Start.LAST_STATE])
+def test_a_domain_that_is_away_is_started_only_by_name(start: Start) -> None:
+    at = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+    away = Intent(str(WEB), "web", Meant.AWAY, "saved", "what was seen", at)
+    past = Past(Intents({str(WEB): away}))
+    step = up_with(past, start=start)
+    assert (step.verb, step.outcome, step.good) == (Verb.NOTHING, Outcome.SKIPPED, True)
+    assert step.reason == (
+        "away since 2026-03-01 12:00:00: saved; lamplighter up web starts it afresh all the same"
+    )
+    named = up_with(past, start=start, names=("web",))
+    assert named.verb is Verb.START
+    assert "that memory must not be continued" in named.notes[-1]
+
+
+@pytest.mark.parametrize("start", [Start.ALWAYS, Start.LAST_STATE])
 def test_without_knowing_what_is_held_nothing_is_started_but_by_name(start: Start) -> None:
     blind = Past(Intents(error="the journal cannot be read"))
     step = up_with(blind, start=start)

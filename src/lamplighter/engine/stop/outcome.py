@@ -34,7 +34,9 @@ def verdict(state: StopState) -> Finish:
             notes.append(f"it had said that it forces its own {words.forced.request}{why}")
         if words.progress is not None:
             notes.append(f"the last it said: {quoted(str(words.progress))}")
-    return Finish(finish.outcome, "; ".join(note for note in notes if note), finish.good)
+    note = "; ".join(note for note in notes if note)
+    suspended = state.reason is ShutdownReason.SUSPEND
+    return Finish(finish.outcome, note, finish.good, suspended)
 
 
 def shut_down_detail(state: StopState, reason: ShutdownReason) -> str:

@@ -11,13 +11,16 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lamplighter.engine.intent import suspended
 from lamplighter.errors import JournalError
 from lamplighter.host.journal.writer import Journal
+from lamplighter.model.domain_event import Moment
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
     from datetime import datetime
 
+    from lamplighter.model.domain import Definition
     from lamplighter.model.run import Direction, Result, Transition
     from lamplighter.service.managed_host import Host
 
@@ -66,6 +69,11 @@ class Recorder:
         """Keep that a domain is about to enter a phase, before it does."""
         if self._host.journal is not None and self.run:
             await self._keep(self._host.journal.record(self.run, transition))
+
+    async def away(self, definition: Definition, result: Result) -> None:
+        """Keep that another tool has suspended the domain while it was being stopped."""
+        moment = Moment(self._host.clock.wall(), self._host.boot_id)
+        await self._keep(self._host.intents.intend(suspended(definition, moment, result.domid)))
 
     async def settle(self, result: Result) -> None:
         """Keep how a domain's part ended."""

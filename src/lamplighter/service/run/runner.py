@@ -171,6 +171,8 @@ class Runner:
                 if not self._dropped:
                     raise
                 result = worker.dropped(f"dropped: {self._interrupted}")
+            if worker.suspended and step.definition is not None:
+                await self._recorder.away(step.definition, result)
         await self._settle(result)
         return result
 

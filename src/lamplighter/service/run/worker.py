@@ -107,6 +107,7 @@ class Worker:
         self._throttle = Throttle(context.clock, partial(context.heard, step.name))
         self._begun = context.clock.monotonic()
         self._deadline = inf
+        self.suspended = False
 
     async def run(self) -> Result:
         """Return how the domain's part ended, once it has."""
@@ -132,6 +133,7 @@ class Worker:
         finally:
             context.observer.unsubscribe(self.mailbox)
         await self._leave_guest()
+        self.suspended = finish.suspended
         return self._result(finish)
 
     def dropped(self, why: str) -> Result:

@@ -333,6 +333,9 @@ def test_a_domain_that_another_tool_suspends_has_not_been_shut_down() -> None:
         assert host.embedded.xl.list()[1].shutdown is ShutdownReason.SUSPEND
         (outcome,) = (await host.down()).values()
         assert outcome is not Outcome.CLEAN
+        away = host.product().intents.read().away(host.definition("slow"))
+        assert away is not None, "its memory may have been saved"
+        assert away.domid == 1
 
     simulate(story, policy=POLICY)
 
