@@ -165,7 +165,8 @@ class RunStateFile:
                 os.close(folder)
 
     def _write(self, content: bytes) -> None:
-        new = f"{self._path}.new"
+        # Without the lock two processes may write at one moment: each has a new file of its own.
+        new = f"{self._path}.{os.getpid()}.new"
         try:
             with open(new, "wb") as file:
                 file.write(content)
