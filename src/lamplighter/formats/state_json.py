@@ -29,12 +29,23 @@ class NewerDocument(ValueError):
     """The document was written by a version that this one does not know."""
 
 
-def parse(text: str | bytes) -> object:
-    """Return a JSON document, for the ``get`` functions; ``ValueError``."""
+def parse(text: str | bytes, *, unique: bool = False) -> object:
+    """Return a JSON document, for the ``get`` functions; ``ValueError``.
+
+    ``unique``: a key that an object has twice is an error, too; otherwise its last value counts.
+    """
     try:
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=_unique if unique else None)
     except RecursionError as error:
         raise ValueError("it is nested too deep") from error
+
+
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"{next(key for key in keys if keys.count(key) > 1)} is there twice")
+    return found
 
 
 def get(document: object, key: str) -> object:
@@ -166,7 +177,7 @@ def format_intents(intents: Intents) -> str:
 
 def parse_intents(text: str) -> Intents:
     """Return what the text says; raise ``ValueError`` when it is incomplete or not ours."""
-    document = parse(text)
+    document = parse(text, unique=True)
     try:
         version = get(document, "version")
         if type(version) is int and version in (1, VERSION):

@@ -281,6 +281,16 @@ def test_a_number_that_cannot_be_is_no_number(state: Path, number: object) -> No
         load_intents(state)
 
 
+@pytest.mark.parametrize("key", ["holds", "name"])
+def test_a_key_that_is_there_twice_is_as_a_torn_file(state: Path, key: str) -> None:
+    """JSON's reader would take the last one, such as an empty list of holds."""
+    text = (state / FILE_NAME).read_text()
+    where = text.rindex(f'"{key}":')
+    (state / FILE_NAME).write_text(f'{text[:where]}"{key}": [], {text[where:]}')
+    with pytest.raises(IntentsUnknown, match=rf"cannot be read .*{key} is there twice"):
+        load_intents(state)
+
+
 def test_what_can_be_read_of_holds_keeps_them(state: Path) -> None:
     change(state, lambda store: store.hold(HOLD._replace(domain="web", name="web")))
     (state / FILE_NAME).write_text("{")
