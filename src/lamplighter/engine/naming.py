@@ -34,7 +34,8 @@ def means(given: Collection[str], name: str, uuid: UUID | None) -> bool:
 def find(given: str, inventory: Inventory, listed: Iterable[DomainInfo] = ()) -> DomainRef:
     """Return the domain that a name or UUID means; raise ``UsageError`` when nobody knows it.
 
-    The files come first: a listed domain counts only where no file has the name.
+    The files come first: a listed domain counts only where no file has the name, or where it is
+    named by a UUID that its file does not state.
     """
     for name, managed in inventory.domains.items():
         if means((given,), name, managed.definition.uuid):
@@ -44,6 +45,9 @@ def find(given: str, inventory: Inventory, listed: Iterable[DomainInfo] = ()) ->
     labels = {*inventory.domains, *inventory.blocked}
     for one in listed:
         if one.name and means((given,), one.name, one.uuid):
+            defined = inventory.domains.get(one.name)
+            if defined is not None and defined.definition.matches(one):
+                return DomainRef(defined.definition.key, one.name)
             return DomainRef(str(one.uuid), one.name)
         labels |= {one.name} - {""}
     near = closest(given, labels)

@@ -56,6 +56,8 @@ async def release_domain(given: str, configuration: Configuration) -> tuple[str,
     try:
         named = await find_domain(given, configuration)
         keys, name = {named.key, named.name}, named.name
+        if named.key == named.name:  # whatever UUID it had
+            keys |= {hold.domain for hold in holds.values() if hold.name == name}
     except UsageError:
         # What was held may have lost its definition since.
         if not any(given in (hold.name, hold.domain) for hold in holds.values()):

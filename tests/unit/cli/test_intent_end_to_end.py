@@ -110,6 +110,27 @@ def test_a_held_domain_stays_down_across_boots_until_it_is_released(machine: Mac
     assert [past["released"] is not None for past in history] == [True]
 
 
+def test_a_domain_whose_definition_states_no_uuid_is_held_by_the_uuid_of_today_too(
+    machine: Machine,
+) -> None:
+    (machine.folder / "domains" / "always.cfg").write_text(f'name = "always"\n{QUICK}')
+    (row,) = (one for one in machine.ask("up")["domains"] if one["name"] == "always")
+    machine.ask("hold", row["uuid"], "--reason", "disk 3 is broken")
+    machine.boot()
+    assert outcomes(machine.ask("up"))["always"] == "held"
+    assert "disk 3 is broken" in machine.type("release", "always").stdout
+    assert outcomes(machine.ask("up"))["always"] == "started"
+
+    # As an earlier version recorded it.
+    machine.ask("hold", "always", "--reason", "disk 4 is broken")
+    file = machine.folder / "state" / "intent.json"
+    file.write_text(file.read_text().replace('"domain": "always"', f'"domain": "{row["uuid"]}"'))
+    machine.boot()
+    assert outcomes(machine.ask("up"))["always"] == "held"
+    assert "disk 4 is broken" in machine.type("release", "always").stdout
+    assert outcomes(machine.ask("up"))["always"] == "started"
+
+
 def test_hold_now_stops_what_runs_and_hold_alone_does_not(machine: Machine) -> None:
     machine.ask("up")
     machine.ask("hold", "always", "--reason", "later")

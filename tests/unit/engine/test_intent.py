@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -15,6 +16,7 @@ from lamplighter.engine.intent import (
     learn_from_domain_events,
     said,
 )
+from lamplighter.engine.naming import DomainRef, find
 from lamplighter.model.domain import Definition, DomainInfo, Kind, ShutdownReason
 from lamplighter.model.domain_event import Change, DomainEvent, Initiator
 from lamplighter.model.intent import Hold, Intent, Intents, Meant
@@ -96,6 +98,23 @@ def test_a_domain_that_was_defined_anew_inherits_nothing() -> None:
 def test_a_hold_from_when_the_definition_had_no_uuid_is_kept() -> None:
     held = Intents({}, {"web": Hold("web", "web", "broken", "anna", AT)})
     assert held.hold_of(MANAGED.definition) is not None
+
+
+def test_a_hold_on_a_uuid_holds_by_name_where_the_definition_states_no_uuid() -> None:
+    """The toolstack gives such a domain another UUID at each start."""
+    held = Intents({}, {str(WEB): Hold(str(WEB), "web", "broken", "anna", AT)})
+    free = MANAGED.definition._replace(uuid=None)
+    assert held.hold_of(free) is not None
+    assert held.hold_of(free._replace(name="db")) is None
+
+
+def test_a_domain_named_by_the_uuid_of_today_is_known_by_its_name() -> None:
+    free = MANAGED._replace(definition=MANAGED.definition._replace(uuid=None))
+    inventory = replace(ROSTER, domains={"web": free})
+    assert find(str(WEB), inventory, [RUNNING]) == DomainRef("web", "web")
+    other = MANAGED._replace(definition=MANAGED.definition._replace(uuid=UUID(int=2)))
+    inventory = replace(ROSTER, domains={"web": other})
+    assert find(str(WEB), inventory, [RUNNING]) == DomainRef(str(WEB), "web")
 
 
 def test_naming_a_domain_says_what_is_meant_of_it() -> None:
