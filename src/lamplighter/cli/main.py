@@ -112,8 +112,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         status = execute(arguments, os.environ, out, err)
     except BrokenPipeError:
         status = PIPE_CLOSED
-    # Everything is printed: another Ctrl-C must not change how the command has ended.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Everything is printed: a signal that comes now must not change how the command has ended.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
     try:
         out.flush()
     except OSError:

@@ -7,20 +7,22 @@ systemd behind it, at an embedded host of its own.
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import shutil
 import signal
 import socket
+import subprocess
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
-from tests.shell import Shell
+from tests.shell import LAMPLIGHTER, Shell
 from tests.unit.cli.test_unit_end_to_end import Unit
 
 if TYPE_CHECKING:
-    import subprocess
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
@@ -213,6 +215,29 @@ def test_a_start_that_the_hosts_stop_ends(unit: Unit) -> None:
     stopped, started = Shell(unit.folder).ask("history", "--limit", "2")["runs"]
     assert stopped["exit"] == 0
     assert_agree(unit, ended, 128 + signal.SIGTERM, started)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_between_the_end_of_a_run_and_its_report_changes_nothing(
+    unit: Unit, number: signal.Signals
+) -> None:
+    """Whoever reads the report takes a while; the record of the run is complete by then."""
+    reader, writer = os.pipe()
+    room = fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
+    os.write(writer, b" " * room)
+    with subprocess.Popen(
+        [*LAMPLIGHTER, "--json", "up"],
+        env=unit.environment,
+        stdout=writer,
+        stderr=subprocess.DEVNULL,
+    ) as start:
+        os.close(writer)
+        while not (runs := Shell(unit.folder).ask("history")["runs"]) or runs[0]["ended"] is None:
+            assert start.poll() is None
+        start.send_signal(number)
+        with os.fdopen(reader, encoding="utf-8") as report:
+            ended = Ended(0, report.read())
+    assert_agree(unit, ended._replace(status=start.returncode), 0, newest_run(unit))
 
 
 def test_a_run_whose_journal_is_lost(unit: Unit) -> None:
