@@ -61,9 +61,10 @@ def run(args: argparse.Namespace, context: Context) -> int:
     """Run the command; return the exit status."""
     if not 1 <= args.limit <= LIMIT_MAX:
         raise UsageError(f"--limit {args.limit}: expected 1 to {LIMIT_MAX} runs")
-    state = Path(context.configuration().host.state.value)
+    host = context.configuration().host
+    state = Path(host.state.value)
     try:
-        in_force = load_intents(state).holds
+        in_force = load_intents(state, run=Path(host.run.value)).holds
     except JournalError as error:
         logger.error("%s", error.told)
         in_force = {}

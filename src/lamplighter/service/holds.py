@@ -51,7 +51,8 @@ async def release_domain(given: str, configuration: Configuration) -> tuple[str,
     ``JournalError`` when holds are not known, or the release cannot be kept.
     """
     store = _store(configuration)
-    holds = load_intents(Path(configuration.host.state.value)).holds
+    host = configuration.host
+    holds = load_intents(Path(host.state.value), run=Path(host.run.value)).holds
     keys, name = {given, given.lower()}, given
     try:
         named = await find_domain(given, configuration)
@@ -93,7 +94,8 @@ async def accept_intents(configuration: Configuration) -> Intents:
 
 
 def _store(configuration: Configuration) -> IntentStore:
-    return IntentStore(Path(configuration.host.state.value), LoopClock())
+    host = configuration.host
+    return IntentStore(Path(host.state.value), LoopClock(), run=Path(host.run.value))
 
 
 async def _in_history(

@@ -99,7 +99,11 @@ async def open_host(configuration: Configuration) -> AsyncIterator[Host]:
             connection.xenstore,
             inventory,
             connection.boot_id,
-            IntentStore(Path(configuration.host.state.value), connection.clock),
+            IntentStore(
+                Path(configuration.host.state.value),
+                connection.clock,
+                run=Path(configuration.host.run.value),
+            ),
         )
         yield host
 

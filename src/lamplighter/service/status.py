@@ -44,7 +44,6 @@ class Snapshot(NamedTuple):
 
 async def gather(configuration: Configuration) -> Snapshot:
     """Read everything once; raise ``LamplighterError`` only where the files cannot be read."""
-    directory = Path(configuration.host.state.value)
     monitor = ask_monitor(Path(configuration.host.run.value))
     try:
         async with open_host(configuration) as host:
@@ -60,14 +59,14 @@ async def gather(configuration: Configuration) -> Snapshot:
                         asyncio.gather(*(guest.words() for guest in guests)),
                     )
             except Unreachable as error:
-                record = read_record(directory, boot_id)
+                record = read_record(configuration.host, boot_id)
                 return Snapshot(inventory, View(None), record, error, monitor)
             except CallFailed as error:
                 unread = ToolstackUnreachable(
                     f"the domains cannot be listed: {error.message}",
                     hint=error.hint or "try again when the toolstack answers",
                 )
-                record = read_record(directory, boot_id)
+                record = read_record(configuration.host, boot_id)
                 return Snapshot(inventory, View(None), record, unread, monitor)
             not_advertised = {
                 domid for domid, one in zip(domids, features, strict=True) if one is None
@@ -78,7 +77,7 @@ async def gather(configuration: Configuration) -> Snapshot:
                 events = {event.name: event for event in monitor.domain_events}
             unpause = host.toolstack.by_hand.unpause
             view = View(domains, not_advertised, protected, events, words, unpause)
-            record = read_record(directory, boot_id)
+            record = read_record(configuration.host, boot_id)
             # A run that has not ended may be alive: what it did is not for this command to judge.
             found = Found(
                 inventory, domains, boot_id, host.clock.wall(), record._replace(unfinished=())
@@ -90,4 +89,4 @@ async def gather(configuration: Configuration) -> Snapshot:
             return Snapshot(inventory, view, record, None, monitor)
     except Unreachable as error:
         inventory = load_inventory(configuration, owner=definition_owner(configuration))
-        return Snapshot(inventory, View(None), read_record(directory, ""), error, monitor)
+        return Snapshot(inventory, View(None), read_record(configuration.host, ""), error, monitor)

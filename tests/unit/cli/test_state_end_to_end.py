@@ -205,6 +205,40 @@ def test_what_was_held_before_the_last_change_can_be_accepted(machine: Machine) 
 # --- newer, gone -----------------------------------------------------------------------------
 
 
+def test_where_the_folder_itself_is_gone_within_a_boot_only_named_domains_are_started(
+    machine: Machine,
+) -> None:
+    begin(machine)
+    machine.ask("down")
+    shutil.rmtree(machine.state)
+    steps = {step["name"]: step["outcome"] for step in machine.ask("plan", "up")["steps"]}
+    assert set(steps.values()) == {"failed"}
+    assert "intent.json is gone" in machine.ask("check", status=78)["problems"][0]["message"]
+    up = machine.ask("up", status=1)
+    assert set(outcomes(up).values()) == {"failed"}
+    assert "lamplighter release --all" in machine.type("up").stderr
+    machine.ask("release", "--all")
+    assert outcomes(machine.ask("up", "web")) == {"web": "started"}
+
+
+@pytest.mark.parametrize("name", ["state", "state/intent.json"])
+def test_what_others_may_write_is_not_believed_until_they_may_not(
+    machine: Machine, name: str
+) -> None:
+    begin(machine)
+    machine.ask("down")
+    path = machine.folder / name
+    mode = path.stat().st_mode
+    path.chmod(mode | 0o002)
+    assert {problem["hint"] for problem in machine.ask("check", status=78)["problems"]} == {
+        f"chmod o-w {path}"
+    }
+    up = machine.ask("up", status=1)
+    assert outcomes(up) == {"held": "held", "last": "failed", "web": "failed", "slow": "failed"}
+    path.chmod(mode)
+    assert outcomes(machine.ask("up")) == {**dict.fromkeys(RUNNING, "started"), "held": "held"}
+
+
 def test_a_newer_one_is_told_and_left_alone(machine: Machine) -> None:
     begin(machine)
     machine.ask("down", "web")
@@ -237,6 +271,7 @@ def test_one_that_is_gone_is_begun_again(machine: Machine) -> None:
 def test_without_any_state_what_runs_is_meant_to_be_up(machine: Machine) -> None:
     begin(machine)
     shutil.rmtree(machine.state)
+    (machine.folder / "run" / "intents.kept").unlink()
     assert outcomes(machine.ask("down")) == dict.fromkeys(RUNNING, "clean")
     machine.boot()
     ends = outcomes(machine.ask("up"))

@@ -109,6 +109,13 @@ class Walk:
         return status
 
 
+def nearest_existing(path: Path) -> Path:
+    """Return the path, or the nearest folder above it that exists: here it would be created."""
+    while not os.path.lexists(path) and path != path.parent:
+        path = path.parent
+    return path
+
+
 def check_entry(
     fd: int,
     status: os.stat_result,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import sqlite3
 from contextlib import closing
 from datetime import UTC, datetime
@@ -16,8 +17,9 @@ import pytest
 from lamplighter.errors import JournalError
 from lamplighter.formats.state_json import format_intents, parse_intents
 from lamplighter.host.clock import LoopClock
+from lamplighter.host.files import mounts
 from lamplighter.host.journal import intent_file, intents
-from lamplighter.host.journal.intent_file import BEFORE, FILE_NAME, LOCK
+from lamplighter.host.journal.intent_file import BEFORE, FILE_NAME, LOCK, TRACE
 from lamplighter.host.journal.intents import IntentStore, IntentsUnknown, load_intents
 from lamplighter.host.journal.schema import APPLICATION_ID, MIGRATIONS
 from lamplighter.host.journal.schema import FILE_NAME as JOURNAL
@@ -38,6 +40,9 @@ WEB = UUID(int=1)
 HOLD = Hold("db", "db", "disk 3 is broken", "carl", AT)
 MEANT = Intent("web", "web", Meant.UP, "asked", "anna", AT, "boot", 4)
 SAID = Intents({"web": MEANT}, {"db": HOLD}, number=2)
+
+
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
 
 
 def change(directory: Path, *changes: Callable[[IntentStore], Awaitable[object]]) -> None:
@@ -324,14 +329,105 @@ def test_what_is_in_the_place_of_the_file_is_not_waited_for_or_followed_into_not
     os.mkfifo(path)
     with pytest.raises(JournalError, match="it is not a file"):
         load_intents(state)
-    path.unlink()
-    path.symlink_to(state / "elsewhere")
-    with pytest.raises(JournalError, match="a link to a file that does not exist"):
-        load_intents(state)
     gone = state / "folder"
     gone.symlink_to(state / "not-mounted")
     with pytest.raises(JournalError, match="a link to nothing"):
         load_intents(gone)
+
+
+@pytest.mark.parametrize("dangles", [True, False])
+def test_a_link_is_neither_followed_nor_replaced(state: Path, dangles: bool) -> None:
+    """Replacing the file would replace the link, and leave what it led to as it was."""
+    path = state / FILE_NAME
+    target = path.rename(state / "elsewhere")
+    if dangles:
+        target.unlink()
+    path.symlink_to(target)
+    with pytest.raises(JournalError, match=rf"it is a link to {target}") as caught:
+        load_intents(state)
+    assert "[host] state" in caught.value.hint
+    for one in (
+        lambda store: store.hold(HOLD),
+        lambda store: store.accept(),
+        lambda store: store.begin_again(),
+    ):
+        with pytest.raises(JournalError, match="it is a link to"):
+            change(state, one)
+    assert path.is_symlink()
+
+
+@pytest.mark.parametrize("where", ["the file", "the folder", "above it"])
+@pytest.mark.parametrize("how", [pytest.param("owner", marks=as_root), "mode"])
+def test_what_somebody_else_could_write_is_not_believed(
+    tmp_path: Path, where: str, how: str
+) -> None:
+    state = tmp_path / "above" / "state"
+    change(state, lambda store: store.hold(HOLD))
+    loose = {"the file": state / FILE_NAME, "the folder": state, "above it": state.parent}[where]
+    if how == "owner":
+        os.chown(loose, 4711, -1)
+    else:
+        loose.chmod(loose.stat().st_mode | 0o002)
+    reason = "belongs to uid 4711" if how == "owner" else "can be written by everybody"
+    with pytest.raises(IntentsUnknown, match=f"are not believed: {loose} {reason}") as caught:
+        load_intents(state)
+    assert caught.value.hint.startswith("chown root" if how == "owner" else "chmod o-w")
+    assert set(caught.value.holds) == {"db"}, "what is held stays down all the same"
+    with pytest.raises(JournalError, match="are not believed"):
+        change(state, lambda store: store.release("db"))
+    if where != "the file":
+        (state / FILE_NAME).unlink()
+        for one in (lambda store: store.settle(), lambda store: store.begin_again()):
+            with pytest.raises(JournalError, match="are not believed"):
+                change(state, one)
+        return
+    change(state, lambda store: store.begin_again())
+    assert load_intents(state).holds == {}
+    assert loose.stat().st_uid == os.getuid()
+
+
+@pytest.mark.parametrize("fstab", ["/dev/vg/state {} ext4 defaults 0 2", "# none\n\n"])
+@pytest.mark.parametrize("found", ["nothing", "an old file"])
+def test_a_file_system_that_is_not_mounted_is_not_a_first_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fstab: str, found: str
+) -> None:
+    point = tmp_path / "a disk"
+    state = point / "state"
+    if found == "an old file":
+        change(state, lambda store: store.settle())
+    (tmp_path / "fstab").write_text(fstab.format(str(point).replace(" ", r"\040")) + "\n")
+    monkeypatch.setattr(mounts, "FSTAB", tmp_path / "fstab")
+    monkeypatch.setattr(mounts, "MOUNTED", tmp_path / "mountinfo")
+    (tmp_path / "mountinfo").write_text("24 1 8:1 / / rw,relatime - ext4 /dev/sda1 rw\n")
+    if "#" in fstab:
+        assert load_intents(state).holds == {}
+        return
+    with pytest.raises(IntentsUnknown, match=f"nothing is mounted on {point}"):
+        load_intents(state)
+    for one in (lambda store: store.hold(HOLD), lambda store: store.begin_again()):
+        with pytest.raises(JournalError, match="nothing is mounted"):
+            change(state, one)
+    escaped = str(point).replace(" ", r"\040")
+    (tmp_path / "mountinfo").write_text(f"25 24 8:2 / {escaped} rw - ext4 /dev/sdb1 rw\n")
+    change(state, lambda store: store.hold(HOLD))
+    assert set(load_intents(state).holds) == {"db"}
+
+
+def test_a_record_that_this_boot_had_is_gone_and_not_a_first_start(tmp_path: Path) -> None:
+    """The folder was removed, or its file system is not mounted any more."""
+    state, run = tmp_path / "state", tmp_path / "run"
+    run.mkdir()
+    virtual.run(IntentStore(state, CLOCK, run=run).settle())
+    (run / TRACE).unlink()
+    virtual.run(IntentStore(state, CLOCK, run=run).settle())  # the next boot, with nothing new
+    shutil.rmtree(state)
+    assert load_intents(state) == Intents(), "the run directory alone tells"
+    store = IntentStore(state, CLOCK, run=run)
+    assert "is gone" in store.read().error
+    with pytest.raises(JournalError, match="is gone"):
+        virtual.run(store.settle())
+    virtual.run(store.begin_again())
+    assert store.read() == Intents(number=1)
 
 
 @pytest.mark.parametrize("text", [None, *TORN])
