@@ -4,7 +4,7 @@ There is no file
 
 - where nothing was ever asked for: there are no intents;
 - beside a journal of version 1 or 2, which has them in its tables (and a copy of them beside it):
-  they are read from there until somebody writes, who first carries them over (``settle``);
+  they are read from there until somebody writes, who first carries them over;
 - otherwise because it was lost: not known. That shows in what is left beside it, or in the run
   directory, which outlives the state directory as long as the host is up.
 
@@ -18,7 +18,7 @@ from contextlib import closing, suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from lamplighter.errors import JournalDamaged, JournalError, JournalForeign
-from lamplighter.host.journal.database import open_reader, table_intents
+from lamplighter.host.journal.database import carry_over, open_reader, table_intents
 from lamplighter.host.journal.intent_file import (
     BEFORE,
     FILE_NAME,
@@ -230,6 +230,8 @@ class IntentStore:
         what a newer version wrote.
         """
         async with locked(self._directory, self._clock):
+            with suppress(JournalError):
+                self._carry_over()
             try:
                 known = self._load()
             except IntentsUnknown as error:
@@ -241,14 +243,27 @@ class IntentStore:
 
     async def _change(self, change: Callable[[Intents], Intents]) -> None:
         async with locked(self._directory, self._clock):
+            with suppress(JournalDamaged):  # then they are read as far as that goes, or a copy is
+                self._carry_over()
             now = self._load()
             if not now.number and (now.meant or now.holds):
-                # Carried over from tables, or from a copy of them: from now on they do not count,
-                # which the file before the last change shows.
+                # From now on tables, and a copy of them, do not count, which the file before the
+                # last change shows.
                 now = self._store(now)
             new = change(now)
             if new != now or not now.number:
                 self._store(new)
+
+    def _carry_over(self) -> None:
+        """Put what an earlier version has in tables into the file; raise ``JournalError``."""
+        if find_evidence(self._directory).tables is not None:
+            check_folder(self._directory)
+            carry_over(self._directory, self._keep_tables)
+
+    def _keep_tables(self) -> None:
+        now = self._load()
+        if not now.number:
+            self._store(now)
 
     def _store(self, intents: Intents) -> Intents:
         """Replace the file by one whose number is higher than any that was seen."""

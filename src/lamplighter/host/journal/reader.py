@@ -129,10 +129,12 @@ class JournalReader:
 
         What is held now is in ``intent.json``; of that, this says only when it was recorded.
         """
-        if not self._has("hold"):
+        # Version 2 had those in force there, too; version 1 has neither table.
+        table = next((one for one in ("past_hold", "hold") if self._has(one)), None)
+        if table is None:
             return []
         rows = self._ask(
-            "SELECT domain, name, reason, said_by, at, released, released_by FROM hold "
+            f"SELECT domain, name, reason, said_by, at, released, released_by FROM {table} "
             "WHERE name = :name OR domain = lower(:name) OR domain = :name ORDER BY id DESC",
             {"name": name},
         )

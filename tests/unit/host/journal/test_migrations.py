@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import datetime
 from pathlib import Path
 from uuid import UUID
@@ -17,7 +17,7 @@ import pytest
 
 from lamplighter.errors import JournalError
 from lamplighter.formats.state_json import format_intents
-from lamplighter.host.journal import database
+from lamplighter.host.journal import database, intent_file, intents
 from lamplighter.host.journal.intents import IntentStore, load_intents
 from lamplighter.host.journal.reader import JournalReader
 from lamplighter.host.journal.schema import FILE_NAME, MIGRATIONS
@@ -127,15 +127,50 @@ def new_folder(directory: Path) -> Path:
     return folder
 
 
-def check_intents(intents: Intents) -> None:
+def check_intents(known: Intents) -> None:
     """What was said: version 1 knew no names, and nobody released a hold in it."""
-    assert {key: one.meant for key, one in intents.meant.items()} == {
+    assert {key: one.meant for key, one in known.meant.items()} == {
         str(WEB): Meant.UP,
         "mail": Meant.DOWN,
     }
-    assert intents.meant["mail"].at == at(2, "08:00:00")
-    assert intents.meant[str(WEB)].said_by == "anna"
-    assert intents.holds == {"db": Hold("db", "db", "disk 3 is broken", "carl", at(3, "08:00:00"))}
+    assert known.meant["mail"].at == at(2, "08:00:00")
+    assert known.meant[str(WEB)].said_by == "anna"
+    assert known.holds == {"db": Hold("db", "db", "disk 3 is broken", "carl", at(3, "08:00:00"))}
+
+
+HELD_BY = {
+    1: "INSERT INTO intent VALUES (:domain, 'held', 'noisy', 'anna', :at)",
+    2: "INSERT INTO hold (domain, name, reason, said_by, at) "
+    "VALUES (:domain, :domain, 'noisy', 'anna', :at)",
+}
+
+
+@pytest.mark.parametrize("version", HELD_BY)
+def test_what_an_older_version_at_work_says_meanwhile_is_carried_over_or_fails(
+    tmp_path: Path, version: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the middle of an upgrade: nobody is told that a domain is held that then is not."""
+    released(tmp_path, version)
+    older = sqlite3.connect(tmp_path / FILE_NAME, timeout=0, isolation_level=None)
+    held = {"db"}
+
+    def hold(name: str) -> None:
+        with suppress(sqlite3.OperationalError):
+            older.execute(HELD_BY[version], {"domain": name, "at": at(4, "08:00:00").isoformat()})
+            held.add(name)
+
+    def store(directory: Path, known: Intents) -> None:
+        hold("when the tables have been read")
+        intent_file.store(directory, known)
+        hold("when the file is there")
+
+    monkeypatch.setattr(intents, "store", store)
+    hold("before")
+    virtual.run(IntentStore(tmp_path, CLOCK).settle())
+    hold("after")
+    database.open_writer(tmp_path).close()
+    hold("at last")
+    assert set(load_intents(tmp_path).holds) == held == {"db", "before"}
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -210,10 +245,9 @@ def test_a_migration_that_fails_leaves_the_journal_as_it_was(
 ) -> None:
     released(tmp_path, version)
     broken = (*MIGRATIONS[:-1], (*MIGRATIONS[-1], "CREATE TABLE run (id)"))
-    virtual.run(IntentStore(tmp_path, CLOCK).settle())
     monkeypatch.setattr(database, "MIGRATIONS", broken)
     with pytest.raises(JournalError, match="cannot be opened: table run already exists"):
-        database.open_writer(tmp_path)
+        virtual.run(IntentStore(tmp_path, CLOCK).settle())
     monkeypatch.undo()
     with closing(sqlite3.connect(tmp_path / FILE_NAME)) as kept:
         assert kept.execute("PRAGMA user_version").fetchone() == (version,)
