@@ -114,7 +114,8 @@ def test_a_domain_whose_definition_states_no_uuid_is_held_by_the_uuid_of_today_t
     machine: Machine,
 ) -> None:
     (machine.folder / "domains" / "always.cfg").write_text(f'name = "always"\n{QUICK}')
-    (row,) = (one for one in machine.ask("up")["domains"] if one["name"] == "always")
+    machine.ask("up")
+    row = machine.row("always")
     machine.ask("hold", row["uuid"], "--reason", "disk 3 is broken")
     machine.boot()
     assert outcomes(machine.ask("up"))["always"] == "held"
