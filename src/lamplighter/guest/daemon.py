@@ -159,7 +159,7 @@ class Daemon:
                 self._events.append(ScriptEnded(moment, *script))
             elif pid == self._shutdown_pid:
                 self._shutdown_pid = 0
-                if problem := problem_of(code):
+                if (problem := problem_of(code)) is not None:
                     self._events.append(NotBegun(moment, problem))
             elif not self._boot.ended(pid, code, moment):
                 self._guard.ended(pid, code)
@@ -258,8 +258,9 @@ class Daemon:
             self._events.append(KernelChecked(now(), find_request(self._places.proc)))
         elif isinstance(action, Acknowledge):
             # Without a connection nothing was cleared; if it is lost in the middle, nobody knows.
-            value, problem = action.request.encode("ascii"), ""
+            value = action.request.encode("ascii")
             ours: bool | None = None
+            problem: str | None = None
             try:
                 ours = self._bus is not None and self._bus.clear_if(SHUTDOWN, value)
             except XenStoreUnreachable as error:
@@ -273,7 +274,8 @@ class Daemon:
             found = self._scripts.find() if self._control.listens else ()
             self._events.append(ScriptsFound(now(), found))
         elif isinstance(action, Run):
-            if problem := self._scripts.start(action.script.name, action.request):
+            problem = self._scripts.start(action.script.name, action.request)
+            if problem is not None:
                 self._events.append(ScriptEnded(now(), action.script.name, problem))
         elif isinstance(action, Kill):
             self._scripts.end(action.script.name, now())

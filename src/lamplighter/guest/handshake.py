@@ -99,7 +99,8 @@ class State(NamedTuple):
     last note. ``waiting`` are the scripts to come, ``running`` the one that may run until
     ``overdue``; ``killed`` if it has been out of time already. ``begun``: the system's shutdown was
     seen to begin; ``retry_at`` is when to try again to begin it. ``refused`` is why a request could
-    not be acknowledged. ``nonsense`` and ``suspend``: that this was in the node has been recorded.
+    not be acknowledged, None if it could. ``nonsense`` and ``suspend``: that this was in the node
+    has been recorded.
     """
 
     settings: Settings
@@ -124,7 +125,7 @@ class State(NamedTuple):
     released: bool = False
     begun: bool = False
     retry_at: float = inf
-    refused: str = ""
+    refused: str | None = None
     suspend: bool = False
     nonsense: bool = False
 
@@ -190,7 +191,10 @@ def step(state: State, event: Event) -> Stepped:
         if state.running is None or state.running.name != event.name:
             return state, ()
         state, actions = _next_script(state, now)
-        return state, (Record(f"{event.name}: {event.problem or 'done'}"), *actions)
+        return state, (
+            Record(f"{event.name}: {'done' if event.problem is None else event.problem}"),
+            *actions,
+        )
     if isinstance(event, NotBegun):
         text = f"the {state.going} could not be begun: {event.problem}"
         retry_at = inf if state.begun else now + RETRY_PAUSE
@@ -215,7 +219,9 @@ def _request_seen(state: State, event: RequestSeen) -> Stepped:
     actions: tuple[Action, ...] = ()
     if text in REQUESTS:
         if state.request != text:
-            state = state._replace(request=text, since=now, checks=None, suspend=False, refused="")
+            state = state._replace(
+                request=text, since=now, checks=None, suspend=False, refused=None
+            )
             actions = (Record(f"the host asks for a {text}"),)
     elif not event.value:
         state, actions = _emptied(state, now)
@@ -276,7 +282,7 @@ def _emptied(state: State, now: float) -> Stepped:
 
 
 def _acknowledged(state: State, event: Acknowledged) -> Stepped:
-    if event.problem:
+    if event.problem is not None:
         # The request is still there, so this is tried again, and recorded once.
         record = Record(f"the {state.request} cannot be acknowledged: {event.problem}")
         actions = () if event.problem == state.refused else (record,)
