@@ -194,7 +194,7 @@ def test_replies_come_back_to_who_asked_in_whatever_order(
     ]
     shuffled.shuffle(replies)
     got, error = drain(connection.receive, cut(b"".join(replies), places))
-    assert error == ""
+    assert error is None
     assert dict(got) == {
         waiter: Reply(payload) if isinstance(answer, Op) else Reply(b"", str(answer))
         for waiter, (answer, payload) in enumerate(answers)
