@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from lamplighter.errors import UsageError
-from lamplighter.formats.suggest import closest
+from lamplighter.formats.suggest import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -60,6 +60,5 @@ def find(given: str, inventory: Inventory, listed: Iterable[DomainInfo] = ()) ->
         if one.name and means((given,), one.name, one.uuid):
             return DomainRef(str(one.uuid), one.name)
         labels |= {one.name} - {""}
-    near = closest(given, labels)
-    hint = f"did you mean {near}?" if near else "lamplighter status lists them all"
+    hint = did_you_mean(given, labels, "lamplighter status lists them all")
     raise UsageError(f"there is no domain {given!r}", hint=hint)

@@ -79,7 +79,6 @@ def test_only_these_modules_choose_what_they_import() -> None:
         "formats/suggest",  # difflib, which only a mistyped word needs
         "guest/__main__",  # an old Python, which the rest does not run on, gets a message
         "guest/commands",  # what only installs
-        "guest/config",  # difflib
         "guest/installation",  # zipfile, which a minimal Python does not have
         "guest/main",  # the command; a guest has little memory and time for the others
         "guest/power",  # ctypes, which a minimal Python does not have

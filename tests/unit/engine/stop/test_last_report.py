@@ -14,7 +14,7 @@ from lamplighter.engine.events import (
     ShutdownReasonFound,
     Tick,
 )
-from lamplighter.engine.guest_force import is_guest_force
+from lamplighter.engine.stop.outcome import is_guest_force
 from lamplighter.formats.agent_protocol import Forced, Progress, TimeRequest
 from lamplighter.model.domain import ShutdownReason
 from lamplighter.model.lifecycle import Phase
