@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lamplighter.embedded.host import EmbeddedHost
-from lamplighter.engine.guest_force import BY_THE_GUEST
 from lamplighter.engine.plan import plan_down, plan_up
+from lamplighter.engine.stop.extension import BY_THE_GUEST
 from lamplighter.formats import lamplighter_toml as toml
 from lamplighter.host.clock import LoopClock
 from lamplighter.host.journal.intents import IntentStore

@@ -15,7 +15,8 @@ from __future__ import annotations
 from math import inf
 from typing import TYPE_CHECKING
 
-from lamplighter.engine.guest_force import BY_THE_GUEST, SHUT_DOWN
+from lamplighter.engine.stop.extension import BY_THE_GUEST
+from lamplighter.engine.stop.outcome import SHUT_DOWN
 from lamplighter.engine.timing import REAPER_TIME
 from lamplighter.formats.durations import parse_duration
 from lamplighter.host.journal.reader import JournalReader

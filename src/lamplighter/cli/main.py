@@ -27,7 +27,7 @@ from lamplighter import __version__
 from lamplighter.cli.context import CONFIG_VARIABLE, DEFAULT_CONFIG, Context
 from lamplighter.cli.output.logs import log_to, show_from
 from lamplighter.errors import LamplighterError, OutputError, UsageError
-from lamplighter.formats.suggest import closest
+from lamplighter.formats.suggest import did_you_mean
 from lamplighter.model.run import SIGNALLED
 from lamplighter.report.documents import error_document
 
@@ -94,8 +94,7 @@ class Parser(argparse.ArgumentParser):
         hint = f"{self.prog} --help shows the usage"
         if message.startswith("unrecognized arguments: "):
             given = message.removeprefix("unrecognized arguments: ").split()[0].split("=")[0]
-            if near := closest(given, self._option_string_actions):
-                hint = f"did you mean {near}?"
+            hint = did_you_mean(given, self._option_string_actions, hint)
         raise UsageError(message, hint=hint)
 
 
@@ -196,8 +195,7 @@ def _dispatch(argv: Sequence[str], context: Context) -> int:
             "no command is given", hint=f"one of {', '.join(COMMANDS)}; --help describes them"
         )
     if first.command not in COMMANDS:
-        near = closest(first.command, COMMANDS)
-        hint = f"did you mean {near}?" if near else f"the commands are {', '.join(COMMANDS)}"
+        hint = did_you_mean(first.command, COMMANDS, f"the commands are {', '.join(COMMANDS)}")
         raise UsageError(f"unknown command {first.command!r}", hint=hint)
     command = _load(first.command)
     parser = Parser(

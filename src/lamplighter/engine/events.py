@@ -6,6 +6,7 @@ host seconds; the state's ``wake`` is the latest time at which a ``Tick`` is wan
 
 Actions are carried out in order, one after another, and each result comes back as an event before
 any other event is delivered. An ``EnterPhase`` is on disk before the action after it is begun.
+Where a result has an ``error``, it says why the action failed; None: it did not.
 """
 
 from __future__ import annotations
@@ -96,9 +97,9 @@ class AgentReport(Event):
 
 @dataclass(frozen=True, slots=True)
 class RequestWritten(Event):
-    """The request was written, or ``error`` says why it could not be."""
+    """The request was written, or could not be."""
 
-    error: str = ""
+    error: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,21 +115,21 @@ class RequestCleared(Event):
     """The request was withdrawn; ``taken``: the guest had acknowledged it before that."""
 
     taken: bool
-    error: str = ""
+    error: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Pressed(Event):
-    """The power button was pressed, or ``error`` says why not."""
+    """The power button was pressed, or could not be."""
 
-    error: str = ""
+    error: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Destroyed(Event):
     """The call to destroy returned, or failed."""
 
-    error: str = ""
+    error: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +140,7 @@ class Created(Event):
     """
 
     domid: int | None
-    error: str = ""
+    error: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

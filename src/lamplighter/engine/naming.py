@@ -1,7 +1,9 @@
 """What a name or UUID means that an administrator gave: the one place that compares them.
 
 A domain is known to the files (by its definition, or a problem that blocks it) or to the toolstack.
-Names are compared as they are, UUIDs in any case.
+Names are compared as they are, UUIDs in any case. Holds, the journal and the event log also speak
+of domains that nobody knows any more: there a name is not looked up but compared with what is
+stored, in the same way.
 """
 
 from __future__ import annotations
@@ -9,13 +11,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from lamplighter.errors import UsageError
-from lamplighter.formats.suggest import closest
+from lamplighter.formats.suggest import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
     from uuid import UUID
 
     from lamplighter.model.domain import DomainInfo
+    from lamplighter.model.intent import Hold
     from lamplighter.model.policy import Inventory
 
 
@@ -26,9 +29,20 @@ class DomainRef(NamedTuple):
     name: str
 
 
-def means(given: Collection[str], name: str, uuid: UUID | None) -> bool:
+def means(given: Collection[str], name: str, uuid: UUID | str | None) -> bool:
     """Return whether one of the given names or UUIDs means the domain with this name and UUID."""
-    return name in given or (uuid is not None and str(uuid) in {one.lower() for one in given})
+    return name in given or (uuid is not None and str(uuid) in map(uuid_text, given))
+
+
+def means_hold(given: str, hold: Hold) -> bool:
+    """Return whether a name or UUID means the domain of this hold."""
+    # A domain without a UUID is held under its name.
+    return means((given,), hold.name, None if hold.domain == hold.name else hold.domain)
+
+
+def uuid_text(given: str) -> str:
+    """Return what is given in the form in which UUIDs are stored."""
+    return given.lower()
 
 
 def find(given: str, inventory: Inventory, listed: Iterable[DomainInfo] = ()) -> DomainRef:
@@ -50,6 +64,5 @@ def find(given: str, inventory: Inventory, listed: Iterable[DomainInfo] = ()) ->
                 return DomainRef(defined.definition.key, one.name)
             return DomainRef(str(one.uuid), one.name)
         labels |= {one.name} - {""}
-    near = closest(given, labels)
-    hint = f"did you mean {near}?" if near else "lamplighter status lists them all"
+    hint = did_you_mean(given, labels, "lamplighter status lists them all")
     raise UsageError(f"there is no domain {given!r}", hint=hint)

@@ -7,15 +7,12 @@ reported, and the default applies.
 
 from __future__ import annotations
 
-from importlib import import_module
 from math import inf
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
+from typing import Any, NamedTuple
 
 from lamplighter.formats.durations import DURATION_FORMS, parse_duration
+from lamplighter.formats.suggest import did_you_mean
 from lamplighter.guest.events import Settings
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 #: The size limit of ``agent.conf`` in bytes; a longer file is ignored as a whole.
 TEXT_MAX = 65536
@@ -70,9 +67,8 @@ def parse_config(text: str, where: str) -> tuple[Config, list[str]]:
             if not equals:
                 raise ValueError(f"expected 'key = value', not {text[:60]!r}")
             if key not in KEYS:
-                near = closest(key, KEYS)
-                known = f"did you mean {near}?" if near else f"there are {', '.join(KEYS)}"
-                raise ValueError(f"there is no key {key[:60]!r}: {known}")
+                hint = did_you_mean(key, KEYS, f"there are {', '.join(KEYS)}")
+                raise ValueError(f"there is no key {key[:60]!r}: {hint}")
             seconds: float | None
             if key == "deadline" and value in WORDS:
                 seconds = WORDS[value]
@@ -90,16 +86,6 @@ def parse_config(text: str, where: str) -> tuple[Config, list[str]]:
             problems.append(f"{where}:{number}: {error}")
     settings = {key: found.pop(key) for key in Settings._fields if key in found}
     return Config(Settings(**settings), **found), problems
-
-
-class _Difflib(Protocol):
-    def get_close_matches(self, word: str, possibilities: Sequence[str], n: int) -> list[str]: ...
-
-
-def closest(given: str, known: Sequence[str]) -> str | None:
-    """Return the known word that was most likely meant; difflib is loaded only for mistakes."""
-    near = cast("_Difflib", import_module("difflib")).get_close_matches(given, known, 1)
-    return near[0] if near else None
 
 
 class Paths(NamedTuple):

@@ -30,31 +30,10 @@ from lamplighter.formats.agent_protocol import (
     encode_version,
     parse_deadline_note,
 )
+from lamplighter.guest import events
 from lamplighter.guest.clock import milliseconds, now
 from lamplighter.guest.config import read_config
 from lamplighter.guest.control_socket import ControlSocket, open_control_socket
-from lamplighter.guest.events import (
-    Acknowledge,
-    Acknowledged,
-    Action,
-    Answered,
-    Arm,
-    CheckKernel,
-    Event,
-    FindScripts,
-    KernelChecked,
-    Kill,
-    NotBegun,
-    Record,
-    Release,
-    ReportProgress,
-    RequestSeen,
-    Run,
-    ScriptEnded,
-    ScriptsFound,
-    SystemStopping,
-    Tick,
-)
 from lamplighter.guest.guard import Guard, Order
 from lamplighter.guest.handshake import State, step
 from lamplighter.guest.kernel_shutdown import find_request
@@ -103,7 +82,7 @@ class Daemon:
             acknowledged=acknowledged,
             granted=self._guard.grant,
         )
-        self._events: deque[Event] = deque()
+        self._events: deque[events.Event] = deque()
         self._children = Children()
         self._scripts = Scripts(places, config.script_deadline, self._children, run_state, log)
         self._nodes = AgentNodes(encode_version(__version__), log)
@@ -156,20 +135,20 @@ class Daemon:
         for pid, code in self._children.reap():
             script = self._scripts.ended(pid, code)
             if script is not None:
-                self._events.append(ScriptEnded(moment, *script))
+                self._events.append(events.ScriptEnded(moment, *script))
             elif pid == self._shutdown_pid:
                 self._shutdown_pid = 0
-                if problem := problem_of(code):
-                    self._events.append(NotBegun(moment, problem))
+                if (problem := problem_of(code)) is not None:
+                    self._events.append(events.NotBegun(moment, problem))
             elif not self._boot.ended(pid, code, moment):
                 self._guard.ended(pid, code)
-        self._events.extend(ScriptEnded(moment, *script) for script in self._scripts.gone())
+        self._events.extend(events.ScriptEnded(moment, *script) for script in self._scripts.gone())
         self._children.kill_overdue(moment)
         self._boot.tick(moment)
         self._guard.tick(moment)
         for descriptor in set(self._control.descriptors()) & ready:
             if (request := self._control.hear(descriptor)) is not None:
-                self._events.append(SystemStopping(moment, request))
+                self._events.append(events.SystemStopping(moment, request))
         try:
             if self._bus is not None and self._bus.fileno() in ready:
                 stirred = self._bus.stirred()
@@ -179,13 +158,13 @@ class Daemon:
                 if stirred & {SHUTDOWN, ASKED}:
                     self._events.append(_hear_request(self._bus))
                 if ANSWER in stirred and (answer := self._answers.hear(self._bus)) is not None:
-                    self._events.append(Answered(now(), answer))
+                    self._events.append(events.Answered(now(), answer))
         except XenStoreUnreachable as error:
             self._lose(error)
         if self._bus is None and moment >= self._reopen:
             self._open()
         if moment >= self._state.wake:
-            self._events.append(Tick(moment))
+            self._events.append(events.Tick(moment))
 
     # --- XenStore ---
 
@@ -246,47 +225,51 @@ class Daemon:
                 notify(os.environ, status=f"{self._state.going} is under way")
         self._answers.settled()
 
-    def _do(self, action: Action) -> None:
+    def _do(self, action: events.Action) -> None:
         """Carry out one action; its result becomes an event."""
-        if isinstance(action, Record):
+        if isinstance(action, events.Record):
             self._log.note(action.text)
-        elif isinstance(action, Arm):
+        elif isinstance(action, events.Arm):
             self._guard.arm(Order(action.request, action.at, action.said))
-        elif isinstance(action, ReportProgress):
+        elif isinstance(action, events.ReportProgress):
             self._say("progress", encode_progress(action.text, action.percent))
-        elif isinstance(action, CheckKernel):
-            self._events.append(KernelChecked(now(), find_request(self._places.proc)))
-        elif isinstance(action, Acknowledge):
+        elif isinstance(action, events.CheckKernel):
+            self._events.append(events.KernelChecked(now(), find_request(self._places.proc)))
+        elif isinstance(action, events.Acknowledge):
             # Without a connection nothing was cleared; if it is lost in the middle, nobody knows.
-            value, problem = action.request.encode("ascii"), ""
+            value = action.request.encode("ascii")
             ours: bool | None = None
+            problem: str | None = None
             try:
                 ours = self._bus is not None and self._bus.clear_if(SHUTDOWN, value)
             except XenStoreUnreachable as error:
                 self._lose(error)
             except XenStoreError as error:
                 problem = str(error)
-            self._events.append(Acknowledged(now(), ours, problem))
-        elif isinstance(action, FindScripts):
+            self._events.append(events.Acknowledged(now(), ours, problem))
+        elif isinstance(action, events.FindScripts):
             # A hook that cannot connect runs the scripts itself, and there may be no notes of what
             # was begun: they must not run here as well.
             found = self._scripts.find() if self._control.listens else ()
-            self._events.append(ScriptsFound(now(), found))
-        elif isinstance(action, Run):
-            if problem := self._scripts.start(action.script.name, action.request):
-                self._events.append(ScriptEnded(now(), action.script.name, problem))
-        elif isinstance(action, Kill):
+            self._events.append(events.ScriptsFound(now(), found))
+        elif isinstance(action, events.Run):
+            problem = self._scripts.start(action.script.name, action.request)
+            if problem is not None:
+                self._events.append(events.ScriptEnded(now(), action.script.name, problem))
+        elif isinstance(action, events.Kill):
             self._scripts.end(action.script.name, now())
-        elif isinstance(action, Release):
+        elif isinstance(action, events.Release):
             self._control.release()
         else:
             try:
                 self._shutdown_pid = self._power.shut_down(action.request, self._children)
             except OSError as error:
-                self._events.append(NotBegun(now(), error.strerror or "it cannot be started"))
+                self._events.append(
+                    events.NotBegun(now(), error.strerror or "it cannot be started")
+                )
 
 
-def _hear_request(bus: Bus) -> RequestSeen:
+def _hear_request(bus: Bus) -> events.RequestSeen:
     """Read the host's request and note.
 
     The host writes both together and takes both back together. So a note that is there before and
@@ -296,7 +279,7 @@ def _hear_request(bus: Bus) -> RequestSeen:
     value = remembered(bus, SHUTDOWN) or b""
     if asked and not value:
         asked = remembered(bus, ASKED)
-    return RequestSeen(now(), value, parse_deadline_note(asked))
+    return events.RequestSeen(now(), value, parse_deadline_note(asked))
 
 
 def _ignore(_number: int, _frame: object) -> None:

@@ -66,13 +66,13 @@ class SystemStopping(NamedTuple):
 class Acknowledged(NamedTuple):
     """Whether the agent cleared the request (``ours``), or somebody else had been faster.
 
-    None without a ``problem``: unknown, because the connection was lost in the middle. With a
-    ``problem``: XenStore refused, and the request is still in the node.
+    ``ours`` is None without a ``problem``: unknown, because the connection was lost in the middle.
+    With a ``problem``: XenStore refused, and the request is still in the node.
     """
 
     now: float
     ours: bool | None
-    problem: str = ""
+    problem: str | None = None
 
 
 class ScriptsFound(NamedTuple):
@@ -83,11 +83,11 @@ class ScriptsFound(NamedTuple):
 
 
 class ScriptEnded(NamedTuple):
-    """A script has ended or could not be started; ``problem`` is empty if it succeeded."""
+    """A script has ended or could not be started; ``problem`` is None if it succeeded."""
 
     now: float
     name: str
-    problem: str = ""
+    problem: str | None = None
 
 
 class NotBegun(NamedTuple):

@@ -257,8 +257,8 @@ def _run_guard(pipe: int, order: Order, xenstore: str, power: Power, log: Log) -
     missing += harden()
     # A disk that does not answer blocks only the child. What one process has read in, all have.
     read = _beside(lambda: power.lock_memory(read=True), LOCK_TIMEOUT, pipe)
-    if locked := power.lock_memory(read=read):
-        missing.append(f"staying in memory: {locked}")
+    if (problem := power.lock_memory(read=read)) is not None:
+        missing.append(f"staying in memory: {problem}")
     for problem in missing:
         log.warn(f"the guard goes without: {problem}")
     close_all_but((pipe, *power.descriptors, *([bus.fileno()] if bus is not None else ())))

@@ -85,14 +85,15 @@ def run_scripts(places: Paths, request: str, log: Log) -> int:
     failed = False
     for script in scripts.find():
         problem = scripts.start(script.name, request)
-        if not problem:
+        if problem is None:
             problem = _wait(children, scripts, script.name, script.deadline)
-        log.note(f"{script.name}: {problem or 'done'}")
-        failed = failed or bool(problem)
+        log.note(f"{script.name}: {'done' if problem is None else problem}")
+        failed = failed or problem is not None
     return int(failed)
 
 
-def _wait(children: Children, scripts: Scripts, name: str, deadline: float) -> str:
+def _wait(children: Children, scripts: Scripts, name: str, deadline: float) -> str | None:
+    """Wait for a script; return its problem, None if it succeeded."""
     overdue, hopeless = now() + deadline, inf
     while True:
         for pid, code in children.reap():
@@ -133,7 +134,7 @@ def _output(command: tuple[str, ...], log: Log) -> str | None:
         children.end(pid, now() - LAST_CHANCE)
         children.kill_overdue(now())
     problem = problem_of(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
-    if problem:
+    if problem is not None:
         log.warn(f"{' '.join(command)}: {problem}")
         return None
     return output.decode("utf-8", "replace")

@@ -79,12 +79,12 @@ class Readiness:
         self._checks = [check for check in checks if check.name not in self._passed]
         return self._next(now)
 
-    def ended(self, problem: str, now: float) -> Program | None:
-        """Handle the end of the running check (empty ``problem``: passed); return the next one."""
+    def ended(self, problem: str | None, now: float) -> Program | None:
+        """Handle the end of the running check (no ``problem``: passed); return the next one."""
         check, self.running, self.overdue = self.running, None, inf
         if check is None or self._over:
             return None
-        if not problem:
+        if problem is None:
             self._passed.add(check.name)
             del self._checks[:1]
             self._pause = FIRST_PAUSE
@@ -232,7 +232,7 @@ class BootWatch:
         while check is not None:
             problem = check.refused(owners())
             try:
-                if not problem:
+                if problem is None:
                     self._check = self._children.start([check.path], surroundings())
                     break
             except OSError as error:

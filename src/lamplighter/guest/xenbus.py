@@ -62,7 +62,7 @@ class Bus:
         self._wire: ClientConnection[list[Reply]] = ClientConnection()
         self._watched: dict[bytes, str] = {}
         self._stirred: set[str] = set()
-        self._lost = ""
+        self._lost: str | None = None
         self._descriptor = -1  # it does not block
         self._is_device = False
         try:
@@ -208,7 +208,7 @@ class Bus:
             self._take()
             self._check()
         reply = box[0]
-        if reply.error:
+        if reply.error is not None:
             raise XenStoreError(reply.error, f"XenStore answered {reply.error} to {op_name(op)}")
         return reply.payload
 
@@ -244,11 +244,11 @@ class Bus:
         return True
 
     def _check(self) -> None:
-        if self._lost:
+        if self._lost is not None:
             raise self._unreachable()
 
     def _close(self, reason: str) -> XenStoreUnreachable:
-        if not self._lost:
+        if self._lost is None:
             self._lost = reason
             os.close(self._descriptor)
             self._descriptor = -1

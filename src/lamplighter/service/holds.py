@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lamplighter.engine.naming import find
+from lamplighter.engine.naming import find, means_hold
 from lamplighter.errors import CallFailed, JournalError, Unreachable, UsageError
 from lamplighter.host.clock import LoopClock
 from lamplighter.host.journal.intents import IntentStore, load_intents
@@ -53,18 +53,17 @@ async def release_domain(given: str, configuration: Configuration) -> tuple[str,
     store = _store(configuration)
     host = configuration.host
     holds = load_intents(Path(host.state.value), run=Path(host.run.value)).holds
-    keys, name = {given, given.lower()}, given
     try:
         named = await find_domain(given, configuration)
-        keys, name = {named.key, named.name}, named.name
+        name, keys = named.name, {named.key, named.name}
         if named.key == named.name:  # whatever UUID it had
             keys |= {hold.domain for hold in holds.values() if hold.name == name}
+        found = [hold for key, hold in holds.items() if key in keys]
     except UsageError:
         # What was held may have lost its definition since.
-        if not any(given in (hold.name, hold.domain) for hold in holds.values()):
+        name, found = given, [hold for hold in holds.values() if means_hold(given, hold)]
+        if not found:
             raise
-        keys |= {hold.domain for hold in holds.values() if hold.name == given}
-    found = [hold for key, hold in holds.items() if key in keys]
     await store.release(*(hold.domain for hold in found))
     number, now = store.read().number, LoopClock().wall()
 

@@ -20,7 +20,7 @@ from lamplighter.engine.policy import manage, settle
 from lamplighter.errors import DefinitionError
 from lamplighter.formats import xlcfg
 from lamplighter.formats.definition import Reading, read_definition
-from lamplighter.formats.policy_values import nearest
+from lamplighter.formats.suggest import did_you_mean
 from lamplighter.host.files.reading import read_definitions
 from lamplighter.model.policy import Inventory
 from lamplighter.model.problem import Location, Problem
@@ -144,7 +144,7 @@ def _policy_problems(
             first = next(iter(table.values()), None)
             where = first.origin if first else Location(configuration.file, key=f"domain.{name}")
             message = f"[domain.{name}] is the table of a domain that has no definition"
-            hint = nearest(name, names) or "correct the name, or add its file to definitions"
+            hint = did_you_mean(name, names, "correct the name, or add its file to definitions")
             problems.append(Problem("no-definition", message, where, name, hint, fatal=False))
     default = configuration.defaults.get("stop")
     stops: list[tuple[str | None, Setting[Any]]] = [(None, default)] if default is not None else []

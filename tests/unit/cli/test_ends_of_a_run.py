@@ -12,27 +12,29 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
-from contextlib import closing
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
-from tests.shell import LAMPLIGHTER, Shell
-from tests.unit.cli.test_unit_end_to_end import Unit
+from tests.shell import (
+    HOST,
+    LAMPLIGHTER,
+    QUICK,
+    Shell,
+    Unit,
+    configure,
+    define,
+    open_unit,
+    write_host,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-CONFIGURATION = """\
-[host]
-toolstack = "embedded"
-definitions = ["domains/*.cfg"]
-state = "state"
-run = "run"
-call_timeout = "5s"
+CONFIGURATION = f"""\
+{HOST}call_timeout = "5s"
 parallel_starts = 1
 
 [domain.web]
@@ -48,7 +50,6 @@ stop_timeout = "5s"
 stop_timeout = "2000s"
 """
 
-QUICK = 'memory = 64\nembedded_boot = "1s"\nembedded_shutdown = "1s"\n'
 DEFINITIONS = {
     "web": QUICK,
     "db": QUICK,
@@ -61,25 +62,10 @@ DEFINITIONS = {
 
 @pytest.fixture
 def unit(tmp_path: Path) -> Iterator[Unit]:
-    tmp_path.chmod(0o755)
-    (tmp_path / "domains").mkdir(mode=0o755)
-    for name, text in DEFINITIONS.items():
-        define(tmp_path, name, f'name = "{name}"\n{text}')
-    (tmp_path / "lamplighter.toml").write_text(CONFIGURATION)
-    with closing(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)) as manager:
-        manager.bind(str(tmp_path / "notify"))
-        unit = Unit(tmp_path, manager)
-        started = unit.type("host", "start", str(tmp_path), "--speed", "20")
-        assert started.returncode == 0, started.stderr
+    write_host(tmp_path, CONFIGURATION, DEFINITIONS)
+    with open_unit(tmp_path) as unit:
         yield unit
-        (tmp_path / "lamplighter.toml").write_text(CONFIGURATION)
-        Shell(tmp_path).type("host", "stop")
-
-
-def define(folder: Path, name: str, text: str) -> None:
-    path = folder / "domains" / f"{name}.cfg"
-    path.write_text(text)
-    path.chmod(0o644)
+        configure(tmp_path, CONFIGURATION)
 
 
 class Ended(NamedTuple):
@@ -135,9 +121,9 @@ def a_definition_names_no_domain(unit: Unit) -> Ended:
 
 def the_configuration_is_wrong_at_the_hosts_stop(unit: Unit) -> Ended:
     up(unit)
-    (unit.folder / "lamplighter.toml").write_text(CONFIGURATION + 'stop_timeuot = "5s"\n')
+    configure(unit.folder, CONFIGURATION + 'stop_timeuot = "5s"\n')
     ended = whole(unit, "down")
-    (unit.folder / "lamplighter.toml").write_text(CONFIGURATION)
+    configure(unit.folder, CONFIGURATION)
     return ended
 
 
@@ -255,10 +241,10 @@ def test_a_run_whose_journal_is_lost(unit: Unit) -> None:
 
 
 def test_a_configuration_that_is_wrong_by_hand_is_no_run(unit: Unit) -> None:
-    (unit.folder / "lamplighter.toml").write_text(CONFIGURATION + 'stop_timeuot = "5s"\n')
+    configure(unit.folder, CONFIGURATION + 'stop_timeuot = "5s"\n')
     ended = Shell(unit.folder).type("--json", "down")
     assert ended.returncode == json.loads(ended.stdout)["exit"] == 78
-    (unit.folder / "lamplighter.toml").write_text(CONFIGURATION)
+    configure(unit.folder, CONFIGURATION)
     assert Shell(unit.folder).ask("history")["runs"] == []
 
 

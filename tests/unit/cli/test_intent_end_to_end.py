@@ -8,19 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.shell import Shell, outcomes
+from tests.shell import HOST, QUICK, Shell, outcomes, write_host
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-CONFIGURATION = """\
-[host]
-toolstack = "embedded"
-definitions = ["domains/*.cfg"]
-state = "state"
-run = "run"
-
+CONFIGURATION = f"""\
+{HOST}
 [defaults]
 start = "last-state"
 
@@ -31,7 +26,6 @@ start = "always"
 start = "never"
 """
 
-QUICK = 'memory = 64\nembedded_boot = "1s"\nembedded_shutdown = "1s"\n'
 DEFINITIONS = {
     "always": QUICK,
     "last": QUICK,
@@ -41,13 +35,7 @@ DEFINITIONS = {
 
 
 class Machine(Shell):
-    """A host that can be booted again."""
-
-    def boot(self) -> None:
-        """Cut its power, if it has any, and boot it."""
-        self.type("host", "stop")
-        started = self.type("host", "start", str(self.folder), "--speed", "20")
-        assert started.returncode == 0, started.stderr
+    """A host that is asked for its domains."""
 
     def ask_any(self, *words: str) -> list[dict[str, Any]]:
         """Ask without minding whether all is as wanted."""
@@ -60,13 +48,7 @@ class Machine(Shell):
 
 @pytest.fixture
 def machine(tmp_path: Path) -> Iterator[Machine]:
-    tmp_path.chmod(0o755)
-    (tmp_path / "domains").mkdir(mode=0o755)
-    for number, (name, text) in enumerate(DEFINITIONS.items(), 1):
-        path = tmp_path / "domains" / f"{name}.cfg"
-        path.write_text(f'name = "{name}"\nuuid = "00000000-0000-4000-8000-{number:012}"\n{text}')
-        path.chmod(0o644)
-    (tmp_path / "lamplighter.toml").write_text(CONFIGURATION)
+    write_host(tmp_path, CONFIGURATION, DEFINITIONS, uuids=True)
     machine = Machine(tmp_path)
     machine.boot()
     yield machine

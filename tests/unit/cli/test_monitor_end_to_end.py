@@ -13,19 +13,14 @@ import pytest
 
 from lamplighter.host.clock import LoopClock
 from lamplighter.host.xenstore.client import XenStore
-from tests.shell import LAMPLIGHTER, Shell
+from tests.shell import HOST, LAMPLIGHTER, Shell, write_host
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-CONFIGURATION = """\
-[host]
-toolstack = "embedded"
-definitions = ["domains/*.cfg"]
-state = "state"
-run = "run"
-
+CONFIGURATION = f"""\
+{HOST}
 [defaults]
 start = "last-state"
 """
@@ -39,13 +34,7 @@ embedded_shutdown = "0.1s"
 
 @pytest.fixture
 def shell(tmp_path: Path) -> Iterator[Shell]:
-    (tmp_path / "lamplighter.toml").write_text(CONFIGURATION)
-    (tmp_path / "domains").mkdir(mode=0o755)
-    for number, name in enumerate(("db", "web"), 1):
-        identity = f'name = "{name}"\nuuid = "00000000-0000-4000-8000-{number:012}"\n'
-        path = tmp_path / "domains" / f"{name}.cfg"
-        path.write_text(identity + DEFINITION)
-        path.chmod(0o644)
+    write_host(tmp_path, CONFIGURATION, dict.fromkeys(("db", "web"), DEFINITION), uuids=True)
     shell = Shell(tmp_path)
     assert shell.type("host", "start").returncode == 0
     try:

@@ -16,18 +16,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.shell import Shell, outcomes
+from tests.shell import HOST, QUICK, Shell, outcomes, write_host
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-CONFIGURATION = """\
-[host]
-toolstack = "embedded"
-definitions = ["domains/*.cfg"]
-state = "state"
-run = "run"
-
+CONFIGURATION = f"""\
+{HOST}
 [defaults]
 start = "always"
 
@@ -35,14 +30,13 @@ start = "always"
 start = "last-state"
 """
 
-QUICK = 'memory = 64\nembedded_boot = "1s"\nembedded_shutdown = "1s"\n'
 SLOW = 'memory = 64\nembedded_boot = "1s"\nembedded_guest = "slow"\nembedded_shutdown = "150s"\n'
 DEFINITIONS = {"held": QUICK, "last": QUICK, "web": QUICK, "slow": SLOW}
 RUNNING = {"last", "web", "slow"}
 
 
 class Machine(Shell):
-    """A host that can be booted again, and its state."""
+    """A host and its state."""
 
     @property
     def state(self) -> Path:
@@ -52,11 +46,8 @@ class Machine(Shell):
     def database(self) -> Path:
         return self.state / "state.db"
 
-    def boot(self) -> None:
-        """Cut its power, if it has any, and boot it."""
-        self.type("host", "stop")
-        started = self.type("host", "start", str(self.folder), "--speed", "40")
-        assert started.returncode == 0, started.stderr
+    def boot(self, speed: int = 40) -> None:
+        super().boot(speed)
 
     def running(self) -> set[str]:
         rows = self.ask_any("status")["domains"]
@@ -76,13 +67,7 @@ class Machine(Shell):
 @pytest.fixture
 def machine(tmp_path: Path) -> Iterator[Machine]:
     """A host on which everything runs that may."""
-    tmp_path.chmod(0o755)
-    (tmp_path / "domains").mkdir(mode=0o755)
-    for number, (name, text) in enumerate(DEFINITIONS.items(), 1):
-        path = tmp_path / "domains" / f"{name}.cfg"
-        path.write_text(f'name = "{name}"\nuuid = "00000000-0000-4000-8000-{number:012}"\n{text}')
-        path.chmod(0o644)
-    (tmp_path / "lamplighter.toml").write_text(CONFIGURATION)
+    write_host(tmp_path, CONFIGURATION, DEFINITIONS, uuids=True)
     machine = Machine(tmp_path)
     machine.boot()
     yield machine

@@ -91,7 +91,7 @@ def test_it_is_small_and_holds_the_guests_side_alone() -> None:
     formats = {name for name in names if name.startswith("lamplighter/formats/")}
     assert formats == {
         f"lamplighter/formats/{name}.py"
-        for name in ("__init__", "agent_protocol", "durations", "sd_notify")
+        for name in ("__init__", "agent_protocol", "durations", "sd_notify", "suggest")
     }
 
 

@@ -54,8 +54,8 @@ class Says(Power):
     def prepare(self) -> list[str]:
         return []
 
-    def lock_memory(self, *, read: bool) -> str:
-        return ""
+    def lock_memory(self, *, read: bool) -> str | None:
+        return None
 
     def sync(self) -> None:
         os.write(self.pipe, b"sync\n")
@@ -70,11 +70,11 @@ class Says(Power):
 class Hangs(Says):
     """A disk that answers nobody."""
 
-    def lock_memory(self, *, read: bool) -> str:
+    def lock_memory(self, *, read: bool) -> str | None:
         if read:
             select.poll().poll(PATIENCE)
         os.write(self.pipe, f"locked, read: {read}\n".encode())
-        return ""
+        return None
 
     def sync(self) -> None:
         select.poll().poll(PATIENCE)
@@ -408,11 +408,12 @@ def test_what_the_force_needs_is_loaded_before(monkeypatch: pytest.MonkeyPatch) 
     assert power.descriptors == ()
     libc = power._libc = Mock()
     libc.mlockall.return_value = 0
-    assert power.lock_memory(read=False) == power.lock_memory(read=True) == ""
+    assert power.lock_memory(read=False) is None
+    assert power.lock_memory(read=True) is None
     assert [call.args for call in libc.mlockall.mock_calls] == [(7,), (3,)]
     libc.mlockall.return_value = -1
     assert power.lock_memory(read=True) == "mlockall(2) failed"
     without = Power()
     without.load()
     assert without.prepare()[0].startswith("reboot(2): import of ctypes halted")
-    assert without.lock_memory(read=True) == ""
+    assert without.lock_memory(read=True) is None

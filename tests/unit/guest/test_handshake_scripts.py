@@ -16,7 +16,6 @@ from lamplighter.guest.events import (
     ReportProgress,
     RequestSeen,
     Run,
-    Script,
     ScriptEnded,
     ScriptsFound,
     Settings,
@@ -24,11 +23,7 @@ from lamplighter.guest.events import (
     Tick,
 )
 from lamplighter.guest.handshake import CHECK_TIMES, State, step
-from tests.unit.guest.test_handshake_answers import Done, Guest, going
-
-SETTINGS = Settings(deadline=100.0, grace=2.0, margin=10.0)
-FIRST, SECOND = Script("10-first", 30.0), Script("20-second", 5.0)
-
+from tests.handshakes import FIRST, SECOND, Done, Guest, going
 
 # --- second requests, nonsense, suspend ---
 

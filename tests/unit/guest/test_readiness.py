@@ -22,9 +22,9 @@ def test_checks_run_one_after_another_until_each_has_passed() -> None:
     readiness = Readiness()
     assert readiness.look([A, B], 1.0) == A
     assert readiness.overdue == 31.0
-    assert readiness.ended("", 2.0) == B
+    assert readiness.ended(None, 2.0) == B
     assert (readiness.ready, readiness.waits_for) == (False, "20-b: running")
-    assert readiness.ended("", 3.0) is None
+    assert readiness.ended(None, 3.0) is None
     assert readiness.ready
     assert readiness.wake == inf
 
@@ -41,7 +41,7 @@ def test_a_check_that_fails_is_tried_again_after_growing_pauses() -> None:
         assert readiness.look([A, B], now) == A
         assert readiness.waits_for == "10-a: exit status 1"  # until something else is known
     assert pauses == [5.0, 10.0, 20.0, 40.0, 60.0, 60.0]
-    assert readiness.ended("", now) == B
+    assert readiness.ended(None, now) == B
     readiness.ended("exit status 1", now)
     assert readiness.wake == now + 5.0
 
@@ -49,11 +49,11 @@ def test_a_check_that_fails_is_tried_again_after_growing_pauses() -> None:
 def test_checks_that_come_and_go_are_looked_for_each_time() -> None:
     readiness = Readiness()
     readiness.look([A, B], 0.0)
-    assert readiness.ended("", 1.0) == B
+    assert readiness.ended(None, 1.0) == B
     readiness.ended("exit status 1", 2.0)
     added = Program("05-new", "/new", 30.0)
     assert readiness.look([added, A, B], 7.0) == added, "and what has passed is not run again"
-    assert readiness.ended("", 8.0) == B
+    assert readiness.ended(None, 8.0) == B
     readiness.ended("exit status 1", 9.0)
     assert readiness.look([added, A], 14.0) is None
     assert (readiness.ready, readiness.waits_for) == (True, "")
@@ -72,7 +72,7 @@ def test_nothing_is_tried_when_the_system_goes() -> None:
     running = Readiness()
     running.look([A], 0.0)
     running.give_up()
-    assert running.ended("", 1.0) is None
+    assert running.ended(None, 1.0) is None
     assert not running.ready
 
 

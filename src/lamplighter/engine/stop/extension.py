@@ -23,7 +23,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lamplighter.engine import events, timing
-from lamplighter.engine.guest_force import by_the_guest
 from lamplighter.engine.stop.state import ALIVE, EXTENDABLE
 from lamplighter.formats.agent_protocol import Answer, quoted
 from lamplighter.formats.durations import format_duration
@@ -31,12 +30,20 @@ from lamplighter.model.lifecycle import Phase
 
 if TYPE_CHECKING:
     from lamplighter.engine.stop.state import StopState
-    from lamplighter.formats.agent_protocol import AgentWords, Grants
+    from lamplighter.formats.agent_protocol import AgentWords, Forced, Grants
 
     Stepped = tuple[StopState, tuple[events.Action, ...]]
 
+#: How the note on a guest that forced its own end begins.
+BY_THE_GUEST = "forced by the guest"
+
 #: How many answers of one stop are recorded; later ones are given without a record.
 ANSWERS_ON_RECORD = 20
+
+
+def by_the_guest(forced: Forced) -> str:
+    """Return the note that a guest forces, or forced, its own end."""
+    return f"{BY_THE_GUEST}: {quoted(forced.why)}" if forced.why else BY_THE_GUEST
 
 
 def agent_reported(state: StopState, words: AgentWords, now: float, given: Grants) -> Stepped:

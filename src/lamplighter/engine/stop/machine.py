@@ -107,9 +107,9 @@ def step(state: StopState, event: events.Event) -> Stepped:  # noqa: C901 (a tab
 
         # --- listings and time ---
         case events.Listed(now, info):
-            return _listed(state._replace(listing_error="", listed=True), info, now)
+            return _listed(state._replace(listing_error=None, listed=True), info, now)
         case events.NotListed(now):
-            state = state._replace(listing_error="")
+            state = state._replace(listing_error=None)
             if state.phase in {Phase.FORCING, Phase.ENDED}:
                 return state, (verdict(state),)
             if state.phase is not Phase.REBOOTING:
@@ -161,12 +161,12 @@ def step(state: StopState, event: events.Event) -> Stepped:  # noqa: C901 (a tab
         case events.ReaperChecked(now):
             detail = "nobody reaped it, and it cannot be seen gone: it is taken away"
             return _reap(state, now, detail)
-        case events.Destroyed(now, error) if not error:
+        case events.Destroyed(now, None):
             return state._replace(since=now), (events.Relist(),)
         case events.Destroyed(now, error) if state.destroys < timing.DESTROY_TRIES:
             return _retry(state, f"could not be destroyed: {error}", now), (events.Relist(),)
         case events.Destroyed(_, error):
-            outcome = Outcome.UNKNOWN if state.listing_error else Outcome.FAILED
+            outcome = Outcome.UNKNOWN if state.listing_error is not None else Outcome.FAILED
             note = f"it could not be destroyed in {state.destroys} tries: {error}"
             return state, (events.Finish(outcome, note, good=False),)
 
@@ -180,13 +180,13 @@ def step(state: StopState, event: events.Event) -> Stepped:  # noqa: C901 (a tab
             if state.phase is Phase.ASKED and supported and before is not True:
                 return _ask(state, now, "asked again: its kernel is up now")
             return state, ()
-        case events.RequestWritten(now, error) if error:
+        case events.RequestWritten(now, str(error)):
             return _retry(state, f"could not be asked: {error}", now), ()
         case events.ShutdownNode(now, value=b"") if (
             state.phase is Phase.ASKED and state.retry_at is None
         ):
             return _acknowledge(state, now)
-        case events.RequestCleared(now, error=error) if error and state.phase is Phase.GIVEN_UP:
+        case events.RequestCleared(now, error=str(error)) if state.phase is Phase.GIVEN_UP:
             return _retry(state, f"its request could not be taken back: {error}", now), ()
         case events.RequestCleared(now, taken=True) if state.phase is Phase.GIVEN_UP:
             return _acknowledge(state, now)
@@ -195,7 +195,7 @@ def step(state: StopState, event: events.Event) -> Stepped:  # noqa: C901 (a tab
                 button = events.PressPower(state.info.domid)
                 return _ask(state, now, "power button pressed, asked again", button)
             return _ask(state, now, "asked again")
-        case events.Pressed(_, error) if error:
+        case events.Pressed(_, str(error)):
             return _remark(state, f"its power button could not be pressed: {error}"), ()
         case events.AgentReport(now, _, words, given):
             return extension.agent_reported(state, words, now, given)
@@ -358,7 +358,7 @@ def _still_listed(state: StopState) -> events.Finish:
         remark = "the hypervisor still lists it as dying: another domain maps its memory"
         return verdict(_remark(state, remark))
     if state.phase is Phase.FORCING:
-        error = f" ({state.listing_error})" if state.listing_error else ""
+        error = f" ({state.listing_error})" if state.listing_error is not None else ""
         note = f"it was destroyed but could not be seen gone{error}"
         return events.Finish(Outcome.UNKNOWN, note, good=False)
     return verdict(_remark(state, "it could not be seen gone"))

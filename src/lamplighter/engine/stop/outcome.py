@@ -15,13 +15,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lamplighter.engine.events import Finish
-from lamplighter.engine.guest_force import BY_THE_GUEST, SHUT_DOWN, by_the_guest
+from lamplighter.engine.stop.extension import BY_THE_GUEST, by_the_guest
 from lamplighter.formats.agent_protocol import quoted
 from lamplighter.model.domain import ShutdownReason
 from lamplighter.model.run import Outcome
 
 if TYPE_CHECKING:
     from lamplighter.engine.stop.state import StopState
+
+#: How the record of an incarnation that has shut down begins.
+SHUT_DOWN = "shut down: "
 
 
 def verdict(state: StopState) -> Finish:
@@ -43,6 +46,17 @@ def shut_down_detail(state: StopState, reason: ShutdownReason) -> str:
     if state.words is None or state.words.forced is None:
         return detail
     return f"{detail}, {by_the_guest(state.words.forced)}"
+
+
+def is_guest_force(detail: str) -> bool:
+    """Return whether a transition's detail says that the guest forced its own end.
+
+    A mere quotation of the guest does not.
+    """
+    shut_down, _, more = detail.partition(", ")
+    return detail.startswith(BY_THE_GUEST) or (
+        shut_down.startswith(SHUT_DOWN) and more.startswith(BY_THE_GUEST)
+    )
 
 
 def _ending(state: StopState) -> Finish:

@@ -40,7 +40,7 @@ class StopState(NamedTuple):
     definition has the domain created again when it powers off. ``half_built``: the creator of the
     incarnation left it half built. ``ended`` is when the incarnation was seen to have stopped
     executing, ``final_listing_at`` when the listing was requested that decides whether it is
-    forced; ``listing_error`` is why the last listing failed, empty when it did not. ``orphaned``:
+    forced; ``listing_error`` is why the last listing failed, None when it did not. ``orphaned``:
     the process that reaps it is gone, and the next listing shows whether it has reaped it.
 
     ``latest`` is when the whole run wants the domain down, ``granted`` how many seconds of
@@ -73,7 +73,7 @@ class StopState(NamedTuple):
     final_listing_at: float = -inf
     ended: float = -inf
     orphaned: bool = False
-    listing_error: str = ""
+    listing_error: str | None = None
     remarks: tuple[str, ...] = ()
     latest: float = inf
     extend_max: float = 0.0

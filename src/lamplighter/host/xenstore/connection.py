@@ -166,7 +166,7 @@ class Link:
         if reply is None:
             self._check()
             raise AssertionError("a reply is None only after the connection has ended")
-        if not reply.error:
+        if reply.error is None:
             return reply.payload
         if op == Op.TRANSACTION_END and reply.error == "EAGAIN":
             raise StoreConflict

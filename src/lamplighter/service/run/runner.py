@@ -145,17 +145,19 @@ class Runner:
             watching.cancel()
             await asyncio.gather(watching, return_exceptions=True)
             await observer.close()
-        results = []
+        results: list[Result] = []
         for step, end in zip(plan.steps, ends, strict=True):
             if isinstance(end, Exception):
                 # A defect of ours in one domain's part is that domain's failure.
                 self._listener.said(logging.ERROR, "".join(traceback.format_exception(end)))
                 note = f"a bug in Lamplighter: {end!r}"
-                end = _result_of(step, Outcome.FAILED, note, good=False)  # noqa: PLW2901
-                await self._settle(end)
+                failure = _result_of(step, Outcome.FAILED, note, good=False)
+                await self._settle(failure)
+                results.append(failure)
             elif isinstance(end, BaseException):
                 raise end
-            results.append(end)
+            else:
+                results.append(end)
         return results
 
     async def _carry_out_step(self, step: Step, context: RunContext) -> Result:

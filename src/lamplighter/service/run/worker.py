@@ -201,7 +201,8 @@ class Worker:
                 if (seconds := self._seconds_until(until)) is not None:
                     await self._call(self._in_time(self._guest.note(seconds, granted)))
             case events.AnswerAgent(domid, answer, granted=granted):
-                if await self._call(self._in_time(self._guest.answer(answer, granted))):
+                error = await self._call(self._in_time(self._guest.answer(answer, granted)))
+                if error is not None:
                     return [events.AnswerFailed(self._now, domid, answer)]
             case events.ClearRequest():
                 try:
@@ -283,13 +284,13 @@ class Worker:
                 self._throttle.hear(event.words)
         return come
 
-    async def _call(self, call: Awaitable[None]) -> str:
-        """Return what went wrong with a call, or nothing."""
+    async def _call(self, call: Awaitable[None]) -> str | None:
+        """Return why a call failed; None: it did not."""
         try:
             await call
         except (CallFailed, Unreachable, XenStoreError) as error:
             return error.message
-        return ""
+        return None
 
     async def _in_time(self, channel: Awaitable[T]) -> T:
         """Await XenStore; ``XenStoreUnreachable`` when it takes longer than the domain has."""

@@ -31,7 +31,7 @@ from lamplighter.formats.agent_protocol import AgentWords, Forced, Grants, Progr
 from lamplighter.model.domain import ShutdownReason
 from lamplighter.model.lifecycle import Phase
 from lamplighter.model.policy import Policy, Setting
-from tests.unit.engine.stop.test_machine import WEB, Climb, ended
+from tests.stops import WEB, Climb, ended
 
 POLICY = Policy(stop_timeout=Setting(180.0), ack_timeout=Setting(60.0), extend_max=Setting(60.0))
 STOPPING = Progress("stopping postgresql", 40)

@@ -24,7 +24,7 @@ from lamplighter.model.domain import ShutdownReason
 from lamplighter.model.lifecycle import Phase
 from lamplighter.model.policy import Setting
 from lamplighter.model.run import Outcome
-from tests.unit.engine.stop.test_machine import POLICY, WEB, Climb, ended
+from tests.stops import POLICY, WEB, Climb, ended
 
 # --- the last look -----------------------------------------------------------------------------
 

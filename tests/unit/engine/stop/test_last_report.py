@@ -14,14 +14,14 @@ from lamplighter.engine.events import (
     ShutdownReasonFound,
     Tick,
 )
-from lamplighter.engine.guest_force import is_guest_force
+from lamplighter.engine.stop.outcome import is_guest_force
 from lamplighter.formats.agent_protocol import Forced, Progress, TimeRequest
 from lamplighter.model.domain import ShutdownReason
 from lamplighter.model.lifecycle import Phase
 from lamplighter.model.policy import Policy, Setting
 from lamplighter.model.run import Outcome
+from tests.stops import WEB, ended
 from tests.unit.engine.stop.test_extension import says, stop
-from tests.unit.engine.stop.test_machine import WEB, ended
 
 POLICY = Policy(stop_timeout=Setting(180.0), ack_timeout=Setting(60.0), extend_max=Setting(60.0))
 STOPPING = Progress("stopping postgresql", 40)

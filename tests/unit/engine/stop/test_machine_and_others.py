@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from uuid import UUID
-
 from lamplighter.engine import timing
 from lamplighter.engine.events import (
     ClearRequest,
@@ -22,14 +20,11 @@ from lamplighter.engine.events import (
     Tick,
     WatchNodes,
 )
-from lamplighter.model.domain import DomainInfo, ShutdownReason
+from lamplighter.model.domain import ShutdownReason
 from lamplighter.model.lifecycle import Phase
-from lamplighter.model.policy import Policy, Setting
+from lamplighter.model.policy import Setting
 from lamplighter.model.run import Outcome
-from tests.unit.engine.stop.test_machine import Climb, ended
-
-WEB = DomainInfo(7, UUID(int=1), "web")
-POLICY = Policy(stop_timeout=Setting(180.0), ack_timeout=Setting(60.0))
+from tests.stops import POLICY, WEB, Climb, ended
 
 
 def test_an_interrupted_stop_says_that_the_request_stands() -> None:

@@ -20,7 +20,13 @@ from lamplighter.service.run.mailbox import Mailbox
 from lamplighter.service.run.progress import SHOWING_INTERVAL, Throttle
 from lamplighter.xenstore import paths
 from tests.simulated import CLOCK, simulate
-from tests.unit.service.run.test_agent_in_a_run import Guest, begin, being_stopped, count_reads
+from tests.unit.service.run.test_agent_in_a_run import (
+    POLICY,
+    Guest,
+    begin,
+    being_stopped,
+    count_reads,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -28,13 +34,6 @@ if TYPE_CHECKING:
     from lamplighter.engine.events import Event
     from lamplighter.service.managed_host import Host
     from tests.simulated import Simulation
-
-POLICY = """
-[defaults]
-ack_timeout = "5s"
-stop_timeout = "30s"
-extend_max = "20s"
-"""
 
 
 async def flood(guest: Guest, seconds: float) -> None:
