@@ -40,7 +40,8 @@ if TYPE_CHECKING:
     from lamplighter.embedded.toolstack.xl import Xl
     from lamplighter.host.journal.writer import Journal
     from lamplighter.model.domain import Definition, DomainInfo
-    from lamplighter.model.run import Plan, Result, Run, Transition
+    from lamplighter.model.plan import Plan
+    from lamplighter.model.run import Result, Run, Transition
 
     Story = Callable[["Simulation"], Awaitable[None]]
 

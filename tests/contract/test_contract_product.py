@@ -12,7 +12,8 @@ from tests.contract.under_test import Heard
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from lamplighter.model.run import Plan, Run
+    from lamplighter.model.plan import Plan
+    from lamplighter.model.run import Run
     from lamplighter.service.managed_host import Host
     from tests.contract.conftest import Story
     from tests.contract.under_test import UnderTest

@@ -45,8 +45,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
     from lamplighter.model.domain import Definition, DomainInfo
+    from lamplighter.model.plan import Plan
     from lamplighter.model.policy import Configuration
-    from lamplighter.model.run import Plan, Result, Transition
+    from lamplighter.model.run import Result, Transition
     from lamplighter.toolstacks.base import Toolstack
 
     T = TypeVar("T")

@@ -37,7 +37,8 @@ if TYPE_CHECKING:
     from lamplighter.embedded.host import EmbeddedHost
     from lamplighter.embedded.toolstack.xl import Resident
     from lamplighter.model.domain import DomainInfo
-    from lamplighter.model.run import Plan, Result, Run, Transition
+    from lamplighter.model.plan import Plan
+    from lamplighter.model.run import Result, Run, Transition
     from tests.simulation.saw import Sights
 
 STOP_TIMEOUT = 20.0

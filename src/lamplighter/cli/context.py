@@ -23,7 +23,7 @@ DEFAULT_CONFIG = Path("/etc/lamplighter/lamplighter.toml")
 CONFIG_VARIABLE = "LAMPLIGHTER_CONFIG"
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Context:
     """The context of one command.
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from lamplighter.cli.output.problems import problem_text
 from lamplighter.cli.output.text import printable, style_of
-from lamplighter.host.files.writing import Change, Installed
+from lamplighter.host.files.installing import Change, Installed
 from lamplighter.host.systemd.systemctl import (
     enable_units,
     reload_units,

@@ -53,8 +53,11 @@ COMMANDS = {
     "demo": "lamplighter.cli.demo",
 }
 
-#: How many new objects trigger the garbage collector.
-OBJECTS = 50_000
+#: The commands that look at this host and end at once. None of them speaks TLS, and OpenSSL would
+#: be a good part of their start time: asyncio does without it, as in a Python built without it.
+WITHOUT_TLS = frozenset(
+    ("status", "plan", "explain", "hold", "release", "check", "history"),
+)
 
 INTERRUPTED = SIGNALLED + signal.SIGINT
 PIPE_CLOSED = SIGNALLED + signal.SIGPIPE
@@ -100,11 +103,6 @@ class Parser(argparse.ArgumentParser):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run ``lamplighter`` with the process's own streams; return its exit status."""
-    # asyncio believes that this Python was built without OpenSSL, as it may be: nothing here uses
-    # TLS, and loading OpenSSL would be a good part of a command's start time.
-    cast("dict[str, object]", sys.modules).setdefault("ssl", None)
-    # Imported objects stay: a collection every 700 objects would only take time.
-    gc.set_threshold(OBJECTS)
     out, err = _own_stream(1, sys.stdout), _own_stream(2, sys.stderr)
     arguments = sys.argv[1:] if argv is None else argv
     try:
@@ -170,10 +168,11 @@ def report_error(error: LamplighterError, context: Context) -> None:
 
 def _dispatch(argv: Sequence[str], context: Context) -> int:
     """Parse the command line up to the command's name, then with that command's own parser."""
+    options = _global_options()
     front = Parser(
         prog="lamplighter",
         description="Brings the domains of a Xen host up with the host and down with it, cleanly.",
-        parents=[_global_options()],
+        parents=[options],
         add_help=False,
         usage="lamplighter [--config FILE] [--json] [-v | -q] COMMAND ...",
     )
@@ -201,7 +200,7 @@ def _dispatch(argv: Sequence[str], context: Context) -> int:
     parser = Parser(
         prog=f"lamplighter {first.command}",
         description=command.HELP,
-        parents=[_global_options()],
+        parents=[options],
     )
     command.add_arguments(parser)
     given = argparse.Namespace(config=first.config, json=first.json, level=first.level)
@@ -217,6 +216,8 @@ def _dispatch(argv: Sequence[str], context: Context) -> int:
 
 
 def _load(name: str) -> Command:
+    if name in WITHOUT_TLS:
+        cast("dict[str, object]", sys.modules).setdefault("ssl", None)
     return cast("Command", importlib.import_module(COMMANDS[name]))
 
 

@@ -10,7 +10,8 @@ from lamplighter.cli.output.problems import log_unlisted_problems
 from lamplighter.cli.output.report import nothing_to_do
 from lamplighter.cli.output.text import counted, outcome_colour, style_of, table
 from lamplighter.host.journal.record import read_record
-from lamplighter.model.run import Direction, Verb
+from lamplighter.model.plan import Verb
+from lamplighter.model.run import Direction
 from lamplighter.report.documents import plan_document
 from lamplighter.service.managed_host import open_host
 from lamplighter.service.run.prepare import make_plan
@@ -21,9 +22,9 @@ if TYPE_CHECKING:
 
     from lamplighter.cli.context import Context
     from lamplighter.cli.output.text import Style
+    from lamplighter.model.plan import Plan
     from lamplighter.model.policy import Configuration
     from lamplighter.model.problem import Problem
-    from lamplighter.model.run import Plan
 
 logger = logging.getLogger(__name__)
 

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from lamplighter.cli.context import Context
     from lamplighter.model.clock import Clock
+    from lamplighter.model.plan import Plan
     from lamplighter.model.problem import Problem
-    from lamplighter.model.run import Plan
     from lamplighter.service.run.progress import Listener
 
 logger = logging.getLogger(__name__)

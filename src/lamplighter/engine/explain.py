@@ -12,7 +12,7 @@ from lamplighter.engine import timing
 from lamplighter.engine.naming import find
 from lamplighter.engine.policy import layers
 from lamplighter.formats.durations import format_duration
-from lamplighter.model.domain import Kind
+from lamplighter.model.domain import EMPTY, Kind
 from lamplighter.model.policy import Start, Stop
 
 if TYPE_CHECKING:
@@ -107,6 +107,6 @@ def explain(given: str, configuration: Configuration, inventory: Inventory) -> E
         for problem in inventory.problems
         if problem.domain == name or problem.where == policy.stop.origin
     )
-    settings = managed.layers if managed is not None else layers(configuration, name)
+    settings = layers(configuration, name, managed.stated if managed is not None else EMPTY)
     budget = configuration.host.stop_budget.value
     return Explanation(name, managed, policy, settings, problems, budget)

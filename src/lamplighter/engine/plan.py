@@ -15,8 +15,9 @@ from lamplighter.engine.naming import find, means
 from lamplighter.model.domain import DOM0, EMPTY, Listing, ShutdownReason
 from lamplighter.model.intent import NO_INTENTS
 from lamplighter.model.lifecycle import Phase
+from lamplighter.model.plan import Plan, Step, Verb
 from lamplighter.model.policy import ManagedDomain, Policy, Start, Stop
-from lamplighter.model.run import Direction, Outcome, Plan, Step, Verb
+from lamplighter.model.run import Direction, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -80,7 +81,7 @@ def plan_down(
     XenStore; dom0 is always protected.
     """
     guests = [seen for seen in domains if seen.domid != DOM0 and seen.domid not in protected]
-    defined = {one.definition.known_by: one for one in reversed(inventory.domains.values())}
+    defined = {one.definition.known_by: one for one in reversed(tuple(inventory.domains.values()))}
     steps = []
     for seen in guests:
         managed = defined.get(seen.uuid) or defined.get(seen.name)

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from lamplighter.model.domain import ShutdownReason
     from lamplighter.model.intent import Intent
+    from lamplighter.model.plan import Plan
     from lamplighter.model.record import Found
-    from lamplighter.model.run import Plan
 
     Repair = recovery.Settle | recovery.Close
     Reasons = Mapping[int, ShutdownReason | None]

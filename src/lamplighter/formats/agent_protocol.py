@@ -49,21 +49,23 @@ HOST_NODES = ("asked", "answer", "granted")
 #: The requests of a host, and the ways in which a guest may force its own end.
 REQUESTS = ("poweroff", "reboot", "halt")
 
-_VERSION = re.compile(r"([0-9]{1,3}) ([A-Za-z0-9][A-Za-z0-9.+~-]{0,31})")
+# The forms of the values. Each is compiled when the first value of its kind is read: most guests
+# have no agent, and a command that only looks starts sooner.
+_VERSION = r"([0-9]{1,3}) ([A-Za-z0-9][A-Za-z0-9.+~-]{0,31})"
 
-_READY = re.compile(r"([01])(?: (.+))?")
+_READY = r"([01])(?: (.+))?"
 
-_PROGRESS = re.compile(r"([0-9]{1,3}|-) (.+)")
+_PROGRESS = r"([0-9]{1,3}|-) (.+)"
 
-_MORE = re.compile(r"([A-Za-z0-9]{1,16}) ([0-9]{1,5})(?: (.+))?")
+_MORE = r"([A-Za-z0-9]{1,16}) ([0-9]{1,5})(?: (.+))?"
 
-_FORCED = re.compile(r"(poweroff|reboot|halt)(?: (.+))?")
+_FORCED = r"(poweroff|reboot|halt)(?: (.+))?"
 
-_ASKED = re.compile(r"(poweroff|reboot|halt) ([0-9]{1,5})(?: ([0-9]{1,5}))?")
+_ASKED = r"(poweroff|reboot|halt) ([0-9]{1,5})(?: ([0-9]{1,5}))?"
 
-_GRANTED = re.compile(r"[0-9]{1,5}")
+_GRANTED = r"[0-9]{1,5}"
 
-_ANSWER = re.compile(r"([A-Za-z0-9]{1,16}) (?:granted ([0-9]{1,5})|refused (.+))")
+_ANSWER = r"([A-Za-z0-9]{1,16}) (?:granted ([0-9]{1,5})|refused (.+))"
 
 
 class Progress(NamedTuple):
@@ -284,14 +286,14 @@ def _line(first: str, text: str) -> bytes:
     return line.encode("utf-8", "replace")[:VALUE_MAX].decode("utf-8", "ignore").strip().encode()
 
 
-def _match(form: re.Pattern[str], value: bytes | None) -> re.Match[str] | None:
+def _match(form: str, value: bytes | None) -> re.Match[str] | None:
     if not value or len(value) > VALUE_MAX:
         return None
     try:
         text = value.decode("utf-8")
     except UnicodeDecodeError:
         return None
-    return form.fullmatch(text) if text.isprintable() else None
+    return re.fullmatch(form, text) if text.isprintable() else None
 
 
 def describe_guest(words: AgentWords) -> str:

@@ -16,8 +16,7 @@ converts it when it wants a number; here a number token that xl could read as a 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from lamplighter.errors import DefinitionError
 from lamplighter.formats.xlcfg_tokens import Scanner, Sort, Token
@@ -48,13 +47,12 @@ class Number(int):
         return number
 
 
-@dataclass(frozen=True, slots=True)
-class XlConfig:
+class XlConfig(NamedTuple):
     """The values of one file, and where the winning assignment to each key begins."""
 
-    file: str = ""
-    values: dict[str, Value] = field(default_factory=dict)
-    locations: dict[str, Location] = field(default_factory=dict)
+    file: str
+    values: dict[str, Value]
+    locations: dict[str, Location]
 
     def text(self, key: str) -> str | None:
         """Return the value as xl sees it when it wants text; None when absent or a list."""
@@ -118,7 +116,7 @@ class _Parser:
     def __init__(self, text: str, file: str) -> None:
         self._scanner = Scanner(text)
         self._token = self._scanner.next()
-        self._config = XlConfig(file)
+        self._config = XlConfig(file, {}, {})
 
     def run(self, *, most: int) -> tuple[XlConfig, list[DefinitionError]]:
         """Parse until the end of the file or the given number of faults."""

@@ -2,13 +2,12 @@
 
 Precedence is ``[domain.NAME]`` over the domain's own definition over ``[defaults]`` over the
 built-in defaults. It is applied when the files are read; from then on a ``Setting`` carries its
-value and the one place that won, and ``ManagedDomain.layers`` keeps those that lost, too.
+value and the one place that won; ``ManagedDomain.stated`` keeps what the definition states.
 ``HostSettings`` is the ``[host]`` table.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
@@ -71,13 +70,12 @@ class Policy(NamedTuple):
 class ManagedDomain(NamedTuple):
     """A domain that has a definition file: the definition and its policy.
 
-    ``layers`` has for each key of the policy all values that were set for it, as they were read:
-    the one in ``policy`` first, the built-in one last.
+    ``stated`` has the definition's own settings; the configuration file may override them.
     """
 
     definition: Definition
     policy: Policy
-    layers: Mapping[str, tuple[Setting[Any], ...]] = EMPTY
+    stated: Mapping[str, Setting[Any]] = EMPTY
 
     @property
     def name(self) -> str:
@@ -85,8 +83,7 @@ class ManagedDomain(NamedTuple):
         return self.definition.name
 
 
-@dataclass(frozen=True, slots=True)
-class Inventory:
+class Inventory(NamedTuple):
     """Everything the files say: domains by name, policies for undefined domains, and problems.
 
     ``defaults`` is the policy of a running domain that no file mentions; ``named`` has the policies
@@ -95,10 +92,10 @@ class Inventory:
     ``domains`` when enough of it could be read to stop it according to its policy.
     """
 
-    domains: dict[str, ManagedDomain] = field(default_factory=dict)
-    defaults: Policy = field(default_factory=Policy)
+    domains: Mapping[str, ManagedDomain] = EMPTY
+    defaults: Policy = Policy()
     problems: tuple[Problem, ...] = ()
-    named: dict[str, Policy] = field(default_factory=dict)
+    named: Mapping[str, Policy] = EMPTY
 
     def policy_of(self, name: str) -> Policy:
         """The policy of the domain that runs under this name."""

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from lamplighter.errors import LamplighterError
     from lamplighter.model.domain_event import DomainEvent, MonitorState
     from lamplighter.model.intent import Hold, PastHold
+    from lamplighter.model.plan import Plan
     from lamplighter.model.problem import Problem
-    from lamplighter.model.run import Plan, Result, Run, Transition
+    from lamplighter.model.run import Result, Run, Transition
 
 Document = dict[str, object]
 

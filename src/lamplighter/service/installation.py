@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lamplighter.errors import ConfigurationError, UsageError
+from lamplighter.host.files.installing import Installed, install_file, place_folder
 from lamplighter.host.files.trust import Walk
-from lamplighter.host.files.writing import Installed, install_file, place_folder
 from lamplighter.host.systemd.units import MONITOR, SERVICE
 
 if TYPE_CHECKING:

@@ -16,13 +16,13 @@ import os
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from lamplighter.engine.policy import manage, settle
+from lamplighter.engine.policy import settle
 from lamplighter.errors import DefinitionError
 from lamplighter.formats import xlcfg
 from lamplighter.formats.definition import Reading, read_definition
 from lamplighter.formats.suggest import did_you_mean
 from lamplighter.host.files.reading import read_definitions
-from lamplighter.model.policy import Inventory
+from lamplighter.model.policy import Inventory, ManagedDomain
 from lamplighter.model.problem import Location, Problem
 from lamplighter.toolstacks.choose import is_embedded
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from lamplighter.host.files.reading import Text
-    from lamplighter.model.policy import Configuration, ManagedDomain, Setting
+    from lamplighter.model.policy import Configuration, Setting
 
 ONE_EACH = "each domain needs a definition, a name and a UUID of its own"
 
@@ -84,11 +84,12 @@ def load_inventory(configuration: Configuration, *, owner: int) -> Inventory:
             problem = Problem(error.code, error.problem, place, reading.name, error.hint)
             problems.append(problem)
     usable, duplicates = _without_duplicates(trusted)
-    domains = {
-        claim.name: manage(configuration, claim.reading.definition, claim.reading.settings)
-        for claim in sorted(usable, key=lambda claim: claim.name)
-        if claim.reading.definition is not None
-    }
+    domains: dict[str, ManagedDomain] = {}
+    for claim in sorted(usable, key=lambda claim: claim.name):
+        if claim.reading.definition is not None:
+            stated = claim.reading.settings
+            policy = settle(configuration, claim.name, stated)
+            domains[claim.name] = ManagedDomain(claim.reading.definition, policy, stated)
     problems += duplicates
     problems += _policy_problems(configuration, {claim.name for claim in claims}, domains)
     named = {name: settle(configuration, name) for name in configuration.domains}

@@ -8,8 +8,9 @@ domain; nothing depends on it.
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from lamplighter.engine import intent, timing
 from lamplighter.engine.status import View
@@ -28,7 +29,8 @@ if TYPE_CHECKING:
     from lamplighter.model.record import Record
 
 
-class Snapshot(NamedTuple):
+@dataclass(eq=False, repr=False, slots=True)  # asyncio.run makes a text of what it returns
+class Snapshot:
     """What could be read; ``error`` is why the host could not be, or None.
 
     ``record`` has the intents that the next run will have learned, too. ``monitor`` is None when no

@@ -15,18 +15,10 @@ from lamplighter.engine.status import Row, Seen, Wanted
 from lamplighter.errors import CallFailed, CallTimedOut, LamplighterError, ToolstackUnreachable
 from lamplighter.formats.agent_protocol import AgentWords, Forced, Progress
 from lamplighter.model.domain import Definition, DomainInfo, Kind
+from lamplighter.model.plan import Plan, Step, Verb
 from lamplighter.model.policy import Policy
 from lamplighter.model.problem import Problem
-from lamplighter.model.run import (
-    Direction,
-    Outcome,
-    Plan,
-    Result,
-    Run,
-    Step,
-    Verb,
-    exit_status,
-)
+from lamplighter.model.run import Direction, Outcome, Result, Run, exit_status
 from lamplighter.report.documents import status_document
 from lamplighter.service.run import prepare
 from tests import virtual

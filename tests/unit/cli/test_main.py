@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import json
 import logging
@@ -334,3 +335,17 @@ def test_a_closed_standard_stream_stops_nothing(closed: str) -> None:
     )
     said = b"" if closed == "1" else f"lamplighter {__version__}\n".encode()
     assert (end.returncode, end.stdout, end.stderr) == (0, said, b"")
+
+
+@pytest.mark.parametrize("command", frame.COMMANDS)
+def test_only_commands_that_end_at_once_do_without_tls(command: str) -> None:
+    script = (
+        "import io, sys; from lamplighter.cli.main import execute;"
+        f"execute([{command!r}, '--help'], {{}}, io.StringIO(), io.StringIO());"
+        "import asyncio; sys.stdout.write(str(asyncio.sslproto.ssl is not None))"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+    )
+    expected = importlib.util.find_spec("ssl") is not None and command not in frame.WITHOUT_TLS
+    assert (ended.stdout.splitlines()[-1], ended.stderr) == (str(expected), "")

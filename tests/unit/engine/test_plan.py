@@ -12,9 +12,10 @@ from lamplighter.errors import UsageError
 from lamplighter.model.domain import Definition, DomainInfo, Kind, ShutdownReason
 from lamplighter.model.intent import Hold, Intent, Intents, Meant
 from lamplighter.model.lifecycle import Phase
+from lamplighter.model.plan import Step, Verb
 from lamplighter.model.policy import Inventory, ManagedDomain, Policy, Setting, Start, Stop
 from lamplighter.model.problem import Location, Problem
-from lamplighter.model.run import Outcome, Step, Transition, Verb
+from lamplighter.model.run import Outcome, Transition
 
 WEB = UUID(int=1)
 DB = UUID(int=2)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from lamplighter.engine.policy import KEYS, layers, manage, settle
+from lamplighter.engine.policy import KEYS, layers, settle
 from lamplighter.model.domain import Definition, Kind
 from lamplighter.model.policy import Configuration, Policy, Setting, Start, Stop
 from lamplighter.model.problem import Location
@@ -39,9 +39,7 @@ def test_the_nearest_word_wins_and_all_are_kept(said: tuple[bool, bool, bool]) -
     ]
     found = layers(configuration, "web", table(STATED, present=stated))
     assert found["start"] == (*expected, BUILT_IN)
-    managed = manage(configuration, WEB, table(STATED, present=stated))
-    assert managed.policy.start == found["start"][0]
-    assert managed.layers == found
+    assert settle(configuration, "web", table(STATED, present=stated)).start == found["start"][0]
 
 
 def test_nothing_said_means_what_is_built_in() -> None:
@@ -64,5 +62,5 @@ def test_each_key_is_settled_for_itself() -> None:
     configuration = Configuration(
         defaults={"stop_timeout": timeout}, domains={"web": {"start": OWN}}
     )
-    managed = manage(configuration, WEB, {"stop": Setting(Stop.LEAVE)})
-    assert managed.policy == Policy(start=OWN, stop=Setting(Stop.LEAVE), stop_timeout=timeout)
+    policy = settle(configuration, "web", {"stop": Setting(Stop.LEAVE)})
+    assert policy == Policy(start=OWN, stop=Setting(Stop.LEAVE), stop_timeout=timeout)

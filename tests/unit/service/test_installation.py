@@ -12,7 +12,7 @@ import pytest
 
 from lamplighter.errors import ConfigurationError, UsageError
 from lamplighter.formats.lamplighter_toml import parse
-from lamplighter.host.files.writing import Change
+from lamplighter.host.files.installing import Change
 from lamplighter.model.policy import HostSettings, Policy
 from lamplighter.service.installation import (
     CONFIGURATION,

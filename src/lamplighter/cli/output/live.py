@@ -25,13 +25,15 @@ from lamplighter.cli.output.text import duration, outcome_colour, printable
 from lamplighter.formats.agent_protocol import quoted
 from lamplighter.host.clock import LoopClock
 from lamplighter.model.lifecycle import Phase
-from lamplighter.model.run import Direction, Verb
+from lamplighter.model.plan import Verb
+from lamplighter.model.run import Direction
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from lamplighter.model.clock import Clock
-    from lamplighter.model.run import Plan, Result, Transition
+    from lamplighter.model.plan import Plan
+    from lamplighter.model.run import Result, Transition
 
 #: Real seconds between two frames.
 FRAME = 0.12

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
     from lamplighter.cli.context import Context
     from lamplighter.model.clock import Clock
-    from lamplighter.model.run import Plan, Result, Transition
+    from lamplighter.model.plan import Plan
+    from lamplighter.model.run import Result, Transition
     from lamplighter.service.run.progress import Listener
 
 logger = logging.getLogger(__name__)

@@ -14,6 +14,8 @@ import fnmatch
 import os
 import re
 import stat
+from contextlib import ExitStack, suppress
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -132,29 +134,33 @@ def read_definitions(
     """
     texts: dict[tuple[int, int], Text] = {}
     problems: list[Problem] = []
-    seen: set[str] = set()
+    paths: dict[Path, None] = {}  # each once, in the order of the patterns
     for pattern in patterns.value:
-        paths, found = matches(pattern, patterns.origin)
+        named, found = matches(pattern, patterns.origin)
         problems += found
-        for path in paths:
-            if str(path) in seen:
-                continue
-            seen.add(str(path))
-            try:
-                text = _read(path, {0, owner})
-            except Unreadable as error:
-                where = Location(str(path))
-                problems.append(Problem(error.code, error.message, where, hint=error.hint))
-                continue
-            known = texts.setdefault(text.identity, text)
-            if known.distrust and not text.distrust:
-                texts[text.identity] = text
+        paths |= dict.fromkeys(named)
+    for folder, files in groupby(paths, key=lambda path: path.parent):
+        with ExitStack() as stack:
+            way: Walk | None = None
+            with suppress(OSError):  # reading the files reports it, for each of them
+                way = stack.enter_context(Walk(folder, {0, owner}))
+            for path in files:
+                try:
+                    text = _read(path, {0, owner}, way)
+                except Unreadable as error:
+                    where = Location(str(path))
+                    problems.append(Problem(error.code, error.message, where, hint=error.hint))
+                    continue
+                known = texts.setdefault(text.identity, text)
+                if known.distrust and not text.distrust:
+                    texts[text.identity] = text
     return list(texts.values()), problems
 
 
-def _read(path: Path, owners: set[int]) -> Text:
+def _read(path: Path, owners: set[int], folder: Walk | None = None) -> Text:
+    """Read a file; ``folder`` is the walk to the folder that it is in, which saves another one."""
     try:
-        with Walk(path, owners) as way:
+        with Walk(path.name if folder is not None else path, owners, folder) as way:
             kind = stat.S_IFMT(way.status.st_mode)
             if kind != stat.S_IFREG:
                 raise Unreadable("not-a-file", f"is {_KINDS.get(kind, 'no file')}, not a file")

@@ -51,15 +51,22 @@ class Walk:
     ``path`` is the target without links, ``status`` its ``fstat``, ``distrust`` the first reason on
     the way not to trust it, or None. ``fd`` is an ``O_PATH`` descriptor: nothing was opened yet
     that could block or have an effect. Raises the ``OSError`` of the step that failed.
+
+    The walk begins at ``/``, or at the end of another walk: then ``path`` is relative to it.
     """
 
-    def __init__(self, path: str | Path, owners: Collection[int]) -> None:
+    def __init__(
+        self, path: str | Path, owners: Collection[int], after: Walk | None = None
+    ) -> None:
         self._owners = frozenset(owners)
-        pending = deque(Path(path).absolute().parts[1:])
         links = 0
-        self.distrust: Distrust | None = None
-        self.path = Path("/")
-        self.fd = os.open("/", _PATH_ONLY)
+        if after is None:
+            self.path, self.fd = Path("/"), os.open("/", _PATH_ONLY)
+            pending = deque(Path(path).absolute().parts[1:])
+        else:
+            self.path, self.fd = after.path, os.dup(after.fd)
+            pending = deque(Path(path).parts)
+        self.distrust: Distrust | None = after.distrust if after is not None else None
         try:
             self.status = self._examine(self.fd, self.path)
             while pending:

@@ -50,7 +50,7 @@ POLLS_A_TURN = 16
 Waiter = asyncio.Future[Reply | None]
 
 
-@dataclass(eq=False, slots=True)
+@dataclass(eq=False, repr=False, slots=True)
 class Watch:
     """A watch: ``fired`` is called in the loop with the path that may have changed."""
 

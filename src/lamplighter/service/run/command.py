@@ -41,9 +41,10 @@ if TYPE_CHECKING:
 
     from lamplighter.errors import ConfigurationError
     from lamplighter.model.clock import Clock
+    from lamplighter.model.plan import Plan
     from lamplighter.model.policy import Configuration
     from lamplighter.model.problem import Problem
-    from lamplighter.model.run import Plan, Run
+    from lamplighter.model.run import Run
     from lamplighter.service.managed_host import Host
     from lamplighter.service.run.progress import Listener
     from lamplighter.service.unit.systemd_status import UnitStatus

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from lamplighter.model.domain import DomainInfo, ShutdownReason
-    from lamplighter.model.run import Plan
+    from lamplighter.model.plan import Plan
     from lamplighter.service.managed_host import Host
 
 logger = logging.getLogger(__name__)

@@ -10,7 +10,8 @@ if TYPE_CHECKING:
 
     from lamplighter.formats.agent_protocol import AgentWords
     from lamplighter.model.clock import Clock
-    from lamplighter.model.run import Plan, Result, Transition
+    from lamplighter.model.plan import Plan
+    from lamplighter.model.run import Result, Transition
 
 #: The shortest time between two texts of one guest, in host seconds: a person reads them.
 SHOWING_INTERVAL = 1.0

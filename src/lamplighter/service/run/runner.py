@@ -14,17 +14,8 @@ from typing import TYPE_CHECKING
 from lamplighter.engine import timing
 from lamplighter.engine.plan import only_new_steps
 from lamplighter.errors import Unreachable, XenStoreError
-from lamplighter.model.run import (
-    Direction,
-    Outcome,
-    Plan,
-    Result,
-    Run,
-    Step,
-    Transition,
-    Verb,
-    exit_status,
-)
+from lamplighter.model.plan import Plan, Step, Verb
+from lamplighter.model.run import Direction, Outcome, Result, Run, Transition, exit_status
 from lamplighter.service.observer import Observer
 from lamplighter.service.run.recorder import Recorder
 from lamplighter.service.run.worker import RunContext, Worker

@@ -26,7 +26,8 @@ from lamplighter.errors import (
 )
 from lamplighter.formats.agent_protocol import NUMBERS
 from lamplighter.model.lifecycle import Phase
-from lamplighter.model.run import Outcome, Result, Step, Transition, Verb
+from lamplighter.model.plan import Step, Verb
+from lamplighter.model.run import Outcome, Result, Transition
 from lamplighter.service.guests.channel import GuestChannel
 from lamplighter.service.guests.reader import GuestReader
 from lamplighter.service.incarnation import kind_of, newest_domid

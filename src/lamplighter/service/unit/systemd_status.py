@@ -21,14 +21,16 @@ from typing import TYPE_CHECKING
 from lamplighter.errors import LamplighterError
 from lamplighter.formats.agent_protocol import quoted
 from lamplighter.host.systemd.notify import arm_alarm, disarm_alarm
-from lamplighter.model.run import Direction, Verb
+from lamplighter.model.plan import Verb
+from lamplighter.model.run import Direction
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection
 
     from lamplighter.host.systemd.notify import Notifier
     from lamplighter.model.clock import Clock
-    from lamplighter.model.run import Plan, Result, Run, Transition
+    from lamplighter.model.plan import Plan
+    from lamplighter.model.run import Result, Run, Transition
 
 #: Real seconds between two checks whether the status has changed.
 TICK = 1.0

@@ -22,8 +22,9 @@ from lamplighter.cli.output.logs import log_to, show_from
 from lamplighter.cli.output.progress import Lines, show_progress
 from lamplighter.host.clock import LoopClock
 from lamplighter.model.lifecycle import Phase
+from lamplighter.model.plan import Plan, Step, Verb
 from lamplighter.model.policy import Policy
-from lamplighter.model.run import Direction, Outcome, Plan, Result, Step, Transition, Verb
+from lamplighter.model.run import Direction, Outcome, Result, Transition
 from tests import virtual
 
 if TYPE_CHECKING:

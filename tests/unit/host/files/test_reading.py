@@ -234,7 +234,7 @@ class TestDefinitions:
     def test_an_input_output_error(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         write(folder / "a.cfg")
 
-        def broken(path: object, owners: object) -> object:
+        def broken(*_: object) -> object:
             raise OSError(5, "Input/output error")
 
         monkeypatch.setattr(reading, "Walk", broken)

@@ -10,8 +10,9 @@ import pytest
 
 from lamplighter.engine import timing
 from lamplighter.errors import XenStoreUnreachable
+from lamplighter.model.plan import Verb
 from lamplighter.model.record import NO_RECORD
-from lamplighter.model.run import Direction, Outcome, Verb
+from lamplighter.model.run import Direction, Outcome
 from lamplighter.service import status
 from lamplighter.service.run.prepare import make_plan, prepare
 from lamplighter.xenstore import paths
@@ -20,7 +21,7 @@ from tests.simulated import CLOCK, never, simulate
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-    from lamplighter.model.run import Plan
+    from lamplighter.model.plan import Plan
     from lamplighter.service.managed_host import Host
     from tests.simulated import Simulation
 

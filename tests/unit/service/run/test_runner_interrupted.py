@@ -16,7 +16,7 @@ from tests.simulated import CLOCK, POLICY, begin, simulate
 
 if TYPE_CHECKING:
     from lamplighter.model.domain import Definition
-    from lamplighter.model.run import Plan
+    from lamplighter.model.plan import Plan
     from tests.simulated import Simulation
 
 SEEDS = range(8)

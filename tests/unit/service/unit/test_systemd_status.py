@@ -9,8 +9,9 @@ from lamplighter.errors import XenStoreUnreachable
 from lamplighter.host.clock import LoopClock
 from lamplighter.host.systemd.notify import Notifier
 from lamplighter.model.lifecycle import Phase
+from lamplighter.model.plan import Plan, Step, Verb
 from lamplighter.model.policy import Policy
-from lamplighter.model.run import Direction, Outcome, Plan, Result, Run, Step, Transition, Verb
+from lamplighter.model.run import Direction, Outcome, Result, Run, Transition
 from lamplighter.service.unit import systemd_status as module
 from lamplighter.service.unit.systemd_status import UnitStatus, final_text, unit_status
 from tests import virtual

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lamplighter.errors import ConfigurationError
-from lamplighter.host.files.writing import Change, install_file, place_folder
+from lamplighter.host.files.installing import Change, install_file, place_folder
 
 if TYPE_CHECKING:
     from pathlib import Path
