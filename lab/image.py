@@ -1,6 +1,6 @@
 """The disk that boots: the root file system, the lab's settings, guests, what the product needs.
 
-One image serves a suite. Which xenstored runs is chosen by a word on dom0's kernel command line,
+One image serves a suite. A parameter on dom0's kernel command line chooses the xenstored,
 because /etc/default/xen is a shell script that the boot reads before it starts one.
 """
 

@@ -1,4 +1,4 @@
-"""A domain that a killed `xl create` left half made is taken away at once; a paused one is not."""
+"""A domain that a killed `xl create` left half built is removed at once; a paused one is not."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ BEHAVIOURS = (
     "no-drivers",
 )
 
-#: Tempers with which an agent may run. A slow guest would be ended by it, and rightly so.
+#: Behaviours with which an agent may run. A slow guest would be ended by it, and rightly so.
 WITH_AGENT = ("prompt", "hangs", "reboots", "quits", "noisy", "crashes")
 
 #: How long an agent's script takes, and how much more time it asks for. The last one needs it.

@@ -1,4 +1,4 @@
-"""Runs on a simulated host: guests of every temper, many interleavings."""
+"""Runs on a simulated host: guests of every behaviour, many interleavings."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ POLICY = f"""{simulated.POLICY}
 stop_timeout = "18s"
 """
 
-#: The domains of the mixed host: temper, further keys, outcome of a stop, and its most seconds.
+#: The domains of the mixed host: behaviour, further keys, outcome of a stop, and its most seconds.
 MIXED: dict[str, tuple[str, dict[str, str | int], Outcome, float]] = {
     "prompt": ("prompt", {}, Outcome.CLEAN, 5),
     "slow": ("slow", {}, Outcome.CLEAN, 18),
@@ -39,7 +39,7 @@ MIXED: dict[str, tuple[str, dict[str, str | int], Outcome, float]] = {
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_each_guest_ends_as_its_temper_says_in_its_own_time(seed: int) -> None:
+def test_each_guest_ends_as_its_behaviour_says_in_its_own_time(seed: int) -> None:
     async def story(host: Simulation) -> None:
         for name, (behaviour, keys, _, _) in MIXED.items():
             host.define(name, behaviour, **keys)
