@@ -23,9 +23,9 @@ PAUSE = 0.01
 async def flood(socket: str, domid: int, rate: int) -> None:
     """Flood the nodes until standard input ends."""
     store = await XenStore.connect(socket, LoopClock())
-    nodes = [paths.control_shutdown(domid), paths.feature_poweroff(domid), paths.words(domid)]
-    nodes += [paths.word(domid, name) for name in (*GUEST_NODES, "asked", "answer", "other")]
-    version = paths.word(domid, "version")
+    nodes = [paths.control_shutdown(domid), paths.feature_poweroff(domid), paths.agent(domid)]
+    nodes += [paths.agent_node(domid, name) for name in (*GUEST_NODES, "asked", "answer", "other")]
+    version = paths.agent_node(domid, "version")
     ended = asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
     began, written = time.monotonic(), 0
     print("ready", flush=True)

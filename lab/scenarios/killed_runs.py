@@ -78,7 +78,7 @@ def _check_down(host: Dom0, left: dict[str, int], what: str) -> None:
 
 
 def _nothing_else(host: Dom0, guests: int, what: str) -> None:
-    """No second incarnation, no domain half made or half gone."""
+    """No second incarnation, no domain half built or half gone."""
     listed = host.run("xl list").stdout.splitlines()
     assert len(listed) == guests + 2, f"{what}: {listed}"
 

@@ -1,4 +1,4 @@
-"""One broken definition among good ones, a suspend policy, and a domain that no file knows."""
+"""One broken definition among good ones, a suspend policy, and a domain that no file defines."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The journal's text for a guest that reported forcing its own end, and how it is recognised."""
+"""The journal's text for a guest that forced its own end: writing and recognising it."""
 
 from __future__ import annotations
 

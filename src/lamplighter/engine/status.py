@@ -75,7 +75,7 @@ class View(NamedTuple):
     ``domains`` is None when the listing failed. ``not_advertised`` are the domids whose kernel
     has not advertised itself yet, ``protected`` those of domains the host itself needs.
     ``domain_events`` has the monitor's last event of each domain in this boot, by name; empty where
-    none runs. ``words`` is what agents report, by the domid of the guest; ``unpause`` is the
+    none runs. ``reports`` is what agents report, by the domid of the guest; ``unpause`` is the
     command with which a person lets a paused domain go on.
     """
 
@@ -83,7 +83,7 @@ class View(NamedTuple):
     not_advertised: Collection[int] = ()
     protected: Collection[int] = ()
     domain_events: Mapping[str, DomainEvent] = EMPTY
-    words: Mapping[int, AgentWords] = EMPTY
+    reports: Mapping[int, AgentWords] = EMPTY
     unpause: str = ""
 
 
@@ -118,14 +118,14 @@ def status_rows(
                 why = "the host needs it: no stop touches it"
             elif seen.running:
                 policy = inventory.named.get(seen.name, inventory.defaults)
-                why = f"runs, but no file knows it; {_what_down_does(policy)}"
+                why = f"runs, but no file defines it; {_what_down_does(policy)}"
             else:
                 why = _why_ended(seen.name, state, seen)
             name = seen.name or f"domid {seen.domid}"
             since = _since(state, seen.domid, last_record, view)
             rows.append(Row(name, seen.uuid, seen.domid, Wanted.NOTHING, state, since, why))
     rows.sort(key=lambda row: (row.name, row.domid or 0))
-    return [row._replace(guest=view.words.get(row.domid or DOM0)) for row in rows]
+    return [row._replace(guest=view.reports.get(row.domid or DOM0)) for row in rows]
 
 
 # --- one row ---------------------------------------------------------------------------------
@@ -157,7 +157,7 @@ def _defined(
         wanted = Wanted.UP
     why = ""
     if hold is not None and state is Seen.ABSENT:
-        why = f"{hold.description}; lamplighter release {name} lets it go"
+        why = f"{hold.description}; lamplighter release {name} releases it"
     elif hold is not None and state is not Seen.UNKNOWN:
         why = f"is there although it is {hold.description}; lamplighter down {name} stops it"
     elif state is Seen.ABSENT and wanted is not Wanted.UP:
@@ -257,11 +257,11 @@ def _clock(at: datetime) -> str:
 
 def _why_ended(name: str, state: Seen, seen: DomainInfo) -> str:
     if state is Seen.DYING or seen.shutdown is None:
-        return "the hypervisor is taking it apart"
+        return "the hypervisor is destroying it"
     if seen.shutdown is ShutdownReason.SUSPEND:
         return "another tool has suspended it, to save or to move it"
     reason = seen.shutdown.name.lower().replace("_", " ")
-    return f"has shut down ({reason}) and is kept; lamplighter down {name} takes it away"
+    return f"has shut down ({reason}) and is kept; lamplighter down {name} removes it"
 
 
 def _what_down_does(policy: Policy) -> str:

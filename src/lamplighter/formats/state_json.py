@@ -151,7 +151,7 @@ def watched_from_json(value: object) -> MonitorState:
 
 
 def format_intents(intents: Intents) -> str:
-    """Return the text; ``parse_intents`` makes the same of it again."""
+    """Return the text; ``parse_intents`` reads it back."""
     document = {
         "version": VERSION,
         "number": intents.number,

@@ -130,7 +130,7 @@ def test_what_runs_do_is_theirs() -> None:
     watching(story)
 
 
-def test_what_others_do_and_what_guests_do_is_told_apart() -> None:
+def test_what_others_do_differs_from_what_guests_do() -> None:
     async def story(simulation: Simulation, watch: Watch) -> None:
         for name, guest in (("asked", "prompt"), ("cut", "prompt"), ("quits", "quits")):
             simulation.define(name, guest)

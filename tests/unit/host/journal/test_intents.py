@@ -120,7 +120,7 @@ def test_what_has_not_changed_is_not_read_again(
     assert set(store.read().holds) == {"db", "web"}
 
 
-def test_many_that_are_said_together_are_written_once(
+def test_many_that_come_together_are_written_once(
     state: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The file holds every domain: written again for each of a thousand it took most of a stop."""

@@ -103,7 +103,7 @@ def test_a_second_up_finds_all_of_it_up(seed: int) -> None:
     simulate(story, seed=seed)
 
 
-def test_a_guest_that_never_says_a_word_counts_as_started_and_is_told_so() -> None:
+def test_a_guest_that_never_advertises_itself_counts_as_started_with_a_note() -> None:
     async def story(host: Simulation) -> None:
         host.define("deaf", "deaf")
         began = CLOCK.monotonic()
@@ -196,7 +196,7 @@ def test_no_listing_is_made_while_nothing_happens_but_the_one_every_five_seconds
     simulate(story, policy='[domain.hangs]\nstop_timeout = "60s"\n')
 
 
-def test_what_is_done_is_told_in_order() -> None:
+def test_what_is_done_is_reported_in_order() -> None:
     async def story(host: Simulation) -> None:
         host.define("web")
         await host.up()
@@ -210,7 +210,7 @@ def test_what_is_done_is_told_in_order() -> None:
     simulate(story)
 
 
-def test_a_domain_that_is_created_anew_when_it_powers_off_is_never_called_clean() -> None:
+def test_a_domain_that_is_created_again_when_it_powers_off_is_never_called_clean() -> None:
     async def story(host: Simulation) -> None:
         host.define("phoenix", on_poweroff="restart")
         await host.up()
