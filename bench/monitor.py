@@ -64,7 +64,7 @@ def _await_all(run: Path) -> None:
     until = time.monotonic() + PATIENCE
     while time.monotonic() < until:
         watched = ask_monitor(run)
-        if watched is not None and len(watched.domain_events) == DOMAINS:
+        if watched is not None and len(watched.last_events) == DOMAINS:
             time.sleep(2)
             return
     raise Skipped(f"the monitor had not seen all domains after {PATIENCE:g} s")

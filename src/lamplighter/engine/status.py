@@ -74,7 +74,7 @@ class View(NamedTuple):
 
     ``domains`` is None when the listing failed. ``not_advertised`` are the domids whose kernel
     has not advertised itself yet, ``protected`` those of domains the host itself needs.
-    ``domain_events`` has the monitor's last event of each domain in this boot, by name; empty where
+    ``last_events`` has the monitor's last event of each domain in this boot, by name; empty where
     none runs. ``reports`` is what agents report, by the domid of the guest; ``unpause`` is the
     command with which a person lets a paused domain go on.
     """
@@ -82,7 +82,7 @@ class View(NamedTuple):
     domains: Sequence[DomainInfo] | None
     not_advertised: Collection[int] = ()
     protected: Collection[int] = ()
-    domain_events: Mapping[str, DomainEvent] = EMPTY
+    last_events: Mapping[str, DomainEvent] = EMPTY
     reports: Mapping[int, AgentWords] = EMPTY
     unpause: str = ""
 
@@ -203,14 +203,14 @@ def _since(state: Seen, domid: int | None, last_record: LastRecord, view: View) 
     """Return when this state began, from the monitor or else the journal; None: neither knows."""
     if state is Seen.UNKNOWN:
         return None
-    domain_event, moved = view.domain_events.get(last_record.name), last_record.moved
-    if domain_event is not None:
-        went = domain_event.way is Change.WENT
+    event, moved = view.last_events.get(last_record.name), last_record.moved
+    if event is not None:
+        went = event.way is Change.WENT
         ended = state in (Seen.SHUT_DOWN, Seen.DYING)
         # Whether the state that the domain is in began with this event.
-        began = went if state is Seen.ABSENT else domain_event.domid == domid and ended is went
+        began = went if state is Seen.ABSENT else event.domid == domid and ended is went
         if began:
-            return domain_event.at
+            return event.at
     if moved is not None and (state is Seen.ABSENT or moved.domid == domid):
         return moved.at
     return None
@@ -234,7 +234,7 @@ def _why_absent(
     moved = last_record.moved
     if moved is not None and (last_record.settled is None or moved.at > last_record.settled):
         return f"should be up and is not: a run has been moving it ({moved.after.value})"
-    went = view.domain_events.get(managed.name)
+    went = view.last_events.get(managed.name)
     settled = last_record.settled  # when the last run had finished with it
     if went is not None and went.way is Change.WENT and (settled is None or went.at > settled):
         return f"should be up and is not: {went.why}, at {_clock(went.at)}; {start_it}"

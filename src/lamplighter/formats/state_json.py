@@ -132,7 +132,7 @@ def watched_to_json(watched: MonitorState) -> dict[str, object]:
         "since": watched.since.isoformat(),
         "looked": watched.listed_at.isoformat() if watched.listed_at is not None else None,
         "trouble": watched.error,
-        "passages": [to_json(domain_event) for domain_event in watched.domain_events],
+        "passages": [to_json(domain_event) for domain_event in watched.last_events],
     }
 
 

@@ -73,11 +73,11 @@ async def gather(configuration: Configuration) -> Snapshot:
                 domid for domid, one in zip(domids, features, strict=True) if one is None
             }
             by_domid = {domid: one for domid, one in zip(domids, reports, strict=True) if one}
-            events: dict[str, DomainEvent] = {}
+            last_events: dict[str, DomainEvent] = {}
             if monitor is not None and monitor.boot_id == boot_id:
-                events = {event.name: event for event in monitor.domain_events}
+                last_events = {event.name: event for event in monitor.last_events}
             unpause = host.toolstack.by_hand.unpause
-            view = View(domains, not_advertised, protected, events, by_domid, unpause)
+            view = View(domains, not_advertised, protected, last_events, by_domid, unpause)
             record = read_record(directory, boot_id)
             # A run that has not ended may be alive: what it did is not for this command to judge.
             found = Found(

@@ -239,7 +239,7 @@ def watched(
     domain_event = DomainEvent(
         way, "db", DB, domid, Initiator.GUEST, "it powered off by itself", SEEN_AT, "boot"
     )
-    view = View((DOM0, *domains), domain_events={"db": domain_event})
+    view = View((DOM0, *domains), last_events={"db": domain_event})
     return only(status_rows(inventory(managed()), view, {"db": past} if past else {}))
 
 
