@@ -137,7 +137,7 @@ class TestExplain:
         end = host.call("explain", "bad")
         assert end.status == 0
         assert end.out.startswith("bad\n\nSETTING")
-        assert "It is never started: there is no definition of it that can be used." in end.out
+        assert "It is never started: it has no valid definition." in end.out
         assert "\nerror: xen/bad.cfg:2:10: expected a string" in end.out
         assert host.call("explain", "bad", "--json").document["kind"] is None
 
@@ -153,7 +153,7 @@ class TestExplain:
         end = host.call("explain", "other")
         assert 'stop           "leave"     lamplighter.toml:11:1' in end.out
         assert "It is left running when the host stops" in end.out
-        assert "there is no definition" in end.out
+        assert "it has no valid definition" in end.out
 
     def test_a_domain_that_nobody_knows(self, host: Host) -> None:
         end = host.call("explain", "wbe")
