@@ -136,7 +136,7 @@ def _settings(root: Path, suite: Suite, public_key: str) -> None:
     wanted = root / "etc/systemd/system/multi-user.target.wants"
     wanted.mkdir(exist_ok=True)
     (wanted / "lab-store.service").symlink_to("/etc/systemd/system/lab-store.service")
-    # It is no first boot: nothing that a new /usr asks for is done once more.
+    # Not a first boot: systemd does not repeat what a new /usr requires.
     for name in ("etc", "var"):
         (root / name / ".updated").touch()
     # The journal of the boot before a reboot is evidence too.

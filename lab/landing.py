@@ -71,7 +71,7 @@ def turns_forgotten(seconds: float) -> int:
 def _from_history(root: Path, written: int) -> Landing:
     if _git(root, "rev-parse", "--is-shallow-repository").strip() != "false":
         raise NoHistoryError("this is a shallow clone")
-    # The newest first. A merge is no turn of its own.
+    # The newest first. A merge is not a turn of its own.
     turns = [line.split() for line in _git(root, "log", "--format=%H %ct", "--", TURN).splitlines()]
     if not turns:
         raise NoHistoryError(f"{TURN} is in no commit")

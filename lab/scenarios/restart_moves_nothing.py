@@ -43,7 +43,7 @@ def run(host: Dom0) -> None:
     _unmoved(host, before, "another installation")
     host.run(f"systemctl restart {UNIT}", timeout=120)
     _unmoved(host, before, "systemctl restart after another installation")
-    assert len(runs_of(host)) == runs, "a restart is no run"
+    assert len(runs_of(host)) == runs, "a restart is not a run"
 
     host.run(f"systemctl stop {UNIT}", timeout=150)
     stop = runs_of(host)[0]

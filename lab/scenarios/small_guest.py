@@ -39,7 +39,7 @@ def run(host: Dom0) -> None:
     for name in ("slow", "web", "rogue"):
         host.run(f"xl save {name} {SAVED} && xl restore {SAVED}", timeout=120)
         host.wait_console(name, "goes on: restored")
-        assert host.domids().get(name) != first[name], f"{name} is no other domain"
+        assert host.domids().get(name) != first[name], f"{name} is not another domain"
 
     for name in ("web", "rogue"):
         _advertises(host, name)

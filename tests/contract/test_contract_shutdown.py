@@ -111,7 +111,7 @@ def test_the_note_for_an_agent_comes_and_goes_with_the_request(on_host: OnHost) 
         assert await host.xenstore.read_or_none(asked) is None
         await guest.ask(20)
         await host.xenstore.rm(paths.agent(domid))
-        assert not await guest.clear_request(), "a note that is gone is no acknowledgement"
+        assert not await guest.clear_request(), "a note that is gone is not an acknowledgement"
         assert await guest.request() == b""
 
     on_host(story)

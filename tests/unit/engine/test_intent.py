@@ -153,7 +153,7 @@ def learned_of(before: Intents, *domain_events: DomainEvent) -> list[Meant]:
         (Initiator.TOOL, POWEROFF, [Meant.DOWN]),
         (Initiator.US, POWEROFF, []),
         (Initiator.CRASH, ShutdownReason.CRASH, []),
-        (Initiator.TOOL, None, []),  # destroyed: that is no word about what it is to be
+        (Initiator.TOOL, None, []),  # destroyed: nobody intended anything by that
         (Initiator.TOOL, ShutdownReason.SUSPEND, []),
         (Initiator.GUEST, ShutdownReason.REBOOT, []),
         (Initiator.UNKNOWN, None, []),

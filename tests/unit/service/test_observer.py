@@ -99,7 +99,7 @@ def test_without_hints_a_listing_is_made_only_every_five_seconds() -> None:
         observer.subscribe(told.mailbox)
         await LoopClock().sleep(3 * (timing.LISTING_INTERVAL + 3.0))
         assert toolstack.listings == 3
-        assert told.heard == [(1.0, WEB)], "the same again is no news"
+        assert told.heard == [(1.0, WEB)], "the same again is not news"
 
     run(watching(story))
 

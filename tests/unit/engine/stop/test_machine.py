@@ -83,7 +83,7 @@ class Climb:
         self.actions: list[Action] = list(actions)
 
     def feed(self, *events: Event) -> list[Action]:
-        """Feed events; return the actions of the last one that are no moves.
+        """Feed events; return the actions of the last one that are not moves.
 
         Of an asking it is left out what an agent is told of the deadline, and of an answer what was
         granted before.

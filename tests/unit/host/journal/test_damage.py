@@ -35,7 +35,7 @@ AT = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 HOLD = Hold("db", "db", "disk 3 is broken", "carl", AT)
 MEANT = Intent("web", "web", Meant.UP, "asked", "anna", AT, "boot", 4)
 SAID = Intents({"web": MEANT}, {"db": HOLD}, number=3)
-GARBAGE = b"this is no database at all" * 400
+GARBAGE = b"this is not a database" * 400
 
 
 def with_journal(directory: Path, body: Callable[[Journal], Awaitable[None]]) -> None:

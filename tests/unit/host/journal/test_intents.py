@@ -368,7 +368,7 @@ def test_a_journal_of_a_newer_version_may_know_more(state: Path) -> None:
 
 def test_a_damaged_journal_costs_no_intent(state: Path) -> None:
     begin_run(state)
-    (state / JOURNAL).write_bytes(b"this is no database at all" * 400)
+    (state / JOURNAL).write_bytes(b"this is not a database" * 400)
     assert load_intents(state) == SAID
 
 

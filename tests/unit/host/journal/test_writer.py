@@ -318,7 +318,7 @@ def test_a_read_only_journal_is_reported(tmp_path: Path) -> None:
     in_loop(tmp_path, write)
 
 
-# --- files that are no journal ---------------------------------------------------------------
+# --- files that are not a journal ------------------------------------------------------------
 
 
 def opened_both_ways(directory: Path) -> list[JournalError]:

@@ -192,7 +192,7 @@ def test_a_guest_that_takes_its_nodes_away_is_asked_all_the_same() -> None:
         await channel.ask(30)
         assert await channel.request() == b"poweroff"
         guest.remove(paths.AGENT)
-        assert not await channel.clear_request(), "that is no acknowledgement"
+        assert not await channel.clear_request(), "that is not an acknowledgement"
         assert await channel.request() == b""
 
     simulate(story, policy=POLICY)
