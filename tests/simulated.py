@@ -74,7 +74,7 @@ class Heard:
         self.messages: list[str] = []
 
     def began(self, plan: Plan) -> None:
-        """A plan alone is no news here."""
+        """A plan alone is not news here."""
 
     def moved(self, transition: Transition) -> None:
         self.transitions.append(transition)

@@ -223,7 +223,7 @@ def test_every_stop_ends_and_keeps_its_invariants(
     if world.finish.outcome is Outcome.CLEAN:
         assert world.reasons & HONEST
         assert not state.forced
-        assert state.words is None or state.words.forced is None
+        assert state.report is None or state.report.forced is None
     assert not (world.finish.good and world.finish.outcome in {Outcome.FORCED, Outcome.UNKNOWN})
 
 

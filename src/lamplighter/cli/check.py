@@ -1,4 +1,4 @@
-"""``lamplighter check``: all problems of files, folders and other services on this host.
+"""``lamplighter check``: reports problems of files, folders and other services on this host.
 
 It changes nothing and asks neither the toolstack nor XenStore, so its answer is the same whether
 the host is up or not. It exits with 0 only when there is no problem, not even a warning.

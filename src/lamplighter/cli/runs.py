@@ -1,4 +1,4 @@
-"""What ``up`` and ``down`` share: their arguments, and how a run is shown."""
+"""The common part of ``up`` and ``down``: their arguments, and how a run is shown."""
 
 from __future__ import annotations
 

@@ -211,7 +211,7 @@ class WatchNodes(Action):
 class RequestShutdown(Action):
     """Write ``poweroff`` into ``control/shutdown``; answered by ``RequestWritten``.
 
-    An agent is told that the domain is destroyed at ``until``; infinite: it is not told.
+    ``until`` is when the domain is destroyed, for a note to an agent; infinite: there is no note.
     ``granted`` is how many of the seconds until then were granted to it before.
     """
 
@@ -222,7 +222,7 @@ class RequestShutdown(Action):
 
 @dataclass(frozen=True, slots=True)
 class TellDeadline(Action):
-    """Tell only the agent what ``RequestShutdown`` tells it; the guest has had the request.
+    """Write only the note of ``RequestShutdown`` for the agent; the guest already has the request.
 
     No event answers it.
     """

@@ -1,4 +1,4 @@
-"""What a name or UUID means that an administrator gave: the one place that compares them.
+"""Finds the domain that an administrator names, by name or UUID: the one place that compares them.
 
 A domain is known to the files (by its definition, or a problem that blocks it) or to the toolstack.
 Names are compared as they are, UUIDs in any case. Holds, the journal and the event log also speak

@@ -80,7 +80,7 @@ def read_definition(config: XlConfig) -> Reading:
         builder = _abbreviated(config, "builder", _BUILDERS)
         if None not in (kind, builder) and kind is not builder:
             message = "type and builder contradict each other"
-            hint = "builder is xl's old word: leave it out"
+            hint = "builder is xl's old parameter: leave it out"
             raise _error(message, config.where("builder"), hint)
         kind = kind or builder
     except DefinitionError as error:

@@ -143,7 +143,7 @@ def watched_to_json(watched: MonitorState) -> dict[str, object]:
         "since": watched.since.isoformat(),
         "looked": watched.listed_at.isoformat() if watched.listed_at is not None else None,
         "trouble": watched.error,
-        "passages": [to_json(domain_event) for domain_event in watched.domain_events],
+        "passages": [to_json(domain_event) for domain_event in watched.last_events],
     }
 
 
@@ -162,7 +162,7 @@ def watched_from_json(value: object) -> MonitorState:
 
 
 def format_intents(intents: Intents) -> str:
-    """Return the text; ``parse_intents`` makes the same of it again."""
+    """Return the text; ``parse_intents`` reads it back."""
     document = {
         "version": VERSION,
         "number": intents.number,

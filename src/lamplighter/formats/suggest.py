@@ -1,6 +1,6 @@
-"""Finds the known word that a user most likely meant.
+"""Finds the known key or name that a user most likely meant.
 
-``difflib`` is imported only after a mistyped word: importing it would take up a good part of the
+``difflib`` is imported only after a mistake: importing it would take up a good part of the
 start of every command without a mistake, and memory of every guest whose agent finds none.
 """
 

@@ -18,7 +18,7 @@ from lamplighter.guest.events import Settings
 TEXT_MAX = 65536
 
 #: The values of ``deadline`` that are not durations.
-WORDS = {"host": None, "never": inf}
+NAMED_DEADLINES = {"host": None, "never": inf}
 
 #: The paths of the kernel's XenStore device, the newest first.
 DEVICES = ("/dev/xen/xenbus", "/proc/xen/xenbus")
@@ -48,9 +48,9 @@ def read_config(path: str) -> tuple[Config, list[str]]:
     except FileNotFoundError:
         return Config(), []
     except OSError as error:
-        return Config(), [f"{path}: it cannot be read, the defaults stand: {error.strerror}"]
+        return Config(), [f"{path}: it cannot be read, the defaults apply: {error.strerror}"]
     if len(text) > TEXT_MAX:
-        return Config(), [f"{path}: it is longer than {TEXT_MAX} bytes, the defaults stand"]
+        return Config(), [f"{path}: it is longer than {TEXT_MAX} bytes, the defaults apply"]
     return parse_config(text.decode("utf-8", "replace"), path)
 
 
@@ -70,17 +70,17 @@ def parse_config(text: str, where: str) -> tuple[Config, list[str]]:
                 hint = did_you_mean(key, KEYS, f"there are {', '.join(KEYS)}")
                 raise ValueError(f"there is no key {key[:60]!r}: {hint}")
             seconds: float | None
-            if key == "deadline" and value in WORDS:
-                seconds = WORDS[value]
+            if key == "deadline" and value in NAMED_DEADLINES:
+                seconds = NAMED_DEADLINES[value]
             else:
                 try:
                     seconds = parse_duration(value)
                 except ValueError as error:
                     raise ValueError(f"{key}: {value[:60]!r}: {error}") from error
                 if seconds < 0 or (seconds == 0 and key not in ("grace", "margin")):
-                    raise ValueError(f"{key}: expected {DURATION_FORMS} of more than nothing")
+                    raise ValueError(f"{key}: expected {DURATION_FORMS} of more than 0 s")
             if key in found:
-                raise ValueError(f"{key} was said before; what was said first stands")
+                raise ValueError(f"{key} is set twice; the first value counts")
             found[key] = seconds
         except ValueError as error:
             problems.append(f"{where}:{number}: {error}")

@@ -45,7 +45,7 @@ from lamplighter.guest.readiness import BootWatch
 from lamplighter.guest.run_state import ANSWER, Answers, RequestRecord, RunStateFile
 from lamplighter.guest.scripts import Scripts
 from lamplighter.guest.systemd import notify
-from lamplighter.guest.xenbus import Bus, find, remembered
+from lamplighter.guest.xenbus import Bus, find, read_or_none
 
 if TYPE_CHECKING:
     from lamplighter.guest.config import Config, Paths
@@ -86,7 +86,9 @@ class Daemon:
         self._children = Children()
         self._scripts = Scripts(places, config.script_deadline, self._children, run_state, log)
         self._nodes = AgentNodes(encode_version(__version__), log)
-        self._boot = BootWatch(places, config.check_deadline, self._children, log, self._tell_ready)
+        self._boot = BootWatch(
+            places, config.check_deadline, self._children, log, self._report_ready
+        )
         self._answers = Answers(run_state)
         self._bus: Bus | None = None
         self._reopen = -inf
@@ -111,7 +113,7 @@ class Daemon:
             poll = select.poll()
             for descriptor in (ours, *self._control.descriptors()):
                 poll.register(descriptor, select.POLLIN)
-            scripts = min(self._children.wake, self._scripts.look_again)
+            scripts = min(self._children.wake, self._scripts.wake)
             wake = min(self._state.wake, self._boot.wake, self._guard.wake, scripts)
             ready: set[int] = set()
             if self._bus is None:
@@ -147,17 +149,17 @@ class Daemon:
         self._boot.tick(moment)
         self._guard.tick(moment)
         for descriptor in set(self._control.descriptors()) & ready:
-            if (request := self._control.hear(descriptor)) is not None:
+            if (request := self._control.receive(descriptor)) is not None:
                 self._events.append(events.SystemStopping(moment, request))
         try:
             if self._bus is not None and self._bus.fileno() in ready:
-                stirred = self._bus.stirred()
-                self._pause = FIRST_PAUSE if stirred else self._pause
-                if stirred and self._nodes.renew(self._bus):
-                    self._log.note("everything was said again to the host: the nodes had gone")
-                if stirred & {SHUTDOWN, ASKED}:
-                    self._events.append(_hear_request(self._bus))
-                if ANSWER in stirred and (answer := self._answers.hear(self._bus)) is not None:
+                fired = self._bus.fired()
+                self._pause = FIRST_PAUSE if fired else self._pause
+                if fired and self._nodes.renew(self._bus):
+                    self._log.note("all nodes were written again: they had gone")
+                if fired & {SHUTDOWN, ASKED}:
+                    self._events.append(_read_request(self._bus))
+                if ANSWER in fired and (answer := self._answers.new_answer(self._bus)) is not None:
                     self._events.append(events.Answered(now(), answer))
         except XenStoreUnreachable as error:
             self._lose(error)
@@ -173,11 +175,11 @@ class Daemon:
         try:
             self._bus = Bus(self._places.xenstore)
             if self._first:
-                going = bool(self._state.going) or self._guard.stands
+                going = bool(self._state.going) or self._guard.runs
                 self._answers.begin(self._bus, going=going)
                 if not going:
                     self._nodes.remove_shutdown_nodes(self._bus)
-            self._nodes.say_all(self._bus)
+            self._nodes.write_all(self._bus)
             for path in (SHUTDOWN, ASKED, ANSWER):
                 self._watch(self._bus, path)
             self._first = False
@@ -199,14 +201,14 @@ class Daemon:
         self._reopen = now() + self._pause
         self._pause = min(LAST_PAUSE, self._pause * 2)
 
-    def _say(self, name: str, value: bytes) -> None:
+    def _report(self, name: str, value: bytes) -> None:
         try:
-            self._nodes.say(self._bus, name, value)
+            self._nodes.report(self._bus, name, value)
         except XenStoreUnreachable as error:
             self._lose(error)
 
-    def _tell_ready(self, ready: bool, waits_for: str) -> None:
-        self._say("ready", encode_ready(ready=ready, waits_for=waits_for))
+    def _report_ready(self, ready: bool, waits_for: str) -> None:
+        self._report("ready", encode_ready(ready=ready, waits_for=waits_for))
         notify(os.environ, status="ready" if ready else f"not ready: {waits_for}")
 
     # --- actions ---
@@ -230,9 +232,9 @@ class Daemon:
         if isinstance(action, events.Record):
             self._log.note(action.text)
         elif isinstance(action, events.Arm):
-            self._guard.arm(Order(action.request, action.at, action.said))
+            self._guard.arm(Order(action.request, action.at, action.basis))
         elif isinstance(action, events.ReportProgress):
-            self._say("progress", encode_progress(action.text, action.percent))
+            self._report("progress", encode_progress(action.text, action.percent))
         elif isinstance(action, events.CheckKernel):
             self._events.append(events.KernelChecked(now(), find_request(self._places.proc)))
         elif isinstance(action, events.Acknowledge):
@@ -269,16 +271,16 @@ class Daemon:
                 )
 
 
-def _hear_request(bus: Bus) -> events.RequestSeen:
+def _read_request(bus: Bus) -> events.RequestSeen:
     """Read the host's request and note.
 
     The host writes both together and takes both back together. So a note that is there before and
     after the request is found empty proves that the kernel took the request.
     """
-    asked = remembered(bus, ASKED)
-    value = remembered(bus, SHUTDOWN) or b""
+    asked = read_or_none(bus, ASKED)
+    value = read_or_none(bus, SHUTDOWN) or b""
     if asked and not value:
-        asked = remembered(bus, ASKED)
+        asked = read_or_none(bus, ASKED)
     return events.RequestSeen(now(), value, parse_deadline_note(asked))
 
 

@@ -179,13 +179,13 @@ class ShutDown(NamedTuple):
 class Arm(NamedTuple):
     """Force the guest's end at ``at``, whatever becomes of the agent; replaces the previous one.
 
-    ``said`` identifies what the host said to set that time: its note and, after a slash, the id of
-    its last grant. The same ``said`` means the same time, no matter which agent computes it.
+    ``basis`` identifies what that time follows from: the host's note and, after a slash, the id of
+    its last grant. The same ``basis`` means the same time, no matter which agent computes it.
     """
 
     request: str
     at: float
-    said: str = ""
+    basis: str = ""
 
 
 Action = Union[

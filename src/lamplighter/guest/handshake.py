@@ -1,4 +1,4 @@
-"""The state machine of the guest's shutdown: what was asked, whether it is going, its deadline.
+"""The state machine of the guest's shutdown: the request, the shutdown under way, the deadline.
 
     control/shutdown changes
       | the kernel takes the request (it nearly always wins): is the system shutting down?
@@ -119,8 +119,8 @@ class State(NamedTuple):
         return self.going if self.must_begin or self.retry_at < inf else ""
 
     @property
-    def said(self) -> str:
-        """What the host said to set the deadline: its note and last grant, each if any."""
+    def basis(self) -> str:
+        """What the deadline follows from: the host's note and last grant, each if any."""
         note = encode_deadline_note(self.noted).decode() if self.noted is not None else ""
         return f"{note}/{self.granted}" if self.granted else note
 
@@ -243,7 +243,7 @@ def _emptied(state: State, now: float) -> Stepped:
     """Handle an empty node: a request was taken, or taken back, only if one was seen there.
 
     Otherwise the kernel may have been faster, or it was a migration, or an empty value was written
-    again: the checks will tell.
+    again: the checks will show it.
     """
     stood, state = state.request, state._replace(request="", checks=0, checks_since=now)
     state = state._replace(suspend=False)
@@ -309,8 +309,8 @@ def _ask(state: State, now: float) -> Stepped:
 
 
 def _rearm(state: State) -> Stepped:
-    """Arm the force again if its time, or what the host said to set it, has changed."""
-    arm = events.Arm(state.going, state.deadline, state.said)
+    """events.Arm the force again if its time, or what that follows from, has changed."""
+    arm = events.Arm(state.going, state.deadline, state.basis)
     never = state.armed is None and arm.at == inf
     if not state.going or never or arm == state.armed:
         return state, ()

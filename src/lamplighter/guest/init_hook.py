@@ -43,10 +43,10 @@ UNKILLABLE = 10.0
 
 
 def stopping(places: Paths, request: str | None, log: Log) -> int:
-    """Return an exit status when the scripts have ended; ``request`` None: systemd is asked."""
+    """Return an exit status when the scripts have ended; no ``request``: systemd is asked."""
     systemd = systemd_runs()
     if request is None and not systemd:
-        raise UsageError("systemd does not run here: say whether it is poweroff, reboot or halt")
+        raise UsageError("systemd does not run here: name the shutdown: poweroff, reboot or halt")
     # An agent on trial, in a folder of its own, may be given any request.
     if systemd and (request is None or places.run == Paths().run):
         jobs = _output(LIST_JOBS, log)

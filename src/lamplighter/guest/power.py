@@ -60,7 +60,7 @@ class Power:
         return children.start([PROGRAMS[request]], os.environ)
 
     def may_report(self, xenstore: str) -> bool:
-        """Return whether the host at this XenStore may be told that the end is forced."""
+        """Return whether a forced end may be reported to the host at this XenStore."""
         return True
 
     def prepare(self) -> list[str]:

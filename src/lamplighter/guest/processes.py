@@ -125,7 +125,7 @@ class Children:
         return False
 
 
-def surroundings(**more: str) -> dict[str, str]:
+def child_environment(**more: str) -> dict[str, str]:
     """Return the environment of the administrator's programs, which call the agent by its name.
 
     The folders missing in ``PATH`` are appended, so that programs found already stay the same.

@@ -44,7 +44,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lamplighter.formats.agent_protocol import REQUESTS, Answer, parse_answer
 from lamplighter.guest.nodes import node
-from lamplighter.guest.xenbus import Bus, remembered
+from lamplighter.guest.xenbus import Bus, read_or_none
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -195,13 +195,13 @@ class Answers:
         if going and (noted := self._file.read().answer):
             self._heard = self._noted = noted
         else:
-            answer = parse_answer(remembered(bus, ANSWER))
+            answer = parse_answer(read_or_none(bus, ANSWER))
             self._heard = NONE if answer is None else answer.id
             self.settled()
 
-    def hear(self, bus: Bus) -> Answer | None:
+    def new_answer(self, bus: Bus) -> Answer | None:
         """Return the answer in XenStore if it is new."""
-        answer = parse_answer(remembered(bus, ANSWER))
+        answer = parse_answer(read_or_none(bus, ANSWER))
         if answer is None or answer.id == self._heard:
             return None
         self._heard = answer.id

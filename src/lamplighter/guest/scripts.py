@@ -1,4 +1,4 @@
-"""The administrator's scripts and checks: which files are run, in which order and for how long.
+"""Finds and runs the administrator's scripts and checks, in order, each with a deadline.
 
 As with run-parts: executable files whose names consist of letters, digits and ``_-.``, in the order
 of their names; files that editors and package managers leave behind are skipped. They run as root,
@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from lamplighter.formats.durations import parse_duration
 from lamplighter.guest.clock import now
 from lamplighter.guest.events import Script
-from lamplighter.guest.processes import problem_of, surroundings
+from lamplighter.guest.processes import child_environment, problem_of
 from lamplighter.guest.run_state import Begun
 from lamplighter.guest.trust import distrust
 
@@ -118,7 +118,7 @@ def find_programs(
             text = statement[1].decode("utf-8", "replace").strip()
             try:
                 seconds = parse_duration(text)
-                problem = None if seconds > 0 else "expected more than nothing"
+                problem = None if seconds > 0 else "expected more than 0 s"
             except ValueError as error:
                 problem = str(error)
             if problem is not None:
@@ -175,8 +175,8 @@ class Scripts:
         if (reason := program.refused(owners())) is not None:
             return reason
         try:
-            surrounded = surroundings(**{VARIABLE: request})
-            pid = self._children.start([program.path, request], surrounded)
+            environment = child_environment(**{VARIABLE: request})
+            pid = self._children.start([program.path, request], environment)
         except OSError as error:
             return f"it cannot be started: {error.strerror}"
         self._running[pid] = name
@@ -194,7 +194,7 @@ class Scripts:
                 self._children.end(pid, now)
 
     @property
-    def look_again(self) -> float:
+    def wake(self) -> float:
         """When ``gone`` is due; infinite while no script of another process is waited for."""
         return now() + LOOK_AGAIN if self._adopted else inf
 

@@ -45,7 +45,7 @@ async def hold_domain(named: DomainRef, reason: str, configuration: Configuratio
 
 
 async def release_domain(given: str, configuration: Configuration) -> tuple[str, Hold | None]:
-    """Hold a domain no more; return its name, and the hold that there was.
+    """Release a domain; return its name, and the hold that there was.
 
     Raises ``UsageError`` for a domain that nobody knows and that is not held either, and
     ``JournalError`` when holds are not known, or the release cannot be kept.
@@ -77,7 +77,7 @@ async def release_domain(given: str, configuration: Configuration) -> tuple[str,
 
 
 async def release_all(configuration: Configuration) -> list[Hold]:
-    """Hold no domain any more, even where the holds are not known; return those that were known."""
+    """Release every domain, even where the holds are not known; return those that were known."""
     store = _store(configuration)
     before = await store.begin_again()
     number, now = store.read().number, LoopClock().wall()
@@ -88,7 +88,7 @@ async def release_all(configuration: Configuration) -> list[Hold]:
 
 
 async def accept_intents(configuration: Configuration) -> Intents:
-    """Go by the intents and holds of the file although it is older than the journal has seen."""
+    """Accept the intents and holds of the file although it is older than the journal has seen."""
     return await _store(configuration).accept()
 
 

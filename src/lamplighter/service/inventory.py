@@ -65,7 +65,7 @@ def load_inventory(configuration: Configuration, *, owner: int) -> Inventory:
             config = xlcfg.parse(text.text, text.path)
             reading = read_definition(config)
         except DefinitionError as broken:
-            # Of a broken definition at least the name is read: it is the domain that is blocked.
+            # At least the name of a broken definition is read: that domain is blocked.
             config = xlcfg.parse_valid_parts(text.text, text.path)
             reading = Reading(read_definition(config).name, errors=(broken,))
         claims.append(_Claim(text, reading, config.where("name")))

@@ -58,7 +58,7 @@ async def gather(configuration: Configuration) -> Snapshot:
                     protected = await host.protected()
                     features, reports = await asyncio.gather(
                         asyncio.gather(*(guest.poweroff_supported() for guest in guests)),
-                        asyncio.gather(*(guest.words() for guest in guests)),
+                        asyncio.gather(*(guest.report() for guest in guests)),
                     )
             except Unreachable as error:
                 record = read_record(configuration.host, boot_id)
@@ -73,12 +73,12 @@ async def gather(configuration: Configuration) -> Snapshot:
             not_advertised = {
                 domid for domid, one in zip(domids, features, strict=True) if one is None
             }
-            words = {domid: one for domid, one in zip(domids, reports, strict=True) if one}
-            events: dict[str, DomainEvent] = {}
+            by_domid = {domid: one for domid, one in zip(domids, reports, strict=True) if one}
+            last_events: dict[str, DomainEvent] = {}
             if monitor is not None and monitor.boot_id == boot_id:
-                events = {event.name: event for event in monitor.domain_events}
+                last_events = {event.name: event for event in monitor.last_events}
             unpause = host.toolstack.by_hand.unpause
-            view = View(domains, not_advertised, protected, events, words, unpause)
+            view = View(domains, not_advertised, protected, last_events, by_domid, unpause)
             record = read_record(configuration.host, boot_id)
             # A run that has not ended may be alive: what it did is not for this command to judge.
             found = Found(

@@ -45,7 +45,7 @@ def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
     assert shell.type("host", "stop").returncode == 0
 
 
-def test_up_status_plan_down_history_tell_one_story(shell: Shell) -> None:
+def test_up_status_plan_down_history_agree(shell: Shell) -> None:
     up = shell.ask("up")
     assert outcomes(up) == {
         "prompt": "started",
@@ -147,7 +147,7 @@ def test_only_what_is_missing_is_asked_for(
 
 
 @pytest.mark.parametrize("words", [("status",), ("--json", "status"), ("--json", "up", "nobody")])
-def test_an_answer_that_does_not_fit_on_the_disk_is_said_so(
+def test_an_answer_that_does_not_fit_on_the_disk_is_an_error(
     shell: Shell, words: tuple[str, ...]
 ) -> None:
     with Path("/dev/full").open("w", encoding="utf-8") as full:

@@ -134,7 +134,7 @@ def test_hold_now_stops_what_runs_and_hold_alone_does_not(machine: Machine) -> N
         ("release", "nobody"),
     ],
 )
-def test_a_word_about_nobody_or_without_a_reason_is_refused(
+def test_a_hold_of_nobody_or_without_a_reason_is_refused(
     machine: Machine, words: tuple[str, ...]
 ) -> None:
     assert machine.type(*words).returncode == 2
@@ -161,7 +161,7 @@ def test_a_domain_that_fails_to_start_again_and_again_is_held_and_the_others_go_
     assert machine.row("broken")["wanted"] == "down", "it is counted anew"
 
 
-def test_a_domain_defined_anew_with_another_uuid_inherits_nothing(machine: Machine) -> None:
+def test_a_domain_defined_again_with_another_uuid_inherits_nothing(machine: Machine) -> None:
     machine.ask("up", "last")
     machine.ask("hold", "always", "--reason", "x")
     machine.ask("down")

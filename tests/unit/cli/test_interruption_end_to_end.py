@@ -156,7 +156,7 @@ def test_any_number_of_signals_ends_a_run_in_order(shell: Shell, command: str, c
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_each_signal_is_told_with_what_is_left_and_how_to_go_on(
+def test_each_signal_is_reported_with_what_is_left_and_how_to_go_on(
     shell: Shell, number: signal.Signals
 ) -> None:
     come_up_and_be_slow_to_go(shell)

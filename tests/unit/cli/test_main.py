@@ -318,7 +318,7 @@ def test_a_reader_that_went_away_is_no_traceback(argv: tuple[str, ...]) -> None:
     assert (end.returncode, end.stderr) == (141, b"")
 
 
-def test_a_full_disk_under_standard_output_is_told() -> None:
+def test_a_full_disk_under_standard_output_is_reported() -> None:
     with Path("/dev/full").open("wb") as full:
         end = lamplighter("--version", stdout=full.fileno())
     assert end.returncode == 1

@@ -100,7 +100,7 @@ def test_it_serves_status_and_history_what_it_saw(shell: Shell) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_it_and_it_tells_what_it_knows(shell: Shell, number: signal.Signals) -> None:
+def test_a_signal_ends_it_and_it_shows_what_it_knows(shell: Shell, number: signal.Signals) -> None:
     with monitor(shell, "--json") as watching:
         shell.ask("up", "web")
         until(watching, "web (domid 1) came")
@@ -112,7 +112,7 @@ def test_a_signal_ends_it_and_it_tells_what_it_knows(shell: Shell, number: signa
     assert not (shell.folder / "run" / "monitor.sock").exists()
 
 
-def test_a_second_one_is_told_that_there_is_one(shell: Shell) -> None:
+def test_a_second_one_fails_because_there_is_one(shell: Shell) -> None:
     with monitor(shell):
         ended = shell.type("monitor")
         assert ended.returncode == 75

@@ -126,7 +126,7 @@ def test_a_damaged_one_is_begun_again_and_what_is_held_stays_down(
     assert "disk 3 is broken" in machine.type("release", "held").stdout
 
 
-def test_the_first_to_come_may_be_the_hosts_start_or_a_word(machine: Machine) -> None:
+def test_the_first_change_may_be_the_hosts_start_or_a_hold(machine: Machine) -> None:
     begin(machine)
     machine.boot()
     garbage(machine.database)
@@ -224,7 +224,7 @@ def test_what_others_may_write_is_not_believed_until_they_may_not(
     assert outcomes(machine.ask("up")) == {**dict.fromkeys(RUNNING, "started"), "held": "held"}
 
 
-def test_a_newer_one_is_told_and_left_alone(machine: Machine) -> None:
+def test_a_newer_one_is_reported_and_left_alone(machine: Machine) -> None:
     begin(machine)
     machine.ask("down", "web")
     with closing(sqlite3.connect(machine.database)) as newer:

@@ -42,7 +42,7 @@ def test_a_restart_moves_nothing_and_a_stop_after_it_stops_all(unit: Unit) -> No
             assert ended.returncode == 0, ended.stderr
         assert unit.domids() == before
         assert unit.last_status() == "the unit was restarted, which moved no domain"
-    assert len(unit.ask("history")["runs"]) == 2, "a restart is no run"
+    assert len(unit.ask("history")["runs"]) == 2, "a restart is not a run"
     unit.job(50, "stop")
     stopped = unit.ask("down")
     assert outcomes(stopped) == {"db": "clean", "web": "clean"}

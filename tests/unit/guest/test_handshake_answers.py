@@ -106,7 +106,7 @@ def test_the_time_of_a_request_that_was_taken_back_does_not_count_for_the_next()
     assert guest.arms() == [Arm("poweroff", 60.0)]
 
 
-def test_a_later_note_tells_what_there_is_now() -> None:
+def test_a_later_note_shows_what_there_is_now() -> None:
     guest = going()
     guest.hears(RequestSeen(1.0, b"", DeadlineNote("poweroff", 50)))
     guest.hears(
@@ -123,7 +123,7 @@ def test_a_later_note_tells_what_there_is_now() -> None:
     assert [arm.at for arm in guest.arms()] == [50.0, 321.0]
 
 
-def test_an_order_for_the_guard_names_the_words_that_it_follows_from() -> None:
+def test_an_order_for_the_guard_names_its_basis() -> None:
     note, later = DeadlineNote("poweroff", 60), DeadlineNote("poweroff", 60, 2)
     state, said = State(Settings()), []
     for event in (
@@ -141,7 +141,7 @@ def test_an_order_for_the_guard_names_the_words_that_it_follows_from() -> None:
         *(RequestSeen(4.0, b"", note), RequestSeen(5.0, b"", later)),
     ):
         state, actions = step(state, event)
-        said += [action.said for action in actions if isinstance(action, Arm)]
+        said += [action.basis for action in actions if isinstance(action, Arm)]
     notes = ["poweroff 60 1", "poweroff 60 1/k1", "poweroff 60 1/k2", "poweroff 60 2/k2"]
     assert said == ["", *notes]
 
@@ -202,7 +202,7 @@ def test_a_shutdown_after_a_suspend_is_the_guests_own() -> None:
     assert guest.arms() == []
 
 
-def test_a_shutdown_long_after_a_word_was_cleared_is_the_guests_own() -> None:
+def test_a_shutdown_long_after_a_request_was_cleared_is_the_guests_own() -> None:
     guest = Guest()
     guest.hears(
         RequestSeen(20.0, b"poweroff"), RequestSeen(20.1, b""), SystemStopping(31.0, "poweroff")
@@ -210,7 +210,7 @@ def test_a_shutdown_long_after_a_word_was_cleared_is_the_guests_own() -> None:
     assert guest.arms() == [], "the word was taken back"
 
 
-def test_a_shutdown_that_follows_a_word_is_the_hosts() -> None:
+def test_a_shutdown_that_follows_a_request_is_the_hosts() -> None:
     guest = Guest()
     guest.hears(
         RequestSeen(20.0, b"poweroff"), RequestSeen(20.1, b""), SystemStopping(22.0, "poweroff")

@@ -78,7 +78,7 @@ def test_a_line_of_another_form_is_ignored(tmp_path: Path, line: str) -> None:
     assert in_boot(tmp_path).read() == RunState(answer="k1")
 
 
-def test_a_file_that_cannot_be_read_is_told_and_written_again(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_read_is_reported_and_written_again(tmp_path: Path) -> None:
     notes = Notes()
     file = in_boot(tmp_path, log=notes)
     path = tmp_path / "state"
@@ -93,7 +93,7 @@ def test_a_file_that_cannot_be_read_is_told_and_written_again(tmp_path: Path) ->
     assert in_boot(tmp_path).read() == FULL
 
 
-def test_a_file_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_written_is_reported(tmp_path: Path) -> None:
     notes = Notes()
     file = RunStateFile(str(tmp_path / "none" / "state"), "/proc", notes)
     assert not file.update(request="poweroff")

@@ -110,7 +110,7 @@ def test_a_folder_that_is_not_there_has_none(tmp_path: Path) -> None:
         ("// lamplighter-deadline: 1h", 3600.0, ""),
         ("# a lamplighter-deadline: 30s", 60.0, ""),
         ("# lamplighter-deadline: soon", 60.0, "'soon': expected a duration"),
-        ("# lamplighter-deadline: 0", 60.0, "expected more than nothing"),
+        ("# lamplighter-deadline: 0", 60.0, "expected more than 0 s"),
         ("\n" * 20 + "# lamplighter-deadline: 30s", 60.0, ""),
     ],
 )
@@ -141,7 +141,7 @@ def pid_of(scripts: Scripts) -> int:
     return pid
 
 
-def test_a_script_is_told_the_request_and_run_once(tmp_path: Path) -> None:
+def test_a_script_gets_the_request_and_is_run_once(tmp_path: Path) -> None:
     told = tmp_path / "told"
     text = f'#!/bin/sh\necho "$1 $LAMPLIGHTER_REQUEST" > {told}\nexit 3\n'
     put(tmp_path / "shutdown.d", "10-a", text)
@@ -176,9 +176,9 @@ def test_who_comes_later_waits_for_a_script_that_still_runs(tmp_path: Path) -> N
     assert 0.0 < a.deadline <= 60.0
     assert b == ("20-b", 60.0)
     assert notes.lines == ["10-a was begun before and still runs: it is waited for"]
-    assert later.look_again == float("inf")
+    assert later.wake == float("inf")
     assert later.start("10-a", "reboot") is None
-    assert later.look_again < float("inf")
+    assert later.wake < float("inf")
     assert later.gone() == []
     later.end("10-a", 100.0)
     assert theirs.wake == 100.0 + LAST_CHANCE
@@ -186,7 +186,7 @@ def test_who_comes_later_waits_for_a_script_that_still_runs(tmp_path: Path) -> N
     assert later.gone() == [], "but what it started has five seconds, too"
     theirs.kill_overdue(100.0 + LAST_CHANCE)
     assert later.gone() == [("10-a", UNSEEN)]
-    assert theirs.wake == later.look_again == float("inf")
+    assert theirs.wake == later.wake == float("inf")
     assert later.start("10-a", "reboot") == UNSEEN
     assert first.ended(*finish(mine, pid_of(first))) == ("10-a", "killed by SIGTERM")
 
@@ -346,7 +346,7 @@ def test_memory_is_taken_from_a_script_as_from_any_other_program() -> None:
     assert told == "0\n"
 
 
-def test_how_a_program_ended_is_told() -> None:
+def test_how_a_program_ended_is_reported() -> None:
     assert problem_of(0) is None
     assert problem_of(7) == "exit status 7"
     assert problem_of(-signal.SIGKILL) == "killed by SIGKILL"

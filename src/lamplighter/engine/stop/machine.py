@@ -143,7 +143,7 @@ def step(state: StopState, event: events.Event) -> Stepped:  # noqa: C901 (a tab
         case events.HalfBuiltChecked(now, half_built=True) if (
             state.phase in ALIVE and state.info.never_ran
         ):
-            detail = "what created it has died over it: it is half made and will never run"
+            detail = "its creator has died: it is half built and will never run"
             return _force(state._replace(half_built=True), now, detail)
         case events.ReaperChecked() if (
             state.phase not in {Phase.ENDED, Phase.REBOOTING} or state.destroys
@@ -154,12 +154,12 @@ def step(state: StopState, event: events.Event) -> Stepped:  # noqa: C901 (a tab
         case events.ReaperChecked() if state.info.dying:
             return state, (_still_listed(state),)
         case events.ReaperChecked(now, lives=True):
-            return _reap(state, now, "what reaps it has not done so: it is taken away")
+            return _reap(state, now, "its reaper has not done so: it is destroyed")
         case events.ReaperChecked(now) if not state.orphaned:
             # The reaper may have done its work since the last listing, and ended.
             return state._replace(since=now, orphaned=True), (events.Relist(),)
         case events.ReaperChecked(now):
-            detail = "nobody reaped it, and it cannot be seen gone: it is taken away"
+            detail = "nobody reaped it, and it cannot be seen gone: it is destroyed"
             return _reap(state, now, detail)
         case events.Destroyed(now, None):
             return state._replace(since=now), (events.Relist(),)
@@ -197,8 +197,8 @@ def step(state: StopState, event: events.Event) -> Stepped:  # noqa: C901 (a tab
             return _ask(state, now, "asked again")
         case events.Pressed(_, str(error)):
             return _remark(state, f"its power button could not be pressed: {error}"), ()
-        case events.AgentReport(now, _, words, given):
-            return extension.agent_reported(state, words, now, given)
+        case events.AgentReport(now, _, report, given):
+            return extension.agent_reported(state, report, now, given)
         case events.AnswerFailed(answer=answer):
             return state._replace(unwritten_answer=answer), ()
     return state, ()
@@ -240,7 +240,7 @@ def _listed(state: StopState, info: DomainInfo, now: float) -> Stepped:
             seen_dying=False,
             destroys=0,
             retry_at=None,
-            words=None,
+            report=None,
             answered="",
             unwritten_answer=None,
         )
@@ -270,7 +270,7 @@ def _listed(state: StopState, info: DomainInfo, now: float) -> Stepped:
     if state.reason is None and info.shutdown is not None:
         state = state._replace(reason=info.shutdown)
     if state.orphaned and not state.destroys and not info.dying:
-        return _reap(state, now, "nobody reaped it: it is taken away")
+        return _reap(state, now, "nobody reaped it: it is destroyed")
     return _tick(state, now, relisted=True)
 
 

@@ -29,23 +29,23 @@ SHUT_DOWN = "shut down: "
 
 def verdict(state: StopState) -> Finish:
     """Return how the domain's stop ended, once it is over."""
-    finish, words = _ending(state), state.words
+    finish, report = _ending(state), state.report
     notes = [finish.note, *state.remarks]
-    if words is not None and not finish.good:  # what the agent reported last
-        if words.forced is not None and not finish.note.startswith(BY_THE_GUEST):
-            why = f": {quoted(words.forced.why)}" if words.forced.why else ""
-            notes.append(f"it had said that it forces its own {words.forced.request}{why}")
-        if words.progress is not None:
-            notes.append(f"the last it said: {quoted(str(words.progress))}")
+    if report is not None and not finish.good:  # what the agent reported last
+        if report.forced is not None and not finish.note.startswith(BY_THE_GUEST):
+            why = f": {quoted(report.forced.why)}" if report.forced.why else ""
+            notes.append(f"it had reported that it forces its own {report.forced.request}{why}")
+        if report.progress is not None:
+            notes.append(f"its last report: {quoted(str(report.progress))}")
     return Finish(finish.outcome, "; ".join(note for note in notes if note), finish.good)
 
 
 def shut_down_detail(state: StopState, reason: ShutdownReason) -> str:
     """Return the record's text for an incarnation that has shut down."""
     detail = f"{SHUT_DOWN}{reason.name.lower()}"
-    if state.words is None or state.words.forced is None:
+    if state.report is None or state.report.forced is None:
         return detail
-    return f"{detail}, {by_the_guest(state.words.forced)}"
+    return f"{detail}, {by_the_guest(state.report.forced)}"
 
 
 def is_guest_force(detail: str) -> bool:
@@ -63,7 +63,7 @@ def _ending(state: StopState) -> Finish:
     """Return the outcome by the first rule that fits, our own force before everything else."""
     reason = state.reason
     if state.forced and state.half_built:
-        return Finish(Outcome.ALREADY, "half made and never run: taken away")
+        return Finish(Outcome.ALREADY, "half built and never run: destroyed")
     if state.forced and state.destroy_wanted:
         return Finish(Outcome.FORCED, "destroyed, as its policy says")
     if state.forced:
@@ -82,8 +82,8 @@ def _ending(state: StopState) -> Finish:
         end = reason.name.lower() if reason else "being destroyed"
         return Finish(Outcome.ALREADY, f"it had already ended before it was asked ({end})")
     by_itself = reason in (ShutdownReason.POWEROFF, ShutdownReason.REBOOT)
-    if by_itself and state.words is not None and state.words.forced is not None:
-        return Finish(Outcome.FORCED, by_the_guest(state.words.forced), good=False)
+    if by_itself and state.report is not None and state.report.forced is not None:
+        return Finish(Outcome.FORCED, by_the_guest(state.report.forced), good=False)
     match reason:
         case ShutdownReason.POWEROFF:
             quietly = "" if state.acknowledged else "it powered off without acknowledging"

@@ -44,7 +44,7 @@ class StopState(NamedTuple):
     the process that reaps it is gone, and the next listing shows whether it has reaped it.
 
     ``latest`` is when the whole run wants the domain down, ``granted`` how many seconds of
-    ``extend_max`` were granted to its guest. ``words`` is the newest agent report of this
+    ``extend_max`` were granted to its guest. ``report`` is the newest agent report of this
     incarnation, ``answered`` the id of its last request for more time that was answered; no other
     is answered before ``answer_at``. ``last_grant`` is how many seconds that answer granted, and
     ``unwritten_answer`` the answer if it could not be written.
@@ -79,7 +79,7 @@ class StopState(NamedTuple):
     extend_max: float = 0.0
     granted: float = 0.0
     answers: int = 0
-    words: AgentWords | None = None
+    report: AgentWords | None = None
     answered: str = ""
     last_grant: float = 0.0
     unwritten_answer: Answer | None = None
@@ -102,10 +102,10 @@ class StopState(NamedTuple):
         A guest that forces its own end is not answered: its end is near, and nothing else is to be
         recorded after it.
         """
-        if self.words is None or self.words.more is None or self.words.forced is not None:
+        if self.report is None or self.report.more is None or self.report.forced is not None:
             return None
-        unanswered = self.words.more.id != self.answered or self.unwritten_answer is not None
-        return self.words.more if unanswered else None
+        unanswered = self.report.more.id != self.answered or self.unwritten_answer is not None
+        return self.report.more if unanswered else None
 
     @property
     def allowed(self) -> str:

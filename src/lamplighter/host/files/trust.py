@@ -1,4 +1,4 @@
-"""Who could have written a file: its owner and mode, and those of every folder on the way to it.
+"""Checks who could have written a file, by the owners and modes of it and of all folders above it.
 
 What root starts must come from files that only root can write; on an embedded host the user who
 runs it is trusted as well. A file is as trustworthy as the folders that lead to it, so the path is

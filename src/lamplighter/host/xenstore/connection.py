@@ -3,7 +3,7 @@
 A request is *posted*: its bytes are sent and a future for its reply is kept, so that sending and
 waiting can be apart. A caller cancelled while it waits for the future leaves the request behind:
 the reply finds the future cancelled and is dropped. If the server would then hold a transaction or
-a watch that nobody uses, it is told to release it.
+a watch that nobody uses, another request releases it.
 
 When no other reply is pending, bytes are sent at once and the reply is polled for before control
 returns to the loop, which is fastest for one request at a time. Otherwise they are sent together

@@ -1,4 +1,4 @@
-"""Listing the host, planning, and what a run does before it acts.
+"""Prepares a run: lists the host, plans, and does what comes before the first action.
 
 ``plan`` lists and plans and changes nothing. A run also completes the record of runs that died
 (whoever calls this holds the host's lock, so every run that has not ended is dead), learns intent

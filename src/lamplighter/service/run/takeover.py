@@ -1,4 +1,4 @@
-"""Taking the host: alone, and for the host's stop from whoever holds it.
+"""Takes the host for one run; the host's stop takes it from whoever holds it.
 
 A run by hand that finds the host held reports by whom, and ends. One that systemd started waits:
 the start for as long as a run by hand may sensibly take. The stop of the host does not wait that

@@ -51,7 +51,7 @@ class RunContext:
     """What every worker of a run shares.
 
     ``ending`` is set when the run is told to end. ``held`` tells why a domain must not be created
-    after all: it was held since the plan was made. ``heard`` is told a guest's own words.
+    after all: it was held since the plan was made. ``heard`` gets what a guest reports.
     ``latest`` is when the run wants every domain that it stops to be down; infinite when only their
     own time-outs count.
     """

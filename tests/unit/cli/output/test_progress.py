@@ -135,7 +135,7 @@ def test_a_guests_bytes_do_not_reach_the_terminal() -> None:
     )
 
 
-def test_lines_tell_what_a_guest_says_and_that_more_time_is_granted() -> None:
+def test_lines_show_what_a_guest_says_and_that_more_time_is_granted() -> None:
     stream = io.StringIO()
     lines = Lines(stream, Hands())
     lines.heard("db", TEXT)

@@ -193,7 +193,7 @@ def test_the_budget_bounds_how_long_a_listing_is_waited_for() -> None:
     assert climb.state.wake == 34.0 + timing.FINAL_LISTING
 
 
-def test_what_its_reaper_takes_away_is_clean_without_a_word() -> None:
+def test_what_its_reaper_destroys_is_clean_without_a_note() -> None:
     climb = shut_down()
     ask_in_vain(climb, 60.0)
     climb.feed(NotListed(61.0))

@@ -50,12 +50,12 @@ def test_a_prompt_guest_is_asked_acknowledges_and_ends_clean() -> None:
 HALF = WEB._replace(paused=True, has_run=False)
 
 
-def test_what_was_left_half_made_is_taken_away_at_once() -> None:
+def test_what_was_left_half_built_is_taken_away_at_once() -> None:
     climb = Climb(HALF)
     assert climb.feed(PoweroffFeature(0.0, 7, None)) == [CheckHalfBuilt(HALF), RequestShutdown(7)]
     assert climb.feed(HalfBuiltChecked(0.1, 7, half_built=True)) == [Destroy(7)]
     climb.feed(RequestWritten(0.2), Destroyed(0.3), NotListed(0.4))
-    assert climb.finish == Finish(Outcome.ALREADY, "half made and never run: taken away")
+    assert climb.finish == Finish(Outcome.ALREADY, "half built and never run: destroyed")
 
 
 def test_what_is_being_created_or_paused_is_asked_and_looked_into_with_each_asking() -> None:
@@ -229,7 +229,7 @@ def test_a_listing_that_failed_says_nothing() -> None:
     assert climb.feed(ListingFailed(181.0, "xl hangs")) == [Destroy(7)]
 
 
-def test_a_destroy_that_fails_is_tried_again_and_then_told() -> None:
+def test_a_destroy_that_fails_is_tried_again_and_then_reported() -> None:
     climb = Climb().asked()
     climb.time_is_up(180.0)
     now = 180.0
@@ -264,7 +264,7 @@ def test_a_zombie_that_executes_nothing_does_not_hold_the_run() -> None:
     assert "still lists it as dying" in climb.finish.note
 
 
-def test_a_domain_that_had_ended_before_is_reaped_and_told_so() -> None:
+def test_a_domain_that_had_ended_before_is_reaped_with_a_note() -> None:
     climb = Climb(ended(ShutdownReason.CRASH))
     climb.nobody_reaps(timing.REAP_GRACE)
     climb.feed(Destroyed(6.0), NotListed(6.1))

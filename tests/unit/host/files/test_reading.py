@@ -65,7 +65,7 @@ class TestConfiguration:
         )
 
     @pytest.mark.parametrize("required", [True, False])
-    def test_a_dangling_link_is_told_even_if_nobody_named_it(
+    def test_a_dangling_link_is_reported_even_if_nobody_named_it(
         self, tmp_path: Path, *, required: bool
     ) -> None:
         path = tmp_path / "l.toml"

@@ -167,7 +167,7 @@ def test_a_pipe_is_not_waited_for(folder: Path) -> None:
 
 
 class TestGroups:
-    """A group that is only its owner's is no other person."""
+    """A group that is only its owner's is not another person."""
 
     @pytest.fixture
     def status(self, file: Path) -> os.stat_result:

@@ -125,7 +125,7 @@ def test_what_has_not_changed_is_not_read_again(
     assert set(store.read().holds) == {"db", "web"}
 
 
-def test_many_that_are_said_together_are_written_once(
+def test_many_that_come_together_are_written_once(
     state: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The file holds every domain: written again for each of a thousand it took most of a stop."""
@@ -474,7 +474,7 @@ def test_a_journal_of_a_newer_version_may_know_more(state: Path) -> None:
 
 def test_a_damaged_journal_costs_no_intent(state: Path) -> None:
     begin_run(state)
-    (state / JOURNAL).write_bytes(b"this is no database at all" * 400)
+    (state / JOURNAL).write_bytes(b"this is not a database" * 400)
     assert load_intents(state) == SAID
 
 

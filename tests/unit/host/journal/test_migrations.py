@@ -189,7 +189,7 @@ def test_the_copy_decides_where_the_journal_it_stood_beside_is_damaged(tmp_path:
     released(tmp_path, 2)
     copy = format_intents(load_intents(tmp_path)).replace('"version": 2', '"version": 1')
     (tmp_path / "intent.json").write_text(copy)
-    (tmp_path / FILE_NAME).write_bytes(b"this is no database at all" * 400)
+    (tmp_path / FILE_NAME).write_bytes(b"this is not a database" * 400)
     check_intents(load_intents(tmp_path))
     virtual.run(IntentStore(tmp_path, CLOCK).settle())
     with closing(database.open_writer(tmp_path)):
@@ -229,7 +229,7 @@ def test_where_a_journal_and_its_only_holds_are_damaged_they_stay_not_known(
     tmp_path: Path,
 ) -> None:
     released(tmp_path, 1)
-    (tmp_path / FILE_NAME).write_bytes(b"this is no database at all" * 400)
+    (tmp_path / FILE_NAME).write_bytes(b"this is not a database" * 400)
     for _ in range(2):
         with pytest.raises(JournalError):
             load_intents(tmp_path)

@@ -39,7 +39,7 @@ class Guest:
     async def request(self) -> bytes:
         return b""
 
-    async def words(self) -> AgentWords | None:
+    async def report(self) -> AgentWords | None:
         return self.said
 
     async def given_before(self) -> Grants:
@@ -69,7 +69,7 @@ def test_the_nodes_of_a_guest_that_has_ended_are_read_once_more_and_not_again() 
     virtual.run(story())
 
 
-def test_what_an_agent_said_last_is_read_once_although_no_watch_fired() -> None:
+def test_an_agents_last_report_is_read_once_although_no_watch_fired() -> None:
     async def story() -> None:
         guest, reader = await attending()
         guest.said = parse_agent_nodes({"version": b"1 0.1"})

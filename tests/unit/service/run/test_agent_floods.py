@@ -38,8 +38,8 @@ if TYPE_CHECKING:
 
 async def flood(guest: Guest, seconds: float) -> None:
     """Write 2,000 updates a second into the nodes that the host looks at."""
-    nodes = ("control/shutdown", "control/feature-poweroff", paths.WORDS, f"{paths.WORDS}/new")
-    nodes += tuple(f"{paths.WORDS}/{name}" for name in (*agent_protocol.GUEST_NODES, "asked"))
+    nodes = ("control/shutdown", "control/feature-poweroff", paths.AGENT, f"{paths.AGENT}/new")
+    nodes += tuple(f"{paths.AGENT}/{name}" for name in (*agent_protocol.GUEST_NODES, "asked"))
     chance, end = random.Random(1), CLOCK.monotonic() + seconds
     while CLOCK.monotonic() < end:
         for _ in range(10):
@@ -78,8 +78,8 @@ def test_a_guest_is_listened_to_until_it_floods_and_then_only_looked_at() -> Non
         host.define("web")
         await host.up()
         guest = Guest(host, "web")
-        conversation, stirs = GuestChannel(host.xenstore, guest.domid), []
-        attention = GuestReader(conversation, CLOCK, lambda: stirs.append(CLOCK.monotonic()))
+        channel, stirs = GuestChannel(host.xenstore, guest.domid), []
+        attention = GuestReader(channel, CLOCK, lambda: stirs.append(CLOCK.monotonic()))
         await attention.read(60.0)
         for number in range(5 * FLOOD // 2):
             guest.say("progress", b"- %d" % number)
@@ -87,14 +87,14 @@ def test_a_guest_is_listened_to_until_it_floods_and_then_only_looked_at() -> Non
             if CLOCK.monotonic() >= attention.due:
                 await attention.read(60.0)
         assert not attention.flooded, "that is much, and no flood"
-        assert conversation.listening
+        assert channel.listening
         for number in range(2 * FLOOD):
             guest.say("progress", b"- %d" % number)
         await CLOCK.sleep(0.1)
         assert attention.flooded
         assert attention.due <= CLOCK.monotonic()
         await attention.read(60.0)
-        assert not conversation.listening
+        assert not channel.listening
         assert attention.due == CLOCK.monotonic() + READING_INTERVAL
         heard = len(stirs)
         guest.say("progress", b"- more")
@@ -107,7 +107,7 @@ def test_a_guest_is_listened_to_until_it_floods_and_then_only_looked_at() -> Non
     simulate(story)
 
 
-def test_an_agent_is_asked_for_its_last_word_even_if_no_node_stirred() -> None:
+def test_an_agents_last_report_is_read_even_if_no_watch_fired() -> None:
     async def story(host: Simulation) -> None:
         host.define("web")
         await host.up()
@@ -132,8 +132,8 @@ def test_that_a_guest_forces_its_end_is_read_without_a_pause_and_only_once() -> 
         host.define("web")
         await host.up()
         guest, stirs = Guest(host, "web"), list[float]()
-        conversation = GuestChannel(host.xenstore, guest.domid)
-        attention = GuestReader(conversation, CLOCK, lambda: stirs.append(CLOCK.monotonic()))
+        channel = GuestChannel(host.xenstore, guest.domid)
+        attention = GuestReader(channel, CLOCK, lambda: stirs.append(CLOCK.monotonic()))
         await attention.read(60.0)
         await CLOCK.sleep(1)
         for value, at_once in ((b"poweroff", True), (b"reboot", False)):
@@ -153,7 +153,7 @@ def test_that_a_guest_forces_its_end_is_read_without_a_pause_and_only_once() -> 
     simulate(story)
 
 
-def test_words_are_told_when_they_change_and_once_in_a_while() -> None:
+def test_reports_are_shown_when_they_change_and_not_too_often() -> None:
     async def story(_: Simulation) -> None:
         told: list[str] = []
         telling = Throttle(CLOCK, told.append)
@@ -179,7 +179,7 @@ def test_words_are_told_when_they_change_and_once_in_a_while() -> None:
     simulate(story)
 
 
-def test_status_reads_the_words_of_those_who_run() -> None:
+def test_status_reads_the_reports_of_those_that_run() -> None:
     async def story(host: Simulation) -> None:
         for name in ("db", "web", "evil"):
             host.define(name)
@@ -202,7 +202,7 @@ def test_status_reads_the_words_of_those_who_run() -> None:
         told = agent_protocol.AgentWords(
             "0.2.0", ready=False, waits_for="10-database", garbled=("more",)
         )
-        assert snapshot.view.words == {guest.domid: told}
+        assert snapshot.view.reports == {guest.domid: told}
         rows = status_rows(snapshot.inventory, snapshot.view, {})
         assert {row.name: row.guest for row in rows} == {"db": told, "evil": None, "web": None}
 
