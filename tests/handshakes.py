@@ -51,7 +51,7 @@ class Guest:
         for event in events:
             self.state, actions = step(self.state, event)
             done += [
-                action._replace(said="") if isinstance(action, Arm) else action
+                action._replace(basis="") if isinstance(action, Arm) else action
                 for action in actions
             ]
         self.done += done

@@ -277,13 +277,13 @@ class Heard:
     def moved(self, transition: Transition) -> None:
         self.transitions.append(transition)
 
-    def heard(self, name: str, text: str) -> None:
+    def guest_reported(self, name: str, text: str) -> None:
         self.reported.append((name, text))
 
     def settled(self, result: Result) -> None:
         self.results.append(result)
 
-    def said(self, level: int, message: str) -> None:
+    def message(self, level: int, message: str) -> None:
         self.messages.append(message)
 
 

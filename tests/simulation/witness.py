@@ -311,14 +311,14 @@ class Ear:
             has_run = self._begun.setdefault(transition.uuid, CLOCK.monotonic())
             self._witness.asked(domid, has_run)
 
-    def heard(self, name: str, text: str) -> None:
+    def guest_reported(self, name: str, text: str) -> None:
         self._note(f"    {name} says {text}")
 
     def settled(self, result: Result) -> None:
         self._note(f"  {result.name}: {result.outcome.value} (domid {result.domid}) {result.note}")
         self._witness.told(result, self._direction)
 
-    def said(self, level: int, message: str) -> None:
+    def message(self, level: int, message: str) -> None:
         self._note(f"  {message}")
         if "Traceback" in message:
             self._witness.object(message)

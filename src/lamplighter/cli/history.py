@@ -68,7 +68,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     try:
         in_force = load_intents(state, run=Path(host.run.value)).holds
     except JournalError as error:
-        logger.error("%s", error.told)
+        logger.error("%s", error.full_message)
         in_force = {}
     holds = [PastHold(one) for _, one in sorted(in_force.items())]
     with closing(JournalReader(state)) as reader:

@@ -163,7 +163,7 @@ def report_error(error: LamplighterError, context: Context) -> None:
             report_error(error, replace(context, as_json=False))
             report_error(output_error, context)
     else:
-        logger.error("%s", error.told)
+        logger.error("%s", error.full_message)
 
 
 def _dispatch(argv: Sequence[str], context: Context) -> int:

@@ -64,7 +64,7 @@ async def _plan(
     async with open_host(configuration) as host:
         record = read_record(configuration.host, host.boot_id)
         for error in record.errors[:1]:
-            logger.error("%s", error.told)
+            logger.error("%s", error.full_message)
         return await make_plan(host, direction, names, record), host.inventory.problems
 
 

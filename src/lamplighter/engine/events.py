@@ -91,7 +91,7 @@ class AgentReport(Event):
     """
 
     domid: int
-    words: agent_protocol.AgentWords
+    status: agent_protocol.AgentStatus
     given: agent_protocol.Grants = NO_GRANTS
 
 

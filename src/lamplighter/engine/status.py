@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from uuid import UUID
 
-    from lamplighter.formats.agent_protocol import AgentWords
+    from lamplighter.formats.agent_protocol import AgentStatus
     from lamplighter.model.domain import DomainInfo
     from lamplighter.model.intent import Intents
     from lamplighter.model.policy import Inventory, ManagedDomain
@@ -66,7 +66,7 @@ class Row(NamedTuple):
     seen: Seen
     since: datetime | None
     why: str
-    guest: AgentWords | None = None
+    guest: AgentStatus | None = None
 
 
 class View(NamedTuple):
@@ -83,7 +83,7 @@ class View(NamedTuple):
     not_advertised: Collection[int] = ()
     protected: Collection[int] = ()
     last_events: Mapping[str, DomainEvent] = EMPTY
-    reports: Mapping[int, AgentWords] = EMPTY
+    reports: Mapping[int, AgentStatus] = EMPTY
     unpause: str = ""
 
 

@@ -13,7 +13,7 @@ from lamplighter.cli.output.text import Style
 from lamplighter.embedded.examples import definitions
 from lamplighter.engine.status import Row, Seen, Wanted
 from lamplighter.errors import CallFailed, CallTimedOut, LamplighterError, ToolstackUnreachable
-from lamplighter.formats.agent_protocol import AgentWords, Forced, Progress
+from lamplighter.formats.agent_protocol import AgentStatus, Forced, Progress
 from lamplighter.model.domain import Definition, DomainInfo, Kind
 from lamplighter.model.plan import Plan, Step, Verb
 from lamplighter.model.policy import Policy
@@ -55,15 +55,15 @@ def test_status_never_counts_what_it_could_not_read() -> None:
     assert status.status_text([], Style()) == "no domain is defined and none runs"
 
 
-READY = AgentWords("0.2.0", ready=True)
+READY = AgentStatus("0.2.0", ready=True)
 
 
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (AgentWords("0.2.0"), "agent 0.2.0"),
+        (AgentStatus("0.2.0"), "agent 0.2.0"),
         (READY, "ready"),
-        (AgentWords("0.2.0", ready=False), "not ready"),
+        (AgentStatus("0.2.0", ready=False), "not ready"),
         (
             READY._replace(ready=False, waits_for="10-db: exit status 1"),
             "not ready: 10-db: exit st",
@@ -78,7 +78,7 @@ READY = AgentWords("0.2.0", ready=True)
         (READY._replace(progress=Progress("a\x1b[2J")), "a\\x1b[2J"),
     ],
 )
-def test_guests_reports_have_a_column_where_there_are_any(words: AgentWords, told: str) -> None:
+def test_guests_reports_have_a_column_where_there_are_any(words: AgentStatus, told: str) -> None:
     rows = [
         row("db", Wanted.UP, Seen.RUNNING, "why not", domid=3)._replace(guest=words),
         row("web", Wanted.UP, Seen.RUNNING, domid=4),

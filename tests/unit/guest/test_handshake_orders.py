@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
     from lamplighter.embedded.guests.agent import System
     from lamplighter.embedded.xenstored.store import Session
-    from lamplighter.formats.agent_protocol import AgentWords
+    from lamplighter.formats.agent_protocol import AgentStatus
     from lamplighter.model.clock import Clock
 
 CLOCK = LoopClock()
@@ -125,7 +125,7 @@ class Domain:
     character: GuestProfile
     chance: random.Random
     cleared: list[float] = field(default_factory=list)
-    said: list[AgentWords] = field(default_factory=list)
+    said: list[AgentStatus] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.store = Store()
@@ -149,7 +149,7 @@ class Domain:
             return None
 
     @property
-    def words(self) -> AgentWords | None:
+    def words(self) -> AgentStatus | None:
         return parse_agent_nodes({name: self.read(f"{paths.AGENT}/{name}") for name in GUEST_NODES})
 
     def ask(self, request: str, seconds: int | None) -> None:

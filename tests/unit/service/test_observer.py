@@ -138,7 +138,7 @@ def test_a_failed_listing_is_not_reported_where_it_is_too_old() -> None:
         observer.subscribe(told.mailbox)
         await LoopClock().sleep(0.5)
         toolstack.there = [WEB]
-        observer.disbelieve(told.mailbox)
+        observer.discard_older(told.mailbox)
         observer.relist()
         await LoopClock().sleep(6.0)
         assert told.heard == [(6.0, WEB)]
@@ -153,7 +153,7 @@ def test_a_listing_that_began_before_an_action_ended_is_not_believed() -> None:
         observer.subscribe(told.mailbox)
         await LoopClock().sleep(0.5)
         toolstack.there = [WEB]
-        observer.disbelieve(told.mailbox)
+        observer.discard_older(told.mailbox)
         observer.relist()
         await LoopClock().sleep(6.0)
         assert told.heard == [(6.0, WEB)], "after a pause of four seconds"

@@ -30,7 +30,7 @@ from lamplighter.model.lifecycle import Phase
 
 if TYPE_CHECKING:
     from lamplighter.engine.stop.state import StopState
-    from lamplighter.formats.agent_protocol import AgentWords, Forced, Grants
+    from lamplighter.formats.agent_protocol import AgentStatus, Forced, Grants
 
     Stepped = tuple[StopState, tuple[events.Action, ...]]
 
@@ -46,7 +46,7 @@ def by_the_guest(forced: Forced) -> str:
     return f"{BY_THE_GUEST}: {quoted(forced.why)}" if forced.why else BY_THE_GUEST
 
 
-def agent_reported(state: StopState, report: AgentWords, now: float, given: Grants) -> Stepped:
+def agent_reported(state: StopState, report: AgentStatus, now: float, given: Grants) -> Stepped:
     """Process an agent report; ``given``: what earlier runs have answered and granted."""
     before, actions = state.report, tuple[events.Action, ...]()
     if before is None:

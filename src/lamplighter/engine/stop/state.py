@@ -10,7 +10,7 @@ from lamplighter.model.domain import Kind, ShutdownReason
 from lamplighter.model.lifecycle import Phase
 
 if TYPE_CHECKING:
-    from lamplighter.formats.agent_protocol import AgentWords, Answer, TimeRequest
+    from lamplighter.formats.agent_protocol import AgentStatus, Answer, TimeRequest
     from lamplighter.model.domain import DomainInfo
 
 #: An incarnation that ended like this may be followed by another one.
@@ -79,7 +79,7 @@ class StopState(NamedTuple):
     extend_max: float = 0.0
     granted: float = 0.0
     answers: int = 0
-    report: AgentWords | None = None
+    report: AgentStatus | None = None
     answered: str = ""
     last_grant: float = 0.0
     unwritten_answer: Answer | None = None

@@ -26,7 +26,7 @@ from lamplighter.xenstore import paths
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from lamplighter.formats.agent_protocol import AgentWords, Answer, Grants
+    from lamplighter.formats.agent_protocol import AgentStatus, Answer, Grants
     from lamplighter.host.xenstore.client import XenStore
     from lamplighter.host.xenstore.connection import Watch
 
@@ -90,7 +90,7 @@ class GuestChannel:
             return b""
         return value
 
-    async def report(self) -> AgentWords | None:
+    async def report(self) -> AgentStatus | None:
         """Return what an agent in the guest reports; None: there is none, or it cannot be read.
 
         A guest without an agent costs one read.

@@ -151,7 +151,7 @@ def _configuration(
     configuration, wrong = audience.lenient_configuration()
     if wrong is not None:
         logger.error("the host stops, and goes by what is sound of its configuration:")
-        logger.error("%s", wrong.told)
+        logger.error("%s", wrong.full_message)
     return configuration, wrong
 
 

@@ -48,7 +48,7 @@ class Escalation(NamedTuple):
 
     after: float
     number: signal.Signals
-    words: str
+    message: str
 
 
 class Takeover:
@@ -90,7 +90,7 @@ class Takeover:
             try:
                 if signal_holder(holder, step.number):
                     signal_holder(holder, signal.SIGCONT)
-                    logger.warning("the host stops: %s %s", holder.description, step.words)
+                    logger.warning("the host stops: %s %s", holder.description, step.message)
             except OSError as error:
                 logger.error("%s cannot be told to end: %s", holder.description, error.strerror)
 

@@ -27,7 +27,7 @@ from lamplighter.engine.events import (
 )
 from lamplighter.engine.stop.extension import ANSWERS_ON_RECORD
 from lamplighter.formats import agent_protocol
-from lamplighter.formats.agent_protocol import AgentWords, Forced, Grants, Progress, TimeRequest
+from lamplighter.formats.agent_protocol import AgentStatus, Forced, Grants, Progress, TimeRequest
 from lamplighter.model.domain import ShutdownReason
 from lamplighter.model.lifecycle import Phase
 from lamplighter.model.policy import Policy, Setting
@@ -45,7 +45,9 @@ def says(
     forced: Forced | None = None,
     domid: int = 7,
 ) -> AgentReport:
-    return AgentReport(now, domid, AgentWords("0.2.0", progress=progress, more=more, forced=forced))
+    return AgentReport(
+        now, domid, AgentStatus("0.2.0", progress=progress, more=more, forced=forced)
+    )
 
 
 @dataclass

@@ -14,7 +14,7 @@ from tests.simulated import CLOCK
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from lamplighter.formats.agent_protocol import AgentWords
+    from lamplighter.formats.agent_protocol import AgentStatus
 
 WHILE = 10.0
 
@@ -25,7 +25,7 @@ class Guest:
     domid = 1
     listening = False
     fails = False
-    said: AgentWords | None = None
+    said: AgentStatus | None = None
     change: Callable[[str], None]
 
     async def listen(self, changed: Callable[[str], None]) -> None:
@@ -39,7 +39,7 @@ class Guest:
     async def request(self) -> bytes:
         return b""
 
-    async def report(self) -> AgentWords | None:
+    async def report(self) -> AgentStatus | None:
         return self.said
 
     async def given_before(self) -> Grants:

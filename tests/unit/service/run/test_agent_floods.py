@@ -159,7 +159,7 @@ def test_reports_are_shown_when_they_change_and_not_too_often() -> None:
         telling = Throttle(CLOCK, told.append)
 
         def hear(text: str) -> None:
-            telling.hear(agent_protocol.AgentWords("1", progress=agent_protocol.Progress(text)))
+            telling.update(agent_protocol.AgentStatus("1", progress=agent_protocol.Progress(text)))
 
         hear("a")
         assert told == ["a"]
@@ -170,10 +170,10 @@ def test_reports_are_shown_when_they_change_and_not_too_often() -> None:
         assert told == ["a"]
         assert telling.due == CLOCK.monotonic() + SHOWING_INTERVAL
         await CLOCK.sleep(SHOWING_INTERVAL)
-        telling.tell()
+        telling.show_due()
         assert told == ["a", "c"]
         hear("")
-        telling.tell()
+        telling.show_due()
         assert told == ["a", "c"]
 
     simulate(story)
@@ -199,7 +199,7 @@ def test_status_reads_the_reports_of_those_that_run() -> None:
             patch.setattr(status, "open_host", opened)
             snapshot = await status.gather(product.configuration)
         assert snapshot.view.not_advertised == set()
-        told = agent_protocol.AgentWords(
+        told = agent_protocol.AgentStatus(
             "0.2.0", ready=False, waits_for="10-database", garbled=("more",)
         )
         assert snapshot.view.reports == {guest.domid: told}

@@ -59,17 +59,17 @@ def run_of(*results: Result, direction: Direction = Direction.DOWN) -> Run:
 def test_it_shows_what_a_guest_does_that_is_waited_for() -> None:
     status = UnitStatus(Direction.DOWN, active=True)
     status.began(plan("web", "db"))
-    status.heard("db", "stopping postgresql, 40 %")
-    status.heard("other", "stopping")
+    status.guest_reported("db", "stopping postgresql, 40 %")
+    status.guest_reported("other", "stopping")
     assert status.text == 'stopping: 2 of 2 left: db ("stopping postgresql, 40 %"), web'
     acknowledged = Phase.ACKNOWLEDGED
     told = Transition("db", None, 1, acknowledged, acknowledged, "30s more granted", NOW)
     status.moved(told)
     status.moved(told._replace(before=Phase.ASKED, detail="the guest took it"))
     assert status.text == "stopping: 2 of 2 left: db (30s more granted), web"
-    status.heard("db", "x" * 190)
+    status.guest_reported("db", "x" * 190)
     assert status.text == f'stopping: 2 of 2 left: db ("{"x" * 60}..."), web'
-    status.heard("db", '30s more granted"), mail (gone')
+    status.guest_reported("db", '30s more granted"), mail (gone')
     assert status.text == 'stopping: 2 of 2 left: db ("30s more granted\'), mail (gone"), web'
     status.settled(result("db"))
     assert status.text == "stopping: 1 of 2 left: web"
