@@ -53,10 +53,10 @@ COMMANDS = {
     "demo": "lamplighter.cli.demo",
 }
 
-#: The commands that look at this host and end at once. None of them speaks TLS, and OpenSSL would
-#: be a good part of their start time: asyncio does without it, as in a Python built without it.
+#: The commands that speak to this host alone, without TLS. OpenSSL would be a good part of their
+#: start time, and of the monitor's memory: asyncio does without it, as in a Python built without.
 WITHOUT_TLS = frozenset(
-    ("status", "plan", "explain", "hold", "release", "check", "history"),
+    ("status", "plan", "explain", "hold", "release", "check", "history", "monitor"),
 )
 
 INTERRUPTED = SIGNALLED + signal.SIGINT

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 XENSTORE_DOMID = "/tool/xenstored/domid"
 
 
-@dataclass(eq=False, repr=False, slots=True)
+@dataclass(eq=False, repr=False)
 class Host:
     """One Xen host, as commands see it.
 

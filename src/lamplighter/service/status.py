@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from lamplighter.model.record import Record
 
 
-@dataclass(eq=False, repr=False, slots=True)  # asyncio.run makes a text of what it returns
+@dataclass(eq=False, repr=False)  # asyncio.run makes a text of what it returns
 class Snapshot:
     """What could be read; ``error`` is why the host could not be, or None.
 

@@ -338,7 +338,7 @@ def test_a_closed_standard_stream_stops_nothing(closed: str) -> None:
 
 
 @pytest.mark.parametrize("command", frame.COMMANDS)
-def test_only_commands_that_end_at_once_do_without_tls(command: str) -> None:
+def test_only_commands_that_speak_to_this_host_alone_do_without_tls(command: str) -> None:
     script = (
         "import io, sys; from lamplighter.cli.main import execute;"
         f"execute([{command!r}, '--help'], {{}}, io.StringIO(), io.StringIO());"
