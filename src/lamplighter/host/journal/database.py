@@ -297,7 +297,10 @@ def table_intents(connection: sqlite3.Connection, path: Path) -> tuple[Intents |
     try:
         version = _version(connection)
         if version == 1:
-            rows = connection.execute("SELECT domain, wanted, reason, said_by, at FROM intent")
+            # All rows at once: a statement that is not at its end would keep the database locked.
+            rows = connection.execute(
+                "SELECT domain, wanted, reason, said_by, at FROM intent"
+            ).fetchall()
             meant, holds = [], []
             for domain, wanted, reason, said_by, at in rows:
                 moment = datetime.fromisoformat(at)
@@ -319,13 +322,13 @@ def table_intents(connection: sqlite3.Connection, path: Path) -> tuple[Intents |
                 )
                 for row in connection.execute(
                     "SELECT domain, name, meant, reason, said_by, at, boot_id, domid FROM intent"
-                )
+                ).fetchall()
             ]
             holds = [
                 Hold(row[0], row[1], row[2], row[3], datetime.fromisoformat(row[4]))
                 for row in connection.execute(
                     "SELECT domain, name, reason, said_by, at FROM hold WHERE released IS NULL"
-                )
+                ).fetchall()
             ]
         else:
             (seen,) = connection.execute("SELECT max(number) FROM intents_seen").fetchone()

@@ -73,14 +73,19 @@ def load_from(path: Path, *, trusted: bool = True) -> Intents | None:
         ) from error
 
 
-def check_folder(directory: Path) -> None:
-    """Raise ``JournalError`` where what is in this folder, or is not, must not be believed."""
+def check_mounted(directory: Path) -> None:
+    """Raise ``JournalError`` where the file system that the folder should be on is not mounted."""
     point = missing_mount(directory)
     if point is not None:
         raise JournalError(
             f"intents and holds are not known: nothing is mounted on {point}, as /etc/fstab has it",
             hint=f"mount {point}; if it is mounted late: After= in lamplighter-domains.service",
         )
+
+
+def check_folder(directory: Path) -> None:
+    """Raise ``JournalError`` where what is in this folder, or is not, must not be believed."""
+    check_mounted(directory)
     try:
         with Walk(nearest_existing(directory), _owners()) as walk:
             _believe(directory / FILE_NAME, walk.distrust)
@@ -99,9 +104,12 @@ def _believe(path: Path, distrust: Distrust | None) -> None:
 
 
 def _refuse_link(path: Path) -> None:
-    if path.is_symlink():
+    target = None
+    with suppress(OSError):  # it is not a link, or cannot be seen
+        target = path.readlink()
+    if target is not None:
         raise JournalError(
-            f"intents and holds cannot be kept in {path}: it is a link to {path.readlink()}",
+            f"intents and holds cannot be kept in {path}: it is a link to {target}",
             hint="put the file itself in its place; [host] state names the folder that has it",
         )
 
@@ -142,6 +150,7 @@ def store(directory: Path, intents: Intents) -> None:
 @asynccontextmanager
 async def locked(directory: Path, clock: Clock) -> AsyncIterator[None]:
     """Be the only one who changes the file while the block lasts; raise ``JournalError``."""
+    check_mounted(directory)  # before the lock is created there
     give_up = clock.monotonic() + LOCK_SECONDS
     with ExitStack() as stack:
         while True:

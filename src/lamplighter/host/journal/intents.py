@@ -92,7 +92,7 @@ def load_intents(
     try:
         check_folder(directory)
         evidence = evidence or find_evidence(directory)
-        if run is not None and (run / TRACE).exists():
+        if run is not None and _trace(run) == str(directory):
             evidence = evidence._replace(began=True)
         return _load(directory, evidence)
     except JournalError as error:
@@ -132,12 +132,12 @@ def _load(directory: Path, evidence: Evidence) -> Intents:
 
 def _remains(directory: Path) -> bool:
     """Return whether there are signs that there once were intents here; raise ``JournalError``."""
-    if directory.is_symlink() and not directory.exists():
-        raise JournalError(
-            f"intents and holds cannot be read: {directory} is a link to nothing",
-            hint="see that the file system that holds it is mounted",
-        )
     try:
+        if directory.is_symlink() and not directory.exists():
+            raise JournalError(
+                f"intents and holds cannot be read: {directory} is a link to nothing",
+                hint="see that the file system that holds it is mounted",
+            )
         damaged = (one.name.startswith(f"{JOURNAL}.damaged-") for one in directory.iterdir())
         return (directory / JOURNAL).is_symlink() or (directory / BEFORE).exists() or any(damaged)
     except FileNotFoundError:
@@ -147,6 +147,14 @@ def _remains(directory: Path) -> bool:
             f"intents and holds cannot be read: {directory}: {error.strerror}",
             hint="run as a user who may read it, such as root",
         ) from error
+
+
+def _trace(run: Path) -> str | None:
+    """Return the state directory in which intents were kept in this boot; None: none, or unread."""
+    try:
+        return (run / TRACE).read_text(encoding="utf-8", errors="surrogateescape")
+    except OSError:
+        return None
 
 
 def _readable(path: Path, *, trusted: bool = True) -> Intents:
@@ -238,13 +246,22 @@ class IntentStore:
                 if isinstance(error.__cause__, JournalForeign):
                     raise
                 known = _readable(self._directory / FILE_NAME)._replace(holds=error.holds)
-            self._store(known._replace(holds={}))
+            # Its number may be behind what a journal that cannot be read has seen: once that can be
+            # read again, the file is too old, which is reported.
+            self._store(known._replace(holds={}), unread=True)
             return known
 
     async def _change(self, change: Callable[[Intents], Intents]) -> None:
         async with locked(self._directory, self._clock):
-            with suppress(JournalDamaged):  # then they are read as far as that goes, or a copy is
+            try:
                 self._carry_over()
+            except JournalDamaged:
+                pass  # then they are read as far as that goes, or a copy is
+            except JournalError:
+                # There may be no room to migrate the journal; what is asked for is kept all the
+                # same, if what the tables say has got into the file.
+                if not _readable(self._directory / FILE_NAME).number:
+                    raise
             now = self._load()
             if not now.number and (now.meant or now.holds):
                 # From now on tables, and a copy of them, do not count, which the file before the
@@ -265,11 +282,16 @@ class IntentStore:
         if not now.number:
             self._store(now)
 
-    def _store(self, intents: Intents) -> Intents:
-        """Replace the file by one whose number is higher than any that was seen."""
+    def _store(self, intents: Intents, *, unread: bool = False) -> Intents:
+        """Replace the file by one whose number is higher than any that was seen.
+
+        ``unread``: even where it cannot be read what was seen.
+        """
         _, seen, _, error = find_evidence(self._directory)
-        if error is not None and not isinstance(error, JournalDamaged):
-            raise error  # a damaged one has no record that could have seen a higher number
+        # A damaged journal has no record that could have seen a higher number.
+        ignored = unread and not isinstance(error, JournalForeign)
+        if error is not None and not (ignored or isinstance(error, JournalDamaged)):
+            raise error
         newer = intents._replace(number=max(intents.number, seen) + 1)
         store(self._directory, newer)
         self._leave_trace()
@@ -281,4 +303,6 @@ class IntentStore:
     def _leave_trace(self) -> None:
         if self._run is not None:
             with suppress(OSError):  # a run creates the folder; without it there is no trace
-                (self._run / TRACE).touch(mode=0o600)
+                (self._run / TRACE).write_text(
+                    str(self._directory), encoding="utf-8", errors="surrogateescape"
+                )

@@ -146,6 +146,7 @@ def check_intents(known: Intents) -> None:
     assert known.holds == {"db": Hold("db", "db", "disk 3 is broken", "carl", at(3, "08:00:00"))}
 
 
+HELD_TOO = Hold("web", "web", "noisy", "anna", at(4, "08:00:00"))
 HELD_BY = {
     1: "INSERT INTO intent VALUES (:domain, 'held', 'noisy', 'anna', :at)",
     2: "INSERT INTO hold (domain, name, reason, said_by, at) "
@@ -254,10 +255,11 @@ def test_a_migration_that_fails_leaves_the_journal_as_it_was(
     released(tmp_path, version)
     broken = (*MIGRATIONS[:-1], (*MIGRATIONS[-1], "CREATE TABLE run (id)"))
     monkeypatch.setattr(database, "MIGRATIONS", broken)
+    virtual.run(IntentStore(tmp_path, CLOCK).hold(HELD_TOO))
     with pytest.raises(JournalError, match="cannot be opened: table run already exists"):
-        virtual.run(IntentStore(tmp_path, CLOCK).settle())
+        database.open_writer(tmp_path)
     monkeypatch.undo()
     with closing(sqlite3.connect(tmp_path / FILE_NAME)) as kept:
         assert kept.execute("PRAGMA user_version").fetchone() == (version,)
     with closing(database.open_writer(tmp_path)):
-        check_intents(load_intents(tmp_path))
+        assert set(load_intents(tmp_path).holds) == {"db", "web"}, "it was held all the same"
