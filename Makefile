@@ -3,21 +3,21 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
-# A network that is away is waited for, for some four minutes.
+# How often pip tries a network that is away: for some four minutes.
 export PIP_RETRIES ?= 10
-# What a process has compiled, the next one need not, whatever this machine is used to.
+# Bytecode is written, whatever the environment says, so that the next process need not compile.
 export PYTHONDONTWRITEBYTECODE :=
 SOURCE := $(shell find src -type f ! -name '*.pyc') pyproject.toml
 
-# Where "make install" puts things, and what it tells "lamplighter install".
+# Where "make install" puts things, and the options of "lamplighter install".
 PREFIX       ?= /opt/lamplighter
 BINDIR       ?= /usr/local/bin
 INSTALLFLAGS ?=
 
-# What "make lab" tells "python -m lab", such as "--minutes 30".
+# The options of "python -m lab" in "make lab", such as "--minutes 30".
 LABFLAGS ?=
 
-# What "make bench" tells "python -m bench": --check, --keep.
+# The options of "python -m bench" in "make bench": --check, --keep.
 BENCHFLAGS ?=
 
 # Tests that run side by side, two for each processor: many wait for what they have started.
@@ -32,12 +32,12 @@ help:
 	@echo "            and a third of the rest; LABFLAGS=--all for everything"
 	@echo "make turn   once before a landing: the lab's next third"
 	@echo "make simulation  2,000 simulated hosts with faults and kills; deliberate defects are found"
-	@echo "make soak   simulated hosts, faults and kills from ever new seeds, until told to stop"
-	@echo "make bench  speed and memory as ratios against peers; what fell back is told"
+	@echo "make soak   simulated hosts, faults and kills from new seeds, until stopped"
+	@echo "make bench  speed and memory as ratios against peers; what fell back is reported"
 	@echo "make lab-bench  Lamplighter beside xendomains, libvirt-guests and xl, on real Xen (root, Debian)"
 	@echo "make wheel  build dist/*.whl"
 	@echo "make agent  build dist/lamplighter-agent, the one file that goes into a guest"
-	@echo "make architecture  draw docs/architecture.svg from the imports; a test tells when it is stale"
+	@echo "make architecture  draw docs/architecture.svg from the imports; a test fails when it is stale"
 	@echo "make install  as root: into $(PREFIX), $(BINDIR)/lamplighter, and the systemd unit"
 
 $(VENV)/.ready: requirements/dev.txt

@@ -1,4 +1,4 @@
-"""Run benchmarks, print a line for each row, and tell which rows fell back.
+"""Run benchmarks, print a line for each row, and report which rows fell back.
 
 A module here has ``measure()``, an iterator over ``Ratio``s, which may raise ``Skipped``.
 
@@ -77,7 +77,7 @@ def measured(names: Sequence[str]) -> tuple[list[Ratio], bool]:
 
 
 def last_kept(*, replaced: bool) -> Results | None:
-    """Return the run that was kept; None: there is none, or none to be read and it is replaced."""
+    """Return the run that was kept; None: there is none, or it cannot be read and is replaced."""
     try:
         return parse_results(KEPT.read_text())
     except FileNotFoundError:
@@ -86,7 +86,7 @@ def last_kept(*, replaced: bool) -> Results | None:
     except ValueError as error:
         if replaced:
             return None
-        sys.exit(f"{KEPT}: {error}; python -m bench --keep writes it anew")
+        sys.exit(f"{KEPT}: {error}; python -m bench --keep replaces it")
 
 
 def compared(kept: Results, now: Results, *, everything: bool) -> list[str]:
@@ -94,8 +94,8 @@ def compared(kept: Results, now: Results, *, everything: bool) -> list[str]:
     if not everything:
         kept = kept._replace(rows={n: row for n, row in kept.rows.items() if n in now.rows})
     worse = fallen_back(kept, now)
-    for told in worse:
-        print(f"FELL BACK since {kept.commit} ({kept.date}): {told}")
+    for row in worse:
+        print(f"FELL BACK since {kept.commit} ({kept.date}): {row}")
     if not worse:
         print(f"no row fell back since {kept.commit} ({kept.date})")
     return worse
@@ -116,8 +116,8 @@ def reference() -> float:
 
     def once() -> float:
         began = time.process_time()
-        words = [f"domain-{number % 1000}" for number in range(200_000)]
-        {word: len(word) for word in sorted(words)}
+        names = [f"domain-{number % 1000}" for number in range(200_000)]
+        {name: len(name) for name in sorted(names)}
         return time.process_time() - began
 
     return min(once() for _ in range(7))

@@ -27,7 +27,7 @@ BUILDER = Path(__file__).parent.parent / "tools" / "make-agent"
 #: MiB that may be resident.
 LIMIT = 15.0
 
-#: It looks for a shutdown that had begun before it did for so many seconds; then, for so many
+#: For so many seconds it looks for a shutdown that had begun before it; then, for so many
 #: seconds, nothing happens, and so often it may be woken meanwhile.
 SETTLED = 12.0
 QUIET = 5.0
@@ -53,7 +53,7 @@ def measure() -> Iterator[Ratio]:
 
 @contextmanager
 def agent(environment: dict[str, str]) -> Iterator[int]:
-    """Run the agent, rehearsing; give its process id."""
+    """Run the agent in a rehearsal; yield its process id."""
     with tempfile.TemporaryDirectory() as folder:
         program = Path(folder) / "lamplighter-agent"
         subprocess.run([sys.executable, BUILDER, program], check=True)

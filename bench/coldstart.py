@@ -1,6 +1,6 @@
-"""How long ``lamplighter status`` takes from nothing, against ``python3 -c pass``.
+"""How long a cold start of ``lamplighter status`` takes, against ``python3 -c pass``.
 
-It asks an embedded host with its example domains, as somebody would who types it.
+It reads an embedded host with its example domains.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def measure() -> Iterator[Ratio]:
     with host(program) as environment:
         status = [str(program), "status"]
         python = [sys.executable, "-c", "pass"]
-        seconds(status, environment)  # the first one writes the byte code
+        seconds(status, environment)  # the first one writes the bytecode
         ours, peer, ratio = in_turns(
             partial(seconds, status, environment), partial(seconds, python, environment), ROUNDS
         )
@@ -49,7 +49,7 @@ def measure() -> Iterator[Ratio]:
 
 
 def seconds(command: list[str], environment: Environment) -> float:
-    """Return how long a command takes; it must answer, and 1 is an answer: not all is as wanted."""
+    """Return how long a command takes; its exit status must be 0, or 1: not all is as wanted."""
     began = time.perf_counter()
     done = subprocess.run(command, env=environment, capture_output=True, check=False)
     taken = time.perf_counter() - began
@@ -60,7 +60,7 @@ def seconds(command: list[str], environment: Environment) -> float:
 
 @contextmanager
 def host(program: Path) -> Iterator[Environment]:
-    """Run an embedded host; give the environment in which the commands find it."""
+    """Run an embedded host; yield the environment in which the commands find it."""
     with tempfile.TemporaryDirectory() as folder:
         directory = str(Path(folder) / "host")
         environment = {**os.environ, "LAMPLIGHTER_CONFIG": f"{directory}/lamplighter.toml"}

@@ -1,10 +1,10 @@
-"""Nine domains stop beside one that floods its nodes, against the same without a flood.
+"""How long nine domains take to stop beside one that floods its nodes, against no flood.
 
 A process of its own writes 2,000 updates a second of random bytes into the tenth domain's nodes,
 from before the stop until its end. The nine take between one second and ``SLOWEST`` to shut down;
-what they take more in the flood is ours, and the embedded host's: it serves the flood on the same
-processors. The other figure is what the flood makes our client do: the requests about that domain
-that it makes in a second, against a limit.
+what they take more in the flood is our cost, and the embedded host's, which serves the flood on the
+same processors. The other figure is the number of requests that our client makes for the flooding
+domain in a second, against a limit.
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ UPDATES = 2000
 SLOWEST = 5.0
 ROUNDS = 3
 
-#: The most a flooded stop of the nine may take, measured by one without a flood.
+#: The most that a stop of the nine beside a flood may take, as a multiple of one without.
 AIM = 1.10
 
 #: Requests a second for the flooded domain: a reading a second looks at eight nodes, and what is
 #: written is tried a bounded number of times.
 LIMIT = 20.0
 
-#: A flood that does not come to this part of its rate is none.
+#: A flood that does not reach this part of its rate does not count as one.
 LEAST = 0.8
 
 CONFIGURATION = f"""\
@@ -148,7 +148,7 @@ def _count(store: XenStore, prefix: str) -> list[str]:
 
 @contextmanager
 def _flood(socket: str, domid: int, updates: int) -> Iterator[None]:
-    """Flood a domain's nodes while the block lasts; with no updates, be there and write nothing."""
+    """Flood a domain's nodes while the block lasts; with no updates, connect and write nothing."""
     command = [sys.executable, "-m", "bench.flooder", socket, str(domid), str(updates)]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True

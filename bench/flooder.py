@@ -1,7 +1,7 @@
 """A guest that floods its nodes: ``python -m bench.flooder SOCKET DOMID UPDATES_A_SECOND``.
 
 It writes random bytes into every node of its own that a host looks at, until its standard input
-ends; then it prints how many updates a second it came to.
+ends; then it prints how many updates a second it made.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ PAUSE = 0.01
 
 
 async def flood(socket: str, domid: int, rate: int) -> None:
-    """Do it until standard input ends."""
+    """Flood the nodes until standard input ends."""
     store = await XenStore.connect(socket, LoopClock())
-    nodes = [paths.control_shutdown(domid), paths.feature_poweroff(domid), paths.words(domid)]
-    nodes += [paths.word(domid, name) for name in (*GUEST_NODES, "asked", "answer", "other")]
-    version = paths.word(domid, "version")
+    nodes = [paths.control_shutdown(domid), paths.feature_poweroff(domid), paths.agent(domid)]
+    nodes += [paths.agent_node(domid, name) for name in (*GUEST_NODES, "asked", "answer", "other")]
+    version = paths.agent_node(domid, "version")
     ended = asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
     began, written = time.monotonic(), 0
     print("ready", flush=True)

@@ -1,8 +1,8 @@
 """The processor time that one transition costs us, as the number of domains grows.
 
-A run that looks at every domain for each domain costs nothing to notice with ten of them, and
+A run that looks at every domain for each domain is as fast as any with ten of them, and takes
 minutes with thousands. So whole starts and stops are measured at three sizes, and what a transition
-costs at one is compared with the size before it.
+costs at one size is compared with the size before it.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 #: MiB that may be resident, with all domains up.
 LIMIT = 60.0
 
-#: So long nothing happens, in seconds, and how often the monitor may be woken meanwhile.
+#: For how many seconds nothing happens, and how often the monitor may be woken meanwhile.
 QUIET = 20.0
 WAKES = 0.0
 
@@ -60,11 +60,11 @@ def measure() -> Iterator[Ratio]:
 
 
 def _await_all(run: Path) -> None:
-    """Return when the monitor has seen every domain come, and listens to it."""
+    """Return when the monitor has seen every domain start."""
     until = time.monotonic() + PATIENCE
     while time.monotonic() < until:
         watched = ask_monitor(run)
-        if watched is not None and len(watched.domain_events) == DOMAINS:
+        if watched is not None and len(watched.last_events) == DOMAINS:
             time.sleep(2)
             return
     raise Skipped(f"the monitor had not seen all domains after {PATIENCE:g} s")

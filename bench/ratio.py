@@ -1,7 +1,7 @@
 """A ratio against a peer, measured in rounds that take turns.
 
-Machines differ and change from minute to minute, ratios hardly: each round measures ours and the
-peer's right after one another, and the median of the rounds' ratios counts.
+Times differ from machine to machine and from minute to minute, ratios hardly do. So each round
+measures ours and the peer's one right after the other, and the median of the rounds' ratios counts.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Skipped(Exception):
-    """It can't be measured here; the message says why."""
+    """A benchmark cannot be measured here; the message says why."""
 
 
 @dataclass(frozen=True)

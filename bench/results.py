@@ -1,4 +1,4 @@
-"""What a run of the benchmarks measured, as JSON, and which rows fell back since another run.
+"""The results of a run of the benchmarks, as JSON, and which rows fell back since another run.
 
 Only what does not depend on the machine's speed is kept: ratios, and the processor time of our own
 process. That is compared in units of ``reference``, the seconds that a fixed piece of Python took
@@ -43,7 +43,7 @@ def to_results(ratios: Iterable[Ratio], commit: str, date: str, reference: float
 
 
 def format_results(results: Results) -> str:
-    """Return the text; ``parse_results`` makes the same of it again."""
+    """Return the text; ``parse_results`` reads it back."""
     rows = {name: row._asdict() for name, row in results.rows.items()}
     return json.dumps({**results._asdict(), "rows": rows}, indent=1) + "\n"
 
@@ -68,21 +68,21 @@ def parse_results(text: str) -> Results:
 
 def fallen_back(kept: Results, now: Results) -> list[str]:
     """Return a sentence for each row that is worse than it was, or is not measured any more."""
-    told = []
+    worse = []
     for name, before in kept.rows.items():
         after = now.rows.get(name)
         if after is None:
-            told.append(f"{name}: not measured this time")
+            worse.append(f"{name}: not measured this time")
             continue
         if _is_worse(before.ratio, after.ratio, at_most=after.at_most):
-            told.append(f"{name}: ratio {before.ratio:.2f} became {after.ratio:.2f}")
+            worse.append(f"{name}: ratio {before.ratio:.2f} became {after.ratio:.2f}")
         if before.processor is not None and after.processor is not None:
             expected = before.processor * now.reference / kept.reference
             if _is_worse(expected, after.processor, at_most=True):
-                told.append(
+                worse.append(
                     f"{name}: {expected:.2f} s of processor time became {after.processor:.2f} s"
                 )
-    return told
+    return worse
 
 
 def _is_worse(before: float, after: float, *, at_most: bool) -> bool:

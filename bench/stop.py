@@ -1,8 +1,8 @@
-"""Stopping a thousand prompt domains, against stopping the slowest of them alone.
+"""How long a stop of a thousand prompt domains takes, against a stop of the slowest alone.
 
 The commands are typed as an administrator would, at an embedded host in real time. The domains
-take between one second and ``SLOWEST`` to shut down. If every one were on its own the whole stop
-would take as long as the slowest; what it takes more is ours.
+take between one second and ``SLOWEST`` to shut down. If no domain
+delayed another, the whole stop would take as long as the slowest; what it takes more is our cost.
 """
 
 from __future__ import annotations
@@ -74,20 +74,20 @@ class Commands:
         self._state = folder / "state"
         self.environment = {**os.environ, "LAMPLIGHTER_CONFIG": str(folder / "lamplighter.toml")}
 
-    def __call__(self, *words: str) -> Took:
+    def __call__(self, *arguments: str) -> Took:
         """Return what the command took."""
         began, spent = time.perf_counter(), spent_by_children()
         done = subprocess.run(
-            [self._program, "--json", *words],
+            [self._program, "--json", *arguments],
             env=self.environment,
             capture_output=True,
             check=False,
         )
         took = Took(time.perf_counter() - began, spent_by_children() - spent)
         if done.returncode:
-            told = done.stderr.decode(errors="replace")[-500:]
-            raise Skipped(f"{' '.join(words)}: exit status {done.returncode}: {told}")
-        if words[0] == "down":
+            errors = done.stderr.decode(errors="replace")[-500:]
+            raise Skipped(f"{' '.join(arguments)}: exit status {done.returncode}: {errors}")
+        if arguments[0] == "down":
             ends = {entry["outcome"] for entry in json.loads(done.stdout)["domains"]}
             assert ends == {"clean"}, ends
         return took
@@ -100,7 +100,7 @@ class Commands:
 
 @contextmanager
 def farm(program: str, domains: int, *, speed: float = 1.0, policy: str = "") -> Iterator[Commands]:
-    """Run an embedded host on which nothing has been started yet; give what types at it.
+    """Run an embedded host on which nothing has been started yet; yield what types at it.
 
     ``speed`` is how fast its time goes, ``policy`` what else ``[defaults]`` says.
     """

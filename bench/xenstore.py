@@ -1,8 +1,8 @@
-"""Reads per second of our XenStore client against pyxs, on the same server.
+"""How many reads a second our XenStore client makes, against pyxs on the same server.
 
-The server is the embedded host's, in a process of its own. pyxs reads one at a time; ours is
-measured the same way, and then as Lamplighter uses it: a thousand domains' workers on the one
-connection, each of which reads one value after another.
+The server is the embedded host's, in a process of its own. pyxs reads one at a time; our client is
+measured the same way, and then as Lamplighter uses it: a thousand workers share one connection, and
+each reads one value after another.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def pyxs_rate(path: str) -> float:
 
 @contextmanager
 def server() -> Iterator[str]:
-    """Run the server in a process of its own; give its socket."""
+    """Run the server in a process of its own; yield its socket."""
     with tempfile.TemporaryDirectory() as folder:
         path = str(Path(folder) / "socket")
         command = [sys.executable, "-m", "bench.server", path, str(DOMAINS)]

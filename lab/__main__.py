@@ -1,10 +1,10 @@
 """The command: ``python -m lab``. Its last line is ``N passed, N failed``.
 
-Without a word it runs the choice of this commit (``lab.choice``) and prints it first.
+Without an argument it runs the choice of this commit (``lab.choice``) and prints it first.
 
-With ``--minutes`` no scenario is begun that would not end by then. What was not begun is told by
-name and counted in the last line: who has a limit, as CI has, learns more from most of the
-scenarios than from a lab that was killed. What runs always has to be among them.
+With ``--minutes`` no scenario is begun that would not end by then. Those that were not begun are
+named, and counted in the last line: where there is a limit, as in CI, most of the scenarios show
+more than a lab that was killed. Those that run always have to be among them.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     Round = tuple[Variant, list[Scenario]]
 
 INTERRUPTED = 130
-#: So many lines of a failure's reason are told once more at the end.
+#: So many lines of a failure's reason are printed once more at the end.
 SHOWN = 8
 
 
@@ -142,8 +142,8 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def _part(told: str) -> tuple[str, float]:
-    part, _, seconds = told.rpartition("=")
+def _part(text: str) -> tuple[str, float]:
+    part, _, seconds = text.rpartition("=")
     return part, float(seconds)
 
 
@@ -161,14 +161,14 @@ def _list(scenarios: Sequence[Scenario]) -> None:
 def _wanted(
     variants: Sequence[Variant], scenarios: Sequence[Scenario], *, usual: bool
 ) -> list[Round]:
-    """What is to run on which host; ``usual``: nobody has said on which."""
+    """What is to run on which host; ``usual``: no host was named."""
     fits = Scenario.runs_usually if usual else Scenario.concerns
     rounds = [(variant, [one for one in scenarios if fits(one, variant)]) for variant in variants]
     return [(variant, some) for variant, some in rounds if some]
 
 
 def _choice(scenarios: Sequence[Scenario]) -> list[Round]:
-    """Print what this commit chooses, and why; return it: what only rotates is in rounds behind."""
+    """Print what this commit chooses, and why; return it, the rotation in rounds at the end."""
     landing = read_landing()
     choices = choose(scenarios, landing)
     print(landing.note)
@@ -214,7 +214,7 @@ def _run(
 
 
 def summarise(rounds: Sequence[Round], verdicts: Sequence[Verdict], parts: Parts) -> int:
-    """Print what has to be known when it is over; return the exit status."""
+    """Print the summary at the end; return the exit status."""
     begun = {(verdict.variant, verdict.scenario) for verdict in verdicts}
     for variant, some in rounds:
         if names := [one.name for one in some if (variant.name, one.name) not in begun]:

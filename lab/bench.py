@@ -51,7 +51,7 @@ class Bench:
     """A host that scenarios run on, one after another."""
 
     def __init__(self, variant: Variant, image: Image, booted: Path) -> None:
-        """Go on from a host that has booted (``lab.booted``)."""
+        """Continue from a host that has booted (``lab.booted``)."""
         self.variant = variant
         self._folder = Path(mkdtemp(prefix=f"lamplab-{variant.name}-"))
         self.machine = Machine(image, self._folder, c_xenstored=variant.c_xenstored, booted=booted)
@@ -61,7 +61,7 @@ class Bench:
         """Install the product (``lab.product``); keep the snapshot that scenarios begin from."""
         try:
             self.link.wait(120)
-            # It stands where it stood when the host had booted.
+            # It still shows the time at which the host had booted.
             self.link.run(f"date -s @{time.time():.3f}", timeout=30)
             if product:
                 self._install(product)
@@ -76,7 +76,7 @@ class Bench:
         """Run scenarios and print a line for each; begin none that would not end by the deadline.
 
         One that failed is run once more, because an emulated host is at times too slow for the
-        time-outs of Xen's own tools. Both tries are told, and what is kept of the first stays.
+        time-outs of Xen's own tools. Both tries are printed, and the evidence of the first is kept.
         """
         verdicts = []
         for scenario in scenarios:
@@ -144,7 +144,7 @@ class Bench:
 
 
 class Attempt:
-    """A block whose errors end the block and nothing else; ``reason`` tells them."""
+    """A block whose errors end the block and nothing else; ``reason`` is their text."""
 
     error: Exception | None = None
 
@@ -171,8 +171,8 @@ class Attempt:
                 return f"not as promised:\n{_place(self.error)}{self.error}"
             case LabError():
                 return f"the lab:\n{_place(self.error)}{self.error}"
-        told = "".join(traceback.format_exception(self.error))
-        return f"a defect of the scenario:\n{told}"
+        trace = "".join(traceback.format_exception(self.error))
+        return f"a defect of the scenario:\n{trace}"
 
 
 def _place(error: BaseException) -> str:

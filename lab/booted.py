@@ -1,8 +1,8 @@
-"""A host that has booted, kept from one lab to the next: booting takes the most of a minute.
+"""A host that has booted, kept from one lab to the next, because a boot takes most of a minute.
 
 It is what a boot leaves: QEMU's overlay, with a snapshot in it of the whole machine as soon as
-systemd has ended its jobs. Whoever goes on from it works on a copy, and sets dom0's clock, which
-stands where it stood.
+systemd has ended its jobs. Whoever continues from it works on a copy, and sets dom0's clock, which
+still shows the time of that boot.
 
 The key is all that such a machine is made of: the image (with its ssh key, because an image that is
 built again is another one), the emulator and its command line. The processor of this machine is in

@@ -1,4 +1,4 @@
-"""What is built once: directories found again by the hash of the recipe that made them.
+"""The cache of what is built: directories, found by the hash of the recipe that made them.
 
 A recipe is everything the result depends on: the package list, the suite, the text of the code that
 builds. An entry is built beside its place and renamed into it, so that one which exists is whole; a

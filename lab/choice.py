@@ -38,7 +38,7 @@ class Choice:
     reason: str
     #: In how many turns its share comes; 0: in this one.
     due_in: int
-    #: It is only its turn: it may wait for another landing.
+    #: The reason of those that only their turn chooses: they may wait for another landing.
     rotates: bool = False
 
     @property
@@ -47,8 +47,8 @@ class Choice:
         return bool(self.reason)
 
     def __str__(self) -> str:
-        told = self.reason or f"left out, due in {self.due_in} turn{'s'[: self.due_in > 1]}"
-        return f"{self.variant.name:<20} {self.scenario.name:<24} {told}"
+        why = self.reason or f"left out, due in {self.due_in} turn{'s'[: self.due_in > 1]}"
+        return f"{self.variant.name:<20} {self.scenario.name:<24} {why}"
 
 
 def choose(scenarios: Iterable[Scenario], landing: Landing) -> list[Choice]:
@@ -79,7 +79,7 @@ def choose(scenarios: Iterable[Scenario], landing: Landing) -> list[Choice]:
 
 
 def _shifted(items: list[T], places: int) -> list[T]:
-    """Begin a list so many places later, and go on with its beginning."""
+    """Rotate a list by so many places."""
     places %= max(1, len(items))
     return items[places:] + items[:places]
 

@@ -38,7 +38,7 @@ def wait_for(
     seconds: float,
     pause: float = 0.3,
 ) -> T:
-    """Look until something true is there and return it; ``LabError`` naming ``what`` if not."""
+    """Call ``look`` until what it returns is true, and return that; ``LabError`` names ``what``."""
     deadline = Deadline(seconds)
     while not (found := look()):
         if not deadline.left:

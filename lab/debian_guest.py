@@ -117,7 +117,7 @@ def _settings(root: Path) -> None:
     root.chmod(0o755)
     (root / "etc/hostname").write_text("guest\n")
     (root / "etc/fstab").write_text("")
-    # With an identity it is no first boot.
+    # With a machine id systemd does not take this for a first boot.
     (root / "etc/machine-id").write_text("6c616d706c6967687465720000000000\n")
     journald = root / "etc/systemd/journald.conf.d/lab.conf"
     journald.parent.mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""Debian guests in a scenario: what is on their disks, their definitions, what they say.
+"""Debian guests in a scenario: what is on their disks, their definitions, their output.
 
 Files are given as text by their path inside the guest; what begins with "#!" can be executed, and
 a unit below etc/systemd/system that says where it is wanted is wanted there.
@@ -28,7 +28,7 @@ INCOMING = f"{HOME}/incoming/debian"
 BOOT_TIME = 200.0
 #: So often they are started: under emulation Linux 6.12 has crashed at times while it boots.
 TRIES = 3
-#: So much of a console is told of a guest that did not become ready.
+#: How many lines of its console are shown of a guest that did not become ready.
 LAST_LINES = 8
 
 
@@ -58,7 +58,7 @@ def define(host: Dom0, name: str, **keys: Value) -> str:
 
 
 def all_ready(host: Dom0, *names: str) -> None:
-    """Start these one after another; return when the agent in each has said that it is ready.
+    """Start these one after another; return when the agent in each has reported that it is ready.
 
     On two emulated processors five that boot at once take several times as long.
     """
@@ -81,16 +81,16 @@ def _becomes_ready(host: Dom0, name: str) -> bool:
     return host.run(ready, check=False).status == 0
 
 
-def order(host: Dom0, name: str, word: str) -> None:
-    """Give a guest the word that a program of its own waits for (``debian/ordered.py``)."""
-    host.run(f"xenstore-write /local/domain/{host.domids()[name]}/data/order {word}")
+def order(host: Dom0, name: str, what: str) -> None:
+    """Give a guest the order that a program in it waits for (``debian/ordered.py``)."""
+    host.run(f"xenstore-write /local/domain/{host.domids()[name]}/data/order {what}")
 
 
 def off_disk(host: Dom0, name: str, path: str) -> str:
     """Return a file from the disk of a guest that is off; empty when there is none."""
     command = f"mount -o ro /dev/mapper/{name} /mnt/{name} && cat /mnt/{name}/{path}"
-    told = host.run(f"{command}; umount /mnt/{name}", check=False)
-    return told.stdout
+    ended = host.run(f"{command}; umount /mnt/{name}", check=False)
+    return ended.stdout
 
 
 def _lay_out(root: Path, files: Files) -> None:

@@ -1,4 +1,4 @@
-"""What a scenario holds in its hands: the control domain, and through it everything on the host.
+"""The control domain as scenarios use it: commands, files, domains and the host itself.
 
 Commands are shell lines, run as root. Every one has a deadline, and none outlives the scenario's
 own. What the product prints with ``--json`` comes back parsed.
@@ -39,7 +39,7 @@ REBOOT_TIME = 450.0
 
 @dataclass(frozen=True)
 class Answer:
-    """What a command of the product said: its exit status and its JSON document."""
+    """The answer of a command of the product: its exit status and its JSON document."""
 
     status: int
     document: Any
@@ -57,8 +57,8 @@ class Answer:
         return {name: entry["outcome"] for name, entry in self.domains.items()}
 
     def __str__(self) -> str:
-        told = json.dumps(self.document, indent=1)
-        return f"exit status {self.status} after {self.seconds:.1f} s\n{told}\n{self.stderr}"
+        document = json.dumps(self.document, indent=1)
+        return f"exit status {self.status} after {self.seconds:.1f} s\n{document}\n{self.stderr}"
 
 
 class Dom0:
@@ -96,11 +96,11 @@ class Dom0:
         return Answer(ended.status, document, ended.stderr, ended.seconds)
 
     def wait_for(self, what: str, look: Callable[[], T | None], *, seconds: float = 60) -> T:
-        """Look until something true is there; a failure that names ``what`` when it never is."""
+        """Wait until ``look`` returns something true; fail with ``what`` when it never does."""
         return wait_for(what, look, seconds=self._deadline.within(seconds))
 
     def wait_until(self, what: str, test: str, *, seconds: float = 60) -> None:
-        """Wait in dom0 until a shell line succeeds: each look over ssh would cost it more."""
+        """Wait in dom0 until a shell line succeeds: to check over ssh would cost it more."""
         seconds = self._deadline.within(seconds)
         loop = shlex.quote(f"until {test}; do sleep 0.5; done 2>/dev/null")
         ended = self._link.run(f"timeout {seconds:.1f} sh -c {loop}", timeout=seconds + 20)
@@ -135,15 +135,15 @@ class Dom0:
         folder: str = DEFINITIONS,
         **keys: Value,
     ) -> str:
-        """Write FOLDER/NAME.cfg for a guest of this temper; return its UUID.
+        """Write FOLDER/NAME.cfg for a guest of this behaviour; return its UUID.
 
-        ``seconds`` is the temper's time; other keys are xl.cfg's (or ours, such as
+        ``seconds`` is the behaviour's time; other keys are xl.cfg's (or ours, such as
         ``on_xend_start="start"``).
         """
         return self.write_definition(name, _needs(behaviour, seconds) | keys, folder=folder)
 
     def define_all(self, behaviours: Mapping[str, str], **keys: Value) -> None:
-        """Write a definition for each guest of a temper by its name, all at one go."""
+        """Write the definitions of several guests at once; ``behaviours`` is by name."""
         with TemporaryDirectory() as local:
             for name, behaviour in behaviours.items():
                 Path(local, f"{name}.cfg").write_text(_definition(name, _needs(behaviour) | keys))
@@ -198,9 +198,9 @@ class Dom0:
     # --- the host ----------------------------------------------------------------------------
 
     def unit(self, name: str) -> dict[str, str]:
-        """What systemd says of a unit: its properties by name."""
-        told = self.run(f"systemctl show {shlex.quote(name)}").stdout
-        return dict(line.partition("=")[::2] for line in told.splitlines())
+        """The properties of a unit by name, from systemd."""
+        shown = self.run(f"systemctl show {shlex.quote(name)}").stdout
+        return dict(line.partition("=")[::2] for line in shown.splitlines())
 
     def boot_id(self) -> str:
         """The kernel's identifier of this boot of dom0."""
@@ -241,14 +241,14 @@ def identity_of(name: str) -> str:
 
 
 def _needs(behaviour: str, seconds: int | None = None) -> dict[str, Value]:
-    """Return the keys of xl.cfg that give a guest its temper."""
+    """Return the keys of xl.cfg that give a guest its behaviour."""
     character = BEHAVIOURS[behaviour]
-    words = character.extra + (f" lamp.seconds={seconds}" if seconds is not None else "")
+    extra = character.extra + (f" lamp.seconds={seconds}" if seconds is not None else "")
     values: dict[str, Value] = {"kernel": character.kernel, "memory": character.memory}
     if character.ramdisk:
         values["ramdisk"] = character.ramdisk
-    if words:
-        values["extra"] = words
+    if extra:
+        values["extra"] = extra
     return values
 
 

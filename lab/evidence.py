@@ -27,12 +27,12 @@ ACCOUNTS = {
     "xl-dmesg.txt": "xl dmesg",
 }
 FOLDERS = ("/var/log/xen", "/etc/xen", "/etc/lamplighter")
-#: Past this a log is cut; its end is what tells.
+#: The bytes of the end of a log that are kept.
 LIMIT = 2_000_000
 
 
 def collect(machine: Machine, link: Link, folder: Path, serial_from: int, reason: str) -> None:
-    """Fill the folder. What cannot be had is left out: the failure itself is what matters."""
+    """Fill the folder. What cannot be read is left out: the failure itself is what matters."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "reason.txt").write_text(reason)
     with machine.serial.open("rb") as serial:

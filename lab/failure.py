@@ -1,4 +1,4 @@
-"""What can go wrong in the lab itself, as opposed to in what it checks.
+"""Errors of the lab itself, as opposed to failures of what it checks.
 
 A scenario that finds a promise broken raises ``AssertionError``; everything that keeps the lab
 from finding out is a ``LabError``. Both fail the scenario, and the report says which it was.

@@ -1,11 +1,11 @@
-"""The guests: what their definitions need, by the temper that they are to have.
+"""The guests: what a definition needs to give its guest a behaviour.
 
 Most are the small guest (``spark_guest``), which is up at once and costs next to nothing. Those
 called ``linux-`` something are for claims about Linux: dom0's own kernel with a busybox initramfs
 of one megabyte, whose scripts are in ``guest/``. The kernel handed to ``xl`` is the ELF image from
 inside the bzImage: a guest that must decompress its own kernel takes six times as long to start.
 
-Both are told their temper on the command line, in the same words.
+Both get their behaviour from the command line, by the same parameters.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ if TYPE_CHECKING:
 HOME = Path("/var/lib/lamplighter-lab")
 SCRIPTS = Path(__file__).parent / "guest"
 APPLETS = (*("cat", "dd", "echo", "mount", "printf", "sed", "sh", "sleep", "tail"),)
-#: What guards a kernel against attackers costs a guest that nobody attacks a second of its boot.
+#: A kernel's protections against attackers take a second of a boot; nobody attacks these guests.
 UNGUARDED = ("mitigations=off", "init_on_alloc=0", "rodata=off")
 XZ, ZSTD = b"\xfd7zXZ\x00", b"\x28\xb5\x2f\xfd"
 
 
 @dataclass(frozen=True)
 class Behaviour:
-    """What a definition needs to give its guest this temper; ``memory`` in MiB."""
+    """What a definition needs to give its guest this behaviour; ``memory`` in MiB."""
 
     kernel: str
     ramdisk: str | None
@@ -46,23 +46,23 @@ class Behaviour:
     note: str
 
 
-def _words(name: str, parameters: Mapping[str, int]) -> list[str]:
-    return [f"lamp.temper={name}", *(f"lamp.{key}={value}" for key, value in parameters.items())]
+def _parameters(name: str, parameters: Mapping[str, int]) -> list[str]:
+    return [f"lamp.behaviour={name}", *(f"lamp.{key}={value}" for key, value in parameters.items())]
 
 
 def _small(name: str, note: str, **parameters: int) -> Behaviour:
-    return Behaviour(str(HOME / "spark"), None, 4, " ".join(_words(name, parameters)), note)
+    return Behaviour(str(HOME / "spark"), None, 4, " ".join(_parameters(name, parameters)), note)
 
 
 def _linux(name: str, note: str, **parameters: int) -> Behaviour:
-    words = ["console=hvc0", "quiet", *UNGUARDED, *_words(name, parameters)]
-    return Behaviour(str(HOME / "vmlinux"), str(HOME / "initramfs"), 96, " ".join(words), note)
+    parts = ["console=hvc0", "quiet", *UNGUARDED, *_parameters(name, parameters)]
+    return Behaviour(str(HOME / "vmlinux"), str(HOME / "initramfs"), 96, " ".join(parts), note)
 
 
 BEHAVIOURS = {
     "prompt": _small("prompt", "powers off at once"),
     "slow": _small("slow", "takes lamp.seconds to shut down, and says how far it is", seconds=20),
-    "deaf": _small("deaf", "never speaks with XenStore"),
+    "deaf": _small("deaf", "never uses XenStore"),
     "hangs": _small("hangs", "acknowledges, and never powers off"),
     "reboots": _small("reboots", "the first time it is asked to power off it reboots instead"),
     "crashes": _small("crashes", "crashes when it is asked to shut down"),

@@ -1,6 +1,6 @@
 """The disk that boots: the root file system, the lab's settings, guests, what the product needs.
 
-One image serves a suite. Which xenstored runs is chosen by a word on dom0's kernel command line,
+One image serves a suite. A parameter on dom0's kernel command line chooses the xenstored,
 because /etc/default/xen is a shell script that the boot reads before it starts one.
 """
 
@@ -136,7 +136,7 @@ def _settings(root: Path, suite: Suite, public_key: str) -> None:
     wanted = root / "etc/systemd/system/multi-user.target.wants"
     wanted.mkdir(exist_ok=True)
     (wanted / "lab-store.service").symlink_to("/etc/systemd/system/lab-store.service")
-    # It is no first boot: nothing that a new /usr asks for is done once more.
+    # Not a first boot: systemd does not repeat what a new /usr requires.
     for name in ("etc", "var"):
         (root / name / ".updated").touch()
     # The journal of the boot before a reboot is evidence too.

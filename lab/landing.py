@@ -1,11 +1,11 @@
-"""Which landing this is: the number of its turn, and what has changed since the landing before.
+"""The landing that is tested: the number of its turn, and what has changed since the last one.
 
 ``lab/turn`` holds the number of the turn; ``make turn`` advances it, once before a landing. Its
 history in git has the rest: the turn before was under way until the commit that made this one, so
 what differs between the commit that began the turn before and this checkout has changed in this
 landing or in the one before. That is more than is needed, and never less.
 
-Where the turn was forgotten, time stands for it: the turn lasts four hours by the commits' own
+Where nobody advanced the turn, time does: the turn lasts four hours by the commits' own
 times, and each four hours that have begun after that count as another, which is made up for.
 """
 
@@ -40,7 +40,7 @@ class Landing:
 
 
 class NoHistoryError(Exception):
-    """Git cannot tell the history of this checkout."""
+    """Git does not know the history of this checkout."""
 
 
 def advance(root: Path = ROOT) -> int:
@@ -71,7 +71,7 @@ def turns_forgotten(seconds: float) -> int:
 def _from_history(root: Path, written: int) -> Landing:
     if _git(root, "rev-parse", "--is-shallow-repository").strip() != "false":
         raise NoHistoryError("this is a shallow clone")
-    # The newest first. A merge is no turn of its own.
+    # The newest first. A merge is not a turn of its own.
     turns = [line.split() for line in _git(root, "log", "--format=%H %ct", "--", TURN).splitlines()]
     if not turns:
         raise NoHistoryError(f"{TURN} is in no commit")
@@ -98,10 +98,10 @@ def _written(root: Path) -> int:
     return int((root / TURN).read_text())
 
 
-def _git(root: Path, *words: str) -> str:
+def _git(root: Path, *arguments: str) -> str:
     """Return what git prints; ``NoHistoryError`` when it fails or is not there."""
     # Whoever runs the lab is root, and the checkout may be another user's.
-    command = ["git", "-C", str(root), "-c", f"safe.directory={root}", *words]
+    command = ["git", "-C", str(root), "-c", f"safe.directory={root}", *arguments]
     try:
         ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:

@@ -36,8 +36,8 @@ class Ended:
     seconds: float
 
     def __str__(self) -> str:
-        said = f"{self.stdout}{self.stderr}".strip()
-        return f"{self.command}: exit status {self.status} after {self.seconds:.1f} s\n{said}"
+        output = f"{self.stdout}{self.stderr}".strip()
+        return f"{self.command}: exit status {self.status} after {self.seconds:.1f} s\n{output}"
 
 
 class Link:
@@ -136,6 +136,6 @@ class Link:
             if master.poll() is not None:
                 break
             time.sleep(0.05)
-        said = b"" if master.poll() is None or not master.stderr else master.stderr.read()
+        output = b"" if master.poll() is None or not master.stderr else master.stderr.read()
         self.drop()
-        raise LabError(f"dom0 does not answer on ssh: {said.decode(errors='replace').strip()}")
+        raise LabError(f"dom0 does not answer on ssh: {output.decode(errors='replace').strip()}")

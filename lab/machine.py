@@ -1,6 +1,6 @@
 """QEMU: the process, its monitor (QMP on a Unix socket), and snapshots.
 
-The image is never written: each machine has an overlay of its own, which also holds the snapshot
+The image is never written to: each machine has an overlay of its own, which also holds the snapshot
 of memory and devices. What the host inside flushes is flushed to it, so that a machine that is
 killed has lost what a power cut takes, and no more.
 
@@ -64,17 +64,17 @@ class Machine:
         (folder / "qemu.command").write_text(shlex.join(self._line) + "\n")
         self._process = self._start(*(("-loadvm", BOOTED) if booted else ()))
 
-    def _start(self, *words: str) -> subprocess.Popen[bytes]:
-        with self._said.open("ab") as said:
+    def _start(self, *arguments: str) -> subprocess.Popen[bytes]:
+        with self._said.open("ab") as output:
             return subprocess.Popen(
-                [*self._line, *words], stdin=subprocess.DEVNULL, stdout=said, stderr=said
+                [*self._line, *arguments], stdin=subprocess.DEVNULL, stdout=output, stderr=output
             )
 
     def _command(self, image: Image, overlay: Path, *, c_xenstored: bool) -> list[str]:
         settings = f"dom0_mem={DOM0_MEMORY}M,max:{DOM0_MEMORY}M {UNGUARDED}"
-        words = "root=/dev/vda rw console=hvc0 net.ifnames=0 quiet mitigations=off init_on_alloc=0"
+        boot = "root=/dev/vda rw console=hvc0 net.ifnames=0 quiet mitigations=off init_on_alloc=0"
         if c_xenstored:
-            words += f" {C_XENSTORED}"
+            boot += f" {C_XENSTORED}"
         return [
             # It ends with the lab, however that ends.
             *("setpriv", "--pdeathsig", "KILL"),
@@ -83,7 +83,7 @@ class Machine:
             *("-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", "Nehalem"),
             *("-smp", "2", "-m", str(MEMORY)),
             *("-kernel", str(image.xen), "-append", f"com1=115200,8n1 console=com1 {settings}"),
-            *("-initrd", f"{image.kernel} {words},{image.initrd}"),
+            *("-initrd", f"{image.kernel} {boot},{image.initrd}"),
             *("-drive", f"file={overlay},if=virtio,format=qcow2,cache=writeback"),
             *("-netdev", f"user,id=net,hostfwd=tcp:127.0.0.1:{self.port}-:22"),
             *("-device", "virtio-net-pci,netdev=net,romfile="),
@@ -98,10 +98,10 @@ class Machine:
         return self._process.poll() is None
 
     def check(self) -> None:
-        """Raise ``LabError`` with QEMU's last words when it is gone."""
+        """Raise ``LabError`` with the end of QEMU's output when it is gone."""
         if not self.alive:
-            words = self._said.read_text(errors="replace")[-2000:]
-            raise LabError(f"QEMU ended with status {self._process.returncode}\n{words}")
+            output = self._said.read_text(errors="replace")[-2000:]
+            raise LabError(f"QEMU ended with status {self._process.returncode}\n{output}")
 
     def save(self, snapshot: str) -> None:
         """Keep the whole machine as it is now."""
@@ -113,7 +113,7 @@ class Machine:
         self._process = self._start("-loadvm", snapshot)
 
     def cut_power(self) -> None:
-        """Kill QEMU and start it anew: what is on the disk by then is all that is left."""
+        """Kill QEMU and start it again: only what is on the disk by then is left."""
         self._process.kill()
         self._process.wait()
         self._process = self._start()
@@ -131,11 +131,11 @@ class Machine:
 
     def _human(self, line: str, timeout: float) -> None:
         """Run a monitor command; those that print something have failed."""
-        said = self._command_monitor(
+        answer = self._command_monitor(
             "human-monitor-command", timeout=timeout, arguments={"command-line": line}
         )
-        if said:
-            raise LabError(f"QEMU's monitor on {line!r}: {said}")
+        if answer:
+            raise LabError(f"QEMU's monitor on {line!r}: {answer}")
 
     def _command_monitor(self, name: str, *, timeout: float, **rest: Any) -> Any:
         self.check()

@@ -46,7 +46,7 @@ def _install(rootfs: Path, wheel: Path, place: Path) -> None:
         (root / "tmp").mkdir()
         shutil.copy(wheel, root / "tmp")
         before = _files(root)
-        # Nothing of what this machine tells its own pip.
+        # Without the settings of this machine's own pip.
         pip = f"chroot {root} {wheels.PIP} --isolated --quiet --no-deps /tmp/{wheel.name}"
         run(["sh", "-c", f"umask 022 && {pip}"], timeout=120)
         added = place / "added"

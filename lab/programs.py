@@ -1,4 +1,4 @@
-"""Programs on this machine, run to their end: a deadline each, their last words in the error."""
+"""Runs programs on this machine to their end, each with a deadline; the error has their output."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-LAST_WORDS = 4000
+OUTPUT_SHOWN = 4000
 
 
 def run(
@@ -25,14 +25,14 @@ def run(
 ) -> str:
     """Run a program and return its standard output.
 
-    Raises ``LabError`` with the end of what it said when it fails or takes more than ``timeout``
+    Raises ``LabError`` with the end of its output when it fails or takes more than ``timeout``
     seconds. With ``log``, everything it prints goes to that file instead and "" is returned.
     """
-    words = [str(word) for word in command]
+    line = [str(part) for part in command]
     sink = log.open("wb") if log else None
     try:
         ended = subprocess.run(
-            words,
+            line,
             stdin=subprocess.DEVNULL,
             stdout=sink or subprocess.PIPE,
             stderr=sink or subprocess.PIPE,
@@ -42,14 +42,14 @@ def run(
             check=False,
         )
     except FileNotFoundError as error:
-        raise LabError(f"{words[0]}: no such program") from error
+        raise LabError(f"{line[0]}: no such program") from error
     except subprocess.TimeoutExpired as error:
-        raise LabError(f"{' '.join(words[:4])}: not done after {timeout:.0f} s") from error
+        raise LabError(f"{' '.join(line[:4])}: not done after {timeout:.0f} s") from error
     finally:
         if sink:
             sink.close()
     if ended.returncode:
-        said = log.read_bytes() if log else (ended.stdout + ended.stderr)
-        told = said[-LAST_WORDS:].decode(errors="replace")
-        raise LabError(f"{' '.join(words[:4])}: exit status {ended.returncode}\n{told}")
+        output = log.read_bytes() if log else (ended.stdout + ended.stderr)
+        text = output[-OUTPUT_SHOWN:].decode(errors="replace")
+        raise LabError(f"{' '.join(line[:4])}: exit status {ended.returncode}\n{text}")
     return "" if log else ended.stdout.decode(errors="replace")

@@ -76,13 +76,13 @@ def all_scenarios(pattern: str = "*") -> list[Scenario]:
 
 def _load(name: str) -> Scenario:
     module = importlib.import_module(f"{scenarios.__name__}.{name}")
-    told = inspect.getdoc(module)
-    if not told or not callable(getattr(module, "run", None)):
+    description = inspect.getdoc(module)
+    if not description or not callable(getattr(module, "run", None)):
         raise LabError(f"scenario {name}: it needs a docstring and a function run(host)")
     usually = getattr(module, "USUALLY", None)
     scenario = Scenario(
         name=name,
-        shows=told.splitlines()[0],
+        shows=description.splitlines()[0],
         run=module.run,
         deadline=float(getattr(module, "DEADLINE", DEADLINE)),
         any_xenstore=bool(getattr(module, "ANY_XENSTORE", False)),

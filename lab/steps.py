@@ -27,14 +27,14 @@ def ends(run: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 def outcomes(run: dict[str, Any]) -> dict[str, str]:
     """Return the outcome of each domain of a run that did not end as ``skipped``, by name."""
-    told = {name: end["outcome"] for name, end in ends(run).items()}
-    return {name: outcome for name, outcome in told.items() if outcome != "skipped"}
+    found = {name: end["outcome"] for name, end in ends(run).items()}
+    return {name: outcome for name, outcome in found.items() if outcome != "skipped"}
 
 
 def transitions(host: Dom0, name: str) -> dict[str, dict[str, Any]]:
     """Return a domain's transitions in the newest run, by what it came to; of several the first."""
-    told = host.lamplighter("history", name, "--transitions").document["runs"][0]["transitions"]
-    return {one["after"]: one for one in reversed(told) if one["name"] == name}
+    found = host.lamplighter("history", name, "--transitions").document["runs"][0]["transitions"]
+    return {one["after"]: one for one in reversed(found) if one["name"] == name}
 
 
 def seconds_between(before: dict[str, Any], after: dict[str, Any]) -> float:

@@ -1,4 +1,4 @@
-"""What is wrong with the Debian guests of a scenario: scripts and units on their disks.
+"""Faults of the Debian guests in a scenario: scripts and units on their disks.
 
 Each trouble is files by their path inside the guest, for ``debians.make``.
 """
@@ -81,7 +81,7 @@ sleep 1000
 """
 }
 
-#: When dom0 says so, the agent says its last words and is killed, and can't be started again.
+#: When dom0 says so, the agent reports progress once more and is killed for good.
 AGENT_KILLED = {
     **ORDERED,
     **service(

@@ -30,13 +30,13 @@ def _one(path: Path, keys: list[str] | None, library: Any) -> dict[str, Any]:
     ended = subprocess.run(
         ["xl", "create", "--dryrun", str(path)], capture_output=True, timeout=60, check=False
     )
-    told: dict[str, Any] = {"dryrun": ended.returncode, "said": ended.stderr.decode("latin-1")}
+    read: dict[str, Any] = {"dryrun": ended.returncode, "said": ended.stderr.decode("latin-1")}
     if ended.returncode == 0:
         printed = ended.stdout.decode("utf-8", "surrogateescape")
-        told["domain"] = json.loads(printed[printed.index("{") :], strict=False)
+        read["domain"] = json.loads(printed[printed.index("{") :], strict=False)
     if keys is not None:
-        told["values"], told["numbers"] = _values(path, keys, library)
-    return told
+        read["values"], read["numbers"] = _values(path, keys, library)
+    return read
 
 
 def _library() -> Any:

@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lamplighter.embedded.host import EmbeddedHost
-from lamplighter.engine.guest_force import BY_THE_GUEST
 from lamplighter.engine.plan import plan_down, plan_up
+from lamplighter.engine.stop.extension import BY_THE_GUEST
 from lamplighter.formats import lamplighter_toml as toml
 from lamplighter.host.clock import LoopClock
 from lamplighter.host.journal.intents import IntentStore
@@ -74,19 +74,19 @@ class Heard:
         self.messages: list[str] = []
 
     def began(self, plan: Plan) -> None:
-        """A plan alone is no news here."""
+        """A plan alone is not news here."""
 
     def moved(self, transition: Transition) -> None:
         self.transitions.append(transition)
 
-    def heard(self, name: str, text: str) -> None:
+    def guest_reported(self, name: str, text: str) -> None:
         self.reported.append((name, text))
 
     def settled(self, result: Result) -> None:
         self.results.append(result)
         self.settled_at[result.name] = CLOCK.monotonic()
 
-    def said(self, level: int, message: str) -> None:
+    def message(self, level: int, message: str) -> None:
         self.messages.append(message)
 
 

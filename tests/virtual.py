@@ -4,7 +4,7 @@ Time stands still while anything can run, and jumps to the next timer when nothi
 stands still for too many turns of the loop, that is an error, and the same one every time. Sockets
 work as usual (inside one process what is written is readable at once), threads do not belong
 here. With a seed, ready tasks run in a shuffled order that the seed replays exactly; callbacks
-that are no task's step keep their order, because transports rely on it.
+that are not a task's step keep their order, because transports rely on it.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Wait in the guest until dom0 has written this word into data/order; then end.
+"""Wait in the guest until dom0 has written this order into data/order; then end.
 
 For what must happen at a moment that only the scenario knows.
 """

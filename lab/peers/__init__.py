@@ -1,1 +1,1 @@
-"""The same guests by Lamplighter and by what else starts and stops them: ``make lab-bench``."""
+"""Lamplighter compared with other tools that start and stop the same guests: ``make lab-bench``."""

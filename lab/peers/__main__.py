@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from lab.dom0 import Dom0
 
-TOOL, SAID = "/root/timed.py", "/run/said"
+TOOL, OUTPUT = "/root/timed.py", "/run/output"
 KEPT = ROOT / "build" / "lab-bench.json"
 HOURS = 4
 
@@ -55,7 +55,7 @@ class Herd:
 
     @property
     def behaviours(self) -> dict[str, str]:
-        """The temper of each guest, by its name."""
+        """The behaviour of each guest, by its name."""
         whole = {f"g{number:02}": self.prompt for number in range(1, self.count + 1)}
         return whole | {f"h{number:02}": "deaf" for number in range(1, self.deaf + 1)}
 
@@ -73,7 +73,7 @@ HERDS = (
     ),
 )
 
-#: The rival that nobody can be faster than.
+#: The rival that none can be faster than.
 LIMIT = "xl"
 
 Times = dict[str, float]
@@ -109,7 +109,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def measure(
     host: Dom0, herd: Herd, rounds: int, only: str | None, guests: int | None, interpreter: float
 ) -> None:
-    """Let the rivals take turns with a herd, and tell."""
+    """Let the rivals take turns with a herd, and print the times."""
     if guests is not None:
         herd = Herd(f"{herd.name}-{guests}", herd.prompt, guests, herd.deaf, herd.aims)
     rivals = [
@@ -124,13 +124,13 @@ def measure(
         for rival in rivals:
             times = _turn(host, herd, rival)
             taken[rival.name].append(times)
-            told = ", ".join(
+            line = ", ".join(
                 f"{what} {time['reached']:.1f} s (returned {time['returned']:.1f} s, "
                 f"processor {time['processor']:.1f} s, exit {time['status']:.0f}, "
                 f"{time['left']:.0f} left)"
                 for what, time in times.items()
             )
-            print(f"  {herd.name}, round {number}, {rival.name}: {told}", flush=True)
+            print(f"  {herd.name}, round {number}, {rival.name}: {line}", flush=True)
             _keep(herd, rival, taken[rival.name])
     print(table(herd, taken, interpreter), flush=True)
 
@@ -180,22 +180,22 @@ def _turn(host: Dom0, herd: Herd, rival: Rival) -> dict[str, Times]:
 
 
 def _timed(host: Dom0, until: str, count: int, command: str) -> Times:
-    command = shlex.quote(f"{{ {command}; }} >{SAID} 2>&1")
-    line = f"python3 {TOOL} {until} {count} {command} || {{ tail -n 20 {SAID}; exit 1; }}"
+    command = shlex.quote(f"{{ {command}; }} >{OUTPUT} 2>&1")
+    line = f"python3 {TOOL} {until} {count} {command} || {{ tail -n 20 {OUTPUT}; exit 1; }}"
     times: Times = json.loads(host.run(line, timeout=1600).stdout)
     return times
 
 
 def _own_start(host: Dom0) -> float:
-    """Print what a program takes that does nothing, ours and others; return Python's seconds."""
+    """Print how long programs take that do nothing, ours and others; return Python's seconds."""
     python = "python3 -c pass"
     line = "bash -c 'TIMEFORMAT=%R; time {} >/dev/null' 2>&1"
     took = {
         command: median(float(host.run(line.format(command)).stdout) for _ in range(5))
         for command in (python, "lamplighter --version", "xl list")
     }
-    told = ", ".join(f"{command} {seconds:.2f} s" for command, seconds in took.items())
-    print(f"alone: {told}", flush=True)
+    times = ", ".join(f"{command} {seconds:.2f} s" for command, seconds in took.items())
+    print(f"alone: {times}", flush=True)
     return took[python]
 
 

@@ -1,4 +1,4 @@
-"""Who is compared: how each is made ready on a host, and how it starts and stops the guests.
+"""The tools that are compared: how each is set up on a host, and how it starts and stops guests.
 
 All use the same definitions and wait as long for a guest that does not go. Otherwise they are as
 Debian ships them, but for xendomains' habit to save what it is to stop.
@@ -78,7 +78,7 @@ def _nothing(host: Dom0, names: Sequence[str]) -> None:
     host.run(f"rm -f {CONSOLES}/guest-*.log")
 
 
-#: A script of SysV's init that is called by hand hands over to systemctl, unless it is told not to.
+#: A script of SysV's init that is called by hand hands over to systemctl, unless this is set.
 BY_HAND = "SYSTEMCTL_SKIP_REDIRECT=1 "
 
 LAMPLIGHTER = Rival("lamplighter", _lamplighter, "lamplighter up", "lamplighter down")

@@ -1,1 +1,1 @@
-"""One file a scenario; ``lab.scenario`` says what such a file holds."""
+"""The scenarios, one file each; ``lab.scenario`` says what such a file holds."""

@@ -1,4 +1,4 @@
-"""What the product relies on of a Xen host: the contract tests, unchanged, on real Xen."""
+"""The contract tests, which state what the product relies on of a Xen host, pass on real Xen."""
 
 from __future__ import annotations
 

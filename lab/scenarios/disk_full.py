@@ -1,4 +1,4 @@
-"""A full disk in the middle of a stop, and a damaged journal: the guests end cleanly, it is told.
+"""A full disk in the middle of a stop, and a damaged journal: the guests end cleanly all the same.
 
 The held guest stays down through all of it, although its journal was written over.
 """
@@ -53,9 +53,9 @@ def _stop_without_room(host: Dom0) -> None:
     assert host.domids() == {}
     unit = host.unit(UNIT)
     assert (unit["ActiveState"], unit["Result"]) == ("inactive", "success"), unit
-    said = host.run(f"journalctl --sync; journalctl --no-pager -o cat -u {UNIT}").stdout
-    assert "the record of this run, which goes on, is incomplete" in said, said
-    assert ": 2 clean." in said, said
+    log = host.run(f"journalctl --sync; journalctl --no-pager -o cat -u {UNIT}").stdout
+    assert "the record of this run, which goes on, is incomplete" in log, log
+    assert ": 2 clean." in log, log
     host.run(f"rm {STATE}/filler")
 
 

@@ -1,6 +1,6 @@
-"""Debian guests with the agent say how far they are, and end by themselves whatever is wrong.
+"""Debian guests with the agent report how far they are, and end by themselves whatever is wrong.
 
-`clean` runs its administrator's script, which says how far it is and asks for more time, once
+`clean` runs its administrator's script, which reports how far it is and asks for more time, once
 within the policy and once beyond it. Then four others are stopped, all at once. In `refuses` a
 service never ends, in `last` the very last phase hangs, when systemd has ended every process, and
 in `frozen` PID 1 has crashed and nothing but the agent runs: these force their own end. In `killed`
@@ -107,11 +107,11 @@ def run(host: Dom0) -> None:
 
 
 def _bring_trouble(host: Dom0) -> None:
-    for name, word, sign in (
+    for name, order, sign in (
         ("frozen", "freeze", "lamplighter-guest: frozen"),
         ("killed", "kill", "the agent is killed"),
     ):
-        debians.order(host, name, word)
+        debians.order(host, name, order)
         host.wait_console(name, sign)
 
 
@@ -119,25 +119,25 @@ def _costs_little(host: Dom0) -> None:
     """One agent's memory, and what it does while there is nothing to do."""
     debians.order(host, "clean", "measure")
     host.wait_console("clean", "after: voluntary")
-    told = host.console("clean")
-    print("".join(f"  {line}\n" for line in told.splitlines() if "lamplighter-guest:" in line))
-    before, after = (int(count) for count in re.findall(r"voluntary_ctxt_switches:\s+(\d+)", told))
-    (memory,) = (int(size) for size in re.findall(r"after: VmRSS:\s+(\d+) kB", told))
+    found = host.console("clean")
+    print("".join(f"  {line}\n" for line in found.splitlines() if "lamplighter-guest:" in line))
+    before, after = (int(count) for count in re.findall(r"voluntary_ctxt_switches:\s+(\d+)", found))
+    (memory,) = (int(size) for size in re.findall(r"after: VmRSS:\s+(\d+) kB", found))
     assert before == after, f"{after - before} wake-ups in {IDLE} s"
     assert memory < MOST_MEMORY, f"{memory} KiB are resident"
 
 
 def _clean(host: Dom0, down: Answer) -> None:
     answers = ("granted", "refused")
-    told = {name: debians.off_disk(host, "clean", f"var/lib/{name}") for name in answers}
+    found = {name: debians.off_disk(host, "clean", f"var/lib/{name}") for name in answers}
     end = down.domains["clean"]
-    print(f"  clean: {end}\n  {told}")
+    print(f"  clean: {end}\n  {found}")
     assert end["outcome"] == "clean", str(down)
     assert end["seconds"] > SHORT, str(down)
     assert "stopping postgresql, 40 %" in down.stderr, str(down)
-    assert "status 0" in told["granted"], told
-    assert "extend_max" in told["refused"], told
-    assert "status 1" in told["refused"], told
+    assert "status 0" in found["granted"], found
+    assert "extend_max" in found["refused"], found
+    assert "status 1" in found["refused"], found
     assert "10-work" in debians.off_disk(host, "clean", "var/lib/mark"), host.console("clean")
 
 
@@ -166,5 +166,5 @@ def _destroyed(host: Dom0, down: Answer) -> None:
 
 def _phases(host: Dom0, name: str) -> list[str]:
     """Return the phases that a domain went through in the newest run."""
-    told: dict[str, Any] = host.lamplighter("history", name, "--transitions").document
-    return [one["after"] for one in told["runs"][0]["transitions"] if one["name"] == name]
+    found: dict[str, Any] = host.lamplighter("history", name, "--transitions").document
+    return [one["after"] for one in found["runs"][0]["transitions"] if one["name"] == name]

@@ -1,10 +1,10 @@
-"""A guest that floods its nodes as fast as it is let delays nobody else by more than a tenth.
+"""A guest that floods its nodes as fast as it can delays no other by more than a tenth.
 
 Nine guests are stopped beside a quiet tenth, and again while that one floods its own nodes, is
 stopped as well, never powers off, and run and monitor listen. Where that took the nine a tenth
 longer, they are stopped once more, with nobody listening to the flood: so much of it is what it
 takes of XenStore and of two emulated processors, and the rest is what listening costs. How long the
-nine take is what `lamplighter` itself tells.
+nine take is what `lamplighter` itself reports.
 
 So that all nine do not need what the flood leaves at the same moment, each takes a time of its own
 to stop. What listening costs where processors are real is in `make bench`.
@@ -86,8 +86,8 @@ def _flood(host: Dom0) -> None:
 
 def _rates(host: Dom0) -> list[int]:
     """Return how many updates a second XenStore took of the flood, in order."""
-    told = host.console("rogue").splitlines()
-    return sorted(int(line.split()[-2]) for line in told if line.endswith(TELLS))
+    found = host.console("rogue").splitlines()
+    return sorted(int(line.split()[-2]) for line in found if line.endswith(TELLS))
 
 
 def _up(host: Dom0) -> None:
@@ -99,10 +99,10 @@ def _up(host: Dom0) -> None:
 def _stopped(host: Dom0, beside: str, *names: str) -> float:
     """Stop these; return the mean of the nine's seconds."""
     down = host.lamplighter("down", *names, timeout=200)
-    told = [down.domains[name] for name in NINE]
-    assert {one["outcome"] for one in told} == {"clean"}, str(down)
+    found = [down.domains[name] for name in NINE]
+    assert {one["outcome"] for one in found} == {"clean"}, str(down)
     if "rogue" in names:
         assert down.domains["rogue"]["outcome"] == "forced", str(down)
-    seconds = sorted(one["seconds"] for one in told)
+    seconds = sorted(one["seconds"] for one in found)
     print(f"  {beside}: {seconds[0]:.1f} to {seconds[-1]:.1f} s, mean {mean(seconds):.2f} s")
     return float(mean(seconds))

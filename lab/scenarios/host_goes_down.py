@@ -1,6 +1,6 @@
 """A power cut and a reboot: guests end clean in the reboot; after both, up is what was meant to be.
 
-What is held, or was stopped by hand, stays down and says why; a guest that no file knows is shut
+What is held, or was stopped by hand, stays down and says why; a guest that no file defines is shut
 down cleanly, too. The unit is active afterwards, and nothing of a domain is in its control group.
 """
 

@@ -38,8 +38,8 @@ def run(host: Dom0) -> None:
     host.configure(WANTED)
     host.run("systemd-run --quiet --unit=by-hand lamplighter up")
     _stop_in_the_middle(host)
-    said = host.run(f"journalctl --no-pager -o cat -u {UNIT}").stdout
-    assert "the host stops: up (pid " in said, said
+    log = host.run(f"journalctl --no-pager -o cat -u {UNIT}").stdout
+    assert "the host stops: up (pid " in log, log
 
 
 def _stop_in_the_middle(host: Dom0) -> None:

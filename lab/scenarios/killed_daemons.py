@@ -30,7 +30,7 @@ UNITS = (
 PRESENT = f"systemctl show -P Id --no-pager $(systemctl list-units --all --plain --no-legend \
 {' '.join(UNITS)} | awk '$2 == \"loaded\" {{ print $1 }}') | grep ."
 
-#: Each daemon is restarted, stopped and started, and which domains there are is told after each.
+#: Each daemon is restarted, stopped and started, and the domains are listed after each.
 LISTED = """xl list | awk 'NR > 2 { print $1 "=" $2 }' | sort | tr '\\n' ' '; echo"""
 RESTARTS = f"""
 for unit in $({PRESENT}); do
@@ -69,14 +69,14 @@ def run(host: Dom0) -> None:
     before = host.domids()
     assert set(before) == set(NAMES), before
 
-    told = host.run("bash", give=RESTARTS, timeout=200).stdout
-    _unmoved(host, before, told)
-    assert told.count("restarted") >= 2, told
-    assert "restarted libvirtd.service" in told, told
+    listed = host.run("bash", give=RESTARTS, timeout=200).stdout
+    _unmoved(host, before, listed)
+    assert listed.count("restarted") >= 2, listed
+    assert "restarted libvirtd.service" in listed, listed
 
     host.run("systemctl start libvirtd", timeout=60)
-    told = host.run("bash", give=STORM, timeout=STORM_TIME).stdout
-    _unmoved(host, before, told)
+    listed = host.run("bash", give=STORM, timeout=STORM_TIME).stdout
+    _unmoved(host, before, listed)
 
     host.run(f"systemctl restart {MONITOR}")
     status = host.lamplighter("status")
@@ -88,8 +88,8 @@ def run(host: Dom0) -> None:
     assert answer.outcomes == dict.fromkeys(NAMES, "clean"), str(answer)
 
 
-def _unmoved(host: Dom0, before: dict[str, int], told: str) -> None:
-    seen = {line.strip() for line in told.splitlines() if "=" in line}
-    assert seen == {" ".join(f"{name}={before[name]}" for name in sorted(before))}, told
+def _unmoved(host: Dom0, before: dict[str, int], listed: str) -> None:
+    seen = {line.strip() for line in listed.splitlines() if "=" in line}
+    assert seen == {" ".join(f"{name}={before[name]}" for name in sorted(before))}, listed
     assert host.domids() == before
     assert host.unit(UNIT)["ActiveState"] == "active", "it reached our own unit"

@@ -46,45 +46,45 @@ def run(host: Dom0) -> None:
         killed += _kill(host, "up", [part * up.seconds for part in parts], _check_up)
         killed += _kill(host, "down", [part * down.seconds for part in parts], _check_down)
     assert killed >= KILLS, f"only {killed} of {2 * KILLS} runs were in the middle"
-    _history_tells(host)
+    _history_is_complete(host)
 
 
 def _kill(host: Dom0, command: str, moments: list[float], check: Check) -> int:
     """Kill a run at each of these moments (in seconds), and run it again; say how many died."""
     after = " and ".join(f"{moment:.2f} s" for moment in moments)
-    told = f"lamplighter {command}, killed after {after}"
+    what = f"lamplighter {command}, killed after {after}"
     killed, left = 0, host.domids()
     for moment in moments:
         line = f"lamplighter {command} >/dev/null 2>&1 & sleep {moment:.2f}; kill -KILL $!; wait $!"
         killed += host.run(line, check=False).status == 137
         before, left = left, host.domids()
-        assert command == "down" or before.items() <= left.items(), f"{told}: {before}, {left}"
+        assert command == "down" or before.items() <= left.items(), f"{what}: {before}, {left}"
     again = host.lamplighter(command, timeout=200)
-    assert again.status == 0, f"{told}: {again}"
-    check(host, left, told)
+    assert again.status == 0, f"{what}: {again}"
+    check(host, left, what)
     return killed
 
 
-def _check_up(host: Dom0, left: dict[str, int], told: str) -> None:
+def _check_up(host: Dom0, left: dict[str, int], what: str) -> None:
     now = host.domids()
-    assert set(now) == set(NAMES), f"{told}: {left} became {now}"
-    assert {name: now[name] for name in left} == left, f"{told}: {left} became {now}"
-    _nothing_else(host, len(NAMES), told)
+    assert set(now) == set(NAMES), f"{what}: {left} became {now}"
+    assert {name: now[name] for name in left} == left, f"{what}: {left} became {now}"
+    _nothing_else(host, len(NAMES), what)
 
 
-def _check_down(host: Dom0, left: dict[str, int], told: str) -> None:
-    assert host.domids() == {}, f"{told}: {left} became {host.domids()}"
-    _nothing_else(host, 0, told)
+def _check_down(host: Dom0, left: dict[str, int], what: str) -> None:
+    assert host.domids() == {}, f"{what}: {left} became {host.domids()}"
+    _nothing_else(host, 0, what)
 
 
-def _nothing_else(host: Dom0, guests: int, told: str) -> None:
-    """No second incarnation, no domain half made or half gone."""
+def _nothing_else(host: Dom0, guests: int, what: str) -> None:
+    """No second incarnation, no domain half built or half gone."""
     listed = host.run("xl list").stdout.splitlines()
-    assert len(listed) == guests + 2, f"{told}: {listed}"
+    assert len(listed) == guests + 2, f"{what}: {listed}"
 
 
-def _history_tells(host: Dom0) -> None:
-    """Each run has ended; and each that was not killed tells all, with the dead ones before it."""
+def _history_is_complete(host: Dom0) -> None:
+    """Each run has ended; one that was not killed reports all, with the dead runs before it."""
     runs = runs_of(host, limit=10 * KILLS)
     story: list[dict[str, Any]] = []
     for run in reversed(runs):
@@ -97,13 +97,13 @@ def _history_tells(host: Dom0) -> None:
 
 
 def _tells(story: list[dict[str, Any]]) -> None:
-    """Of each domain, that it is as it was wanted; and of no force.
+    """Check that each domain ended as wanted, and that none was forced.
 
-    Of one that has gone already, a stop has nothing to tell.
+    A stop reports nothing about a domain that has gone already.
     """
     command = story[-1]["direction"]
-    told = [ends(run) for run in story]
+    ended = [ends(run) for run in story]
     for name in NAMES:
-        said = {run[name]["outcome"] for run in told if name in run}
-        assert said & GOOD[command] or (command == "down" and not said), f"{name}: {story}"
-        assert not said & {"forced", "failed"}, f"{name}: {story}"
+        outcomes = {run[name]["outcome"] for run in ended if name in run}
+        assert outcomes & GOOD[command] or (command == "down" and not outcomes), f"{name}: {story}"
+        assert not outcomes & {"forced", "failed"}, f"{name}: {story}"

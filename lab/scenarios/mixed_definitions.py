@@ -1,4 +1,4 @@
-"""One broken definition among good ones, a suspend policy, and a domain that no file knows."""
+"""One broken definition among good ones, a suspend policy, and a domain that no file defines."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ def run(host: Dom0) -> None:
 
     check = host.lamplighter("check")
     assert check.status == 78, str(check)
-    told = "\n".join(str(problem) for problem in check.document["problems"])
+    problems = "\n".join(str(problem) for problem in check.document["problems"])
     for words in ("/etc/xen/broken.cfg", "/etc/xen/loose.cfg", "suspend"):
-        assert words in told, str(check)
+        assert words in problems, str(check)
 
     up = host.lamplighter("up")
     assert up.status == 1, str(up)

@@ -1,4 +1,4 @@
-"""The monitor records who comes and goes, and on whose account; its sandbox holds, idle it is."""
+"""The monitor records which domains start and stop, and who caused it; it is sandboxed and idle."""
 
 from __future__ import annotations
 
@@ -45,28 +45,28 @@ def run(host: Dom0) -> None:
     for name in ("asked", "crashes", "ours", "reboots"):
         host.wait_console(name, "lamplighter-guest: up")
     host.run("xl shutdown asked; xl destroy cut; xl reboot reboots; xl shutdown crashes")
-    # What goes while a run of ours stops domains is nobody's, unless its record tells.
-    _passages(host, "quits", 2)
+    # The initiator of a stop beside a run of ours is known only where the run's record says so.
+    _events(host, "quits", 2)
     assert host.lamplighter("down", "ours").status == 0
 
-    seen = {name: _passages(host, name, 2) for name in ("asked", "cut", "ours", "quits")}
+    seen = {name: _events(host, name, 2) for name in ("asked", "cut", "ours", "quits")}
     assert seen == {
         "asked": ["came tool", "went tool"],
         "cut": ["came tool", "went tool"],
         "ours": ["came lamplighter", "went lamplighter"],
         "quits": ["came tool", "went guest"],
     }, host.run(f"journalctl --no-pager -o cat -u {MONITOR}").stdout
-    assert _passages(host, "crashes", 2)[:2] == ["came lamplighter", "went crash"]
-    assert _passages(host, "reboots", 3)[:3] == ["came tool", "went tool", "came tool"]
+    assert _events(host, "crashes", 2)[:2] == ["came lamplighter", "went crash"]
+    assert _events(host, "reboots", 3)[:3] == ["came tool", "went tool", "came tool"]
 
     _sandboxed(host)
     _idle(host)
 
 
-def _passages(host: Dom0, name: str, count: int) -> list[str]:
-    """Return the ways and accounts of a domain's passages, once there are so many of them."""
+def _events(host: Dom0, name: str, count: int) -> list[str]:
+    """Return what changed and who caused it in a domain's events, once there are so many."""
 
-    def told() -> list[str] | None:
+    def events() -> list[str] | None:
         found = host.lamplighter("history", name, "--limit", "50").document["passages"]
         return (
             [f"{one['way']} {one['by']}" for one in reversed(found)]
@@ -74,15 +74,15 @@ def _passages(host: Dom0, name: str, count: int) -> list[str]:
             else None
         )
 
-    return host.wait_for(f"{count} passages of {name}", told)
+    return host.wait_for(f"{count} events of {name}", events)
 
 
 def _sandboxed(host: Dom0) -> None:
     for unit in (MONITOR, UNIT):
-        told = host.run(f"systemd-analyze security --no-pager {unit} | tail -1").stdout
-        print(f"  {host.variant.name}: {told.strip()}", flush=True)
-        level = float(told.split(":")[1].split()[0])
-        assert unit != MONITOR or level <= MOST_EXPOSURE, told
+        rating = host.run(f"systemd-analyze security --no-pager {unit} | tail -1").stdout
+        print(f"  {host.variant.name}: {rating.strip()}", flush=True)
+        level = float(rating.split(":")[1].split()[0])
+        assert unit != MONITOR or level <= MOST_EXPOSURE, rating
     state = host.unit(MONITOR)
     assert (state["ActiveState"], state["NRestarts"]) == ("active", "0"), state
 

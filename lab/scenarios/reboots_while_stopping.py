@@ -31,7 +31,7 @@ def run(host: Dom0) -> None:
     assert host.domids() == {}
     # Its second incarnation may be asked so early that its kernel powers off by itself.
     console = host.console("again")
-    assert "shutting down (poweroff, temper reboots)" in console, console
+    assert "shutting down (poweroff, behaviour reboots)" in console, console
     _, restarted, after = console.partition("Restarting system")
     assert restarted, console
     assert "System halted" in after or "Power down" in after, console

@@ -1,4 +1,4 @@
-"""A restart or reload of either unit, and installing them anew, change no domain; a stop does."""
+"""A restart, reload or new installation of either unit changes no domain; a stop does."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def run(host: Dom0) -> None:
     _unmoved(host, before, "another installation")
     host.run(f"systemctl restart {UNIT}", timeout=120)
     _unmoved(host, before, "systemctl restart after another installation")
-    assert len(runs_of(host)) == runs, "a restart is no run"
+    assert len(runs_of(host)) == runs, "a restart is not a run"
 
     host.run(f"systemctl stop {UNIT}", timeout=150)
     stop = runs_of(host)[0]
@@ -76,12 +76,12 @@ def _a_start_goes_on(host: Dom0) -> None:
     """A restart that comes while the unit starts: what was begun stays, and the rest comes up."""
     # While it is being created a domain has no name for a moment.
     listed = "xl list | awk 'NR > 2 && $1 != \"(null)\" { print $2, $1 }'"
-    told = host.run(
+    listing = host.run(
         f"systemctl start --no-block {UNIT}; until {listed} | grep .; do sleep 0.2; done;"
         f" systemctl restart {UNIT}",
         timeout=320,
     ).stdout
-    first = {name: int(domid) for domid, name in map(str.split, told.splitlines())}
+    first = {name: int(domid) for domid, name in map(str.split, listing.splitlines())}
     assert set(first) < set(NAMES), f"it was not in the middle: {first}"
     now = host.domids()
     assert set(now) == set(NAMES), f"{first} became {now}"

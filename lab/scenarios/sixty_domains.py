@@ -64,9 +64,9 @@ def run(host: Dom0) -> None:
 
     down, calls, wall = _timed(host, "down")
     assert down["exit"] == 1, down
-    told = ends(down)
-    deaf = told.pop("deaf")
-    assert {end["outcome"] for end in told.values()} == {"clean"}, down
+    found = ends(down)
+    deaf = found.pop("deaf")
+    assert {end["outcome"] for end in found.values()} == {"clean"}, down
     assert deaf["outcome"] == "forced", down
     assert deaf["seconds"] >= PATIENCE, down
     moved = transitions(host, "deaf")
@@ -79,10 +79,10 @@ def run(host: Dom0) -> None:
 def _timed(host: Dom0, command: str) -> tuple[dict[str, Any], Counter[str], float]:
     """Carry out a command; return its document, its calls of xl and the seconds it took."""
     host.run(f"rm -f {CALLS}")
-    line = f"lamplighter --json {command} >/run/answer 2>/run/said"
+    line = f"lamplighter --json {command} >/run/answer 2>/run/errors"
     timed = f"bash -c 'TIMEFORMAT=\"%R %U %S\"; time {line}' 2>&1"
-    told = host.run(timed, timeout=400, check=False).stdout.split()[-3:]
-    wall, user, system = map(float, told)
+    found = host.run(timed, timeout=400, check=False).stdout.split()[-3:]
+    wall, user, system = map(float, found)
     calls = Counter(host.read(CALLS).split())
     document: dict[str, Any] = json.loads(host.read("/run/answer"))
     each = ", ".join(f"{count} {name}" for name, count in sorted(calls.items()))

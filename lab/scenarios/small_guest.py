@@ -39,7 +39,7 @@ def run(host: Dom0) -> None:
     for name in ("slow", "web", "rogue"):
         host.run(f"xl save {name} {SAVED} && xl restore {SAVED}", timeout=120)
         host.wait_console(name, "goes on: restored")
-        assert host.domids().get(name) != first[name], f"{name} is no other domain"
+        assert host.domids().get(name) != first[name], f"{name} is not another domain"
 
     for name in ("web", "rogue"):
         _advertises(host, name)
@@ -48,9 +48,9 @@ def run(host: Dom0) -> None:
     host.run("xl destroy rogue")
     host.run("xl shutdown -w web", timeout=60)
     host.wait_for("all of them to be gone", lambda: not host.domids())
-    told = [line for line in host.console("slow").splitlines() if "stopping" in line]
+    found = [line for line in host.console("slow").splitlines() if "stopping" in line]
     expected = [f"stopping, {n} of {SECONDS_TO_STOP}" for n in range(1, SECONDS_TO_STOP + 1)]
-    assert [line.partition("guest: ")[2] for line in told] == expected, told
+    assert [line.partition("guest: ")[2] for line in found] == expected, found
 
 
 def _advertises(host: Dom0, name: str) -> None:

@@ -54,8 +54,8 @@ def run(host: Dom0) -> None:
     assert host.domids() == {}
     stop = runs_of(host)[0]
     assert (stop["direction"], stop["exit"]) == ("down", 1), stop
-    told = ends(stop)
-    assert {name: end["outcome"] for name, end in told.items()} == {
+    found = ends(stop)
+    assert {name: end["outcome"] for name, end in found.items()} == {
         "a": "clean",
         "db": "clean",
         "hangs": "forced",
@@ -63,15 +63,15 @@ def run(host: Dom0) -> None:
         "z": "clean",
     }, stop
     for name, patience in (("hangs", HANGS), ("deaf", DEAF)):
-        assert patience <= told[name]["seconds"], stop
+        assert patience <= found[name]["seconds"], stop
         assert transitions(host, name)["forcing"]["detail"] == f"not down after {patience} s", stop
-    took = {name: end["seconds"] for name, end in told.items()}
+    took = {name: end["seconds"] for name, end in found.items()}
     assert max(took["a"], took["z"]) < took["deaf"] < took["hangs"] < took["db"], stop
-    assert told["db"]["seconds"] >= TAKES, stop
+    assert found["db"]["seconds"] >= TAKES, stop
     assert f"stopping, {TAKES} of {TAKES}" in host.console("db"), host.console("db")
 
     unit = host.unit(UNIT)
     assert unit["Result"] == "exit-code", unit
-    said = host.run(f"systemctl status --no-pager -l -n 40 {UNIT}", check=False).stdout
+    shown = host.run(f"systemctl status --no-pager -l -n 40 {UNIT}", check=False).stdout
     for name in ("hangs", "deaf"):
-        assert any(name in line and "forced" in line for line in said.splitlines()), said
+        assert any(name in line and "forced" in line for line in shown.splitlines()), shown

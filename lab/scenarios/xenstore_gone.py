@@ -1,4 +1,4 @@
-"""XenStore's socket is gone: exit status 69, and nothing is believed off."""
+"""Without XenStore's socket, commands end with 69 and take no domain to be off."""
 
 from __future__ import annotations
 

@@ -40,17 +40,19 @@ def run(host: Dom0) -> None:
 
     refused = _ask(host, "malformed")
     assert set(refused) == set(definitions.MALFORMED), "not every file was read"
-    taken = [name for name, told in refused.items() if told["dryrun"] == 0]
+    taken = [name for name, answer in refused.items() if answer["dryrun"] == 0]
     assert not taken, f"we refuse these, xl takes them: {taken}"
 
     read = _ask(host, "valid")
     assert set(read) == set(definitions.VALID), "not every file was read"
-    for name, told in read.items():
+    for name, answer in read.items():
         expected = definitions.truth(name)
-        assert told["dryrun"] == 0, f"we take {name}.cfg, xl refuses it: {told['said']}"
-        assert told["values"] == expected["values"], f"{name}.cfg: {_differences(told, expected)}"
-        assert told["numbers"] == expected["numbers"], f"{name}.cfg: {told['numbers']}"
-        created = told["domain"]["c_info"]
+        assert answer["dryrun"] == 0, f"we take {name}.cfg, xl refuses it: {answer['said']}"
+        assert answer["values"] == expected["values"], (
+            f"{name}.cfg: {_differences(answer, expected)}"
+        )
+        assert answer["numbers"] == expected["numbers"], f"{name}.cfg: {answer['numbers']}"
+        created = answer["domain"]["c_info"]
         assert created["name"] == expected["name"], f"{name}.cfg: {created}"
         assert created["type"] == expected["kind"], f"{name}.cfg: {created}"
         if expected["uuid"]:
@@ -59,12 +61,12 @@ def run(host: Dom0) -> None:
 
 def _ask(host: Dom0, folder: str) -> dict[str, Any]:
     command = f"python3 {HOME}/valid/xl_reads.py {HOME}/{folder}"
-    told: dict[str, Any] = json.loads(host.run(command, timeout=200).stdout)
-    return told
+    answer: dict[str, Any] = json.loads(host.run(command, timeout=200).stdout)
+    return answer
 
 
-def _differences(told: dict[str, Any], expected: dict[str, Any]) -> str:
-    ours, theirs = expected["values"], told["values"]
+def _differences(answer: dict[str, Any], expected: dict[str, Any]) -> str:
+    ours, theirs = expected["values"], answer["values"]
     return ", ".join(
         f"{key}: xl reads {theirs.get(key)!r}, we read {ours.get(key)!r}"
         for key in sorted(ours.keys() | theirs.keys())

@@ -9,7 +9,7 @@ static uint64_t hypervisor_now(void)
 {
     const volatile struct vcpu_time_info *time = &shared.info.vcpu_info[0].time;
     uint32_t version;
-    uint64_t told;
+    uint64_t time_now;
     do {
         version = time->version;
         uint64_t count = __builtin_ia32_rdtsc(), since = time->tsc_timestamp;
@@ -18,9 +18,9 @@ static uint64_t hypervisor_now(void)
         int shift = time->tsc_shift;
         passed = shift < 0 ? passed >> -shift : passed << shift;
         passed = (unsigned __int128)passed * time->tsc_to_system_mul >> 32;
-        told = time->system_time + passed;
+        time_now = time->system_time + passed;
     } while (version & 1 || version != time->version);
-    return told;
+    return time_now;
 }
 
 uint64_t now(void)

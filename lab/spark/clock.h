@@ -9,7 +9,7 @@
 
 uint64_t now(void);
 
-/* The same moment as the hypervisor tells it; 0, which is never, for NEVER. */
+/* The same moment on the hypervisor's clock; 0, which is never, for NEVER. */
 uint64_t system_time(uint64_t moment);
 
 /* Around a suspension. */

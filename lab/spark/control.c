@@ -7,9 +7,9 @@
 #define REQUEST "control/shutdown"
 
 static const struct {
-    const char *word;
+    const char *text;
     enum request means;
-} WORDS[] = {
+} REQUESTS[] = {
     {"poweroff", POWEROFF},
     {"halt", POWEROFF},
     {"reboot", REBOOT},
@@ -18,9 +18,9 @@ static const struct {
 
 const char *request_name(enum request request)
 {
-    for (unsigned i = 0; i < sizeof(WORDS) / sizeof(WORDS[0]); i++)
-        if (WORDS[i].means == request)
-            return WORDS[i].word;
+    for (unsigned i = 0; i < sizeof(REQUESTS) / sizeof(REQUESTS[0]); i++)
+        if (REQUESTS[i].means == request)
+            return REQUESTS[i].text;
     return "nothing";
 }
 
@@ -31,7 +31,7 @@ static void advertise(void)
     store_write_text(ALONE, "control/feature-suspend", "1");
 }
 
-/* The watch is there first, so that whoever sees the features is heard. */
+/* The watch is there first, so that a request that follows the features is seen. */
 void control_begin(void)
 {
     store_watch(WATCH_REQUEST, REQUEST);
@@ -40,15 +40,15 @@ void control_begin(void)
 
 static enum request meaning(const char *text)
 {
-    for (unsigned i = 0; i < sizeof(WORDS) / sizeof(WORDS[0]); i++)
-        if (same(text, WORDS[i].word))
-            return WORDS[i].means;
+    for (unsigned i = 0; i < sizeof(REQUESTS) / sizeof(REQUESTS[0]); i++)
+        if (same(text, REQUESTS[i].text))
+            return REQUESTS[i].means;
     return NO_REQUEST;
 }
 
 /*
  * Read the request and clear it, which is the acknowledgement: in one transaction, so that no
- * other request is cleared than the one that was read. A word that is not known is left standing.
+ * other request is cleared than the one that was read. A value that is not known is left there.
  */
 static enum request take_request(void)
 {

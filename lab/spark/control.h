@@ -1,4 +1,4 @@
-/* How a toolstack talks with a guest's kernel: the nodes below control/, as Linux treats them. */
+/* The nodes below control/, which a toolstack and a guest's kernel use, treated as Linux does. */
 
 #pragma once
 
@@ -6,7 +6,7 @@
 
 enum request { NO_REQUEST, POWEROFF, REBOOT, SUSPEND };
 
-/* Watch for requests, and say that they are understood. */
+/* Watch for requests, and advertise the features. */
 void control_begin(void);
 
 /*

@@ -9,7 +9,7 @@
 #include <stdint.h>
 #include <xen/event_channel.h>
 
-/* Tell the other side. */
+/* Notify the other side. */
 void event_send(evtchn_port_t port);
 
 void event_clear(evtchn_port_t port);

@@ -1,18 +1,18 @@
 /*
- * A hostile guest: it writes its own nodes as fast as it is let, many requests under way at once.
- * Most of what it writes is random bytes; some of it is an agent's words, each time other ones, so
- * that a host which answers has something to answer. It tells its console how many updates a
- * second XenStore has confirmed; lamp.rate= bounds them.
+ * A hostile guest: it writes its own nodes as fast as it can, with many requests under way at once.
+ * Most of what it writes is random bytes; some of it is what an agent would report,
+ * different each time, so that the host has requests to answer. It reports on its console how
+ * many updates a second XenStore has confirmed; lamp.rate= bounds them.
  */
 
+#include "behaviour.h"
 #include "clock.h"
 #include "console.h"
 #include "store.h"
-#include "temper.h"
 #include "text.h"
 
 #define AGENT "data/lamplighter/"
-#define WORD "data/flood"
+#define SWITCH "data/flood"
 
 static const char *const NODES[] = {
     AGENT "version", AGENT "ready",  AGENT "progress",
@@ -26,7 +26,7 @@ static struct {
     size_t length;
 } update;
 
-static void think_of_garbage(void)
+static void choose_garbage(void)
 {
     update.node = NODES[chance() % (sizeof(NODES) / sizeof(NODES[0]))];
     update.length = SIZES[chance() % (sizeof(SIZES) / sizeof(SIZES[0]))];
@@ -36,7 +36,7 @@ static void think_of_garbage(void)
     }
 }
 
-static void think_of_words(unsigned number)
+static void choose_report(unsigned number)
 {
     switch (number % 3) {
     case 0:
@@ -56,36 +56,36 @@ static void think_of_words(unsigned number)
     }
 }
 
-static void think(void)
+static void choose_update(void)
 {
-    static unsigned words;
+    static unsigned reports;
     if (chance() % 7 < 4)
-        think_of_garbage();
+        choose_garbage();
     else
-        think_of_words(words++);
+        choose_report(reports++);
 }
 
-static void wait_for_the_word(void)
+static void wait_for_the_switch(void)
 {
-    char told[4];
-    store_watch(WATCH_FLOOD, WORD);
-    while (!store_read(ALONE, WORD, told, sizeof(told)) || !same(told, "1"))
+    char value[4];
+    store_watch(WATCH_FLOOD, SWITCH);
+    while (!store_read(ALONE, SWITCH, value, sizeof(value)) || !same(value, "1"))
         if (control_listen(NEVER) != NO_REQUEST)
             say("stays");
 }
 
 enum request floods(void)
 {
-    wait_for_the_word();
+    wait_for_the_switch();
     const unsigned rate = setting_number("rate", 2000);
-    think();
+    choose_update();
     for (;;) {
         uint64_t began = now();
         unsigned posted = 0, confirmed = 0;
         while (posted < rate && now() < began + SECOND) {
             while (posted < rate && store_post(update.node, update.value, update.length)) {
                 posted++;
-                think();
+                choose_update();
             }
             store_confirm();
             confirmed++;

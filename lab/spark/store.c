@@ -21,7 +21,7 @@ static size_t body_length;
 static const char *watched[WATCHES];
 static bool fired[WATCHES];
 
-/* We have moved on, on one of the rings, since xenstored was told. */
+/* We have moved on, on one of the rings, since xenstored was notified. */
 static bool moved;
 
 static evtchn_port_t port(void)
@@ -41,8 +41,8 @@ static uint32_t bytes_to_receive(void)
 }
 
 /*
- * Wait until `look` sees something, at most until `deadline`; it may be called for nothing. What we
- * put on the ring or took from it is told to xenstored here, once for all of it.
+ * Wait until `look` sees something, at most until `deadline`; it may be called for nothing. Here
+ * xenstored is notified, once for all that we put on the ring or took from it.
  */
 static void wait_to_see(uint32_t (*look)(void), uint64_t deadline)
 {

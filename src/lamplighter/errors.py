@@ -41,7 +41,7 @@ class LamplighterError(Exception):
         return f"{self.message} ({self.hint})" if self.hint else self.message
 
     @property
-    def told(self) -> str:
+    def full_message(self) -> str:
         """The message, and the hint on a line below it."""
         return f"{self.message}\n  {self.hint}" if self.hint else self.message
 

@@ -29,7 +29,7 @@ async def carried_out(product: Host, plan: Plan) -> tuple[Run, dict[str, Outcome
     return run, {result.name: result.outcome for result in run.results}
 
 
-def test_up_and_down_tell_how_each_domain_really_ended(on_host: OnHost) -> None:
+def test_up_and_down_show_how_each_domain_really_ended(on_host: OnHost) -> None:
     async def story(host: UnderTest) -> None:
         names = {f"contract-{name}" for name in ("web", "stuck")}
         web = host.define("web", "prompt", on_xend_start="start")

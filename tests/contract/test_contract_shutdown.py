@@ -96,10 +96,10 @@ def test_the_note_for_an_agent_comes_and_goes_with_the_request(on_host: OnHost) 
         deaf = host.define("deaf", "deaf")
         domid = await host.create(deaf)
         guest = GuestChannel(host.xenstore, domid)
-        asked = paths.word(domid, "asked")
+        asked = paths.agent_node(domid, "asked")
         await guest.ask(30.9)
         assert await host.xenstore.read_or_none(asked) is None, "nobody there would read it"
-        await host.xenstore.write(paths.word(domid, "version"), b"1 0.2.0")
+        await host.xenstore.write(paths.agent_node(domid, "version"), b"1 0.2.0")
 
         guest = GuestChannel(host.xenstore, domid)
         await guest.ask(30.9)
@@ -110,8 +110,8 @@ def test_the_note_for_an_agent_comes_and_goes_with_the_request(on_host: OnHost) 
         assert not await guest.clear_request()
         assert await host.xenstore.read_or_none(asked) is None
         await guest.ask(20)
-        await host.xenstore.rm(paths.words(domid))
-        assert not await guest.clear_request(), "a note that is gone is no acknowledgement"
+        await host.xenstore.rm(paths.agent(domid))
+        assert not await guest.clear_request(), "a note that is gone is not an acknowledgement"
         assert await guest.request() == b""
 
     on_host(story)
@@ -121,9 +121,9 @@ def test_nothing_is_written_for_an_agent_whose_domain_has_gone(on_host: OnHost) 
     async def story(host: UnderTest) -> None:
         deaf = host.define("deaf", "deaf")
         domid = await host.create(deaf)
-        await host.xenstore.write(paths.word(domid, "version"), b"1 0.2.0")
+        await host.xenstore.write(paths.agent_node(domid, "version"), b"1 0.2.0")
         guest = GuestChannel(host.xenstore, domid)
-        assert await guest.words() is not None
+        assert await guest.report() is not None
         await host.toolstack.destroy(domid)
 
         with pytest.raises(XenStoreError):
@@ -131,7 +131,7 @@ def test_nothing_is_written_for_an_agent_whose_domain_has_gone(on_host: OnHost) 
         with pytest.raises(XenStoreError):
             await guest.ask(30)
 
-        assert await host.xenstore.read_or_none(paths.words(domid)) is None
+        assert await host.xenstore.read_or_none(paths.agent(domid)) is None
 
     on_host(story)
 

@@ -4,7 +4,7 @@
 lab's guests. Otherwise it is an embedded host inside this process, on virtual time. The tests
 cannot tell which; what differs is told here and nowhere else:
 
-- how a definition gives its guest a temper,
+- how a definition gives its guest a behaviour,
 - how much longer everything may take (``LAMPLIGHTER_CONTRACT_SCALE``, 6 on Xen),
 - where definitions may lie, so that they are trusted.
 
@@ -64,10 +64,10 @@ CONSOLES = Path("/var/log/xen/console")
 #: What guests run: the lab's small kernel, if nothing else is said, or a real Linux.
 KERNELS = ("spark", "linux") if ON_XEN else ("embedded",)
 
-#: What the lab's tempers are called on an embedded host, where that is another name.
+#: What the lab's behaviours are called on an embedded host, where that is another name.
 _ALIASES = {"garbles": "noisy"}
 
-#: The key that sets a temper's own time on an embedded host.
+#: The key that sets a behaviour's own time on an embedded host.
 _TIME_KEYS = {"slow": "embedded_shutdown", "quits": "embedded_after"}
 
 #: Host seconds between two looks at something that is waited for.
@@ -106,7 +106,7 @@ class UnderTest:
         seconds: int | None = None,
         **keys: str,
     ) -> Definition:
-        """Write the definition of a guest of this temper; ``seconds`` is the temper's time."""
+        """Write the definition of a guest of this behaviour; ``seconds`` is its time."""
         values = _on_xen(behaviour, kernel, seconds) if ON_XEN else _embedded(behaviour, seconds)
         values = {
             "name": f"contract-{name}",
@@ -151,7 +151,7 @@ class UnderTest:
     async def boot(self, definition: Definition) -> DomainInfo:
         """Create a domain and return once its kernel can be asked and its user space is there.
 
-        A Linux that is asked in between powers off by itself, whatever its temper.
+        A Linux that is asked in between powers off by itself, whatever its behaviour.
         """
         before = user_spaces(definition)
         domid = await self.create(definition)
@@ -272,18 +272,18 @@ class Heard:
         self.messages: list[str] = []
 
     def began(self, plan: Plan) -> None:
-        """A plan alone is no news here."""
+        """A plan alone is not news here."""
 
     def moved(self, transition: Transition) -> None:
         self.transitions.append(transition)
 
-    def heard(self, name: str, text: str) -> None:
+    def guest_reported(self, name: str, text: str) -> None:
         self.reported.append((name, text))
 
     def settled(self, result: Result) -> None:
         self.results.append(result)
 
-    def said(self, level: int, message: str) -> None:
+    def message(self, level: int, message: str) -> None:
         self.messages.append(message)
 
 

@@ -63,7 +63,7 @@ WORDS = {
 GIVEN = st.builds(
     agent_protocol.Grants, st.sampled_from(["", "k1"]), st.sampled_from([0, 0, 3, 40, 86400])
 )
-ERRORS = st.sampled_from(["", "", "it failed"])
+ERRORS = st.sampled_from([None, None, "it failed"])
 
 # A strategy that is made anew for each draw costs more than the draw.
 SURE = st.booleans()
@@ -223,7 +223,7 @@ def test_every_stop_ends_and_keeps_its_invariants(
     if world.finish.outcome is Outcome.CLEAN:
         assert world.reasons & HONEST
         assert not state.forced
-        assert state.words is None or state.words.forced is None
+        assert state.report is None or state.report.forced is None
     assert not (world.finish.good and world.finish.outcome in {Outcome.FORCED, Outcome.UNKNOWN})
 
 

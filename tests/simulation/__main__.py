@@ -1,11 +1,11 @@
-"""Play seeds: ``python -m tests.simulation [--seeds FROM TO] [--tell SEED] [--soak SEED]``.
+"""Play seeds: ``python -m tests.simulation [--seeds FROM TO] [--show SEED] [--soak SEED]``.
 
 Without words it is what CI runs: 2,000 seeds, shared out among the processors, and then each of
 the deliberate defects, which one of these seeds has to find (``search``). Each seed that fails is
 told with its story and the command that plays it again. At the end it is counted what the stories
 had in them; one thing that never came is a failure, too, and so the exit status is 1.
 
-``--tell`` plays one seed and tells its story whatever comes of it. A soak goes on from its seed
+``--show`` plays one seed and prints its story, whatever its result. A soak goes on from its seed
 until it is told to stop.
 """
 
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
 SEARCH = (sys.executable, "-m", "tests.simulation.search")
 
-#: A soak tells how far it is after so many seeds.
-TOLD_EVERY = 500
+#: A soak reports how far it is after so many seeds.
+SHOWN_EVERY = 500
 
 #: So many seeds are handed to a process at a time.
 HANDED = 10
@@ -43,11 +43,11 @@ def main() -> int:
     """Play, and return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m tests.simulation")
     parser.add_argument("--seeds", nargs=2, type=int, metavar=("FROM", "TO"))
-    parser.add_argument("--tell", type=int, metavar="SEED")
+    parser.add_argument("--show", type=int, metavar="SEED")
     parser.add_argument("--soak", type=int, metavar="SEED")
     args = parser.parse_args()
-    if args.tell is not None:
-        return _tell(args.tell)
+    if args.show is not None:
+        return _show(args.show)
     if args.soak is not None:
         return _soak(args.soak)
     seeds = range(*(args.seeds or SEEDS))
@@ -79,7 +79,7 @@ def _play(seeds: Iterable[int]) -> tuple[int, dict[int, Sights]]:
             seen[one.seed] = one.sights
             if one.wrong:
                 failed += 1
-                again = f"python -m tests.simulation --tell {one.seed}"
+                again = f"python -m tests.simulation --show {one.seed}"
                 _say(f"{one.wrong}\nagain: {again}")
     return failed, seen
 
@@ -87,7 +87,7 @@ def _play(seeds: Iterable[int]) -> tuple[int, dict[int, Sights]]:
 def _search(seen: Mapping[int, Sights]) -> int:
     """Have each deliberate defect looked for in a process of its own; return how many were not.
 
-    ``seen`` is what each seed's story had in it: it tells which to try first.
+    ``seen`` is what each seed's story had in it: it shows which to try first.
     """
     promising = {name: one.promising(seen) for name, one in sabotage.SABOTAGES.items()}
     with ThreadPoolExecutor(os.cpu_count()) as searchers:
@@ -104,7 +104,7 @@ def _searched(name: str, first: Sequence[int]) -> int:
     return ended.returncode
 
 
-def _tell(seed: int) -> int:
+def _show(seed: int) -> int:
     told = play(seed)
     _say("\n".join((*told.log, told.wrong or "every invariant holds")))
     return int(bool(told.wrong))
@@ -113,10 +113,10 @@ def _tell(seed: int) -> int:
 def _soak(first: int) -> int:
     failed, sights = 0, Sights()
     try:
-        for begin in count(first, TOLD_EVERY):
-            wrong, seen = _play(range(begin, begin + TOLD_EVERY))
+        for begin in count(first, SHOWN_EVERY):
+            wrong, seen = _play(range(begin, begin + SHOWN_EVERY))
             failed, sights = failed + wrong, sum(seen.values(), sights)
-            _say(f"{begin + TOLD_EVERY - first} seeds, {failed} failed")
+            _say(f"{begin + SHOWN_EVERY - first} seeds, {failed} failed")
     except KeyboardInterrupt:
         _say(f"{saw.table(sights)}\ntold to stop; {failed} failed")
     return int(failed > 0)

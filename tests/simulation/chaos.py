@@ -51,7 +51,7 @@ BEHAVIOURS = (
     "no-drivers",
 )
 
-#: Tempers with which an agent may run. A slow guest would be ended by it, and rightly so.
+#: Behaviours with which an agent may run. A slow guest would be ended by it, and rightly so.
 WITH_AGENT = ("prompt", "hangs", "reboots", "quits", "noisy", "crashes")
 
 #: How long an agent's script takes, and how much more time it asks for. The last one needs it.
@@ -113,7 +113,7 @@ class Story:
     def _luck(self, share: float) -> bool:
         return self.chance.random() < share
 
-    async def tell(self) -> None:
+    async def play(self) -> None:
         """Let it happen."""
         same = self._luck(0.5)
         boots = self.chance.randint(1, 2)
@@ -233,7 +233,7 @@ class Story:
         else:
             world.held.discard(name)
             await intents.release(key)
-        world.tell(f"{name} is {'held' if held else 'released'}")
+        world.note(f"{name} is {'held' if held else 'released'}")
 
     # --- troubles ---
 
@@ -262,18 +262,18 @@ class Story:
         busy = Delays(self.chance.uniform(*LISTING), self.chance.uniform(*REAPING))
         boot.embedded.xl.busy = busy
         self.world.sights[Saw.BUSY] += 1
-        self.world.tell(f"trouble: {busy}")
+        self.world.note(f"trouble: {busy}")
 
     async def _spoil_calls(self, boot: Boot) -> None:
         call, how = self.chance.choice(CALLS), self.chance.choice(tuple(How))
         fault = Fault(how, self.chance.choice((0.5, 4.0, 12.0)))
         times = self.chance.randint(1, 10 if call == "list" else 3)
         boot.embedded.faults.set(call, fault, times)
-        self.world.tell(f"trouble: the next {times} {call}: {how.value} {fault.seconds}")
+        self.world.note(f"trouble: the next {times} {call}: {how.value} {fault.seconds}")
 
     async def _restart_xenstore(self, boot: Boot) -> None:
         self.world.sights[Saw.XENSTORE_LOST] += 1
-        self.world.tell("trouble: XenStore is restarted")
+        self.world.note("trouble: XenStore is restarted")
         boot.witness.disturb()
         await boot.embedded.xenstore.interrupt(self.chance.random() * 2)
 
@@ -286,7 +286,7 @@ class Story:
             with suppress(XenStoreError):
                 session.write(paths.control_shutdown(domid), b"reboot")
                 self.world.sights[Saw.GUEST_REBOOTED] += 1
-                self.world.tell(f"trouble: domid {domid} is told to reboot")
+                self.world.note(f"trouble: domid {domid} is told to reboot")
             session.close()
 
     async def _kill_reaper(self, boot: Boot) -> None:
@@ -297,7 +297,7 @@ class Story:
                 boot.embedded.xl.kill_reaper(domid)
                 boot.witness.disturb()
                 self.world.sights[Saw.REAPER_KILLED] += 1
-                self.world.tell(f"trouble: the reaper of domid {domid} is killed")
+                self.world.note(f"trouble: the reaper of domid {domid} is killed")
 
 
 class Told(NamedTuple):
@@ -313,13 +313,13 @@ def play(seed: int) -> Told:
     with tempfile.TemporaryDirectory(prefix="lamp-", dir=MEMORY if MEMORY.is_dir() else None) as to:
         story: list[Story] = []
 
-        async def tell() -> None:
+        async def play() -> None:
             story.append(Story(Path(to), seed))
             async with CLOCK.timeout(LONGEST):
-                await story[0].tell()
+                await story[0].play()
 
         async def main() -> BaseException | None:
-            (end,) = await asyncio.gather(tell(), return_exceptions=True)
+            (end,) = await asyncio.gather(play(), return_exceptions=True)
             return end
 
         try:

@@ -23,7 +23,7 @@ class Saw(Enum):
     CALL_FAILED = "a call failed"
     CALL_HUNG = "a call hung"
     CALL_SLOW = "a call acted late"
-    HALF_MADE = "a create died over it and left a domain half made"
+    HALF_BUILT = "a create died and left a domain half built"
     CALL_LIED = "a call did it and said that it failed"
     LIST_FAILED = "a listing failed or hung"
     LIST_OLD = "a listing was answered late, and was old by then"

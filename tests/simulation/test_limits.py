@@ -30,12 +30,12 @@ async def _forever() -> None:
     await asyncio.get_running_loop().create_future()
 
 
-def test_a_loop_that_turns_while_time_stands_still_is_told() -> None:
+def test_a_loop_that_turns_while_time_stands_still_is_reported() -> None:
     with pytest.raises(RuntimeError, match="livelock"):
         virtual.run(_circle(), seed=1)
 
 
-def test_a_wait_for_nothing_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wait_for_nothing_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(virtual, "STUCK_AFTER", 0.01)
     with pytest.raises(RuntimeError, match="deadlock"):
         virtual.run(_forever(), seed=1)

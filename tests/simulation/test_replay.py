@@ -33,7 +33,7 @@ def test_a_seed_goes_the_same_way_in_another_process() -> None:
 def _told_elsewhere(seed: int, hash_seed: str) -> str:
     """Have a seed told by a process in which sets of words have another order."""
     told = subprocess.run(
-        [sys.executable, "-m", "tests.simulation", "--tell", str(seed)],
+        [sys.executable, "-m", "tests.simulation", "--show", str(seed)],
         cwd=ROOT,
         env={**os.environ, "PYTHONHASHSEED": hash_seed},
         capture_output=True,

@@ -1,7 +1,7 @@
 """A few stories from seeds; ``make simulation`` plays 2,000, ``make soak`` ever more.
 
-A story that fails is told whole, with its seed: ``python -m tests.simulation --tell SEED`` plays it
-again.
+A story that fails is printed in full, with its seed: ``python -m tests.simulation --show SEED``
+plays it again.
 """
 
 from __future__ import annotations

@@ -15,7 +15,8 @@ from __future__ import annotations
 from math import inf
 from typing import TYPE_CHECKING
 
-from lamplighter.engine.guest_force import BY_THE_GUEST, SHUT_DOWN
+from lamplighter.engine.stop.extension import BY_THE_GUEST
+from lamplighter.engine.stop.outcome import SHUT_DOWN
 from lamplighter.engine.timing import REAPER_TIME
 from lamplighter.formats.durations import parse_duration
 from lamplighter.host.journal.reader import JournalReader
@@ -51,7 +52,7 @@ BEFORE = 15.0
 #: What stands between how much more time was asked for and the rest, in a transition's detail.
 MORE_GRANTED, MORE_REFUSED = " more granted,", " more refused,"
 
-#: So a later run tells of an end that the toolstack alone has seen.
+#: So a later run reports an end that the toolstack alone has seen.
 ON_RECORD = "its end is on record"
 
 #: The ends that may be told to be clean.
@@ -79,13 +80,13 @@ class Witness:
     """Sees what is done to the domains of one boot, and objects."""
 
     def __init__(
-        self, embedded: EmbeddedHost, state: Path, sights: Sights, tell: Callable[[str], None]
+        self, embedded: EmbeddedHost, state: Path, sights: Sights, note: Callable[[str], None]
     ) -> None:
         self._xl = embedded.xl
         self._boot_id = embedded.boot_id
         self._journal = JournalReader(state)
         self.sights = sights
-        self._tell = tell
+        self._note = note
         self._asked: dict[int, float] = {}
         self._granted: dict[int, float] = {}
         self._cut: set[tuple[UUID, int]] = set()
@@ -110,7 +111,7 @@ class Witness:
 
     async def _note_create(self, definition: EmbeddedDefinition) -> int:
         self.sights[Saw.CREATED] += 1
-        self._tell(f"      create {definition.name}")
+        self._note(f"      create {definition.name}")
         for seen in self._xl.list():
             if seen.running and seen.uuid == definition.uuid:
                 self.object(f"create of {definition.name}, which runs as domid {seen.domid}")
@@ -120,7 +121,7 @@ class Witness:
         return await self._create(definition)
 
     async def _note_destroy(self, domid: int) -> None:
-        self._tell(f"      destroy {domid}")
+        self._note(f"      destroy {domid}")
         for seen in self._xl.list():
             if seen.domid == domid and seen.running and not seen.never_ran:
                 self.sights[Saw.DESTROYED] += 1
@@ -156,7 +157,7 @@ class Witness:
     def _relies_on(self, domid: int) -> float:
         """Until when a guest has time, as it was told, less its agent's margin."""
         kernel = self._xl._residents[domid].kernel
-        return kernel.relies_on if kernel is not None else inf
+        return kernel.promised_until if kernel is not None else inf
 
     async def _note_run(self, resident: Resident, kernel: GuestKernel) -> None:
         """An incarnation executes, until it ends by itself or is cut off (``CancelledError``)."""
@@ -201,7 +202,7 @@ class Witness:
         self._asked.setdefault(domid, since)
 
     def answered(self, domid: int | None, detail: str) -> None:
-        """A guest's request for more time was granted or refused, if this tells of one."""
+        """A guest's request for more time was granted or refused, if this is about one."""
         self.sights[Saw.REFUSED] += MORE_REFUSED in detail
         if MORE_GRANTED in detail and domid is not None:
             self.sights[Saw.GRANTED] += 1
@@ -251,7 +252,7 @@ class Witness:
 
         What has been seen to have shut down has its nodes read, whether an event came or not.
         """
-        lost = domid is not None and paths.word(domid, "forced") in self.unheard
+        lost = domid is not None and paths.agent_node(domid, "forced") in self.unheard
         return lost and domid not in self._seen_ended
 
     def _is_own_in_time(self, result: Result) -> None:
@@ -282,11 +283,11 @@ class Witness:
 
 
 class Ear:
-    """A listener that passes on to the witness what a run tells."""
+    """A listener that passes what a run reports on to the witness."""
 
-    def __init__(self, witness: Witness, tell: Callable[[str], None]) -> None:
+    def __init__(self, witness: Witness, note: Callable[[str], None]) -> None:
         self._witness = witness
-        self._tell = tell
+        self._note = note
         self._direction = Direction.UP
         self._begun: dict[UUID, float] = {}
 
@@ -305,20 +306,20 @@ class Ear:
         if domid is not None and transition.detail.startswith(SHUT_DOWN):
             self._witness.seen_ended(domid)
         self._witness.answered(domid, transition.detail)
-        self._tell(f"    {name} {transition.after.value} (domid {domid}) {transition.detail}")
+        self._note(f"    {name} {transition.after.value} (domid {domid}) {transition.detail}")
         if self._direction is Direction.DOWN and domid is not None and transition.uuid is not None:
             has_run = self._begun.setdefault(transition.uuid, CLOCK.monotonic())
             self._witness.asked(domid, has_run)
 
-    def heard(self, name: str, text: str) -> None:
-        self._tell(f"    {name} says {text}")
+    def guest_reported(self, name: str, text: str) -> None:
+        self._note(f"    {name} says {text}")
 
     def settled(self, result: Result) -> None:
-        self._tell(f"  {result.name}: {result.outcome.value} (domid {result.domid}) {result.note}")
+        self._note(f"  {result.name}: {result.outcome.value} (domid {result.domid}) {result.note}")
         self._witness.told(result, self._direction)
 
-    def said(self, level: int, message: str) -> None:
-        self._tell(f"  {message}")
+    def message(self, level: int, message: str) -> None:
+        self._note(f"  {message}")
         if "Traceback" in message:
             self._witness.object(message)
 

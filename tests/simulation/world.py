@@ -84,7 +84,7 @@ class Boot:
     def __init__(self, world: World, embedded: EmbeddedHost) -> None:
         self.world = world
         self.embedded = embedded
-        self.witness = Witness(embedded, world.state, world.sights, world.tell)
+        self.witness = Witness(embedded, world.state, world.sights, world.note)
         self._to_come: list[asyncio.Task[None]] = []
         self._faults = embedded.faults.before
         embedded.faults.before = self._count_fault  # type: ignore[method-assign]
@@ -116,10 +116,10 @@ class Boot:
         pending = self.embedded.faults._next.get(call)
         if pending:
             how = pending[0].how
-            self.world.tell(f"      {call}: {how.value}")
+            self.world.note(f"      {call}: {how.value}")
             self.witness.disturb()
             half = how is How.HALF and call == "create"
-            self.world.sights[Saw.HALF_MADE if half else _HOW[how]] += 1
+            self.world.sights[Saw.HALF_BUILT if half else _HOW[how]] += 1
             if call == "list" and how is not How.SLOW:
                 self.world.sights[Saw.LIST_FAILED] += 1
         return await self._faults(call, meanwhile)
@@ -131,7 +131,7 @@ class Boot:
         world = self.world
         fate = Fate(ills, world.chance, world.sights)
         fate.unheard = self.witness.unheard
-        world.tell(f"{direction.value} {' '.join(names)} {ills if ills != HEALTH else ''}")
+        world.note(f"{direction.value} {' '.join(names)} {ills if ills != HEALTH else ''}")
         loop = asyncio.get_running_loop()
         if ills != HEALTH:
             self.witness.disturb()
@@ -144,7 +144,7 @@ class Boot:
         except asyncio.CancelledError:
             if not fate.dead:
                 raise
-            world.tell("  killed")
+            world.note("  killed")
             raise Killed from None
         except TimeoutError:
             raise Broken(f"{direction.value} did not end in {LONGEST_COMMAND:g} s") from None
@@ -172,7 +172,7 @@ class Boot:
                 intents,
                 journal,
             )
-            ear = Ear(self.witness, world.tell)
+            ear = Ear(self.witness, world.note)
             plan = await prepare(host, direction, names)
             late = (
                 partial(plan_latecomers, host)
@@ -251,10 +251,10 @@ class World:
         path = self.folder / "domains" / f"{name}.cfg"
         path.write_text("".join(lines) + "memory = 64\n")
         path.chmod(0o644)
-        self.tell(f"{name}: {guest}, start {start}, {keys}")
+        self.note(f"{name}: {guest}, start {start}, {keys}")
         self._tables.append(f'[domain.{name}]\nstart = "{start}"\n')
 
-    def tell(self, what: str) -> None:
+    def note(self, what: str) -> None:
         """Keep what happened, for whoever has to understand a seed that failed."""
         self.log.append(f"{CLOCK.monotonic():8.2f}  {what}".replace(str(self.folder), ""))
 
@@ -276,8 +276,8 @@ class World:
     async def boot(self, story: Callable[[Boot], Awaitable[None]]) -> None:
         """Boot the host, let the story happen on it, and cut its power."""
         seed = self.chance.getrandbits(32)
-        self.tell("the host boots")
-        with self.wires.laid(), _log_to(self.tell):
+        self.note("the host boots")
+        with self.wires.laid(), _log_to(self.note):
             async with EmbeddedHost(self.folder / "run", CLOCK, seed) as embedded:
                 boot = Boot(self, embedded)
                 try:
@@ -287,20 +287,20 @@ class World:
 
 
 class _Log(logging.Handler):
-    """Tells what is logged."""
+    """Notes what is logged."""
 
-    def __init__(self, tell: Callable[[str], None]) -> None:
+    def __init__(self, note: Callable[[str], None]) -> None:
         super().__init__()
-        self._tell = tell
+        self._note = note
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._tell(f"  {record.getMessage()}")
+        self._note(f"  {record.getMessage()}")
 
 
 @contextmanager
-def _log_to(tell: Callable[[str], None]) -> Iterator[None]:
-    """Tell what the product logs while the block lasts."""
-    logger, log = logging.getLogger("lamplighter"), _Log(tell)
+def _log_to(note: Callable[[str], None]) -> Iterator[None]:
+    """Note what the product logs while the block lasts."""
+    logger, log = logging.getLogger("lamplighter"), _Log(note)
     level = logger.level
     logger.addHandler(log)
     logger.setLevel(logging.INFO)

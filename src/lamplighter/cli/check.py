@@ -1,4 +1,4 @@
-"""``lamplighter check``: all problems of files, folders and other services on this host.
+"""``lamplighter check``: reports problems of files, folders and other services on this host.
 
 It changes nothing and asks neither the toolstack nor XenStore, so its answer is the same whether
 the host is up or not. It exits with 0 only when there is no problem, not even a warning.
@@ -87,8 +87,9 @@ def check_text(inventory: Inventory, problems: Sequence[Problem], style: Style) 
 def _host_problems(configuration: Configuration) -> list[Problem]:
     """Return the problems of our folders, of the journal, and of services on the same domains."""
     owners = {0, definition_owner(configuration)}
-    folders = (configuration.host.state, configuration.host.run)
-    problems = [problem for folder in folders if (problem := folder_problem(folder, owners))]
+    state_problem = folder_problem(configuration.host.state, owners)
+    run_problem = folder_problem(configuration.host.run, owners)
+    problems = [problem for problem in (state_problem, run_problem) if problem is not None]
     state = Path(configuration.host.state.value)
     try:
         with closing(JournalReader(state)) as reader:
@@ -97,14 +98,14 @@ def _host_problems(configuration: Configuration) -> list[Problem]:
         where = Location(str(state / FILE_NAME))
         problems.append(Problem(error.code, error.message, where, hint=error.hint))
     except JournalError as error:
-        if state.is_dir():  # what is wrong with the folder has been found above
+        if state_problem is None:  # what is wrong with the folder has been found above
             where = Location(str(state / FILE_NAME))
             problems.append(Problem(error.code, error.message, where, hint=error.hint))
     try:
-        load_intents(state)
+        load_intents(state, run=Path(configuration.host.run.value))
     except JournalError as error:
         # What is wrong with the journal itself, or with the folder, has been found above.
-        if not isinstance(error, JournalDamaged | JournalForeign) and state.is_dir():
+        if not isinstance(error, JournalDamaged | JournalForeign) and state_problem is None:
             where = Location(str(state / INTENTS))
             problems.append(Problem(error.code, error.message, where, hint=error.hint))
     # Other services on the machine do not act on the domains of an embedded host.

@@ -1,4 +1,4 @@
-"""What every command is given: its configuration, its streams and its environment."""
+"""The context that every command gets: its configuration, its streams and its environment."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """``lamplighter demo``: a host's start and stop, shown on a temporary embedded host.
 
 Every step is a real command line, carried out by the same code as when it is typed; only the
-folder, the headings and the closing table are the demonstration's own. The folder and the host's
+folder, the headings and the closing table belong to the demonstration. The folder and the host's
 process are removed when it ends, for whatever reason.
 
 The behaviour of the example host's guests, good or bad, is fixed, so the outcome of each is known
@@ -196,7 +196,7 @@ EXPECTED = {
     "legacy": Expectation("never acknowledges: must be destroyed", down=Outcome.FORCED),
     "mail": Expectation("takes its time, and obeys"),
     "metrics": Expectation("fills control/shutdown with random bytes"),
-    "queue": Expectation("is deaf until it has booted"),
+    "queue": Expectation("ignores requests until it has booted"),
     "staging": Expectation("is started by hand only", up=Outcome.SKIPPED, down=None),
     "web": Expectation("obeys at once"),
     "windows": Expectation("has no Xen drivers; feels the power button"),

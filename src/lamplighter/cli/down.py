@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--after-stop",
         action="store_true",
-        help="for systemd's ExecStopPost=: only if the stop of the unit has not done it",
+        help="for systemd's ExecStopPost=: only if the unit's stop has not stopped the domains",
     )
 
 

@@ -1,7 +1,8 @@
 """``lamplighter history [DOMAIN]``: past runs and how each domain ended in them.
 
 It reads the journal, even while a run writes it, and needs neither toolstack nor XenStore. For one
-domain it also shows what the monitor recorded of it between the runs, from the event log.
+domain it also shows what the monitor recorded of it between the runs, from the event log. The
+domain may be one that nobody knows any more, so its name is not looked up (``engine/naming``).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lamplighter.cli.output.text import duration, moment, outcome_colour, printable, style_of, wrap
+from lamplighter.engine.naming import means, means_hold
 from lamplighter.errors import JournalError, UsageError
 from lamplighter.host.event_log import read_event_log
 from lamplighter.host.journal.intents import load_intents
@@ -61,29 +63,25 @@ def run(args: argparse.Namespace, context: Context) -> int:
     """Run the command; return the exit status."""
     if not 1 <= args.limit <= LIMIT_MAX:
         raise UsageError(f"--limit {args.limit}: expected 1 to {LIMIT_MAX} runs")
-    state = Path(context.configuration().host.state.value)
+    host = context.configuration().host
+    state = Path(host.state.value)
     try:
-        in_force = load_intents(state).holds
+        in_force = load_intents(state, run=Path(host.run.value)).holds
     except JournalError as error:
-        logger.error("%s", error.told)
+        logger.error("%s", error.full_message)
         in_force = {}
     holds = [PastHold(one) for _, one in sorted(in_force.items())]
     with closing(JournalReader(state)) as reader:
         runs = reader.runs(limit=args.limit, name=args.name)
         if args.name is not None:
-            named = {args.name, args.name.lower()}
-            holds = [past for past in holds if {past.hold.name, past.hold.domain} & named]
+            holds = [past for past in holds if means_hold(args.name, past.hold)]
             holds += [past for past in reader.holds(args.name) if past.released is not None]
         transitions = {
             one.id: reader.transitions(one.id, args.name) for one in runs if args.transitions
         }
     domain_events: list[DomainEvent] = []
     if args.name is not None:
-        mine = (
-            one
-            for one in read_event_log(state)
-            if {one.name, str(one.uuid)} & {args.name, args.name.lower()}
-        )
+        mine = (one for one in read_event_log(state) if means((args.name,), one.name, one.uuid))
         # A new file of the event log repeats the latest event of each domain.
         domain_events = list(deque(dict.fromkeys(mine), maxlen=args.limit))[::-1]
     if context.as_json:

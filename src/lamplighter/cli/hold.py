@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 HELP = "keep a domain down, across reboots, until it is released"
 
-#: Characters; a reason is a sentence or two.
+#: The most characters of a reason, which is a sentence or two.
 REASON_MAX = 1000
 
 

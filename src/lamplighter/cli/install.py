@@ -1,7 +1,7 @@
 """``lamplighter install``: install the units, the manual and a configuration; enable the units.
 
-It starts nothing: starting the domains' unit starts domains, and an administrator should see the
-plan first. A running monitor is restarted, which affects no domain. The command can be repeated at
+It starts nothing: the domains' unit starts domains, and an administrator should see the plan
+first. A running monitor is restarted, which affects no domain. The command can be repeated at
 any time and then changes only what differs.
 """
 
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 HELP = "install the systemd units, the manual pages and a configuration"
 
-#: Folders from which programs are usually started; a link in one of them outlives a new venv.
+#: Folders from which programs are usually started; a link there stays when the venv is replaced.
 USUAL_FOLDERS = (Path("/usr/local/bin"), Path("/usr/bin"))
 
 #: What to type when the host is installed, in this order.

@@ -27,7 +27,7 @@ from lamplighter import __version__
 from lamplighter.cli.context import CONFIG_VARIABLE, DEFAULT_CONFIG, Context
 from lamplighter.cli.output.logs import log_to, show_from
 from lamplighter.errors import LamplighterError, OutputError, UsageError
-from lamplighter.formats.suggest import closest
+from lamplighter.formats.suggest import did_you_mean
 from lamplighter.model.run import SIGNALLED
 from lamplighter.report.documents import error_document
 
@@ -53,10 +53,10 @@ COMMANDS = {
     "demo": "lamplighter.cli.demo",
 }
 
-#: The commands that look at this host and end at once. None of them speaks TLS, and OpenSSL would
-#: be a good part of their start time: asyncio does without it, as in a Python built without it.
+#: The commands that speak to this host alone, without TLS. OpenSSL would be a good part of their
+#: start time, and of the monitor's memory: asyncio does without it, as in a Python built without.
 WITHOUT_TLS = frozenset(
-    ("status", "plan", "explain", "hold", "release", "check", "history"),
+    ("status", "plan", "explain", "hold", "release", "check", "history", "monitor"),
 )
 
 INTERRUPTED = SIGNALLED + signal.SIGINT
@@ -97,8 +97,7 @@ class Parser(argparse.ArgumentParser):
         hint = f"{self.prog} --help shows the usage"
         if message.startswith("unrecognized arguments: "):
             given = message.removeprefix("unrecognized arguments: ").split()[0].split("=")[0]
-            if near := closest(given, self._option_string_actions):
-                hint = f"did you mean {near}?"
+            hint = did_you_mean(given, self._option_string_actions, hint)
         raise UsageError(message, hint=hint)
 
 
@@ -110,8 +109,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         status = execute(arguments, os.environ, out, err)
     except BrokenPipeError:
         status = PIPE_CLOSED
-    # Everything is printed: another Ctrl-C must not change how the command has ended.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Everything is printed: a signal that comes now must not change how the command has ended.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
     try:
         out.flush()
     except OSError:
@@ -163,7 +163,7 @@ def report_error(error: LamplighterError, context: Context) -> None:
             report_error(error, replace(context, as_json=False))
             report_error(output_error, context)
     else:
-        logger.error("%s", error.told)
+        logger.error("%s", error.full_message)
 
 
 def _dispatch(argv: Sequence[str], context: Context) -> int:
@@ -194,8 +194,7 @@ def _dispatch(argv: Sequence[str], context: Context) -> int:
             "no command is given", hint=f"one of {', '.join(COMMANDS)}; --help describes them"
         )
     if first.command not in COMMANDS:
-        near = closest(first.command, COMMANDS)
-        hint = f"did you mean {near}?" if near else f"the commands are {', '.join(COMMANDS)}"
+        hint = did_you_mean(first.command, COMMANDS, f"the commands are {', '.join(COMMANDS)}")
         raise UsageError(f"unknown command {first.command!r}", hint=hint)
     command = _load(first.command)
     parser = Parser(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lamplighter.cli.output.problems import log_unlisted_problems
@@ -63,9 +62,9 @@ async def _plan(
     direction: Direction, names: Sequence[str], configuration: Configuration
 ) -> tuple[Plan, Sequence[Problem]]:
     async with open_host(configuration) as host:
-        record = read_record(Path(configuration.host.state.value), host.boot_id)
+        record = read_record(configuration.host, host.boot_id)
         for error in record.errors[:1]:
-            logger.error("%s", error.told)
+            logger.error("%s", error.full_message)
         return await make_plan(host, direction, names, record), host.inventory.problems
 
 

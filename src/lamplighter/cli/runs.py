@@ -1,4 +1,4 @@
-"""What ``up`` and ``down`` share: their arguments, and how a run is shown."""
+"""The common part of ``up`` and ``down``: their arguments, and how a run is shown."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lamplighter.cli.output.progress import show_progress
 from lamplighter.cli.output.report import interrupted_text, report_text
 from lamplighter.cli.output.text import style_of
 from lamplighter.report.documents import nothing_done_document, run_document
-from lamplighter.service.run.command import NothingToDo, Request, carry_out
+from lamplighter.service.run.command import NothingToDo, Request, Signals, carry_out
 
 if TYPE_CHECKING:
     import argparse
@@ -40,25 +40,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run_and_report(request: Request, context: Context) -> int:
     """Carry out one run and print its report; return the exit status."""
-    ended = asyncio.run(carry_out(request, _Terminal(context)))
-    if isinstance(ended, NothingToDo):
-        if context.as_json:
-            context.print_json(nothing_done_document(ended.why))
-        else:
-            context.print(ended.why)
-        return 0
-    run = ended.run
-    try:
-        if context.as_json:
-            context.print_json(run_document(run, ended.problems))
-        else:
-            style = style_of(context.out, context.environ)
-            text = report_text(run, ended.seconds, style, console=ended.console)
-            context.print(text)
-    finally:
-        if ended.signal:
-            logger.warning("%s", interrupted_text(run, ended.signal, request.names))
-    return run.exit or 0
+    with Signals() as signals:
+        ended = asyncio.run(carry_out(request, _Terminal(context), signals))
+        if isinstance(ended, NothingToDo):
+            if context.as_json:
+                context.print_json(nothing_done_document(ended.why))
+            else:
+                context.print(ended.why)
+            return 0
+        run = ended.run
+        try:
+            if context.as_json:
+                context.print_json(run_document(run, ended.problems))
+            else:
+                style = style_of(context.out, context.environ)
+                text = report_text(run, ended.seconds, style, console=ended.console)
+                context.print(text)
+        finally:
+            if ended.signal:
+                logger.warning("%s", interrupted_text(run, ended.signal, request.names))
+        return run.exit or 0
 
 
 class _Terminal:

@@ -62,7 +62,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     snapshot = asyncio.run(gather(configuration))
     record = snapshot.record
     if record.errors:
-        logger.error("%s", record.errors[0].told)
+        logger.error("%s", record.errors[0].full_message)
     rows = status_rows(snapshot.inventory, snapshot.view, record.last, record.intents)
     error, monitor, problems = snapshot.error, snapshot.monitor, snapshot.inventory.problems
     status = exit_status(rows, problems) if error is None else error.exit_status
@@ -83,7 +83,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
         context.print(text)
     log_unlisted_problems(problems, {row.name for row in rows})
     if error is not None:
-        logger.error("%s", error.told)
+        logger.error("%s", error.full_message)
     return status
 
 

@@ -43,7 +43,7 @@ stop_timeout = "20s"        # and this one never obeys: it is destroyed
 start_timeout = "8s"
 
 [domain.files]
-stop_timeout = "20s"        # it says that it will, and then hangs; its agent knows how long it has
+stop_timeout = "20s"        # it acknowledges, and then hangs; its agent knows how long it has
 
 [domain.db]
 extend_max = "1min"         # it may ask for so much more time
@@ -77,7 +77,7 @@ embedded_boot = "3s"
 embedded_shutdown = "4s"
 """,
     "cache": """\
-# Suspending is refused until it is safe: it is shut down instead, and told so.
+# Suspending is refused until it is safe: it is shut down instead, with a note about it.
 memory = 2048
 on_xend_start = "start"
 on_xend_stop = "suspend"

@@ -1,4 +1,4 @@
-"""The monitor's domain events: which domains came and went between two listings, and by whom.
+"""Derives domain events for the monitor: which domains started or stopped, and who caused it.
 
 ``IncarnationTracker`` holds the incarnations that came and have not gone. Each new listing is
 compared with it, using the *evidence* of that moment: what runs wrote into the journal, whether a
@@ -59,7 +59,7 @@ CRASHES = {
     ShutdownReason.WATCHDOG: "its watchdog ran out",
 }
 
-#: What a guest did by itself, and what that is called when it was asked to.
+#: The verb for what a guest did by itself, and for what it did when asked.
 ENDS = {
     ShutdownReason.POWEROFF: ("powered off", "power off"),
     ShutdownReason.REBOOT: ("rebooted", "reboot"),
@@ -191,7 +191,7 @@ def _who_ended(
         return Initiator.US, f"it {did}: lamplighter down asked it to"
     if came.domid in evidence.doubtful:
         did = ENDS[end][0] if end in ENDS else "went"
-        unwritten = "while lamplighter down ran, which did not write that it asked it"
+        unwritten = "while lamplighter down ran, which has no record of asking it"
         return Initiator.UNKNOWN, f"it {did} {unwritten}"
     if end is ShutdownReason.SUSPEND:
         return Initiator.TOOL, "another tool suspended it, to save or to move it"

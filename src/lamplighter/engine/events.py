@@ -6,6 +6,7 @@ host seconds; the state's ``wake`` is the latest time at which a ``Tick`` is wan
 
 Actions are carried out in order, one after another, and each result comes back as an event before
 any other event is delivered. An ``EnterPhase`` is on disk before the action after it is begun.
+Where a result has an ``error``, it says why the action failed; None: it did not.
 """
 
 from __future__ import annotations
@@ -90,15 +91,15 @@ class AgentReport(Event):
     """
 
     domid: int
-    words: agent_protocol.AgentWords
+    status: agent_protocol.AgentStatus
     given: agent_protocol.Grants = NO_GRANTS
 
 
 @dataclass(frozen=True, slots=True)
 class RequestWritten(Event):
-    """The request was written, or ``error`` says why it could not be."""
+    """The request was written, or could not be."""
 
-    error: str = ""
+    error: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,21 +115,21 @@ class RequestCleared(Event):
     """The request was withdrawn; ``taken``: the guest had acknowledged it before that."""
 
     taken: bool
-    error: str = ""
+    error: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Pressed(Event):
-    """The power button was pressed, or ``error`` says why not."""
+    """The power button was pressed, or could not be."""
 
-    error: str = ""
+    error: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Destroyed(Event):
     """The call to destroy returned, or failed."""
 
-    error: str = ""
+    error: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +140,7 @@ class Created(Event):
     """
 
     domid: int | None
-    error: str = ""
+    error: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +211,7 @@ class WatchNodes(Action):
 class RequestShutdown(Action):
     """Write ``poweroff`` into ``control/shutdown``; answered by ``RequestWritten``.
 
-    An agent is told that the domain is destroyed at ``until``; infinite: it is not told.
+    ``until`` is when the domain is destroyed, for a note to an agent; infinite: there is no note.
     ``granted`` is how many of the seconds until then were granted to it before.
     """
 
@@ -221,7 +222,7 @@ class RequestShutdown(Action):
 
 @dataclass(frozen=True, slots=True)
 class TellDeadline(Action):
-    """Tell only the agent what ``RequestShutdown`` tells it; the guest has had the request.
+    """Write only the note of ``RequestShutdown`` for the agent; the guest already has the request.
 
     No event answers it.
     """

@@ -1,6 +1,6 @@
 """Where each setting of a domain comes from, and what the host's start and stop do with it.
 
-The sentences describe what ``engine/start`` and ``engine/stop`` do; change them together.
+The sentences describe what ``engine/start`` and ``engine/stop`` do: change both together.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ class Explanation:
         """What the host's start and stop do with it, a sentence or more each."""
         blocked = next((problem for problem in self.problems if problem.fatal), None)
         if self.managed is None:
-            start = "It is never started: there is no definition of it that can be used."
+            start = "It is never started: it has no valid definition."
         else:
             start = when_host_starts(self.name, self.policy, blocked)
         kind = self.managed.definition.kind if self.managed else None

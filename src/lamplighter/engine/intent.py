@@ -3,7 +3,7 @@
 ``start = "last-state"`` starts a domain that was meant to be up when the host went down, however
 that happened. Four rules give the intent where nobody stated one to Lamplighter:
 
-- A domain that runs is meant to be up, unless it is the very incarnation that was told to stop.
+- A domain that runs is meant to be up, unless it is the very incarnation that was asked to stop.
 - A domain that ended with the reason *suspend* is away: another tool has saved or migrated it.
 - A domain that powered off, by itself or because another tool asked it to, is meant to be down. One
   that crashed, or whose end nobody saw, is not: nobody intended that.
@@ -184,7 +184,7 @@ def learn_from_domain_events(
                 found.domid,
             )
             # Nobody asked for a guest that is back from its own reboot, nor for the incarnation
-            # that was told to stop. One that was away goes on running here.
+            # that was asked to stop. One that was away goes on running here.
             if found.way is Change.CAME:
                 back = last is not None and last.meant is Meant.AWAY
                 unasked = of_last or found.by is Initiator.GUEST
@@ -223,7 +223,7 @@ def _is_newer(found: DomainEvent, before: Intent | None, boots: Mapping[str, int
     return found.at > before.at
 
 
-def said(
+def stated(
     plan_domains: Iterable[tuple[ManagedDomain, DomainInfo | None]],
     meant: Meant,
     said_by: str,

@@ -1,7 +1,9 @@
-"""What a name or UUID means that an administrator gave: the one place that compares them.
+"""Finds the domain that an administrator names, by name or UUID: the one place that compares them.
 
 A domain is known to the files (by its definition, or a problem that blocks it) or to the toolstack.
-Names are compared as they are, UUIDs in any case.
+Names are compared as they are, UUIDs in any case. Holds, the journal and the event log also speak
+of domains that nobody knows any more: there a name is not looked up but compared with what is
+stored, in the same way.
 """
 
 from __future__ import annotations
@@ -9,13 +11,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from lamplighter.errors import UsageError
-from lamplighter.formats.suggest import closest
+from lamplighter.formats.suggest import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
     from uuid import UUID
 
     from lamplighter.model.domain import DomainInfo
+    from lamplighter.model.intent import Hold
     from lamplighter.model.policy import Inventory
 
 
@@ -26,15 +29,27 @@ class DomainRef(NamedTuple):
     name: str
 
 
-def means(given: Collection[str], name: str, uuid: UUID | None) -> bool:
+def means(given: Collection[str], name: str, uuid: UUID | str | None) -> bool:
     """Return whether one of the given names or UUIDs means the domain with this name and UUID."""
-    return name in given or (uuid is not None and str(uuid) in {one.lower() for one in given})
+    return name in given or (uuid is not None and str(uuid) in map(uuid_text, given))
+
+
+def means_hold(given: str, hold: Hold) -> bool:
+    """Return whether a name or UUID means the domain of this hold."""
+    # A domain without a UUID is held under its name.
+    return means((given,), hold.name, None if hold.domain == hold.name else hold.domain)
+
+
+def uuid_text(given: str) -> str:
+    """Return what is given in the form in which UUIDs are stored."""
+    return given.lower()
 
 
 def find(given: str, inventory: Inventory, listed: Iterable[DomainInfo] = ()) -> DomainRef:
     """Return the domain that a name or UUID means; raise ``UsageError`` when nobody knows it.
 
-    The files come first: a listed domain counts only where no file has the name.
+    The files come first: a listed domain counts only where no file has the name, or where it is
+    named by a UUID that its file does not state.
     """
     for name, managed in inventory.domains.items():
         if means((given,), name, managed.definition.uuid):
@@ -44,8 +59,10 @@ def find(given: str, inventory: Inventory, listed: Iterable[DomainInfo] = ()) ->
     labels = {*inventory.domains, *inventory.blocked}
     for one in listed:
         if one.name and means((given,), one.name, one.uuid):
+            defined = inventory.domains.get(one.name)
+            if defined is not None and defined.definition.matches(one):
+                return DomainRef(defined.definition.key, one.name)
             return DomainRef(str(one.uuid), one.name)
         labels |= {one.name} - {""}
-    near = closest(given, labels)
-    hint = f"did you mean {near}?" if near else "lamplighter status lists them all"
+    hint = did_you_mean(given, labels, "lamplighter status lists them all")
     raise UsageError(f"there is no domain {given!r}", hint=hint)

@@ -1,4 +1,4 @@
-"""Planning: what a run does with each domain, and why.
+"""Makes the plan of a run: what it does with each domain, and why.
 
 A plan is made from one successful listing. ``up`` considers the domains that files define,
 ``down`` the domains that are listed. Names given by an administrator override ``start`` and
@@ -90,7 +90,7 @@ def plan_down(
         definition = managed.definition if managed else None
         reason = f'stop = "{policy.stop.value.value}" ({policy.stop.origin})'
         if managed is None and seen.name not in inventory.named:
-            reason += ", no file knows this domain"
+            reason += ", no file defines it"
         if policy.stop.value is Stop.LEAVE and not names:
             steps.append(_nothing(name, policy, reason, Outcome.SKIPPED, seen))
             continue
@@ -209,7 +209,7 @@ def _obstacle(
         end = kept.shutdown.name.lower()
         return (
             f"domid {kept.domid} of it has shut down ({end}) and is kept; "
-            f"lamplighter down {managed.name} takes it away"
+            f"lamplighter down {managed.name} removes it"
         )
     for other in listing.all_of(managed.name):
         if not managed.definition.matches(other):

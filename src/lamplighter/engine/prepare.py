@@ -1,4 +1,4 @@
-"""What a run does before it acts, decided in one go from what is listed and what is on record.
+"""Decides what a run does before it acts, in one call, from the listing and the record.
 
 In this order: the record of runs that died is completed (``engine/recovery``), intents are learned
 (``engine/intent``), the plan is made (``engine/plan``). Nothing is done here: the caller asks the
@@ -76,7 +76,7 @@ def prepare(
         plan = plan_down(inventory, domains, names, protected=found.protected, past=past)
     stated: list[Intent] = []
     if names:
-        # What is held, or cannot be started, is not meant to be up because somebody tried.
+        # A domain that is held or cannot be started is not meant to be up because somebody tried.
         named = [
             (inventory.domains[step.name], step.info)
             for step in plan.steps
@@ -90,7 +90,7 @@ def prepare(
                 if seen is not None or intents.away(managed.definition) is None
             ]
         meant = Meant.UP if direction is Direction.UP else Meant.DOWN
-        stated = intent.said(named, meant, said_by, found.moment)
+        stated = intent.stated(named, meant, said_by, found.moment)
     state = recovery.HostState(found.boot_id, domains, reasons)
     return Prepared(list(recovery.steps(record.unfinished, state)), learned, stated, plan)
 

@@ -20,7 +20,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from lamplighter.engine.guest_force import is_guest_force
+from lamplighter.engine.stop.outcome import is_guest_force
 from lamplighter.model.domain import Listing, ShutdownReason
 from lamplighter.model.lifecycle import Phase
 from lamplighter.model.run import Direction, Outcome, Result

@@ -28,10 +28,11 @@ COMES_BACK = frozenset({ShutdownReason.REBOOT, ShutdownReason.SOFT_RESET})
 class StartState(NamedTuple):
     """The state of one domain's start. Times are host seconds on the events' clock.
 
-    ``called``: the call to create has returned, and ``error`` is why it failed; ``listing_error``
-    is why the last listing failed. ``foreign_creator``: something else is creating the domain, and
-    ``ask_at`` is when that is checked again. ``creator_gone``: nothing creates it any more, and one
-    more listing shows whether it came before that check.
+    ``called``: the call to create has returned. ``error`` is why that call failed,
+    ``listing_error`` why the last listing did; None where they did not. ``foreign_creator``:
+    something else is creating the domain, and ``ask_at`` is when that is checked again.
+    ``creator_gone``: nothing creates it any more, and one more listing shows whether it came before
+    that check.
     """
 
     start_timeout: float
@@ -41,8 +42,8 @@ class StartState(NamedTuple):
     gone_at: float | None = None
     paused: bool = False
     called: bool = False
-    error: str = ""
-    listing_error: str = ""
+    error: str | None = None
+    listing_error: str | None = None
     foreign_creator: bool = False
     creator_gone: bool = False
     ask_at: float | None = None
@@ -104,9 +105,9 @@ def step(state: StartState, event: events.Event) -> Stepped:  # noqa: C901 (a ta
 
         # --- listings and time ---
         case events.Listed(now, info):
-            return _listed(state._replace(listing_error="", paused=info.paused), info, now)
+            return _listed(state._replace(listing_error=None, paused=info.paused), info, now)
         case events.NotListed(now):
-            state = state._replace(listing_error="")
+            state = state._replace(listing_error=None)
             if state.creator_gone:
                 state = state._replace(foreign_creator=False, creator_gone=False)
                 return state, (events.Create(),)
@@ -142,7 +143,7 @@ def step(state: StartState, event: events.Event) -> Stepped:  # noqa: C901 (a ta
             note = f"its boot was not waited for: {reason}"
             return state, (events.Finish(Outcome.STARTED, note),)
         case events.Interrupted(_, reason) if state.called or state.foreign_creator:
-            failed = f" ({state.error})" if state.error else ""
+            failed = f" ({state.error})" if state.error is not None else ""
             note = f"whether it was created{failed} was not waited for: {reason}"
             return state, (events.Finish(Outcome.UNKNOWN, note, good=False),)
         case events.Interrupted(_, reason):
@@ -156,7 +157,7 @@ def _listed(state: StartState, info: DomainInfo, now: float) -> Stepped:
     if info.running:
         if state.foreign_creator:
             detail = f"domid {info.domid}, which was being created already"
-        elif state.phase is Phase.CREATING and state.error:
+        elif state.phase is Phase.CREATING and state.error is not None:
             detail = f"domid {info.domid}, although the call failed: {state.error}"
         elif state.phase is Phase.CREATING:
             detail = f"domid {info.domid}"
@@ -192,11 +193,11 @@ def _tick(state: StartState, now: float) -> Stepped:
         why = state.listing_error or state.error or "no listing was made"
         note = f"whether it was created could not be seen: {why}"
         return state, (events.Finish(Outcome.UNKNOWN, note, good=False),)
-    if state.listing_error:
+    if state.listing_error is not None:
         note = f"whether it runs could not be seen: {state.listing_error}"
         return state, (events.Finish(Outcome.UNKNOWN, note, good=False),)
     if state.paused:
-        why = f": {state.error}" if state.error else ""
+        why = f": {state.error}" if state.error is not None else ""
         note = f"it is paused and has not begun within {state.start_timeout:g} s{why}"
         return state, (events.Finish(Outcome.FAILED, note, good=False),)
     note = f"its kernel did not advertise itself within {state.start_timeout:g} s"

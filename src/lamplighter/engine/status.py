@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from uuid import UUID
 
-    from lamplighter.formats.agent_protocol import AgentWords
+    from lamplighter.formats.agent_protocol import AgentStatus
     from lamplighter.model.domain import DomainInfo
     from lamplighter.model.intent import Intents
     from lamplighter.model.policy import Inventory, ManagedDomain
@@ -67,7 +67,7 @@ class Row(NamedTuple):
     seen: Seen
     since: datetime | None
     why: str
-    guest: AgentWords | None = None
+    guest: AgentStatus | None = None
 
 
 class View(NamedTuple):
@@ -75,16 +75,16 @@ class View(NamedTuple):
 
     ``domains`` is None when the listing failed. ``not_advertised`` are the domids whose kernel
     has not advertised itself yet, ``protected`` those of domains the host itself needs.
-    ``domain_events`` has the monitor's last event of each domain in this boot, by name; empty where
-    none runs. ``words`` is what agents report, by the domid of the guest; ``unpause`` is the
+    ``last_events`` has the monitor's last event of each domain in this boot, by name; empty where
+    none runs. ``reports`` is what agents report, by the domid of the guest; ``unpause`` is the
     command with which a person lets a paused domain go on.
     """
 
     domains: Sequence[DomainInfo] | None
     not_advertised: Collection[int] = ()
     protected: Collection[int] = ()
-    domain_events: Mapping[str, DomainEvent] = EMPTY
-    words: Mapping[int, AgentWords] = EMPTY
+    last_events: Mapping[str, DomainEvent] = EMPTY
+    reports: Mapping[int, AgentStatus] = EMPTY
     unpause: str = ""
 
 
@@ -119,14 +119,14 @@ def status_rows(
                 why = "the host needs it: no stop touches it"
             elif seen.running:
                 policy = inventory.named.get(seen.name, inventory.defaults)
-                why = f"runs, but no file knows it; {_what_down_does(policy)}"
+                why = f"runs, but no file defines it; {_what_down_does(policy)}"
             else:
                 why = _why_ended(seen.name, state, seen)
             name = seen.name or f"domid {seen.domid}"
             since = _since(state, seen.domid, last_record, view)
             rows.append(Row(name, seen.uuid, seen.domid, Wanted.NOTHING, state, since, why))
     rows.sort(key=lambda row: (row.name, row.domid or 0))
-    return [row._replace(guest=view.words.get(row.domid or DOM0)) for row in rows]
+    return [row._replace(guest=view.reports.get(row.domid or DOM0)) for row in rows]
 
 
 # --- one row ---------------------------------------------------------------------------------
@@ -153,7 +153,7 @@ def _defined(
     wanted = _wanted(managed, seen, intents)
     why = ""
     if hold is not None and state is Seen.ABSENT:
-        why = f"{hold.description}; lamplighter release {name} lets it go"
+        why = f"{hold.description}; lamplighter release {name} releases it"
     elif hold is not None and state is not Seen.UNKNOWN:
         why = f"is there although it is {hold.description}; lamplighter down {name} stops it"
     elif away is not None and (seen is None or not seen.running):
@@ -218,14 +218,14 @@ def _since(state: Seen, domid: int | None, last_record: LastRecord, view: View) 
     """Return when this state began, from the monitor or else the journal; None: neither knows."""
     if state is Seen.UNKNOWN:
         return None
-    domain_event, moved = view.domain_events.get(last_record.name), last_record.moved
-    if domain_event is not None:
-        went = domain_event.way is Change.WENT
+    event, moved = view.last_events.get(last_record.name), last_record.moved
+    if event is not None:
+        went = event.way is Change.WENT
         ended = state in (Seen.SHUT_DOWN, Seen.DYING)
         # Whether the state that the domain is in began with this event.
-        began = went if state is Seen.ABSENT else domain_event.domid == domid and ended is went
+        began = went if state is Seen.ABSENT else event.domid == domid and ended is went
         if began:
-            return domain_event.at
+            return event.at
     if moved is not None and (state is Seen.ABSENT or moved.domid == domid):
         return moved.at
     return None
@@ -249,7 +249,7 @@ def _why_absent(
     moved = last_record.moved
     if moved is not None and (last_record.settled is None or moved.at > last_record.settled):
         return f"should be up and is not: a run has been moving it ({moved.after.value})"
-    went = view.domain_events.get(managed.name)
+    went = view.last_events.get(managed.name)
     settled = last_record.settled  # when the last run had finished with it
     if went is not None and went.way is Change.WENT and (settled is None or went.at > settled):
         return f"should be up and is not: {went.why}, at {_clock(went.at)}; {start_it}"
@@ -272,11 +272,11 @@ def _clock(at: datetime) -> str:
 
 def _why_ended(name: str, state: Seen, seen: DomainInfo) -> str:
     if state is Seen.DYING or seen.shutdown is None:
-        return "the hypervisor is taking it apart"
+        return "the hypervisor is destroying it"
     if seen.shutdown is ShutdownReason.SUSPEND:
         return "another tool has suspended it, to save or to move it"
     reason = seen.shutdown.name.lower().replace("_", " ")
-    return f"has shut down ({reason}) and is kept; lamplighter down {name} takes it away"
+    return f"has shut down ({reason}) and is kept; lamplighter down {name} removes it"
 
 
 def _what_down_does(policy: Policy) -> str:

@@ -1,4 +1,4 @@
-"""Waiting times that decide, in host seconds unless a name says otherwise, with their reasons.
+"""Waiting times with their reasons, in host seconds unless a name says otherwise.
 
 They follow from Xen and its tools and are not policy: what an administrator decides is in
 ``model/policy``.

@@ -128,7 +128,7 @@ class Grants(NamedTuple):
 NO_GRANTS = Grants()
 
 
-class AgentWords(NamedTuple):
+class AgentStatus(NamedTuple):
     """Everything that the agent in a guest reports.
 
     ``ready`` is None when it has not been reported; ``waits_for`` is why the guest is not ready.
@@ -151,7 +151,7 @@ class AgentWords(NamedTuple):
         return str(self.progress) if self.progress is not None else ""
 
 
-def parse_agent_nodes(values: Mapping[str, bytes | None]) -> AgentWords | None:
+def parse_agent_nodes(values: Mapping[str, bytes | None]) -> AgentStatus | None:
     """Return what a guest reports, given the values of ``GUEST_NODES``; None: it has no agent.
 
     A guest whose ``version`` is invalid has no agent: its other nodes are not parsed.
@@ -164,7 +164,7 @@ def parse_agent_nodes(values: Mapping[str, bytes | None]) -> AgentWords | None:
     parsed = {"ready": ready, "progress": progress, "more": more, "forced": forced}
     garbled = tuple(name for name, value in parsed.items() if values.get(name) and value is None)
     is_ready, waits_for = ready if ready is not None else (None, "")
-    return AgentWords(version, is_ready, waits_for, progress, more, forced, garbled)
+    return AgentStatus(version, is_ready, waits_for, progress, more, forced, garbled)
 
 
 def parse_version(value: bytes | None) -> str | None:
@@ -296,10 +296,10 @@ def _match(form: str, value: bytes | None) -> re.Match[str] | None:
     return re.fullmatch(form, text) if text.isprintable() else None
 
 
-def describe_guest(words: AgentWords) -> str:
+def describe_guest(status: AgentStatus) -> str:
     """Return a guest's condition as text: whether it is ready, and what it is doing."""
-    shutdown = words.doing()
-    if words.ready is False:
-        ready = f"not ready: {words.waits_for}" if words.waits_for else "not ready"
+    shutdown = status.doing()
+    if status.ready is False:
+        ready = f"not ready: {status.waits_for}" if status.waits_for else "not ready"
         return f"{ready}; {shutdown}" if shutdown else ready
-    return shutdown or ("ready" if words.ready else f"agent {words.version}")
+    return shutdown or ("ready" if status.ready else f"agent {status.version}")

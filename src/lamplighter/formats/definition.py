@@ -15,6 +15,7 @@ from uuid import UUID
 from lamplighter.errors import DefinitionError
 from lamplighter.formats import policy_values
 from lamplighter.formats.policy_values import InvalidValue
+from lamplighter.formats.suggest import did_you_mean
 from lamplighter.formats.xlcfg import XlConfig, as_text
 from lamplighter.model.domain import EMPTY, Definition, Kind
 
@@ -79,7 +80,7 @@ def read_definition(config: XlConfig) -> Reading:
         builder = _abbreviated(config, "builder", _BUILDERS)
         if None not in (kind, builder) and kind is not builder:
             message = "type and builder contradict each other"
-            hint = "builder is xl's old word: leave it out"
+            hint = "builder is xl's old parameter: leave it out"
             raise _error(message, config.where("builder"), hint)
         kind = kind or builder
     except DefinitionError as error:
@@ -128,7 +129,7 @@ def _abbreviated(config: XlConfig, key: str, words: Mapping[str, Kind]) -> Kind 
         if word.startswith(text):
             return kind
     message = f"{key}: expected {policy_values.listed(words)}, not {policy_values.shown(text)}"
-    raise _error(message, config.where(key), policy_values.nearest(text, words))
+    raise _error(message, config.where(key), did_you_mean(text, words))
 
 
 def _error(message: str, where: Location, hint: str = "") -> DefinitionError:

@@ -1,4 +1,4 @@
-"""Durations and sizes as text: durations are parsed and formatted, sizes are formatted.
+"""Parses and formats durations, and formats sizes.
 
 Durations are seconds. They are written as systemd writes them: ``180``, ``180s``, ``3min``,
 ``1h 30min``; a number without a unit is seconds. ``parse_duration`` reads what ``format_duration``

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from lamplighter.errors import ConfigurationError
 from lamplighter.formats import policy_values
-from lamplighter.formats.policy_values import InvalidValue, described, listed, nearest
+from lamplighter.formats.policy_values import InvalidValue, described, listed
+from lamplighter.formats.suggest import did_you_mean
 from lamplighter.formats.toml_positions import Path, Place, locate
 from lamplighter.model.policy import Configuration, HostSettings, Setting
 from lamplighter.model.problem import Location, Problem
@@ -171,11 +172,8 @@ class _Reader:
         elif key in _POLICY:
             hint = f"{key} belongs into [defaults] or [domain.NAME]"
         else:
-            hint = nearest(str(key), known)
-        return InvalidValue(
-            f"there is no key {policy_values.shown(key)}{where}",
-            hint or f"expected {listed(known)}",
-        )
+            hint = did_you_mean(str(key), known, f"expected {listed(known)}")
+        return InvalidValue(f"there is no key {policy_values.shown(key)}{where}", hint)
 
     def _fault(self, path: Path, error: InvalidValue) -> None:
         place = self._location(path)
@@ -225,6 +223,6 @@ def _toolstack(value: object, origin: Location) -> Setting[str]:
             "this version does not know libvirt yet", f"expected {listed(TOOLSTACKS)}"
         )
     if not isinstance(value, str) or value not in TOOLSTACKS:
-        hint = nearest(value, TOOLSTACKS) if isinstance(value, str) else ""
+        hint = did_you_mean(value, TOOLSTACKS) if isinstance(value, str) else ""
         raise InvalidValue(f"expected {listed(TOOLSTACKS)}, not {described(value)}", hint)
     return Setting(value, origin)

@@ -11,7 +11,7 @@ from math import isfinite
 from typing import TYPE_CHECKING, TypeVar
 
 from lamplighter.formats.durations import DURATION_FORMS, format_duration, parse_duration
-from lamplighter.formats.suggest import closest
+from lamplighter.formats.suggest import did_you_mean
 from lamplighter.model.policy import Setting, Start, Stop
 
 if TYPE_CHECKING:
@@ -116,12 +116,6 @@ def number(value: object, origin: Location, *, least: int, most: int) -> Setting
     return Setting(value, origin)
 
 
-def nearest(given: str, known: Iterable[str]) -> str:
-    """Return a hint that names the known word nearest to a given one; empty when none is near."""
-    near = closest(given.lower(), known)
-    return f"did you mean {near}?" if near else ""
-
-
 def listed(words: Iterable[str]) -> str:
     """Write ``"a", "b" or "c"``."""
     *most, last = [f'"{word}"' for word in words]
@@ -153,6 +147,6 @@ def _word(value: object, words: Mapping[str, T], more: tuple[str, ...] = ()) -> 
     if not isinstance(value, str):
         raise InvalidValue(f"expected {listed(known)}, not {described(value)}")
     if value not in words:
-        hint = nearest(value, known)
-        raise InvalidValue(f"expected {listed(known)}, not {shown(value)}", hint)
+        problem = f"expected {listed(known)}, not {shown(value)}"
+        raise InvalidValue(problem, did_you_mean(value, known))
     return words[value]

@@ -1,4 +1,4 @@
-"""Datagrams of sd_notify(3), with which a service reports its state to systemd.
+"""Encodes the datagrams of sd_notify(3), with which a service reports its state to systemd.
 
 A datagram is a list of ``NAME=value`` lines. systemd drops one of more than 4096 bytes, and a
 status that is not UTF-8. The status contains names that guests' owners chose, so it is kept to one

@@ -29,12 +29,23 @@ class NewerDocument(ValueError):
     """The document was written by a version that this one does not know."""
 
 
-def parse(text: str | bytes) -> object:
-    """Return a JSON document, for the ``get`` functions; ``ValueError``."""
+def parse(text: str | bytes, *, unique: bool = False) -> object:
+    """Return a JSON document, for the ``get`` functions; ``ValueError``.
+
+    ``unique``: a key that an object has twice is an error, too; otherwise its last value counts.
+    """
     try:
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=_unique if unique else None)
     except RecursionError as error:
         raise ValueError("it is nested too deep") from error
+
+
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"{next(key for key in keys if keys.count(key) > 1)} is there twice")
+    return found
 
 
 def get(document: object, key: str) -> object:
@@ -132,7 +143,7 @@ def watched_to_json(watched: MonitorState) -> dict[str, object]:
         "since": watched.since.isoformat(),
         "looked": watched.listed_at.isoformat() if watched.listed_at is not None else None,
         "trouble": watched.error,
-        "passages": [to_json(domain_event) for domain_event in watched.domain_events],
+        "passages": [to_json(domain_event) for domain_event in watched.last_events],
     }
 
 
@@ -151,7 +162,7 @@ def watched_from_json(value: object) -> MonitorState:
 
 
 def format_intents(intents: Intents) -> str:
-    """Return the text; ``parse_intents`` makes the same of it again."""
+    """Return the text; ``parse_intents`` reads it back."""
     document = {
         "version": VERSION,
         "number": intents.number,
@@ -166,7 +177,7 @@ def format_intents(intents: Intents) -> str:
 
 def parse_intents(text: str) -> Intents:
     """Return what the text says; raise ``ValueError`` when it is incomplete or not ours."""
-    document = parse(text)
+    document = parse(text, unique=True)
     try:
         version = get(document, "version")
         if type(version) is int and version in (1, VERSION):

@@ -1,7 +1,7 @@
-"""Positions of the keys in a TOML text; ``tomllib`` gives the values but not their lines.
+"""Finds the positions of keys in a TOML text; ``tomllib`` gives the values but not their lines.
 
 The text must be one that ``tomllib`` has accepted, so this scanner validates nothing: it only has
-to tell keys from values, and to find where each value ends.
+to distinguish keys from values, and to find where each value ends.
 """
 
 from __future__ import annotations

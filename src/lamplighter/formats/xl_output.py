@@ -180,8 +180,8 @@ def error_message(stderr: str) -> str:
     libxl reports the cause first and what followed from it afterwards.
     """
     lines = [line.strip() for line in stderr.splitlines()]
-    telling = [line for line in lines if line and not line.startswith(_PREAMBLE)]
-    for line in telling:
+    messages = [line for line in lines if line and not line.startswith(_PREAMBLE)]
+    for line in messages:
         bare = _ORIGIN.sub("", line, count=1).rstrip(".")
         if bare:
             return _quote(bare)[1:-1]

@@ -73,10 +73,10 @@ _TOKEN = re.compile(
     re.VERBOSE,
 )
 _BLANKS = re.compile(r"[ \t]*")
-_CHUNK = re.compile(r"[^ \t\n]*")
+_CHUNK = r"[^ \t\n]*"
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 #: What strtoul reads of the at most three characters after an octal-looking escape.
-_DROPPED = re.compile(r"[ \t\v\f\r]*[+-]?[0-9]+")
+_DROPPED = r"[ \t\v\f\r]*[+-]?[0-9]+"
 _SIMPLE = {
     "a": "\a",
     "b": "\b",
@@ -117,7 +117,7 @@ class Scanner:
             if one_byte and start + 1 == len(self._text):
                 self._at = len(self._text)
                 return self._token(Sort.END, "", start)
-            chunk = _CHUNK.match(self._text, start)
+            chunk = re.compile(_CHUNK).match(self._text, start)
             text = chunk.group() if chunk and chunk.group() else first
             self._at = start + len(text)
             problem, hint = _diagnose(text)
@@ -160,7 +160,8 @@ class Scanner:
             if letter in _SIMPLE:
                 parts.append(_SIMPLE[letter])
                 continue
-            number = _DROPPED.match(quoted, at, at + 3) if letter in "01234567" else None
+            octal = letter in "01234567"
+            number = re.compile(_DROPPED).match(quoted, at, at + 3) if octal else None
             if number and number.end() - at > 1:
                 at = number.end()
                 continue

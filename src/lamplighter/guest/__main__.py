@@ -1,4 +1,4 @@
-"""``lamplighter-agent``, and ``python -m lamplighter.guest`` where the package is installed.
+"""The entry point of ``lamplighter-agent`` and of ``python -m lamplighter.guest``.
 
 Any Python can parse this file, so that one that is too old can say so.
 """

@@ -2,7 +2,7 @@
 
 Without bytecode every start compiles every module again. That takes a fifth of a second on a good
 machine and far longer on one that is busy shutting down, when scripts call the program. So the
-installed program carries bytecode beside its sources. A later Python tells by the magic number
+installed program carries bytecode beside its sources. A later Python sees by the magic number
 whether the bytecode is its own and otherwise uses the sources: nothing has to be kept in step.
 """
 

@@ -35,7 +35,7 @@ from lamplighter.guest.control_socket import HELLO, call
 from lamplighter.guest.init_hook import stopping
 from lamplighter.guest.log import Log
 from lamplighter.guest.nodes import node
-from lamplighter.guest.xenbus import Bus, remembered
+from lamplighter.guest.xenbus import Bus, read_or_none
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -63,7 +63,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raise the error instead of exiting."""
-        raise UsageError(f"{self.prog}: {message}", hint="lamplighter-agent --help tells more")
+        raise UsageError(f"{self.prog}: {message}", hint="see lamplighter-agent --help")
 
 
 def parser_of(command: str) -> Parser:
@@ -126,7 +126,7 @@ def say(places: Paths, text: str, percent: int | None) -> int:
     return 0
 
 
-def more(places: Paths, duration: str, reason: str, tell: Callable[[str], None]) -> int:
+def more(places: Paths, duration: str, reason: str, show: Callable[[str], None]) -> int:
     """Ask the host for more time and print its answer; return the exit status."""
     try:
         seconds = ceil(parse_duration(duration))
@@ -159,12 +159,12 @@ def more(places: Paths, duration: str, reason: str, tell: Callable[[str], None])
             with suppress(LamplighterError):
                 Bus(places.xenstore).remove_if(node("more"), request)
     if answer is None:
-        tell(f"nobody answered within {TIMEOUT:g} s: no Lamplighter is stopping this domain")
+        show(f"nobody answered within {TIMEOUT:g} s: no Lamplighter is stopping this domain")
         return NOBODY
     if answer.left is None:
-        tell(f"refused: {answer.why}")
+        show(f"refused: {answer.why}")
         return REFUSED
-    tell(f"granted: {answer.left} s are left")
+    show(f"granted: {answer.left} s are left")
     return GRANTED
 
 
@@ -172,13 +172,13 @@ def _end(number: int, _frame: object) -> None:
     raise SystemExit(128 + number)
 
 
-def status(places: Paths, tell: Callable[[str], None]) -> int:
+def status(places: Paths, show: Callable[[str], None]) -> int:
     """Print the nodes' values and whether the daemon runs; return 1 if it does not."""
     version = call(places.control_socket, HELLO, patience=5.0)
-    tell(f"{'daemon':<17} {f'runs, version {version}' if version else 'does not run'}")
+    show(f"{'daemon':<17} {f'runs, version {version}' if version else 'does not run'}")
     bus = Bus(places.xenstore)
     for path, name in ((SHUTDOWN, SHUTDOWN), *((node(name), name) for name in NODES)):
-        value = remembered(bus, path)
+        value = read_or_none(bus, path)
         text = value.decode("utf-8", "replace") if value is not None else "-"
-        tell(f"{name:<17} {''.join(c if c.isprintable() else '?' for c in text)}")
+        show(f"{name:<17} {''.join(c if c.isprintable() else '?' for c in text)}")
     return 0 if version else 1

@@ -7,21 +7,18 @@ reported, and the default applies.
 
 from __future__ import annotations
 
-from importlib import import_module
 from math import inf
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
+from typing import Any, NamedTuple
 
 from lamplighter.formats.durations import DURATION_FORMS, parse_duration
+from lamplighter.formats.suggest import did_you_mean
 from lamplighter.guest.events import Settings
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 #: The size limit of ``agent.conf`` in bytes; a longer file is ignored as a whole.
 TEXT_MAX = 65536
 
 #: The values of ``deadline`` that are not durations.
-WORDS = {"host": None, "never": inf}
+NAMED_DEADLINES = {"host": None, "never": inf}
 
 #: The paths of the kernel's XenStore device, the newest first.
 DEVICES = ("/dev/xen/xenbus", "/proc/xen/xenbus")
@@ -51,9 +48,9 @@ def read_config(path: str) -> tuple[Config, list[str]]:
     except FileNotFoundError:
         return Config(), []
     except OSError as error:
-        return Config(), [f"{path}: it cannot be read, the defaults stand: {error.strerror}"]
+        return Config(), [f"{path}: it cannot be read, the defaults apply: {error.strerror}"]
     if len(text) > TEXT_MAX:
-        return Config(), [f"{path}: it is longer than {TEXT_MAX} bytes, the defaults stand"]
+        return Config(), [f"{path}: it is longer than {TEXT_MAX} bytes, the defaults apply"]
     return parse_config(text.decode("utf-8", "replace"), path)
 
 
@@ -70,36 +67,25 @@ def parse_config(text: str, where: str) -> tuple[Config, list[str]]:
             if not equals:
                 raise ValueError(f"expected 'key = value', not {text[:60]!r}")
             if key not in KEYS:
-                near = closest(key, KEYS)
-                known = f"did you mean {near}?" if near else f"there are {', '.join(KEYS)}"
-                raise ValueError(f"there is no key {key[:60]!r}: {known}")
+                hint = did_you_mean(key, KEYS, f"there are {', '.join(KEYS)}")
+                raise ValueError(f"there is no key {key[:60]!r}: {hint}")
             seconds: float | None
-            if key == "deadline" and value in WORDS:
-                seconds = WORDS[value]
+            if key == "deadline" and value in NAMED_DEADLINES:
+                seconds = NAMED_DEADLINES[value]
             else:
                 try:
                     seconds = parse_duration(value)
                 except ValueError as error:
                     raise ValueError(f"{key}: {value[:60]!r}: {error}") from error
                 if seconds < 0 or (seconds == 0 and key not in ("grace", "margin")):
-                    raise ValueError(f"{key}: expected {DURATION_FORMS} of more than nothing")
+                    raise ValueError(f"{key}: expected {DURATION_FORMS} of more than 0 s")
             if key in found:
-                raise ValueError(f"{key} was said before; what was said first stands")
+                raise ValueError(f"{key} is set twice; the first value counts")
             found[key] = seconds
         except ValueError as error:
             problems.append(f"{where}:{number}: {error}")
     settings = {key: found.pop(key) for key in Settings._fields if key in found}
     return Config(Settings(**settings), **found), problems
-
-
-class _Difflib(Protocol):
-    def get_close_matches(self, word: str, possibilities: Sequence[str], n: int) -> list[str]: ...
-
-
-def closest(given: str, known: Sequence[str]) -> str | None:
-    """Return the known word that was most likely meant; difflib is loaded only for mistakes."""
-    near = cast("_Difflib", import_module("difflib")).get_close_matches(given, known, 1)
-    return near[0] if near else None
 
 
 class Paths(NamedTuple):

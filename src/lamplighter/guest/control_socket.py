@@ -1,4 +1,4 @@
-"""The control socket, on which init's hook tells the daemon that the system is stopping and waits.
+"""The control socket: init's hook reports to the daemon that the system is stopping, and waits.
 
     stopping poweroff       answered with "go on" when the administrator's scripts have ended
     hello                   answered with the agent's version, at once
@@ -55,7 +55,7 @@ class ControlSocket:
             yield self._listener.fileno()
         yield from self._calls
 
-    def hear(self, descriptor: int) -> str | None:
+    def receive(self, descriptor: int) -> str | None:
         """Read from a descriptor; return the shutdown that init's hook reports, if any."""
         if self._listener is not None and descriptor == self._listener.fileno():
             with suppress(OSError):

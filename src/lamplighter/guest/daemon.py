@@ -30,31 +30,10 @@ from lamplighter.formats.agent_protocol import (
     encode_version,
     parse_deadline_note,
 )
+from lamplighter.guest import events
 from lamplighter.guest.clock import milliseconds, now
 from lamplighter.guest.config import read_config
 from lamplighter.guest.control_socket import ControlSocket, open_control_socket
-from lamplighter.guest.events import (
-    Acknowledge,
-    Acknowledged,
-    Action,
-    Answered,
-    Arm,
-    CheckKernel,
-    Event,
-    FindScripts,
-    KernelChecked,
-    Kill,
-    NotBegun,
-    Record,
-    Release,
-    ReportProgress,
-    RequestSeen,
-    Run,
-    ScriptEnded,
-    ScriptsFound,
-    SystemStopping,
-    Tick,
-)
 from lamplighter.guest.guard import Guard, Order
 from lamplighter.guest.handshake import State, step
 from lamplighter.guest.kernel_shutdown import find_request
@@ -66,7 +45,7 @@ from lamplighter.guest.readiness import BootWatch
 from lamplighter.guest.run_state import ANSWER, Answers, RequestRecord, RunStateFile
 from lamplighter.guest.scripts import Scripts
 from lamplighter.guest.systemd import notify
-from lamplighter.guest.xenbus import Bus, find, remembered
+from lamplighter.guest.xenbus import Bus, find, read_or_none
 
 if TYPE_CHECKING:
     from lamplighter.guest.config import Config, Paths
@@ -103,11 +82,13 @@ class Daemon:
             acknowledged=acknowledged,
             granted=self._guard.grant,
         )
-        self._events: deque[Event] = deque()
+        self._events: deque[events.Event] = deque()
         self._children = Children()
         self._scripts = Scripts(places, config.script_deadline, self._children, run_state, log)
         self._nodes = AgentNodes(encode_version(__version__), log)
-        self._boot = BootWatch(places, config.check_deadline, self._children, log, self._tell_ready)
+        self._boot = BootWatch(
+            places, config.check_deadline, self._children, log, self._report_ready
+        )
         self._answers = Answers(run_state)
         self._bus: Bus | None = None
         self._reopen = -inf
@@ -132,7 +113,7 @@ class Daemon:
             poll = select.poll()
             for descriptor in (ours, *self._control.descriptors()):
                 poll.register(descriptor, select.POLLIN)
-            scripts = min(self._children.wake, self._scripts.look_again)
+            scripts = min(self._children.wake, self._scripts.wake)
             wake = min(self._state.wake, self._boot.wake, self._guard.wake, scripts)
             ready: set[int] = set()
             if self._bus is None:
@@ -156,36 +137,36 @@ class Daemon:
         for pid, code in self._children.reap():
             script = self._scripts.ended(pid, code)
             if script is not None:
-                self._events.append(ScriptEnded(moment, *script))
+                self._events.append(events.ScriptEnded(moment, *script))
             elif pid == self._shutdown_pid:
                 self._shutdown_pid = 0
-                if problem := problem_of(code):
-                    self._events.append(NotBegun(moment, problem))
+                if (problem := problem_of(code)) is not None:
+                    self._events.append(events.NotBegun(moment, problem))
             elif not self._boot.ended(pid, code, moment):
                 self._guard.ended(pid, code)
-        self._events.extend(ScriptEnded(moment, *script) for script in self._scripts.gone())
+        self._events.extend(events.ScriptEnded(moment, *script) for script in self._scripts.gone())
         self._children.kill_overdue(moment)
         self._boot.tick(moment)
         self._guard.tick(moment)
         for descriptor in set(self._control.descriptors()) & ready:
-            if (request := self._control.hear(descriptor)) is not None:
-                self._events.append(SystemStopping(moment, request))
+            if (request := self._control.receive(descriptor)) is not None:
+                self._events.append(events.SystemStopping(moment, request))
         try:
             if self._bus is not None and self._bus.fileno() in ready:
-                stirred = self._bus.stirred()
-                self._pause = FIRST_PAUSE if stirred else self._pause
-                if stirred and self._nodes.renew(self._bus):
-                    self._log.note("everything was said again to the host: the nodes had gone")
-                if stirred & {SHUTDOWN, ASKED}:
-                    self._events.append(_hear_request(self._bus))
-                if ANSWER in stirred and (answer := self._answers.hear(self._bus)) is not None:
-                    self._events.append(Answered(now(), answer))
+                fired = self._bus.fired()
+                self._pause = FIRST_PAUSE if fired else self._pause
+                if fired and self._nodes.renew(self._bus):
+                    self._log.note("all nodes were written again: they had gone")
+                if fired & {SHUTDOWN, ASKED}:
+                    self._events.append(_read_request(self._bus))
+                if ANSWER in fired and (answer := self._answers.new_answer(self._bus)) is not None:
+                    self._events.append(events.Answered(now(), answer))
         except XenStoreUnreachable as error:
             self._lose(error)
         if self._bus is None and moment >= self._reopen:
             self._open()
         if moment >= self._state.wake:
-            self._events.append(Tick(moment))
+            self._events.append(events.Tick(moment))
 
     # --- XenStore ---
 
@@ -194,11 +175,11 @@ class Daemon:
         try:
             self._bus = Bus(self._places.xenstore)
             if self._first:
-                going = bool(self._state.going) or self._guard.stands
+                going = bool(self._state.going) or self._guard.runs
                 self._answers.begin(self._bus, going=going)
                 if not going:
                     self._nodes.remove_shutdown_nodes(self._bus)
-            self._nodes.say_all(self._bus)
+            self._nodes.write_all(self._bus)
             for path in (SHUTDOWN, ASKED, ANSWER):
                 self._watch(self._bus, path)
             self._first = False
@@ -220,14 +201,14 @@ class Daemon:
         self._reopen = now() + self._pause
         self._pause = min(LAST_PAUSE, self._pause * 2)
 
-    def _say(self, name: str, value: bytes) -> None:
+    def _report(self, name: str, value: bytes) -> None:
         try:
-            self._nodes.say(self._bus, name, value)
+            self._nodes.report(self._bus, name, value)
         except XenStoreUnreachable as error:
             self._lose(error)
 
-    def _tell_ready(self, ready: bool, waits_for: str) -> None:
-        self._say("ready", encode_ready(ready=ready, waits_for=waits_for))
+    def _report_ready(self, ready: bool, waits_for: str) -> None:
+        self._report("ready", encode_ready(ready=ready, waits_for=waits_for))
         notify(os.environ, status="ready" if ready else f"not ready: {waits_for}")
 
     # --- actions ---
@@ -246,57 +227,61 @@ class Daemon:
                 notify(os.environ, status=f"{self._state.going} is under way")
         self._answers.settled()
 
-    def _do(self, action: Action) -> None:
+    def _do(self, action: events.Action) -> None:
         """Carry out one action; its result becomes an event."""
-        if isinstance(action, Record):
+        if isinstance(action, events.Record):
             self._log.note(action.text)
-        elif isinstance(action, Arm):
-            self._guard.arm(Order(action.request, action.at, action.said))
-        elif isinstance(action, ReportProgress):
-            self._say("progress", encode_progress(action.text, action.percent))
-        elif isinstance(action, CheckKernel):
-            self._events.append(KernelChecked(now(), find_request(self._places.proc)))
-        elif isinstance(action, Acknowledge):
+        elif isinstance(action, events.Arm):
+            self._guard.arm(Order(action.request, action.at, action.basis))
+        elif isinstance(action, events.ReportProgress):
+            self._report("progress", encode_progress(action.text, action.percent))
+        elif isinstance(action, events.CheckKernel):
+            self._events.append(events.KernelChecked(now(), find_request(self._places.proc)))
+        elif isinstance(action, events.Acknowledge):
             # Without a connection nothing was cleared; if it is lost in the middle, nobody knows.
-            value, problem = action.request.encode("ascii"), ""
+            value = action.request.encode("ascii")
             ours: bool | None = None
+            problem: str | None = None
             try:
                 ours = self._bus is not None and self._bus.clear_if(SHUTDOWN, value)
             except XenStoreUnreachable as error:
                 self._lose(error)
             except XenStoreError as error:
                 problem = str(error)
-            self._events.append(Acknowledged(now(), ours, problem))
-        elif isinstance(action, FindScripts):
+            self._events.append(events.Acknowledged(now(), ours, problem))
+        elif isinstance(action, events.FindScripts):
             # A hook that cannot connect runs the scripts itself, and there may be no notes of what
             # was begun: they must not run here as well.
             found = self._scripts.find() if self._control.listens else ()
-            self._events.append(ScriptsFound(now(), found))
-        elif isinstance(action, Run):
-            if problem := self._scripts.start(action.script.name, action.request):
-                self._events.append(ScriptEnded(now(), action.script.name, problem))
-        elif isinstance(action, Kill):
+            self._events.append(events.ScriptsFound(now(), found))
+        elif isinstance(action, events.Run):
+            problem = self._scripts.start(action.script.name, action.request)
+            if problem is not None:
+                self._events.append(events.ScriptEnded(now(), action.script.name, problem))
+        elif isinstance(action, events.Kill):
             self._scripts.end(action.script.name, now())
-        elif isinstance(action, Release):
+        elif isinstance(action, events.Release):
             self._control.release()
         else:
             try:
                 self._shutdown_pid = self._power.shut_down(action.request, self._children)
             except OSError as error:
-                self._events.append(NotBegun(now(), error.strerror or "it cannot be started"))
+                self._events.append(
+                    events.NotBegun(now(), error.strerror or "it cannot be started")
+                )
 
 
-def _hear_request(bus: Bus) -> RequestSeen:
+def _read_request(bus: Bus) -> events.RequestSeen:
     """Read the host's request and note.
 
     The host writes both together and takes both back together. So a note that is there before and
     after the request is found empty proves that the kernel took the request.
     """
-    asked = remembered(bus, ASKED)
-    value = remembered(bus, SHUTDOWN) or b""
+    asked = read_or_none(bus, ASKED)
+    value = read_or_none(bus, SHUTDOWN) or b""
     if asked and not value:
-        asked = remembered(bus, ASKED)
-    return RequestSeen(now(), value, parse_deadline_note(asked))
+        asked = read_or_none(bus, ASKED)
+    return events.RequestSeen(now(), value, parse_deadline_note(asked))
 
 
 def _ignore(_number: int, _frame: object) -> None:

@@ -66,13 +66,13 @@ class SystemStopping(NamedTuple):
 class Acknowledged(NamedTuple):
     """Whether the agent cleared the request (``ours``), or somebody else had been faster.
 
-    None without a ``problem``: unknown, because the connection was lost in the middle. With a
-    ``problem``: XenStore refused, and the request is still in the node.
+    ``ours`` is None without a ``problem``: unknown, because the connection was lost in the middle.
+    With a ``problem``: XenStore refused, and the request is still in the node.
     """
 
     now: float
     ours: bool | None
-    problem: str = ""
+    problem: str | None = None
 
 
 class ScriptsFound(NamedTuple):
@@ -83,11 +83,11 @@ class ScriptsFound(NamedTuple):
 
 
 class ScriptEnded(NamedTuple):
-    """A script has ended or could not be started; ``problem`` is empty if it succeeded."""
+    """A script has ended or could not be started; ``problem`` is None if it succeeded."""
 
     now: float
     name: str
-    problem: str = ""
+    problem: str | None = None
 
 
 class NotBegun(NamedTuple):
@@ -179,13 +179,13 @@ class ShutDown(NamedTuple):
 class Arm(NamedTuple):
     """Force the guest's end at ``at``, whatever becomes of the agent; replaces the previous one.
 
-    ``said`` identifies what the host said to set that time: its note and, after a slash, the id of
-    its last grant. The same ``said`` means the same time, no matter which agent computes it.
+    ``basis`` identifies what that time follows from: the host's note and, after a slash, the id of
+    its last grant. The same ``basis`` means the same time, no matter which agent computes it.
     """
 
     request: str
     at: float
-    said: str = ""
+    basis: str = ""
 
 
 Action = Union[

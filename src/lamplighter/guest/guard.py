@@ -10,7 +10,7 @@ whatever becomes of the agent. Orders come through a named pipe:
 A restarted agent finds the pipe, and a guard that reads it, and gives its orders there, so there is
 never more than one guard. The new agent does not know when the shutdown began, nor what the host
 has granted since. So the current order is also kept in a file beside the pipe, together with what
-the host said to set it (``Arm.said``). An order that follows from the same, or from less, is
+it follows from (``Arm.basis``). An order that follows from the same, or from less, is
 replaced by the one in the file: however often the agent dies, the end is neither delayed nor
 brought forward. Without such a file the new agent's first order is of the second kind. Without a
 pipe (``/run`` is full) a guard only has the order it was forked with, and each further order needs
@@ -64,15 +64,15 @@ ORDERS_MAX = 4096
 
 
 class Order(NamedTuple):
-    """Force this ``request`` at this time, because of what the host has ``said``; see ``Arm``."""
+    """Force this ``request`` at this time, which follows from this ``basis``; see ``Arm``."""
 
     request: str
     at: float
-    said: str = ""
+    basis: str = ""
 
-    def follows_from(self, said: str) -> bool:
-        """Return whether the order follows from ``said``, of which parts may be unknown (empty)."""
-        (note, _, grant), (its_note, _, its_grant) = said.partition("/"), self.said.partition("/")
+    def follows_from(self, basis: str) -> bool:
+        """Return whether the order follows from ``basis``; an empty part of it is unknown."""
+        (note, _, grant), (its_note, _, its_grant) = basis.partition("/"), self.basis.partition("/")
         return note in ("", its_note) and grant in ("", its_grant)
 
 
@@ -81,14 +81,14 @@ def encode_order(order: Order, *, or_sooner: bool = False) -> bytes:
     return f"{order.request} {order.at!r}{OR_SOONER if or_sooner else ''}\n".encode("ascii")
 
 
-def apply_orders(standing: Order, lines: bytes) -> Order:
+def apply_orders(current: Order, lines: bytes) -> Order:
     """Return the order in force after these lines; invalid lines are ignored."""
     for line in lines.decode("ascii", "replace").split("\n"):
         text = line.removesuffix(OR_SOONER)
         order = _parse_order(text)
-        if order is not None and (text == line or order.at < standing.at):
-            standing = order
-    return standing
+        if order is not None and (text == line or order.at < current.at):
+            current = order
+    return current
 
 
 def _parse_order(line: str) -> Order | None:
@@ -129,7 +129,7 @@ class Guard:
             self.arm(self._order)
 
     @property
-    def stands(self) -> bool:
+    def runs(self) -> bool:
         """Whether there is a guard that takes orders, from this agent or an earlier one."""
         with suppress(OSError):
             os.close(self._open())
@@ -139,24 +139,24 @@ class Guard:
     @property
     def grant(self) -> str:
         """The id of the grant that the current order follows from; empty if there is none."""
-        standing = self._read() if self.stands else None
-        return standing.said.partition("/")[2] if standing is not None else ""
+        current = self._read() if self.runs else None
+        return current.basis.partition("/")[2] if current is not None else ""
 
     def arm(self, order: Order) -> None:
-        """Give this order, or keep the current one if it follows from the same ``said``."""
-        standing = self._read() if self.stands else None
-        sure = self._known or standing is not None or not self.stands
-        if standing is not None and standing.follows_from(order.said):
+        """Give this order, or keep the current one if it follows from the same ``basis``."""
+        current = self._read() if self.runs else None
+        sure = self._known or current is not None or not self.runs
+        if current is not None and current.follows_from(order.basis):
             # As in ``handshake``: a reboot may become a power-off, and nothing else changes.
-            request = order.request if standing.request == "reboot" else standing.request
-            order = standing._replace(request=request)
+            request = order.request if current.request == "reboot" else current.request
+            order = current._replace(request=request)
         self._order, self._again = order, inf
         if sure:
             # An outdated or incomplete order in the file would be worse than none.
             new_file = f"{self._kept}.new"
             try:
                 with open(new_file, "wb") as file:
-                    file.write(encode_order(order) + f"{order.said}\n".encode("ascii"))
+                    file.write(encode_order(order) + f"{order.basis}\n".encode("ascii"))
                 os.replace(new_file, self._kept)
             except OSError as error:
                 reason = f"{error.strerror}; a new agent may bring the end forward"
@@ -208,9 +208,9 @@ class Guard:
     def _read(self) -> Order | None:
         """Return the order in the file; None if there is none."""
         with suppress(OSError), open(self._kept, encoding="ascii", errors="replace") as file:
-            line, _, said = file.read(ORDERS_MAX).rstrip("\n").partition("\n")
+            line, _, basis = file.read(ORDERS_MAX).rstrip("\n").partition("\n")
             order = _parse_order(line)
-            return order._replace(said=said) if order is not None else None
+            return order._replace(basis=basis) if order is not None else None
         return None
 
     def _fork(self, order: Order) -> int:
@@ -253,14 +253,14 @@ def _run_guard(pipe: int, order: Order, xenstore: str, power: Power, log: Log) -
     try:
         bus = Bus(xenstore, patience=REPORT_TIMEOUT) if power.may_report(xenstore) else None
     except (LamplighterError, MemoryError) as error:
-        missing.append(str(error) or "the way to XenStore: no memory")
+        missing.append(str(error) or "a connection to XenStore: no memory")
     missing += harden()
     # A disk that does not answer blocks only the child. What one process has read in, all have.
-    read = _beside(lambda: power.lock_memory(read=True), LOCK_TIMEOUT, pipe)
-    if locked := power.lock_memory(read=read):
-        missing.append(f"staying in memory: {locked}")
+    read = _in_child(lambda: power.lock_memory(read=True), LOCK_TIMEOUT, pipe)
+    if (problem := power.lock_memory(read=read)) is not None:
+        missing.append(f"staying in memory: {problem}")
     for problem in missing:
-        log.warn(f"the guard goes without: {problem}")
+        log.warn(f"the guard runs without: {problem}")
     close_all_but((pipe, *power.descriptors, *([bus.fileno()] if bus is not None else ())))
     order = wait_for_deadline(pipe, order)
     force(order, f"not off after {now() - begun:.0f} s", bus, power, pipe)
@@ -284,7 +284,7 @@ def wait_for_deadline(pipe: int, order: Order, clock: Callable[[], float] = now)
 def force(order: Order, reason: str, bus: Bus | None, power: Power, pipe: int = -1) -> None:
     """Report to the host and have the disks written; after ``REPORT_TIME``, end the system."""
     until = now() + REPORT_TIME
-    _beside(lambda: _report_and_sync(order, reason, bus, power), REPORT_TIME, pipe)
+    _in_child(lambda: _report_and_sync(order, reason, bus, power), REPORT_TIME, pipe)
     select.poll().poll(milliseconds(until - now()))
     # A driver may hang in reboot(2).
     child = _fork(lambda: power.force_by_key(order.request), pipe, SYSRQ_DELAY)
@@ -301,7 +301,7 @@ def _report_and_sync(order: Order, reason: str, bus: Bus | None, power: Power) -
     power.sync()
 
 
-def _beside(work: Callable[[], object], patience: float, pipe: int) -> bool:
+def _in_child(work: Callable[[], object], patience: float, pipe: int) -> bool:
     """Run ``work`` in a child and wait at most ``patience`` seconds for it, as it may never end.
 
     Return whether the child ended.

@@ -1,4 +1,4 @@
-"""The state machine of the guest's shutdown: what was asked, whether it is going, its deadline.
+"""The state machine of the guest's shutdown: the request, the shutdown under way, the deadline.
 
     control/shutdown changes
       | the kernel takes the request (it nearly always wins): is the system shutting down?
@@ -38,30 +38,7 @@ from math import inf
 from typing import TYPE_CHECKING, NamedTuple
 
 from lamplighter.formats.agent_protocol import REQUESTS, encode_deadline_note
-from lamplighter.guest.events import (
-    Acknowledge,
-    Acknowledged,
-    Action,
-    Answered,
-    Arm,
-    CheckKernel,
-    Event,
-    FindScripts,
-    KernelChecked,
-    Kill,
-    NotBegun,
-    Record,
-    Release,
-    ReportProgress,
-    RequestSeen,
-    Run,
-    Script,
-    ScriptEnded,
-    ScriptsFound,
-    Settings,
-    ShutDown,
-    SystemStopping,
-)
+from lamplighter.guest import events
 
 if TYPE_CHECKING:
     from lamplighter.formats.agent_protocol import DeadlineNote
@@ -99,10 +76,11 @@ class State(NamedTuple):
     last note. ``waiting`` are the scripts to come, ``running`` the one that may run until
     ``overdue``; ``killed`` if it has been out of time already. ``begun``: the system's shutdown was
     seen to begin; ``retry_at`` is when to try again to begin it. ``refused`` is why a request could
-    not be acknowledged. ``nonsense`` and ``suspend``: that this was in the node has been recorded.
+    not be acknowledged, None if it could. ``nonsense`` and ``suspend``: that this was in the node
+    has been recorded.
     """
 
-    settings: Settings
+    settings: events.Settings
     request: str = ""
     since: float = 0.0
     checks: int | None = None
@@ -116,15 +94,15 @@ class State(NamedTuple):
     limit: float = inf
     granted: str = ""
     noted: DeadlineNote | None = None
-    armed: Arm | None = None
-    waiting: tuple[Script, ...] = ()
-    running: Script | None = None
+    armed: events.Arm | None = None
+    waiting: tuple[events.Script, ...] = ()
+    running: events.Script | None = None
     overdue: float = inf
     killed: bool = False
     released: bool = False
     begun: bool = False
     retry_at: float = inf
-    refused: str = ""
+    refused: str | None = None
     suspend: bool = False
     nonsense: bool = False
 
@@ -141,8 +119,8 @@ class State(NamedTuple):
         return self.going if self.must_begin or self.retry_at < inf else ""
 
     @property
-    def said(self) -> str:
-        """What the host said to set the deadline: its note and last grant, each if any."""
+    def basis(self) -> str:
+        """What the deadline follows from: the host's note and last grant, each if any."""
         note = encode_deadline_note(self.noted).decode() if self.noted is not None else ""
         return f"{note}/{self.granted}" if self.granted else note
 
@@ -157,15 +135,15 @@ class State(NamedTuple):
         return min(self.asked + (DEFAULT_DEADLINE if own is None else own), self.limit)
 
 
-Stepped = tuple[State, tuple[Action, ...]]
+Stepped = tuple[State, tuple[events.Action, ...]]
 
 
-def step(state: State, event: Event) -> Stepped:
+def step(state: State, event: events.Event) -> Stepped:
     """Return the state after an event, and the actions to carry out."""
     now = event.now
-    if isinstance(event, RequestSeen):
+    if isinstance(event, events.RequestSeen):
         return _request_seen(state, event)
-    if isinstance(event, KernelChecked):
+    if isinstance(event, events.KernelChecked):
         if state.checks is None:
             return state, ()
         if event.request is not None:
@@ -173,61 +151,63 @@ def step(state: State, event: Event) -> Stepped:
             return _go(_begun_elsewhere(state), event.request, now, reason, asked=True)
         more = state.checks + 1 < len(CHECK_TIMES)
         return state._replace(checks=state.checks + 1 if more else None), ()
-    if isinstance(event, SystemStopping):
+    if isinstance(event, events.SystemStopping):
         asked = now < state.taken + ATTRIBUTION_WINDOW
         state = _begun_elsewhere(state)
         if not state.going:
             reason = f"the system is on its way to {event.request}"
             return _go(state, event.request, now, reason, asked=asked)
         if state.released:
-            return state, (Release(),)
+            return state, (events.Release(),)
         return state._replace(must_begin=False), ()
-    if isinstance(event, Acknowledged):
+    if isinstance(event, events.Acknowledged):
         return _acknowledged(state, event)
-    if isinstance(event, ScriptsFound):
+    if isinstance(event, events.ScriptsFound):
         return _next_script(state._replace(waiting=event.scripts), now)
-    if isinstance(event, ScriptEnded):
+    if isinstance(event, events.ScriptEnded):
         if state.running is None or state.running.name != event.name:
             return state, ()
         state, actions = _next_script(state, now)
-        return state, (Record(f"{event.name}: {event.problem or 'done'}"), *actions)
-    if isinstance(event, NotBegun):
+        end = "done" if event.problem is None else event.problem
+        return state, (events.Record(f"{event.name}: {end}"), *actions)
+    if isinstance(event, events.NotBegun):
         text = f"the {state.going} could not be begun: {event.problem}"
         retry_at = inf if state.begun else now + RETRY_PAUSE
-        return state._replace(retry_at=retry_at), (Record(text),)
-    if isinstance(event, Answered):
+        return state._replace(retry_at=retry_at), (events.Record(text),)
+    if isinstance(event, events.Answered):
         answer = event.answer
         if answer.left is None:
-            return state, (Record(f"more time was refused: {answer.why}"),)
+            return state, (events.Record(f"more time was refused: {answer.why}"),)
         margin = min(state.settings.margin, answer.left * MARGIN_PART)
         state = state._replace(limit=now + answer.left - margin, granted=answer.id)
         state, armed = _rearm(state)
-        return state, (Record(f"more time was granted: {answer.left} s are left"), *armed)
+        return state, (events.Record(f"more time was granted: {answer.left} s are left"), *armed)
     return _tick(state, now)
 
 
 # --- the request -------------------------------------------------------------------------------
 
 
-def _request_seen(state: State, event: RequestSeen) -> Stepped:
+def _request_seen(state: State, event: events.RequestSeen) -> Stepped:
     now, asked = event.now, event.asked
     text = event.value.decode("ascii", "replace")
-    actions: tuple[Action, ...] = ()
+    actions: tuple[events.Action, ...] = ()
     if text in REQUESTS:
         if state.request != text:
-            state = state._replace(request=text, since=now, checks=None, suspend=False, refused="")
-            actions = (Record(f"the host asks for a {text}"),)
+            state = state._replace(request=text, since=now, checks=None)
+            state = state._replace(suspend=False, refused=None)
+            actions = (events.Record(f"the host asks for a {text}"),)
     elif not event.value:
         state, actions = _emptied(state, now)
     else:
         state = state._replace(request="", checks=None)
         if text == "suspend":
             if not state.suspend:
-                actions = (Record("the host asks for a suspend: the kernel's own"),)
+                actions = (events.Record("the host asks for a suspend: the kernel's own"),)
             state = state._replace(suspend=True)
         elif not state.nonsense:
             found = f"{event.value[:40]!r} ({len(event.value)} bytes)"
-            actions = (Record(f"control/shutdown holds no request: {found}"),)
+            actions = (events.Record(f"control/shutdown holds no request: {found}"),)
             state = state._replace(nonsense=True)
     # The host's note says how much time there is, however the shutdown begins. A note that was
     # seen before says nothing new, and nothing of a grant since then. A new one belongs to another
@@ -263,22 +243,22 @@ def _emptied(state: State, now: float) -> Stepped:
     """Handle an empty node: a request was taken, or taken back, only if one was seen there.
 
     Otherwise the kernel may have been faster, or it was a migration, or an empty value was written
-    again: the checks will tell.
+    again: the checks will show it.
     """
     stood, state = state.request, state._replace(request="", checks=0, checks_since=now)
     state = state._replace(suspend=False)
     if not stood:
         return state, ()
-    record = Record(f"the {stood} was taken, or taken back")
+    record = events.Record(f"the {stood} was taken, or taken back")
     state = state._replace(taken=now)
     state, armed = _ask(state, now) if state.going else (state, ())
     return state, (record, *armed)
 
 
-def _acknowledged(state: State, event: Acknowledged) -> Stepped:
-    if event.problem:
+def _acknowledged(state: State, event: events.Acknowledged) -> Stepped:
+    if event.problem is not None:
         # The request is still there, so this is tried again, and recorded once.
-        record = Record(f"the {state.request} cannot be acknowledged: {event.problem}")
+        record = events.Record(f"the {state.request} cannot be acknowledged: {event.problem}")
         actions = () if event.problem == state.refused else (record,)
         since = event.now + RETRY_PAUSE
         return state._replace(acknowledging="", since=since, refused=event.problem), actions
@@ -294,7 +274,7 @@ def _go_and_begin(state: State, request: str, now: float, reason: str) -> Steppe
     """Enter a shutdown that the agent has to begin, unless somebody else has begun one before."""
     must_begin = state.must_begin or not state.going
     state, actions = _go(state, request, now, "", asked=True)
-    return state._replace(must_begin=must_begin), (Record(reason), *actions)
+    return state._replace(must_begin=must_begin), (events.Record(reason), *actions)
 
 
 def _begun_elsewhere(state: State) -> State:
@@ -309,8 +289,12 @@ def _go(state: State, request: str, now: float, reason: str, *, asked: bool) -> 
     """Enter a shutdown; one that is going already continues and may only become a power-off."""
     if not state.going:
         state = state._replace(going=request)
-        record = (Record(f"{request}: {reason}"),) if reason else ()
-        begin: tuple[Action, ...] = (*record, ReportProgress(f"{request} has begun"), FindScripts())
+        record = (events.Record(f"{request}: {reason}"),) if reason else ()
+        begin: tuple[events.Action, ...] = (
+            *record,
+            events.ReportProgress(f"{request} has begun"),
+            events.FindScripts(),
+        )
     else:
         begin = ()
         if state.going == "reboot" and request != "reboot":
@@ -325,8 +309,8 @@ def _ask(state: State, now: float) -> Stepped:
 
 
 def _rearm(state: State) -> Stepped:
-    """Arm the force again if its time, or what the host said to set it, has changed."""
-    arm = Arm(state.going, state.deadline, state.said)
+    """events.Arm the force again if its time, or what that follows from, has changed."""
+    arm = events.Arm(state.going, state.deadline, state.basis)
     never = state.armed is None and arm.at == inf
     if not state.going or never or arm == state.armed:
         return state, ()
@@ -339,10 +323,17 @@ def _next_script(state: State, now: float) -> Stepped:
         script, *rest = state.waiting
         state = state._replace(waiting=tuple(rest), running=script, overdue=now + script.deadline)
         state = state._replace(killed=False)
-        return state, (ReportProgress(f"running {script.name}"), Run(script, state.going))
-    begin = (ShutDown(state.begins),) if state.must_begin else ()
+        return state, (
+            events.ReportProgress(f"running {script.name}"),
+            events.Run(script, state.going),
+        )
+    begin = (events.ShutDown(state.begins),) if state.must_begin else ()
     state = state._replace(running=None, overdue=inf, released=True, must_begin=False)
-    return state, (ReportProgress("the system is stopping its services"), Release(), *begin)
+    return state, (
+        events.ReportProgress("the system is stopping its services"),
+        events.Release(),
+        *begin,
+    )
 
 
 def _tick(state: State, now: float) -> Stepped:
@@ -351,15 +342,15 @@ def _tick(state: State, now: float) -> Stepped:
         if state.killed:
             text = f"{script.name}: it does not end, the shutdown goes on without it"
             state, actions = _next_script(state, now)
-            return state, (Record(text), *actions)
+            return state, (events.Record(text), *actions)
         text = f"{script.name}: not done after {script.deadline:g} s, it is ended"
         state = state._replace(killed=True, overdue=now + UNKILLABLE)
-        return state, (Record(text), Kill(script))
+        return state, (events.Record(text), events.Kill(script))
     if state.request and now >= state.since + state.settings.grace:
         acknowledging = state._replace(since=inf, acknowledging=state.request)
-        return acknowledging, (Acknowledge(state.request),)
+        return acknowledging, (events.Acknowledge(state.request),)
     if state.checks is not None and now >= state.checks_since + CHECK_TIMES[state.checks]:
-        return state, (CheckKernel(),)
+        return state, (events.CheckKernel(),)
     if now >= state.retry_at:
-        return state._replace(retry_at=inf), (ShutDown(state.going),)
+        return state._replace(retry_at=inf), (events.ShutDown(state.going),)
     return state, ()

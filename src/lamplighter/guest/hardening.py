@@ -64,16 +64,16 @@ def harden() -> list[str]:
         ("real-time scheduling", schedule),
         ("leaving the working directory", partial(os.chdir, "/")),
     )
-    return [problem for what, step in steps if (problem := _try(what, step))]
+    return [problem for what, step in steps if (problem := _try(what, step)) is not None]
 
 
-def _try(what: str, step: Callable[[], object]) -> str:
-    """Take a step; return what failed, or an empty string."""
+def _try(what: str, step: Callable[[], object]) -> str | None:
+    """Take a step; return what failed, None if nothing did."""
     try:
         step()
     except (OSError, ValueError, IndexError, MemoryError) as error:
         return f"{what}: {str(error) or type(error).__name__}"
-    return ""
+    return None
 
 
 def leave_cgroups(places: Iterable[str] = CGROUPS) -> None:
@@ -82,7 +82,9 @@ def leave_cgroups(places: Iterable[str] = CGROUPS) -> None:
     if not there:
         raise FileNotFoundError(2, "there are no control groups")
     if problems := [
-        problem for place in there if (problem := _try(place, partial(_write, place, b"0")))
+        problem
+        for place in there
+        if (problem := _try(place, partial(_write, place, b"0"))) is not None
     ]:
         raise OSError("; ".join(problems))
 

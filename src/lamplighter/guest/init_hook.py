@@ -43,10 +43,10 @@ UNKILLABLE = 10.0
 
 
 def stopping(places: Paths, request: str | None, log: Log) -> int:
-    """Return an exit status when the scripts have ended; ``request`` None: systemd is asked."""
+    """Return an exit status when the scripts have ended; no ``request``: systemd is asked."""
     systemd = systemd_runs()
     if request is None and not systemd:
-        raise UsageError("systemd does not run here: say whether it is poweroff, reboot or halt")
+        raise UsageError("systemd does not run here: name the shutdown: poweroff, reboot or halt")
     # An agent on trial, in a folder of its own, may be given any request.
     if systemd and (request is None or places.run == Paths().run):
         jobs = _output(LIST_JOBS, log)
@@ -85,14 +85,15 @@ def run_scripts(places: Paths, request: str, log: Log) -> int:
     failed = False
     for script in scripts.find():
         problem = scripts.start(script.name, request)
-        if not problem:
+        if problem is None:
             problem = _wait(children, scripts, script.name, script.deadline)
-        log.note(f"{script.name}: {problem or 'done'}")
-        failed = failed or bool(problem)
+        log.note(f"{script.name}: {'done' if problem is None else problem}")
+        failed = failed or problem is not None
     return int(failed)
 
 
-def _wait(children: Children, scripts: Scripts, name: str, deadline: float) -> str:
+def _wait(children: Children, scripts: Scripts, name: str, deadline: float) -> str | None:
+    """Wait for a script; return its problem, None if it succeeded."""
     overdue, hopeless = now() + deadline, inf
     while True:
         for pid, code in children.reap():
@@ -133,7 +134,7 @@ def _output(command: tuple[str, ...], log: Log) -> str | None:
         children.end(pid, now() - LAST_CHANCE)
         children.kill_overdue(now())
     problem = problem_of(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
-    if problem:
+    if problem is not None:
         log.warn(f"{' '.join(command)}: {problem}")
         return None
     return output.decode("utf-8", "replace")

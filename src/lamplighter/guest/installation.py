@@ -60,7 +60,7 @@ def install(root: str | None, *, start: bool, itself: str, log: Log, places: Pat
             compiling = import_module("lamplighter.guest.bytecode")
             program = compiling.with_bytecode(program, str(PROGRAM))
         except ImportError as error:
-            reason = f"this Python is not whole ({error})"
+            reason = f"this Python is incomplete ({error})"
             log.note(f"without bytecode, so it starts slower: {reason}")
         # Read these before the program is replaced: it may be the file that they are in.
         units = {name: packaged("units", name) for name in UNITS}
@@ -114,7 +114,7 @@ def uninstall(root: str | None, log: Log, places: Paths = PLACES) -> int:
         with suppress(LamplighterError):
             AgentNodes.remove_all(Bus(places.xenstore))
         if _still_runs(places):
-            log.warn("the agent still runs: have your init stop it, and start it no more")
+            log.warn("the agent still runs: have your init stop it and not start it again")
     log.note(f"{places.etc} is yours and stays")
     return 0
 

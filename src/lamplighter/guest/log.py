@@ -1,4 +1,4 @@
-"""The agent's log: lines on standard error, which systemd adds to its journal.
+"""The agent's log on standard error, which systemd adds to its journal.
 
 Late in a shutdown the journal may accept nothing any more, and a write would block for ever. So a
 line that cannot be written at once is dropped.

@@ -22,21 +22,21 @@ if TYPE_CHECKING:
 HELP = """\
 usage: lamplighter-agent COMMAND ...
 
-Lets the host of this Xen domain know how it is, and sees to it that a shutdown ends.
+Reports the state of this Xen domain to its host, and makes sure that a shutdown ends.
 
-  run                       be the agent; the init starts it
-  say [--percent N] TEXT    tell the host how far a shutdown has come
+  run                       run the agent; started by init
+  say [--percent N] TEXT    report to the host how far a shutdown has come
   more DURATION [REASON]    ask the host for more time; exit 0: granted, 1: refused, 3: no answer
-  status                    what guest and host say to each other, and whether the agent runs
-  stopping [REQUEST]        for the init: the system stops; returns when the scripts have ended
+  status                    show the nodes of guest and host, and whether the agent runs
+  stopping [REQUEST]        for init: run the scripts, return when they have ended
   install [--root DIR] [--no-start]
   uninstall [--root DIR]
   --version, --help
 
-For trials, 'run' and what speaks with the host take other places:
+For trials, 'run' and the commands that use XenStore accept other paths:
   --xenstore PATH  --etc DIR  --run DIR  and, with 'run', --rehearse FILE
 
-lamplighter-agent(8) tells all of it.
+See lamplighter-agent(8).
 """
 
 #: The options that name places, each with the field of ``Paths`` that it fills.
@@ -70,8 +70,8 @@ def execute(arguments: Sequence[str]) -> int:
     elif command in COMMANDS:
         return int(import_module("lamplighter.guest.commands").run_command(command, rest))
     else:
-        wrong = f"there is no command {command!r}" if command else "which command?"
-        raise UsageError(wrong, hint=f"there are {', '.join(COMMANDS)}; --help tells more")
+        wrong = f"there is no command {command!r}" if command else "no command is given"
+        raise UsageError(wrong, hint=f"there are {', '.join(COMMANDS)}; see --help")
     return 0
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from lamplighter.errors import XenStoreError
 from lamplighter.formats.agent_protocol import GUEST_NODES
-from lamplighter.xenstore.paths import WORDS
+from lamplighter.xenstore.paths import AGENT
 
 if TYPE_CHECKING:
     from lamplighter.guest.log import Log
@@ -25,20 +25,20 @@ PASSING = ("progress", "more", "forced")
 
 def node(name: str) -> str:
     """Return the path of a node of the protocol, relative to the guest's own domain."""
-    return f"{WORDS}/{name}"
+    return f"{AGENT}/{name}"
 
 
 class AgentNodes:
     """The values of the agent's nodes, kept so that they can be written again."""
 
     def __init__(self, version: bytes, log: Log) -> None:
-        self._said = {VERSION: version}
+        self._values = {VERSION: version}
         self._log = log
         self._refused: set[str] = set()
 
-    def say(self, bus: Bus | None, name: str, value: bytes) -> None:
+    def report(self, bus: Bus | None, name: str, value: bytes) -> None:
         """Write a node now, if there is a ``bus``, and whenever all nodes are written again."""
-        self._said[name] = value
+        self._values[name] = value
         if bus is not None:
             self._write(bus, name, value)
 
@@ -50,13 +50,13 @@ class AgentNodes:
         except XenStoreError as error:
             self._refuse(VERSION, error)
             return False
-        self.say_all(bus)
+        self.write_all(bus)
         return True
 
-    def say_all(self, bus: Bus) -> None:
-        """Write all nodes. The version comes last: it tells that the others are this agent's."""
-        for name in sorted(self._said, key=lambda name: name == VERSION):
-            self._write(bus, name, self._said[name])
+    def write_all(self, bus: Bus) -> None:
+        """Write all nodes. The version comes last: it shows that the others are this agent's."""
+        for name in sorted(self._values, key=lambda name: name == VERSION):
+            self._write(bus, name, self._values[name])
 
     def remove_shutdown_nodes(self, bus: Bus) -> None:
         """Remove the nodes of a shutdown that is over, such as one before a kexec."""

@@ -60,7 +60,7 @@ class Power:
         return children.start([PROGRAMS[request]], os.environ)
 
     def may_report(self, xenstore: str) -> bool:
-        """Return whether the host at this XenStore may be told that the end is forced."""
+        """Return whether a forced end may be reported to the host at this XenStore."""
         return True
 
     def prepare(self) -> list[str]:
@@ -72,8 +72,8 @@ class Power:
             missing.append(f"{SYSRQ}: {error.strerror}")
         return missing
 
-    def lock_memory(self, *, read: bool) -> str:
-        """Lock this process in memory; return why that failed, or an empty string.
+    def lock_memory(self, *, read: bool) -> str | None:
+        """Lock this process in memory; return why that failed, None if it did not.
 
         With ``read`` all its pages are read in, which waits for the disk; without, only the pages
         that are in memory stay there.
@@ -81,7 +81,7 @@ class Power:
         current, future, on_fault = 1, 2, 4
         flags = current | future | (0 if read else on_fault)
         if self._libc is None or self._libc.mlockall(flags) == 0:
-            return ""
+            return None
         return "mlockall(2) failed"
 
     def sync(self) -> None:

@@ -125,7 +125,7 @@ class Children:
         return False
 
 
-def surroundings(**more: str) -> dict[str, str]:
+def child_environment(**more: str) -> dict[str, str]:
     """Return the environment of the administrator's programs, which call the agent by its name.
 
     The folders missing in ``PATH`` are appended, so that programs found already stay the same.
@@ -135,10 +135,10 @@ def surroundings(**more: str) -> dict[str, str]:
     return {**os.environ, "PATH": ":".join(path), **more}
 
 
-def problem_of(code: int) -> str:
-    """Return how a program failed, such as ``exit status 3``; empty if it succeeded."""
+def problem_of(code: int) -> str | None:
+    """Return how a program failed, such as ``exit status 3``; None if it succeeded."""
     if code >= 0:
-        return f"exit status {code}" if code else ""
+        return f"exit status {code}" if code else None
     try:
         return f"killed by {signal.Signals(-code).name}"
     except ValueError:

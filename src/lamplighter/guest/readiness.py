@@ -20,7 +20,7 @@ import os
 from math import inf
 from typing import TYPE_CHECKING
 
-from lamplighter.guest.processes import problem_of, surroundings
+from lamplighter.guest.processes import child_environment, problem_of
 from lamplighter.guest.scripts import find_programs, owners
 from lamplighter.guest.systemd import systemd_runs
 
@@ -59,8 +59,8 @@ PAUSE, LONG_PAUSE = 5.0, 60.0
 class Readiness:
     """The state machine of the guest's readiness.
 
-    ``ready`` and ``waits_for`` are what to report to the host. ``wake`` is when ``look`` is due.
-    ``overdue`` is when the running check is to be terminated.
+    ``ready`` and ``waits_for`` are what to report to the host. ``wake`` is when ``set_checks`` is
+    due, ``overdue`` when the running check is to be terminated.
     """
 
     def __init__(self) -> None:
@@ -74,17 +74,17 @@ class Readiness:
         self._pause = FIRST_PAUSE
         self._over = False
 
-    def look(self, checks: list[Program], now: float) -> Program | None:
+    def set_checks(self, checks: list[Program], now: float) -> Program | None:
         """Set the checks, once the system has booted; return the one to run now, if any."""
         self._checks = [check for check in checks if check.name not in self._passed]
         return self._next(now)
 
-    def ended(self, problem: str, now: float) -> Program | None:
-        """Handle the end of the running check (empty ``problem``: passed); return the next one."""
+    def ended(self, problem: str | None, now: float) -> Program | None:
+        """Handle the end of the running check (no ``problem``: passed); return the next one."""
         check, self.running, self.overdue = self.running, None, inf
         if check is None or self._over:
             return None
-        if not problem:
+        if problem is None:
             self._passed.add(check.name)
             del self._checks[:1]
             self._pause = FIRST_PAUSE
@@ -115,7 +115,7 @@ class Readiness:
 
 
 class BootWatch:
-    """Follows the boot, runs the checks and calls ``tell(ready, waits_for)`` on every change."""
+    """Follows the boot, runs the checks and calls ``report(ready, waits_for)`` on every change."""
 
     def __init__(
         self,
@@ -123,13 +123,13 @@ class BootWatch:
         deadline: float,
         children: Children,
         log: Log,
-        tell: Callable[[bool, str], None],
+        report: Callable[[bool, str], None],
     ) -> None:
         self._folder = places.checks
         self._deadline = deadline
         self._children = children
         self._log = log
-        self._tell = tell
+        self._report = report
         self._reported: tuple[bool, str] | None = None
         self._readiness = Readiness()
         self._check = 0
@@ -146,11 +146,11 @@ class BootWatch:
 
     def begin(self, now: float) -> None:
         """Report that the system is booting, and wait for the end of the boot."""
-        self._say()
+        self._report_changes()
         if systemd_runs():
             self._ask(now, "--wait")
         else:
-            self._look(now)
+            self._find_checks(now)
 
     def tick(self, now: float) -> None:
         """Do what is due."""
@@ -161,7 +161,7 @@ class BootWatch:
             self._readiness.overdue = inf
             self._children.end(self._check, now)
         if now >= self._readiness.wake:
-            self._look(now)
+            self._find_checks(now)
 
     def ended(self, pid: int, code: int, now: float) -> bool:
         """Return whether this process was started here, and if so, continue."""
@@ -183,16 +183,16 @@ class BootWatch:
         if state in STILL:
             self._readiness.waits_for = BOOTING
             self._ask_again = now + PAUSE
-            self._say()
+            self._report_changes()
         elif state == STOPPING:
             self.give_up(now)
         elif state == MAINTENANCE:
             self._readiness.waits_for = RESCUE
             self._ask_again = now + LONG_PAUSE
-            self._say()
+            self._report_changes()
         else:
             self._log.note(f"the system has booted: {state}")
-            self._look(now)
+            self._find_checks(now)
         return True
 
     def give_up(self, now: float) -> None:
@@ -202,7 +202,7 @@ class BootWatch:
         for pid in (self._asking, self._check):
             if pid:
                 self._children.end(pid, now)
-        self._say()
+        self._report_changes()
 
     # --- booting ---
 
@@ -214,34 +214,34 @@ class BootWatch:
         except OSError as error:
             self._log.warn(f"systemctl cannot be started: {error.strerror}")
             os.close(ours)
-            self._look(now)
+            self._find_checks(now)
         finally:
             os.close(theirs)
 
     # --- checking ---
 
-    def _look(self, now: float) -> None:
+    def _find_checks(self, now: float) -> None:
         checks, problems = find_programs(self._folder, self._deadline, owners())
         for problem in problems:
             if problem not in self._problems:
                 self._log.warn(problem)
         self._problems = problems
-        self._run(self._readiness.look(checks, now), now)
+        self._run(self._readiness.set_checks(checks, now), now)
 
     def _run(self, check: Program | None, now: float) -> None:
         while check is not None:
             problem = check.refused(owners())
             try:
-                if not problem:
-                    self._check = self._children.start([check.path], surroundings())
+                if problem is None:
+                    self._check = self._children.start([check.path], child_environment())
                     break
             except OSError as error:
                 problem = f"it cannot be started: {error.strerror}"
             check = self._readiness.ended(problem, now)
-        self._say()
+        self._report_changes()
 
-    def _say(self) -> None:
+    def _report_changes(self) -> None:
         report = (self._readiness.ready, self._readiness.waits_for)
         if report != self._reported:
             self._reported = report
-            self._tell(*report)
+            self._report(*report)

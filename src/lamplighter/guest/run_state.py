@@ -44,7 +44,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lamplighter.formats.agent_protocol import REQUESTS, Answer, parse_answer
 from lamplighter.guest.nodes import node
-from lamplighter.guest.xenbus import Bus, remembered
+from lamplighter.guest.xenbus import Bus, read_or_none
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -165,7 +165,8 @@ class RunStateFile:
                 os.close(folder)
 
     def _write(self, content: bytes) -> None:
-        new = f"{self._path}.new"
+        # Without the lock two processes may write at one moment: each has a new file of its own.
+        new = f"{self._path}.{os.getpid()}.new"
         try:
             with open(new, "wb") as file:
                 file.write(content)
@@ -194,13 +195,13 @@ class Answers:
         if going and (noted := self._file.read().answer):
             self._heard = self._noted = noted
         else:
-            answer = parse_answer(remembered(bus, ANSWER))
+            answer = parse_answer(read_or_none(bus, ANSWER))
             self._heard = NONE if answer is None else answer.id
             self.settled()
 
-    def hear(self, bus: Bus) -> Answer | None:
+    def new_answer(self, bus: Bus) -> Answer | None:
         """Return the answer in XenStore if it is new."""
-        answer = parse_answer(remembered(bus, ANSWER))
+        answer = parse_answer(read_or_none(bus, ANSWER))
         if answer is None or answer.id == self._heard:
             return None
         self._heard = answer.id

@@ -1,4 +1,4 @@
-"""The administrator's scripts and checks: which files are run, in which order and for how long.
+"""Finds and runs the administrator's scripts and checks, in order, each with a deadline.
 
 As with run-parts: executable files whose names consist of letters, digits and ``_-.``, in the order
 of their names; files that editors and package managers leave behind are skipped. They run as root,
@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from lamplighter.formats.durations import parse_duration
 from lamplighter.guest.clock import now
 from lamplighter.guest.events import Script
-from lamplighter.guest.processes import problem_of, surroundings
+from lamplighter.guest.processes import child_environment, problem_of
 from lamplighter.guest.run_state import Begun
 from lamplighter.guest.trust import distrust
 
@@ -64,13 +64,13 @@ class Program(NamedTuple):
     path: str
     deadline: float
 
-    def refused(self, owners: tuple[int, ...]) -> str:
-        """Return why it must not be started now; empty if it may be."""
+    def refused(self, owners: tuple[int, ...]) -> str | None:
+        """Return why it must not be started now; None if it may be."""
         try:
             reason = distrust(self.path, owners)
         except OSError as error:
             return f"it cannot be started: {error.strerror}"
-        return f"it is not run: {reason}" if reason else ""
+        return None if reason is None else f"it is not run: {reason}"
 
     @property
     def script(self) -> Script:
@@ -92,7 +92,7 @@ def find_programs(
         return [], []
     except OSError as error:
         return [], [f"{folder}: it cannot be read: {error.strerror}"]
-    if reason:
+    if reason is not None:
         return [], [f"{folder}: nothing in it is run: {reason}"]
     found: list[Program] = []
     problems: list[str] = []
@@ -105,7 +105,7 @@ def find_programs(
             if not stat.S_ISREG(mode):
                 continue
             reason = distrust(path, owners) if mode & 0o111 else "it is not executable (chmod +x)"
-            if reason:
+            if reason is not None:
                 problems.append(f"{path}: it is not run: {reason}")
                 continue
             with open(path, "rb") as file:
@@ -118,10 +118,10 @@ def find_programs(
             text = statement[1].decode("utf-8", "replace").strip()
             try:
                 seconds = parse_duration(text)
-                problem = "" if seconds > 0 else "expected more than nothing"
+                problem = None if seconds > 0 else "expected more than 0 s"
             except ValueError as error:
                 problem = str(error)
-            if problem:
+            if problem is not None:
                 seconds = deadline
                 problem = f"{text[:40]!r}: {problem}; it has {deadline:g} s"
                 problems.append(f"{path}: lamplighter-deadline: {problem}")
@@ -162,28 +162,28 @@ class Scripts:
                 self._log.warn(f"{program.name} was begun before: it is not run again")
         return tuple(scripts)
 
-    def start(self, name: str, request: str) -> str:
-        """Start a script, or adopt it if it runs already; return why not, or an empty string."""
+    def start(self, name: str, request: str) -> str | None:
+        """Start a script, or adopt it if it runs already; return why not, None if it runs."""
         begun = self._state.read().scripts
         if name in begun:
             if (process := self._still(begun[name])) is None:
                 return UNSEEN
             self._adopted[name] = process
-            return ""
+            return None
         self._state.update({name: None})
         program = self._programs[name]
-        if reason := program.refused(owners()):
+        if (reason := program.refused(owners())) is not None:
             return reason
         try:
-            surrounded = surroundings(**{VARIABLE: request})
-            pid = self._children.start([program.path, request], surrounded)
+            environment = child_environment(**{VARIABLE: request})
+            pid = self._children.start([program.path, request], environment)
         except OSError as error:
             return f"it cannot be started: {error.strerror}"
         self._running[pid] = name
         start = start_of(self._places.proc, pid)
         if start is not None:
             self._state.update({name: Begun(pid, start, now() + program.deadline)})
-        return ""
+        return None
 
     def end(self, name: str, now: float) -> None:
         """Terminate a script that runs."""
@@ -194,7 +194,7 @@ class Scripts:
                 self._children.end(pid, now)
 
     @property
-    def look_again(self) -> float:
+    def wake(self) -> float:
         """When ``gone`` is due; infinite while no script of another process is waited for."""
         return now() + LOOK_AGAIN if self._adopted else inf
 
@@ -209,7 +209,7 @@ class Scripts:
             self._children.forget(self._adopted.pop(name).pid)
         return [(name, UNSEEN) for name in ended]
 
-    def ended(self, pid: int, code: int) -> tuple[str, str] | None:
+    def ended(self, pid: int, code: int) -> tuple[str, str | None] | None:
         """Return name and problem of the script with this pid, which ended; None: not a script."""
         name = self._running.pop(pid, None)
         return None if name is None else (name, problem_of(code))

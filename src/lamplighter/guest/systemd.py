@@ -1,4 +1,4 @@
-"""systemd as the guest's init: reports the agent's state to it, and finds the current shutdown."""
+"""Communicates with systemd as the guest's init: reports the agent's state, finds the shutdown."""
 
 from __future__ import annotations
 

@@ -16,8 +16,8 @@ import stat
 MOST_LINKS = 40
 
 
-def distrust(path: str, owners: tuple[int, ...]) -> str:
-    """Return why a file, or a folder's contents, must not be run; empty if there is no reason.
+def distrust(path: str, owners: tuple[int, ...]) -> str | None:
+    """Return why a file, or a folder's contents, must not be run; None if there is no reason.
 
     ``OSError`` if the path cannot be followed.
     """
@@ -32,12 +32,12 @@ def distrust(path: str, owners: tuple[int, ...]) -> str:
         # Nobody can write to a link, nor replace another user's files in a sticky folder.
         is_link, is_folder = stat.S_ISLNK(status.st_mode), stat.S_ISDIR(status.st_mode)
         protected = is_link or (is_folder and status.st_mode & stat.S_ISVTX)
-        reason = ""
+        reason = None
         if status.st_uid not in owners:
             reason = f"belongs to user {status.st_uid}, not to root"
         elif status.st_mode & 0o022 and not protected:
             reason = "can be written by others than root (chmod go-w)"
-        if reason:
+        if reason is not None:
             return f"{'it' if entry == path else entry} {reason}"
         if not is_link:
             where = entry
@@ -48,7 +48,7 @@ def distrust(path: str, owners: tuple[int, ...]) -> str:
         target = os.readlink(entry)
         where = "/" if target.startswith("/") else where
         pending += _parts(target)
-    return ""
+    return None
 
 
 def _parts(path: str) -> list[str]:

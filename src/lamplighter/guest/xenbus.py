@@ -7,7 +7,7 @@ the bytes were not XenStore's protocol) it is closed, and this call and all late
 ``XenStoreUnreachable``: its owner has to open another one.
 
 Paths are relative to the guest's own domain. If watches fire while a reply is awaited, their paths
-are kept, each once, until ``stirred`` is called.
+are kept, each once, until ``fired`` is called.
 """
 
 from __future__ import annotations
@@ -61,8 +61,8 @@ class Bus:
         self._clock = clock
         self._wire: ClientConnection[list[Reply]] = ClientConnection()
         self._watched: dict[bytes, str] = {}
-        self._stirred: set[str] = set()
-        self._lost = ""
+        self._fired: set[str] = set()
+        self._lost: str | None = None
         self._descriptor = -1  # it does not block
         self._is_device = False
         try:
@@ -76,7 +76,7 @@ class Bus:
                 flags = os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
                 self._descriptor, self._is_device = os.open(self.place, flags), True
         except OSError as error:
-            hint = "only root speaks with XenStore" if isinstance(error, PermissionError) else ""
+            hint = "only root may use XenStore" if isinstance(error, PermissionError) else ""
             message = f"{self.place} cannot be opened: {error.strerror}"
             raise XenStoreUnreachable(message, hint=hint) from error
 
@@ -110,7 +110,7 @@ class Bus:
                 raise
 
     def watch(self, path: str) -> None:
-        """Watch a node: ``stirred`` returns its path at once, and whenever it may have changed."""
+        """Watch a node: ``fired`` returns its path at once, and whenever it may have changed."""
         token, payload = self._wire.watch(path)
         self._watched[token] = path
         try:
@@ -125,13 +125,13 @@ class Bus:
 
         In a transaction, so that only one of two callers succeeds.
         """
-        return self._if_stands(path, value, Op.WRITE)
+        return self._if_equal(path, value, Op.WRITE)
 
     def remove_if(self, path: str, value: bytes) -> bool:
         """Remove a node if it has exactly this value; return whether this call removed it."""
-        return self._if_stands(path, value, Op.RM)
+        return self._if_equal(path, value, Op.RM)
 
-    def _if_stands(self, path: str, value: bytes, then: Op) -> bool:
+    def _if_equal(self, path: str, value: bytes, then: Op) -> bool:
         for _ in range(TRIES):
             transaction = parse_number(self._ask(Op.TRANSACTION_START, b"\0"))
             stands = False
@@ -148,26 +148,26 @@ class Bus:
                 return stands
         raise XenStoreError("EAGAIN", f"{path} changed {TRIES} times in the middle of it")
 
-    def stirred(self) -> set[str]:
+    def fired(self) -> set[str]:
         """Return the paths of the watches that fired since the last call, without waiting."""
         self._check()
         while self._take():
             pass
-        stirred, self._stirred = self._stirred, set()
-        return stirred
+        fired, self._fired = self._fired, set()
+        return fired
 
     @property
     def kept(self) -> bool:
         """Whether a watch fired while a reply was awaited; polling may not show that any more."""
-        return bool(self._stirred)
+        return bool(self._fired)
 
     def wait(self, until: float) -> set[str]:
-        """Return what ``stirred`` returns, waiting for a watch to fire until this time at most."""
+        """Return what ``fired`` returns, waiting for a watch to fire until this time at most."""
         poll = select.poll()
         poll.register(self._descriptor, select.POLLIN)
-        while not (stirred := self.stirred()) and (left := until - self._clock()) > 0:
+        while not (fired := self.fired()) and (left := until - self._clock()) > 0:
             poll.poll(milliseconds(left))
-        return stirred
+        return fired
 
     # --- requests ---
 
@@ -208,7 +208,7 @@ class Bus:
             self._take()
             self._check()
         reply = box[0]
-        if reply.error:
+        if reply.error is not None:
             raise XenStoreError(reply.error, f"XenStore answered {reply.error} to {op_name(op)}")
         return reply.payload
 
@@ -235,7 +235,7 @@ class Bus:
         try:
             for thing in self._wire.receive(data):
                 if isinstance(thing, WatchEvent):
-                    self._stirred.add(self._watched[thing.token])
+                    self._fired.add(self._watched[thing.token])
                 else:
                     box, reply = thing
                     box.append(reply)
@@ -244,11 +244,11 @@ class Bus:
         return True
 
     def _check(self) -> None:
-        if self._lost:
+        if self._lost is not None:
             raise self._unreachable()
 
     def _close(self, reason: str) -> XenStoreUnreachable:
-        if not self._lost:
+        if self._lost is None:
             self._lost = reason
             os.close(self._descriptor)
             self._descriptor = -1
@@ -264,12 +264,12 @@ def find() -> str:
         if os.path.exists(path):
             return path
     raise XenStoreUnreachable(
-        f"there is no way to XenStore: neither {' nor '.join(DEVICES)} is there",
+        f"XenStore cannot be reached: neither {' nor '.join(DEVICES)} exists",
         hint="this is not a Xen domain, or its kernel has no xenbus device (xenfs)",
     )
 
 
-def remembered(bus: Bus, path: str) -> bytes | None:
+def read_or_none(bus: Bus, path: str) -> bytes | None:
     """Return a node's value; None if it does not exist or must not be read."""
     with suppress(XenStoreError):
         return bus.read(path)

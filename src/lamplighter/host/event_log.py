@@ -54,7 +54,7 @@ class EventLog:
         except OSError as error:
             raise JournalError(
                 f"the event log {self._path} cannot be written: {error.strerror}",
-                hint="what comes and goes is still served; df and dmesg may tell more",
+                hint="domain events are still served; see df and dmesg",
             ) from error
 
     def _append(self, domain_events: Sequence[DomainEvent]) -> int:

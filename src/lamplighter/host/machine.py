@@ -1,4 +1,4 @@
-"""The machine: its boot, its user, and whether it is the control domain of a Xen host."""
+"""Facts about the machine: its boot, its user, whether it is the control domain of a Xen host."""
 
 from __future__ import annotations
 

@@ -63,11 +63,11 @@ class MonitorState(NamedTuple):
 
     ``since`` is when it began to watch; ``listed_at`` is when it last listed the domains, None
     before the first listing; ``error`` is the error that keeps it from listing them now.
-    ``domain_events`` has the last event of each domain.
+    ``last_events`` has the last event of each domain.
     """
 
     boot_id: str
     since: datetime
     listed_at: datetime | None
     error: str
-    domain_events: tuple[DomainEvent, ...]
+    last_events: tuple[DomainEvent, ...]

@@ -91,8 +91,15 @@ class Intents(NamedTuple):
     number: int = 0
 
     def hold_of(self, definition: Definition) -> Hold | None:
-        """The hold on a domain: under its key, or under its name from when it had no UUID."""
-        return self.holds.get(definition.key) or self.holds.get(definition.name)
+        """The hold on a domain: under its key, or under its name from when it had no UUID.
+
+        A domain whose definition states no UUID has another one at each start, so a hold on one of
+        these UUIDs holds it by its name.
+        """
+        hold = self.holds.get(definition.key) or self.holds.get(definition.name)
+        if hold is None and definition.uuid is None:
+            hold = next((one for one in self.holds.values() if one.name == definition.name), None)
+        return hold
 
     def updated(self, intents: Iterable[Intent]) -> Intents:
         """Return a copy with newer intents added; the last one for each domain counts."""

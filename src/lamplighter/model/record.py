@@ -1,4 +1,4 @@
-"""What a command goes by: the record, read once, and what is found of the host at that moment."""
+"""What a command is based on: the record, read once, and the state of the host at that moment."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The answers of the commands as JSON."""
+"""The commands' answers as JSON documents."""

@@ -1,1 +1,1 @@
-"""What commands do: toolstack, XenStore, journal and decisions put together."""
+"""The operations of the commands: they combine toolstack, XenStore, journal and decisions."""

@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lamplighter.engine.naming import find
+from lamplighter.engine.naming import find, means_hold
 from lamplighter.errors import CallFailed, JournalError, Unreachable, UsageError
 from lamplighter.host.clock import LoopClock
 from lamplighter.host.journal.intents import IntentStore, load_intents
@@ -45,23 +45,25 @@ async def hold_domain(named: DomainRef, reason: str, configuration: Configuratio
 
 
 async def release_domain(given: str, configuration: Configuration) -> tuple[str, Hold | None]:
-    """Hold a domain no more; return its name, and the hold that there was.
+    """Release a domain; return its name, and the hold that there was.
 
     Raises ``UsageError`` for a domain that nobody knows and that is not held either, and
     ``JournalError`` when holds are not known, or the release cannot be kept.
     """
     store = _store(configuration)
-    holds = load_intents(Path(configuration.host.state.value)).holds
-    keys, name = {given, given.lower()}, given
+    host = configuration.host
+    holds = load_intents(Path(host.state.value), run=Path(host.run.value)).holds
     try:
         named = await find_domain(given, configuration)
-        keys, name = {named.key, named.name}, named.name
+        name, keys = named.name, {named.key, named.name}
+        if named.key == named.name:  # whatever UUID it had
+            keys |= {hold.domain for hold in holds.values() if hold.name == name}
+        found = [hold for key, hold in holds.items() if key in keys]
     except UsageError:
         # What was held may have lost its definition since.
-        if not any(given in (hold.name, hold.domain) for hold in holds.values()):
+        name, found = given, [hold for hold in holds.values() if means_hold(given, hold)]
+        if not found:
             raise
-        keys |= {hold.domain for hold in holds.values() if hold.name == given}
-    found = [hold for key, hold in holds.items() if key in keys]
     await store.release(*(hold.domain for hold in found))
     number, now = store.read().number, LoopClock().wall()
 
@@ -75,7 +77,7 @@ async def release_domain(given: str, configuration: Configuration) -> tuple[str,
 
 
 async def release_all(configuration: Configuration) -> list[Hold]:
-    """Hold no domain any more, even where the holds are not known; return those that were known."""
+    """Release every domain, even where the holds are not known; return those that were known."""
     store = _store(configuration)
     before = await store.begin_again()
     number, now = store.read().number, LoopClock().wall()
@@ -86,12 +88,13 @@ async def release_all(configuration: Configuration) -> list[Hold]:
 
 
 async def accept_intents(configuration: Configuration) -> Intents:
-    """Go by the intents and holds of the file although it is older than the journal has seen."""
+    """Accept the intents and holds of the file although it is older than the journal has seen."""
     return await _store(configuration).accept()
 
 
 def _store(configuration: Configuration) -> IntentStore:
-    return IntentStore(Path(configuration.host.state.value), LoopClock())
+    host = configuration.host
+    return IntentStore(Path(host.state.value), LoopClock(), run=Path(host.run.value))
 
 
 async def _in_history(

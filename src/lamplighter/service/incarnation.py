@@ -1,4 +1,4 @@
-"""Which incarnation of a domain is the newest, and its kind, from XenStore without a listing.
+"""Finds a domain's newest incarnation, and its kind, in XenStore without a listing.
 
 libxl writes these nodes, and no guest may write them.
 """

@@ -20,7 +20,7 @@ from lamplighter.engine.policy import settle
 from lamplighter.errors import DefinitionError
 from lamplighter.formats import xlcfg
 from lamplighter.formats.definition import Reading, read_definition
-from lamplighter.formats.policy_values import nearest
+from lamplighter.formats.suggest import did_you_mean
 from lamplighter.host.files.reading import read_definitions
 from lamplighter.model.policy import Inventory, ManagedDomain
 from lamplighter.model.problem import Location, Problem
@@ -66,7 +66,7 @@ def load_inventory(configuration: Configuration, *, owner: int) -> Inventory:
             config = xlcfg.parse(text.text, text.path)
             reading = read_definition(config)
         except DefinitionError as broken:
-            # Of a broken definition at least the name is read: it is the domain that is blocked.
+            # At least the name of a broken definition is read: that domain is blocked.
             config = xlcfg.parse_valid_parts(text.text, text.path)
             reading = Reading(read_definition(config).name, errors=(broken,))
         claims.append(_Claim(text, reading, config.where("name")))
@@ -146,7 +146,7 @@ def _policy_problems(
             first = next(iter(table.values()), None)
             where = first.origin if first else Location(configuration.file, key=f"domain.{name}")
             message = f"[domain.{name}] is the table of a domain that has no definition"
-            hint = nearest(name, names) or "correct the name, or add its file to definitions"
+            hint = did_you_mean(name, names, "correct the name, or add its file to definitions")
             problems.append(Problem("no-definition", message, where, name, hint, fatal=False))
     default = configuration.defaults.get("stop")
     stops: list[tuple[str | None, Setting[Any]]] = [(None, default)] if default is not None else []

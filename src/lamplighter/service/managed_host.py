@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 XENSTORE_DOMID = "/tool/xenstored/domid"
 
 
-@dataclass(eq=False, repr=False, slots=True)
+@dataclass(eq=False, repr=False)
 class Host:
     """One Xen host, as commands see it.
 
@@ -99,7 +99,11 @@ async def open_host(configuration: Configuration) -> AsyncIterator[Host]:
             connection.xenstore,
             inventory,
             connection.boot_id,
-            IntentStore(Path(configuration.host.state.value), connection.clock),
+            IntentStore(
+                Path(configuration.host.state.value),
+                connection.clock,
+                run=Path(configuration.host.run.value),
+            ),
         )
         yield host
 

@@ -113,7 +113,7 @@ class Monitor:
                 self.observer.watch(),
                 self._requests.listen(),
                 self._record_listings(),
-                _tell_systemd(self, notifier, watchdog),
+                _notify_systemd(self, notifier, watchdog),
             )
         ]
         try:
@@ -240,7 +240,7 @@ async def open_monitor(configuration: Configuration) -> AsyncIterator[Monitor]:
             socket.close()
 
 
-async def _tell_systemd(monitor: Monitor, notifier: Notifier, seconds: float | None) -> None:
+async def _notify_systemd(monitor: Monitor, notifier: Notifier, seconds: float | None) -> None:
     """Notify systemd after the first listing, and then its watchdog while listings are made.
 
     ``seconds`` is the watchdog's time; it is notified twice in it. Without a watchdog there is no

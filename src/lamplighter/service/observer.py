@@ -83,7 +83,7 @@ class Observer:
         """Mark the last listing as old."""
         self._old.set()
 
-    def disbelieve(self, viewer: Viewer) -> None:
+    def discard_older(self, viewer: Viewer) -> None:
         """Pass this viewer no listing that has begun before this moment."""
         viewer.reset(self._number + 1)
 

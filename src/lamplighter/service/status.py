@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from lamplighter.model.record import Record
 
 
-@dataclass(eq=False, repr=False, slots=True)  # asyncio.run makes a text of what it returns
+@dataclass(eq=False, repr=False)  # asyncio.run makes a text of what it returns
 class Snapshot:
     """What could be read; ``error`` is why the host could not be, or None.
 
@@ -46,7 +46,6 @@ class Snapshot:
 
 async def gather(configuration: Configuration) -> Snapshot:
     """Read everything once; raise ``LamplighterError`` only where the files cannot be read."""
-    directory = Path(configuration.host.state.value)
     monitor = ask_monitor(Path(configuration.host.run.value))
     try:
         async with open_host(configuration) as host:
@@ -59,28 +58,28 @@ async def gather(configuration: Configuration) -> Snapshot:
                     protected = await host.protected()
                     features, reports = await asyncio.gather(
                         asyncio.gather(*(guest.poweroff_supported() for guest in guests)),
-                        asyncio.gather(*(guest.words() for guest in guests)),
+                        asyncio.gather(*(guest.report() for guest in guests)),
                     )
             except Unreachable as error:
-                record = read_record(directory, boot_id)
+                record = read_record(configuration.host, boot_id)
                 return Snapshot(inventory, View(None), record, error, monitor)
             except CallFailed as error:
                 unread = ToolstackUnreachable(
                     f"the domains cannot be listed: {error.message}",
                     hint=error.hint or "try again when the toolstack answers",
                 )
-                record = read_record(directory, boot_id)
+                record = read_record(configuration.host, boot_id)
                 return Snapshot(inventory, View(None), record, unread, monitor)
             not_advertised = {
                 domid for domid, one in zip(domids, features, strict=True) if one is None
             }
-            words = {domid: one for domid, one in zip(domids, reports, strict=True) if one}
-            events: dict[str, DomainEvent] = {}
+            by_domid = {domid: one for domid, one in zip(domids, reports, strict=True) if one}
+            last_events: dict[str, DomainEvent] = {}
             if monitor is not None and monitor.boot_id == boot_id:
-                events = {event.name: event for event in monitor.domain_events}
+                last_events = {event.name: event for event in monitor.last_events}
             unpause = host.toolstack.by_hand.unpause
-            view = View(domains, not_advertised, protected, events, words, unpause)
-            record = read_record(directory, boot_id)
+            view = View(domains, not_advertised, protected, last_events, by_domid, unpause)
+            record = read_record(configuration.host, boot_id)
             # A run that has not ended may be alive: what it did is not for this command to judge.
             found = Found(
                 inventory, domains, boot_id, host.clock.wall(), record._replace(unfinished=())
@@ -92,4 +91,4 @@ async def gather(configuration: Configuration) -> Snapshot:
             return Snapshot(inventory, view, record, None, monitor)
     except Unreachable as error:
         inventory = load_inventory(configuration, owner=definition_owner(configuration))
-        return Snapshot(inventory, View(None), read_record(directory, ""), error, monitor)
+        return Snapshot(inventory, View(None), read_record(configuration.host, ""), error, monitor)

@@ -3,34 +3,44 @@
 from __future__ import annotations
 
 from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
 from lamplighter.host.machine import is_control_domain
-from lamplighter.toolstacks.embedded import EmbeddedToolstack
 
 if TYPE_CHECKING:
     from lamplighter.model.clock import Clock
-    from lamplighter.model.policy import Configuration
+    from lamplighter.model.policy import Configuration, HostSettings
     from lamplighter.toolstacks.base import Toolstack
-    from lamplighter.toolstacks.xl import XlToolstack
 
-    class _Xl(Protocol):
-        XlToolstack: type[XlToolstack]
+#: Each toolstack and the module of its driver. Only the chosen one is imported: an embedded host
+#: does not need the driver for xl, whose import takes long.
+DRIVERS = {
+    "xl": "lamplighter.toolstacks.xl",
+    "embedded": "lamplighter.toolstacks.embedded",
+}
+
+
+class Driver(Protocol):
+    """The interface of a driver's module."""
+
+    def open_toolstack(self, settings: HostSettings, clock: Clock) -> Toolstack:
+        """Return the toolstack of the host with these settings; nothing is called yet."""
 
 
 def choose(configuration: Configuration, clock: Clock) -> Toolstack:
-    """Return the driver for ``[host] toolstack``; ``auto`` is xl on a Xen control domain."""
-    settings = configuration.host
-    call_timeout = settings.call_timeout.value
-    if is_embedded(configuration):
-        return EmbeddedToolstack(Path(settings.run.value), clock, call_timeout=call_timeout)
-    # An embedded host does not need the xl driver, whose import takes long.
-    xl = cast("_Xl", import_module("lamplighter.toolstacks.xl"))
-    return xl.XlToolstack(clock, call_timeout=call_timeout)
+    """Return the driver for ``[host] toolstack``."""
+    driver = cast("Driver", import_module(DRIVERS[_toolstack_of(configuration)]))
+    return driver.open_toolstack(configuration.host, clock)
 
 
 def is_embedded(configuration: Configuration) -> bool:
     """Return whether this configuration is of an embedded host, without looking for one."""
+    return _toolstack_of(configuration) == "embedded"
+
+
+def _toolstack_of(configuration: Configuration) -> str:
+    """Return the name of the driver; ``auto`` is xl on a Xen control domain."""
     toolstack = configuration.host.toolstack.value
-    return toolstack == "embedded" or (toolstack == "auto" and not is_control_domain())
+    if toolstack != "auto":
+        return toolstack
+    return "xl" if is_control_domain() else "embedded"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -19,10 +20,11 @@ from lamplighter.toolstacks.base import Boot, ByHand, logged
 if TYPE_CHECKING:
     from asyncio import Event
     from collections.abc import Iterable
-    from pathlib import Path
 
     from lamplighter.model.clock import Clock
     from lamplighter.model.domain import Definition
+    from lamplighter.model.policy import HostSettings
+    from lamplighter.toolstacks.base import Toolstack
 
 #: The longest answer, in bytes; a listing of ten thousand domains takes two million.
 ANSWER_MAX = 1 << 24
@@ -30,6 +32,13 @@ ANSWER_MAX = 1 << 24
 #: The most connections of one client at a time. The host refuses too many (``CONNECTIONS_MAX``),
 #: and a Unix socket with a full backlog answers EAGAIN, which asyncio takes for a connection.
 CONNECTIONS = 100
+
+
+def open_toolstack(settings: HostSettings, clock: Clock) -> Toolstack:
+    """Return the toolstack of the embedded host in the configured run directory."""
+    return EmbeddedToolstack(
+        Path(settings.run.value), clock, call_timeout=settings.call_timeout.value
+    )
 
 
 class EmbeddedToolstack:

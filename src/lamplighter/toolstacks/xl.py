@@ -32,6 +32,7 @@ from lamplighter.errors import CallFailed, CallNotStarted, ToolstackUnreachable
 from lamplighter.formats import xl_output
 from lamplighter.host import machine, programs
 from lamplighter.host.machine import booted_at
+from lamplighter.host.systemd import scopes
 from lamplighter.host.systemd.units import SERVICE
 from lamplighter.toolstacks.base import Boot, ByHand, logged
 
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
     from lamplighter.host.programs import Completed
     from lamplighter.model.clock import Clock
     from lamplighter.model.domain import Definition, DomainInfo, ShutdownReason
+    from lamplighter.model.policy import HostSettings
+    from lamplighter.toolstacks.base import Toolstack
 
 #: Where xenstored listens.
 XENSTORE_SOCKET = "/run/xenstored/socket"
@@ -64,6 +67,11 @@ AT_ONCE = 16
 
 #: How much of the end of a log is read, in bytes.
 TAIL = 1 << 16
+
+
+def open_toolstack(settings: HostSettings, clock: Clock) -> Toolstack:
+    """Return the toolstack of a Xen host that ``xl`` manages."""
+    return XlToolstack(clock, call_timeout=settings.call_timeout.value)
 
 
 class XlToolstack:
@@ -127,10 +135,7 @@ class XlToolstack:
         such a scope while it stops the service. If that stop waits for the run that asks for the
         scope, the two would deadlock, so a run that is asked to end does not wait for its scope.
         """
-        # Only a start needs this, and the D-Bus code takes long to import.
-        from lamplighter.host.systemd.scopes import Scope, make_scope  # noqa: PLC0415
-
-        scope = Scope(
+        scope = scopes.Scope(
             f"lamplighter-domain-{name}",
             f"Domain {name}, what xl leaves behind for it",
             before=SERVICE,
@@ -138,7 +143,7 @@ class XlToolstack:
         # Less than the whole call may take, so that the error names systemd, not xl.
         seconds = self._call_timeout / 2
         making = asyncio.ensure_future(
-            make_scope(scope, pid, self._clock, seconds, socket=self._systemd_socket)
+            scopes.make_scope(scope, pid, self._clock, seconds, socket=self._systemd_socket)
         )
         ended = asyncio.ensure_future(ending.wait())
         try:

@@ -43,12 +43,12 @@ _ERROR = int(Op.ERROR)
 class Reply(NamedTuple):
     """The answer to a request.
 
-    ``error`` is the error's name, or empty on success; then ``payload`` is the payload of the
+    ``error`` is the error's name, None on success; then ``payload`` is the payload of the
     reply. An error's name need not be one of ``wire.ERRORS``: oxenstored has others.
     """
 
     payload: bytes
-    error: str = ""
+    error: str | None = None
 
 
 class WatchEvent(NamedTuple):

@@ -21,7 +21,7 @@ RELEASE_DOMAIN = "@releaseDomain"
 DOMAINS = "/local/domain"
 
 #: Where a guest's agent and the host exchange messages, below the guest's own node.
-WORDS = "data/lamplighter"
+AGENT = "data/lamplighter"
 
 _SOUND = re.compile(r"(?:/[A-Za-z0-9_@-]+)+")
 _ODD = re.compile(r"[^A-Za-z0-9/_@-]")
@@ -47,14 +47,14 @@ def feature_poweroff(domid: int) -> str:
     return feature(domid, "poweroff")
 
 
-def words(domid: int) -> str:
+def agent(domid: int) -> str:
     """Return the node below which a guest's agent and the host exchange messages."""
-    return f"{DOMAINS}/{domid}/{WORDS}"
+    return f"{DOMAINS}/{domid}/{AGENT}"
 
 
-def word(domid: int, name: str) -> str:
+def agent_node(domid: int, name: str) -> str:
     """Return the node of one message: ``progress``, ``asked``... (``formats/agent_protocol``)."""
-    return f"{DOMAINS}/{domid}/{WORDS}/{name}"
+    return f"{DOMAINS}/{domid}/{AGENT}/{name}"
 
 
 def name(domid: int) -> str:

@@ -47,7 +47,7 @@ class Request(NamedTuple):
     commit: bool = False
     permissions: tuple[Permission, ...] = ()
     arguments: tuple[bytes, ...] = ()
-    error: str = ""
+    error: str | None = None
 
 
 class ServerConnection:

@@ -27,7 +27,7 @@ def test_of_a_row_its_ratio_and_processor_time_are_kept() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"rows": {"stop": {}}}', '{"rows": 3}'])
-def test_what_is_none_of_ours_is_told(text: str) -> None:
+def test_what_is_not_ours_is_reported(text: str) -> None:
     with pytest.raises(ValueError, match=r"."):
         parse_results(text)
 
@@ -40,7 +40,7 @@ def test_a_quarter_is_no_falling_back() -> None:
     assert fallen_back(KEPT, now(**slower)) == []
 
 
-def test_more_than_a_quarter_is_told_whichever_way_is_better() -> None:
+def test_more_than_a_quarter_is_reported_whichever_way_is_better() -> None:
     assert fallen_back(KEPT, now(stop=STOP._replace(ratio=1.51))) == [
         "stop: ratio 1.20 became 1.51"
     ]
@@ -65,6 +65,6 @@ def test_processor_time_is_compared_by_the_speed_of_the_machine() -> None:
     ]
 
 
-def test_a_row_that_is_not_measured_any_more_is_told_and_a_new_one_is_not() -> None:
+def test_a_row_that_is_not_measured_any_more_is_reported_and_a_new_one_is_not() -> None:
     fewer = KEPT._replace(rows={"reads": READS, "new": READS})
     assert fallen_back(KEPT, fewer) == ["stop: not measured this time"]

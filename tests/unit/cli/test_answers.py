@@ -13,7 +13,7 @@ from lamplighter.cli.output.text import Style
 from lamplighter.embedded.examples import definitions
 from lamplighter.engine.status import Row, Seen, Wanted
 from lamplighter.errors import CallFailed, CallTimedOut, LamplighterError, ToolstackUnreachable
-from lamplighter.formats.agent_protocol import AgentWords, Forced, Progress
+from lamplighter.formats.agent_protocol import AgentStatus, Forced, Progress
 from lamplighter.model.domain import Definition, DomainInfo, Kind
 from lamplighter.model.plan import Plan, Step, Verb
 from lamplighter.model.policy import Policy
@@ -55,15 +55,15 @@ def test_status_never_counts_what_it_could_not_read() -> None:
     assert status.status_text([], Style()) == "no domain is defined and none runs"
 
 
-READY = AgentWords("0.2.0", ready=True)
+READY = AgentStatus("0.2.0", ready=True)
 
 
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (AgentWords("0.2.0"), "agent 0.2.0"),
+        (AgentStatus("0.2.0"), "agent 0.2.0"),
         (READY, "ready"),
-        (AgentWords("0.2.0", ready=False), "not ready"),
+        (AgentStatus("0.2.0", ready=False), "not ready"),
         (
             READY._replace(ready=False, waits_for="10-db: exit status 1"),
             "not ready: 10-db: exit st",
@@ -78,7 +78,7 @@ READY = AgentWords("0.2.0", ready=True)
         (READY._replace(progress=Progress("a\x1b[2J")), "a\\x1b[2J"),
     ],
 )
-def test_a_guests_words_have_a_column_where_there_are_any(words: AgentWords, told: str) -> None:
+def test_guests_reports_have_a_column_where_there_are_any(words: AgentStatus, told: str) -> None:
     rows = [
         row("db", Wanted.UP, Seen.RUNNING, "why not", domid=3)._replace(guest=words),
         row("web", Wanted.UP, Seen.RUNNING, domid=4),
@@ -91,7 +91,7 @@ def test_a_guests_words_have_a_column_where_there_are_any(words: AgentWords, tol
     assert "GUEST" not in status.status_text([rows[1]], Style())
 
 
-def test_a_guests_words_as_a_document() -> None:
+def test_guests_reports_as_a_document() -> None:
     progress = Progress("stopping", 40)
     words = READY._replace(ready=False, waits_for="10-db", progress=progress, garbled=("more",))
     rows = [
@@ -146,7 +146,7 @@ def step(name: str, verb: Verb, reason: str, outcome: Outcome | None = None, *no
     return Step(name, verb, reason, Policy(), definition, outcome=outcome, notes=notes)
 
 
-def test_a_plan_tells_what_acts_first_and_why() -> None:
+def test_a_plan_shows_what_acts_first_and_why() -> None:
     steps = (
         step("a", Verb.NOTHING, "runs already as domid 3", Outcome.ALREADY),
         step("b", Verb.START, 'start = "always"', None, "suspend is refused"),
@@ -247,7 +247,7 @@ def test_the_demo_knows_how_each_example_has_to_end() -> None:
     assert told[-2].endswith("8 of them went down cleanly, 2 were forced (files, legacy)")
 
 
-def test_another_ending_of_the_demo_is_told_and_is_no_success() -> None:
+def test_another_ending_of_the_demo_is_shown_and_is_not_a_success() -> None:
     ending = Comparison(the_story(web=(Outcome.STARTED, Outcome.FORCED), db=(None, None)))
     assert not ending.as_expected
     assert ending.text(Style()).splitlines()[-4:] == [

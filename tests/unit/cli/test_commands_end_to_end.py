@@ -10,18 +10,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.shell import LAMPLIGHTER, Shell, outcomes
+from tests.shell import HOST, LAMPLIGHTER, QUICK, Shell, outcomes, write_host
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-CONFIGURATION = """\
-[host]
-toolstack = "embedded"
-definitions = ["domains/*.cfg"]
-state = "state"
-run = "run"
-
+CONFIGURATION = f"""\
+{HOST}
 [defaults]
 stop_timeout = "9999s"
 
@@ -30,34 +25,27 @@ start = "always"
 """
 
 #: It outlasts every test.
-SLEEPY = 'embedded_guest = "slow"\nembedded_boot = "1s"\nembedded_shutdown = "9000s"\n'
+SLEEPY = 'memory = 64\nembedded_guest = "slow"\nembedded_boot = "1s"\nembedded_shutdown = "9000s"\n'
 
 DEFINITIONS = {
-    "prompt": 'embedded_boot = "1s"\nembedded_shutdown = "1s"\n',
+    "prompt": QUICK,
     "sleepy-2": SLEEPY,
     "sleepy-15": SLEEPY,
-    "naïve": 'embedded_boot = "1s"\nembedded_shutdown = "1s"\n',
+    "naïve": QUICK,
 }
 
 
 @pytest.fixture(scope="module")
 def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
     folder = tmp_path_factory.mktemp("host")
-    folder.chmod(0o755)
-    (folder / "domains").mkdir(mode=0o755)
-    for name, text in DEFINITIONS.items():
-        path = folder / "domains" / f"{name}.cfg"
-        path.write_text(f'name = "{name}"\nmemory = 64\n{text}', encoding="utf-8")
-        path.chmod(0o644)
-    (folder / "lamplighter.toml").write_text(CONFIGURATION)
+    write_host(folder, CONFIGURATION, DEFINITIONS)
     shell = Shell(folder)
-    started = shell.type("host", "start", str(folder), "--speed", "20")
-    assert started.returncode == 0, started.stderr
+    shell.boot()
     yield shell
     assert shell.type("host", "stop").returncode == 0
 
 
-def test_up_status_plan_down_history_tell_one_story(shell: Shell) -> None:
+def test_up_status_plan_down_history_agree(shell: Shell) -> None:
     up = shell.ask("up")
     assert outcomes(up) == {
         "prompt": "started",
@@ -159,7 +147,7 @@ def test_only_what_is_missing_is_asked_for(
 
 
 @pytest.mark.parametrize("words", [("status",), ("--json", "status"), ("--json", "up", "nobody")])
-def test_an_answer_that_does_not_fit_on_the_disk_is_said_so(
+def test_an_answer_that_does_not_fit_on_the_disk_is_an_error(
     shell: Shell, words: tuple[str, ...]
 ) -> None:
     with Path("/dev/full").open("w", encoding="utf-8") as full:

@@ -7,30 +7,34 @@ systemd behind it, at an embedded host of its own.
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import shutil
 import signal
-import socket
-from contextlib import closing
+import subprocess
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
-from tests.shell import Shell
-from tests.unit.cli.test_unit_end_to_end import Unit
+from tests.shell import (
+    HOST,
+    LAMPLIGHTER,
+    QUICK,
+    Shell,
+    Unit,
+    configure,
+    define,
+    open_unit,
+    write_host,
+)
 
 if TYPE_CHECKING:
-    import subprocess
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-CONFIGURATION = """\
-[host]
-toolstack = "embedded"
-definitions = ["domains/*.cfg"]
-state = "state"
-run = "run"
-call_timeout = "5s"
+CONFIGURATION = f"""\
+{HOST}call_timeout = "5s"
 parallel_starts = 1
 
 [domain.web]
@@ -46,7 +50,6 @@ stop_timeout = "5s"
 stop_timeout = "2000s"
 """
 
-QUICK = 'memory = 64\nembedded_boot = "1s"\nembedded_shutdown = "1s"\n'
 DEFINITIONS = {
     "web": QUICK,
     "db": QUICK,
@@ -59,25 +62,10 @@ DEFINITIONS = {
 
 @pytest.fixture
 def unit(tmp_path: Path) -> Iterator[Unit]:
-    tmp_path.chmod(0o755)
-    (tmp_path / "domains").mkdir(mode=0o755)
-    for name, text in DEFINITIONS.items():
-        define(tmp_path, name, f'name = "{name}"\n{text}')
-    (tmp_path / "lamplighter.toml").write_text(CONFIGURATION)
-    with closing(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)) as manager:
-        manager.bind(str(tmp_path / "notify"))
-        unit = Unit(tmp_path, manager)
-        started = unit.type("host", "start", str(tmp_path), "--speed", "20")
-        assert started.returncode == 0, started.stderr
+    write_host(tmp_path, CONFIGURATION, DEFINITIONS)
+    with open_unit(tmp_path) as unit:
         yield unit
-        (tmp_path / "lamplighter.toml").write_text(CONFIGURATION)
-        Shell(tmp_path).type("host", "stop")
-
-
-def define(folder: Path, name: str, text: str) -> None:
-    path = folder / "domains" / f"{name}.cfg"
-    path.write_text(text)
-    path.chmod(0o644)
+        configure(tmp_path, CONFIGURATION)
 
 
 class Ended(NamedTuple):
@@ -133,9 +121,9 @@ def a_definition_names_no_domain(unit: Unit) -> Ended:
 
 def the_configuration_is_wrong_at_the_hosts_stop(unit: Unit) -> Ended:
     up(unit)
-    (unit.folder / "lamplighter.toml").write_text(CONFIGURATION + 'stop_timeuot = "5s"\n')
+    configure(unit.folder, CONFIGURATION + 'stop_timeuot = "5s"\n')
     ended = whole(unit, "down")
-    (unit.folder / "lamplighter.toml").write_text(CONFIGURATION)
+    configure(unit.folder, CONFIGURATION)
     return ended
 
 
@@ -215,6 +203,29 @@ def test_a_start_that_the_hosts_stop_ends(unit: Unit) -> None:
     assert_agree(unit, ended, 128 + signal.SIGTERM, started)
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_between_the_end_of_a_run_and_its_report_changes_nothing(
+    unit: Unit, number: signal.Signals
+) -> None:
+    """Whoever reads the report takes a while; the record of the run is complete by then."""
+    reader, writer = os.pipe()
+    room = fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
+    os.write(writer, b" " * room)
+    with subprocess.Popen(
+        [*LAMPLIGHTER, "--json", "up"],
+        env=unit.environment,
+        stdout=writer,
+        stderr=subprocess.DEVNULL,
+    ) as start:
+        os.close(writer)
+        while not (runs := Shell(unit.folder).ask("history")["runs"]) or runs[0]["ended"] is None:
+            assert start.poll() is None
+        start.send_signal(number)
+        with os.fdopen(reader, encoding="utf-8") as report:
+            ended = Ended(0, report.read())
+    assert_agree(unit, ended._replace(status=start.returncode), 0, newest_run(unit))
+
+
 def test_a_run_whose_journal_is_lost(unit: Unit) -> None:
     """Its status is that of its domains; the document and systemd say that the record is lost."""
     up(unit, "slow")
@@ -230,10 +241,10 @@ def test_a_run_whose_journal_is_lost(unit: Unit) -> None:
 
 
 def test_a_configuration_that_is_wrong_by_hand_is_no_run(unit: Unit) -> None:
-    (unit.folder / "lamplighter.toml").write_text(CONFIGURATION + 'stop_timeuot = "5s"\n')
+    configure(unit.folder, CONFIGURATION + 'stop_timeuot = "5s"\n')
     ended = Shell(unit.folder).type("--json", "down")
     assert ended.returncode == json.loads(ended.stdout)["exit"] == 78
-    (unit.folder / "lamplighter.toml").write_text(CONFIGURATION)
+    configure(unit.folder, CONFIGURATION)
     assert Shell(unit.folder).ask("history")["runs"] == []
 
 

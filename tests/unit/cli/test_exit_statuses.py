@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
-from tests.shell import Shell
+from tests.shell import HOST, QUICK, Shell, configure, write_host
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -25,13 +25,8 @@ TABLE = {
     78: "the configuration is wrong (file, line or key, what was expected)",
 }
 
-CONFIGURATION = """\
-[host]
-toolstack = "embedded"
-definitions = ["domains/*.cfg"]
-state = "state"
-run = "run"
-call_timeout = "5s"
+CONFIGURATION = f"""\
+{HOST}call_timeout = "5s"
 
 [domain.web]
 start = "always"
@@ -40,10 +35,9 @@ start = "always"
 stop_timeout = "5s"
 """
 
-QUICK = 'embedded_boot = "1s"\nembedded_shutdown = "1s"\n'
 DEFINITIONS = {
-    "web": f"memory = 64\n{QUICK}",
-    "huge": f"memory = 9000000\n{QUICK}",
+    "web": QUICK,
+    "huge": QUICK.replace("64", "9000000"),
     "hangs": 'memory = 64\nembedded_boot = "1s"\nembedded_guest = "hangs"\n',
     "slow": 'memory = 64\nembedded_boot = "1s"\nembedded_guest = "slow"\n'
     'embedded_shutdown = "100s"\n',
@@ -52,18 +46,11 @@ DEFINITIONS = {
 
 @pytest.fixture
 def shell(tmp_path: Path) -> Iterator[Shell]:
-    tmp_path.chmod(0o755)
-    (tmp_path / "domains").mkdir(mode=0o755)
-    for name, text in DEFINITIONS.items():
-        path = tmp_path / "domains" / f"{name}.cfg"
-        path.write_text(f'name = "{name}"\n{text}')
-        path.chmod(0o644)
-    (tmp_path / "lamplighter.toml").write_text(CONFIGURATION)
+    write_host(tmp_path, CONFIGURATION, DEFINITIONS)
     shell = Shell(tmp_path)
-    started = shell.type("host", "start", str(tmp_path), "--speed", "20")
-    assert started.returncode == 0, started.stderr
+    shell.boot()
     yield shell
-    (tmp_path / "lamplighter.toml").write_text(CONFIGURATION)
+    configure(tmp_path, CONFIGURATION)
     shell.type("host", "stop")
 
 
@@ -93,7 +80,7 @@ def host_is_gone(shell: Shell) -> None:
 
 
 def no_such_key(shell: Shell) -> None:
-    (shell.folder / "lamplighter.toml").write_text(CONFIGURATION + 'stop_timeuot = "5s"\n')
+    configure(shell.folder, CONFIGURATION + 'stop_timeuot = "5s"\n')
 
 
 WAYS = {

@@ -84,7 +84,7 @@ def host(tmp_path: Path) -> Iterator[Host]:
 
 
 class TestExplain:
-    def test_tells_each_setting_with_its_place(self, host: Host) -> None:
+    def test_shows_each_setting_with_its_place(self, host: Host) -> None:
         end = host.call("explain", "web")
         assert end.status == 0
         assert end.err == ""
@@ -137,23 +137,23 @@ class TestExplain:
         end = host.call("explain", "bad")
         assert end.status == 0
         assert end.out.startswith("bad\n\nSETTING")
-        assert "It is never started: there is no definition of it that can be used." in end.out
+        assert "It is never started: it has no valid definition." in end.out
         assert "\nerror: xen/bad.cfg:2:10: expected a string" in end.out
         assert host.call("explain", "bad", "--json").document["kind"] is None
 
-    def test_a_barred_domain(self, host: Host) -> None:
+    def test_a_blocked_domain(self, host: Host) -> None:
         host.define("web", WEB.replace(UUID_A, "x"))
         end = host.call("explain", "web")
         assert "web: HVM, no UUID of its own, defined in" in end.out
         assert "should be started with the host and is not" in end.out
 
-    def test_a_domain_of_which_only_the_configuration_speaks(self, host: Host) -> None:
+    def test_a_domain_that_only_the_configuration_mentions(self, host: Host) -> None:
         with host.config.open("a") as config:
             config.write('[domain.other]\nstop = "leave"\n')
         end = host.call("explain", "other")
         assert 'stop           "leave"     lamplighter.toml:11:1' in end.out
         assert "It is left running when the host stops" in end.out
-        assert "there is no definition" in end.out
+        assert "it has no valid definition" in end.out
 
     def test_a_domain_that_nobody_knows(self, host: Host) -> None:
         end = host.call("explain", "wbe")
@@ -192,7 +192,7 @@ class TestCheck:
             "exit": 0,
         }
 
-    def test_every_problem_is_told(self, host: Host) -> None:
+    def test_every_problem_is_reported(self, host: Host) -> None:
         host.define("bad", 'name = "bad"\nmemory = \n')
         host.define("open", 'name = "open"\n').chmod(0o666)
         host.define("twice", 'name = "web"\n')

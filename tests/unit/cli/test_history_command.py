@@ -136,7 +136,7 @@ def test_a_limit_of_nothing_or_beyond_numbers_is_refused(state: Path, limit: str
     )
 
 
-def test_a_broken_journal_is_told(state: Path) -> None:
+def test_a_broken_journal_is_reported(state: Path) -> None:
     state.mkdir()
     (state / "state.db").write_bytes(b"garbage" * 100)
     end = call(state)

@@ -111,7 +111,7 @@ def test_who_holds_a_lock_is_known_without_taking_it(tmp_path: Path) -> None:
     assert not lock.is_held(path)
 
 
-def test_last_words(tmp_path: Path) -> None:
+def test_the_last_line_of_a_log(tmp_path: Path) -> None:
     log = tmp_path / "log"
     assert programs.last_line(log) == ""
     log.write_bytes(b"x" * 10_000 + b"\nfirst\nlast \xff\n\n")

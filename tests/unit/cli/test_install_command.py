@@ -37,7 +37,7 @@ def program(tmp_path: Path) -> Path:
     return path
 
 
-def test_into_a_root_it_tells_each_file_and_then_that_nothing_changed(tmp_path: Path) -> None:
+def test_into_a_root_it_shows_each_file_and_then_that_nothing_changed(tmp_path: Path) -> None:
     status, out, err = lamplighter("install", "--root", str(tmp_path))
     assert (status, err) == (0, "")
     words = [line.split() for line in out.splitlines()]
@@ -71,7 +71,7 @@ def test_a_wrong_path_is_a_wrong_command_line(tmp_path: Path) -> None:
     assert "there is no folder" in err
 
 
-def test_a_configuration_that_the_service_does_not_read_is_told_of(tmp_path: Path) -> None:
+def test_a_configuration_that_the_service_does_not_read_is_reported(tmp_path: Path) -> None:
     other = str(tmp_path / "other.toml")
     answer = document("install", "--root", str(tmp_path), LAMPLIGHTER_CONFIG=other)
     assert answer["notes"] == [
@@ -79,7 +79,7 @@ def test_a_configuration_that_the_service_does_not_read_is_told_of(tmp_path: Pat
     ]
 
 
-def test_a_program_that_is_not_in_the_root_yet_is_told_of(tmp_path: Path, program: Path) -> None:
+def test_a_program_that_is_not_in_the_root_yet_is_reported(tmp_path: Path, program: Path) -> None:
     program.unlink()
     answer = document("install", "--root", str(tmp_path))
     assert answer["notes"] == [f"{program} does not exist yet; the unit will start it"]
@@ -142,7 +142,7 @@ def test_where_systemd_does_not_run_it_says_what_is_left_to_do(host: OnHost) -> 
     assert f"systemctl enable {' '.join(UNITS)}" in note
 
 
-def test_services_that_act_on_the_same_domains_are_told_of(host: OnHost) -> None:
+def test_services_that_act_on_the_same_domains_are_reported(host: OnHost) -> None:
     host.problems = [Problem("conflicting-unit", "xendomains is enabled", hint="disable it")]
     status, out, _ = lamplighter("install")
     assert status == 0

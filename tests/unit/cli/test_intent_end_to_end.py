@@ -8,19 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.shell import Shell, outcomes
+from tests.shell import HOST, QUICK, Shell, outcomes, write_host
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-CONFIGURATION = """\
-[host]
-toolstack = "embedded"
-definitions = ["domains/*.cfg"]
-state = "state"
-run = "run"
-
+CONFIGURATION = f"""\
+{HOST}
 [defaults]
 start = "last-state"
 
@@ -31,7 +26,6 @@ start = "always"
 start = "never"
 """
 
-QUICK = 'memory = 64\nembedded_boot = "1s"\nembedded_shutdown = "1s"\n'
 DEFINITIONS = {
     "always": QUICK,
     "last": QUICK,
@@ -41,13 +35,7 @@ DEFINITIONS = {
 
 
 class Machine(Shell):
-    """A host that can be booted again."""
-
-    def boot(self) -> None:
-        """Cut its power, if it has any, and boot it."""
-        self.type("host", "stop")
-        started = self.type("host", "start", str(self.folder), "--speed", "20")
-        assert started.returncode == 0, started.stderr
+    """A host that is asked for its domains."""
 
     def ask_any(self, *words: str) -> list[dict[str, Any]]:
         """Ask without minding whether all is as wanted."""
@@ -60,13 +48,7 @@ class Machine(Shell):
 
 @pytest.fixture
 def machine(tmp_path: Path) -> Iterator[Machine]:
-    tmp_path.chmod(0o755)
-    (tmp_path / "domains").mkdir(mode=0o755)
-    for number, (name, text) in enumerate(DEFINITIONS.items(), 1):
-        path = tmp_path / "domains" / f"{name}.cfg"
-        path.write_text(f'name = "{name}"\nuuid = "00000000-0000-4000-8000-{number:012}"\n{text}')
-        path.chmod(0o644)
-    (tmp_path / "lamplighter.toml").write_text(CONFIGURATION)
+    write_host(tmp_path, CONFIGURATION, DEFINITIONS, uuids=True)
     machine = Machine(tmp_path)
     machine.boot()
     yield machine
@@ -110,6 +92,28 @@ def test_a_held_domain_stays_down_across_boots_until_it_is_released(machine: Mac
     assert [past["released"] is not None for past in history] == [True]
 
 
+def test_a_domain_whose_definition_states_no_uuid_is_held_by_the_uuid_of_today_too(
+    machine: Machine,
+) -> None:
+    (machine.folder / "domains" / "always.cfg").write_text(f'name = "always"\n{QUICK}')
+    machine.ask("up")
+    row = machine.row("always")
+    machine.ask("hold", row["uuid"], "--reason", "disk 3 is broken")
+    machine.boot()
+    assert outcomes(machine.ask("up"))["always"] == "held"
+    assert "disk 3 is broken" in machine.type("release", "always").stdout
+    assert outcomes(machine.ask("up"))["always"] == "started"
+
+    # As an earlier version recorded it.
+    machine.ask("hold", "always", "--reason", "disk 4 is broken")
+    file = machine.folder / "state" / "intent.json"
+    file.write_text(file.read_text().replace('"domain": "always"', f'"domain": "{row["uuid"]}"'))
+    machine.boot()
+    assert outcomes(machine.ask("up"))["always"] == "held"
+    assert "disk 4 is broken" in machine.type("release", "always").stdout
+    assert outcomes(machine.ask("up"))["always"] == "started"
+
+
 def test_hold_now_stops_what_runs_and_hold_alone_does_not(machine: Machine) -> None:
     machine.ask("up")
     machine.ask("hold", "always", "--reason", "later")
@@ -130,7 +134,7 @@ def test_hold_now_stops_what_runs_and_hold_alone_does_not(machine: Machine) -> N
         ("release", "nobody"),
     ],
 )
-def test_a_word_about_nobody_or_without_a_reason_is_refused(
+def test_a_hold_of_nobody_or_without_a_reason_is_refused(
     machine: Machine, words: tuple[str, ...]
 ) -> None:
     assert machine.type(*words).returncode == 2
@@ -157,7 +161,7 @@ def test_a_domain_that_fails_to_start_again_and_again_is_held_and_the_others_go_
     assert machine.row("broken")["wanted"] == "down", "it is counted anew"
 
 
-def test_a_domain_defined_anew_with_another_uuid_inherits_nothing(machine: Machine) -> None:
+def test_a_domain_defined_again_with_another_uuid_inherits_nothing(machine: Machine) -> None:
     machine.ask("up", "last")
     machine.ask("hold", "always", "--reason", "x")
     machine.ask("down")

@@ -16,40 +16,27 @@ import pytest
 from lamplighter.embedded import CONTROL_SOCKET
 from lamplighter.host.clock import LoopClock
 from lamplighter.toolstacks.embedded import ControlClient
-from tests.shell import LAMPLIGHTER, Shell, outcomes
+from tests.shell import HOST, LAMPLIGHTER, QUICK, Shell, outcomes, write_host
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-CONFIGURATION = """\
-[host]
-toolstack = "embedded"
-definitions = ["domains/*.cfg"]
-state = "state"
-run = "run"
-parallel_starts = 1
+CONFIGURATION = f"""\
+{HOST}parallel_starts = 1
 
 [defaults]
 start = "always"
 """
 
-DEFINITION = 'memory = 64\nembedded_boot = "1s"\nembedded_shutdown = "1s"\n'
 NAMES = [f"web-{number}" for number in range(4)]
 
 
 @pytest.fixture
 def shell(tmp_path: Path) -> Iterator[Shell]:
-    tmp_path.chmod(0o755)
-    (tmp_path / "domains").mkdir(mode=0o755)
-    for name in NAMES:
-        path = tmp_path / "domains" / f"{name}.cfg"
-        path.write_text(f'name = "{name}"\n{DEFINITION}')
-        path.chmod(0o644)
-    (tmp_path / "lamplighter.toml").write_text(CONFIGURATION)
+    write_host(tmp_path, CONFIGURATION, dict.fromkeys(NAMES, QUICK))
     shell = Shell(tmp_path)
-    started = shell.type("host", "start", str(tmp_path), "--speed", "20")
-    assert started.returncode == 0, started.stderr
+    shell.boot()
     yield shell
     shell.type("host", "stop")
 
@@ -169,7 +156,7 @@ def test_any_number_of_signals_ends_a_run_in_order(shell: Shell, command: str, c
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_each_signal_is_told_with_what_is_left_and_how_to_go_on(
+def test_each_signal_is_reported_with_what_is_left_and_how_to_go_on(
     shell: Shell, number: signal.Signals
 ) -> None:
     come_up_and_be_slow_to_go(shell)

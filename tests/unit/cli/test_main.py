@@ -318,7 +318,7 @@ def test_a_reader_that_went_away_is_no_traceback(argv: tuple[str, ...]) -> None:
     assert (end.returncode, end.stderr) == (141, b"")
 
 
-def test_a_full_disk_under_standard_output_is_told() -> None:
+def test_a_full_disk_under_standard_output_is_reported() -> None:
     with Path("/dev/full").open("wb") as full:
         end = lamplighter("--version", stdout=full.fileno())
     assert end.returncode == 1
@@ -338,7 +338,7 @@ def test_a_closed_standard_stream_stops_nothing(closed: str) -> None:
 
 
 @pytest.mark.parametrize("command", frame.COMMANDS)
-def test_only_commands_that_end_at_once_do_without_tls(command: str) -> None:
+def test_only_commands_that_speak_to_this_host_alone_do_without_tls(command: str) -> None:
     script = (
         "import io, sys; from lamplighter.cli.main import execute;"
         f"execute([{command!r}, '--help'], {{}}, io.StringIO(), io.StringIO());"

@@ -59,7 +59,7 @@ def test_there_is_a_page_for_the_command_the_service_and_the_format() -> None:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_each_command_has_its_options_told(command: str) -> None:
+def test_each_command_has_its_options_described(command: str) -> None:
     parser = argparse.ArgumentParser(add_help=False)
     import_module(COMMANDS[command]).add_arguments(parser)
     items = re.split(r"^\.It Cm ", section("COMMANDS"), flags=re.MULTILINE)
@@ -68,21 +68,21 @@ def test_each_command_has_its_options_told(command: str) -> None:
     assert set(re.findall(r"Fl -([a-z-]+)", told)) == options(parser)
 
 
-def test_no_command_is_told_that_is_not_there() -> None:
+def test_no_command_is_described_that_does_not_exist() -> None:
     commands = section("COMMANDS")
     assert {line.split()[2] for line in commands.splitlines() if line.startswith(".It Cm ")} == set(
         COMMANDS
     )
 
 
-def test_the_global_options_are_told() -> None:
+def test_the_global_options_are_described() -> None:
     told = page(COMMAND).split(".Sh COMMANDS\n")[0]
     assert options(_global_options()) | {"help", "version"} == set(
         re.findall(r"Fl -([a-z]+)", told)
     )
 
 
-def test_each_exit_status_is_told_and_no_other() -> None:
+def test_each_exit_status_is_described_and_no_other() -> None:
     told = section("EXIT STATUS")
     raised = {
         thing.exit_status
@@ -94,12 +94,12 @@ def test_each_exit_status_is_told_and_no_other() -> None:
     }  # fmt: skip
 
 
-def test_each_outcome_is_told_and_no_other() -> None:
+def test_each_outcome_is_described_and_no_other() -> None:
     told = section("OUTCOMES")
     assert set(tags(told)) == {outcome.value for outcome in Outcome}
 
 
-def test_each_key_of_the_configuration_is_told_with_its_default() -> None:
+def test_each_key_of_the_configuration_is_described_with_its_default() -> None:
     head, tables = page(FORMAT).split(".Sh THE TABLES ")
     host = tags(head.split(".Sh THE TABLE ")[1])
     policy = tags(tables.split(".Sh DEFINITIONS")[0])
@@ -123,7 +123,7 @@ def _as_toml(item: str) -> str:
     return tag.replace(" No = ", " = ").replace(r"\(dq", '"')
 
 
-def test_each_key_of_a_definition_is_told() -> None:
+def test_each_key_of_a_definition_is_described() -> None:
     text = page(FORMAT).split(".Sh DEFINITIONS")[1]
     own, embedded = text.split(".Ss Definitions of an embedded host")
     assert set(tags(own)) == set(PARAMETERS)
@@ -143,7 +143,7 @@ def test_the_files_are_where_the_pages_say() -> None:
     assert f"{HostSettings().run.value}/lock" in told
 
 
-def test_the_agents_page_tells_its_commands_options_and_keys() -> None:
+def test_the_agents_page_shows_its_commands_options_and_keys() -> None:
     text = page(AGENT)
     commands = text.split(".Sh COMMANDS\n")[1].split(".Ss ")[0]
     assert set(tags(commands)) == set(AGENT_COMMANDS)

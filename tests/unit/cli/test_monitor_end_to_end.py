@@ -13,19 +13,14 @@ import pytest
 
 from lamplighter.host.clock import LoopClock
 from lamplighter.host.xenstore.client import XenStore
-from tests.shell import LAMPLIGHTER, Shell
+from tests.shell import HOST, LAMPLIGHTER, Shell, write_host
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-CONFIGURATION = """\
-[host]
-toolstack = "embedded"
-definitions = ["domains/*.cfg"]
-state = "state"
-run = "run"
-
+CONFIGURATION = f"""\
+{HOST}
 [defaults]
 start = "last-state"
 """
@@ -39,13 +34,7 @@ embedded_shutdown = "0.1s"
 
 @pytest.fixture
 def shell(tmp_path: Path) -> Iterator[Shell]:
-    (tmp_path / "lamplighter.toml").write_text(CONFIGURATION)
-    (tmp_path / "domains").mkdir(mode=0o755)
-    for number, name in enumerate(("db", "web"), 1):
-        identity = f'name = "{name}"\nuuid = "00000000-0000-4000-8000-{number:012}"\n'
-        path = tmp_path / "domains" / f"{name}.cfg"
-        path.write_text(identity + DEFINITION)
-        path.chmod(0o644)
+    write_host(tmp_path, CONFIGURATION, dict.fromkeys(("db", "web"), DEFINITION), uuids=True)
     shell = Shell(tmp_path)
     assert shell.type("host", "start").returncode == 0
     try:
@@ -111,7 +100,7 @@ def test_it_serves_status_and_history_what_it_saw(shell: Shell) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_it_and_it_tells_what_it_knows(shell: Shell, number: signal.Signals) -> None:
+def test_a_signal_ends_it_and_it_shows_what_it_knows(shell: Shell, number: signal.Signals) -> None:
     with monitor(shell, "--json") as watching:
         shell.ask("up", "web")
         until(watching, "web (domid 1) came")
@@ -123,7 +112,7 @@ def test_a_signal_ends_it_and_it_tells_what_it_knows(shell: Shell, number: signa
     assert not (shell.folder / "run" / "monitor.sock").exists()
 
 
-def test_a_second_one_is_told_that_there_is_one(shell: Shell) -> None:
+def test_a_second_one_fails_because_there_is_one(shell: Shell) -> None:
     with monitor(shell):
         ended = shell.type("monitor")
         assert ended.returncode == 75

@@ -16,18 +16,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.shell import Shell, outcomes
+from tests.shell import HOST, QUICK, Shell, outcomes, write_host
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-CONFIGURATION = """\
-[host]
-toolstack = "embedded"
-definitions = ["domains/*.cfg"]
-state = "state"
-run = "run"
-
+CONFIGURATION = f"""\
+{HOST}
 [defaults]
 start = "always"
 
@@ -35,14 +30,13 @@ start = "always"
 start = "last-state"
 """
 
-QUICK = 'memory = 64\nembedded_boot = "1s"\nembedded_shutdown = "1s"\n'
 SLOW = 'memory = 64\nembedded_boot = "1s"\nembedded_guest = "slow"\nembedded_shutdown = "150s"\n'
 DEFINITIONS = {"held": QUICK, "last": QUICK, "web": QUICK, "slow": SLOW}
 RUNNING = {"last", "web", "slow"}
 
 
 class Machine(Shell):
-    """A host that can be booted again, and its state."""
+    """A host and its state."""
 
     @property
     def state(self) -> Path:
@@ -52,11 +46,8 @@ class Machine(Shell):
     def database(self) -> Path:
         return self.state / "state.db"
 
-    def boot(self) -> None:
-        """Cut its power, if it has any, and boot it."""
-        self.type("host", "stop")
-        started = self.type("host", "start", str(self.folder), "--speed", "40")
-        assert started.returncode == 0, started.stderr
+    def boot(self, speed: int = 40) -> None:
+        super().boot(speed)
 
     def running(self) -> set[str]:
         rows = self.ask_any("status")["domains"]
@@ -76,13 +67,7 @@ class Machine(Shell):
 @pytest.fixture
 def machine(tmp_path: Path) -> Iterator[Machine]:
     """A host on which everything runs that may."""
-    tmp_path.chmod(0o755)
-    (tmp_path / "domains").mkdir(mode=0o755)
-    for number, (name, text) in enumerate(DEFINITIONS.items(), 1):
-        path = tmp_path / "domains" / f"{name}.cfg"
-        path.write_text(f'name = "{name}"\nuuid = "00000000-0000-4000-8000-{number:012}"\n{text}')
-        path.chmod(0o644)
-    (tmp_path / "lamplighter.toml").write_text(CONFIGURATION)
+    write_host(tmp_path, CONFIGURATION, DEFINITIONS, uuids=True)
     machine = Machine(tmp_path)
     machine.boot()
     yield machine
@@ -141,7 +126,7 @@ def test_a_damaged_one_is_begun_again_and_what_is_held_stays_down(
     assert "disk 3 is broken" in machine.type("release", "held").stdout
 
 
-def test_the_first_to_come_may_be_the_hosts_start_or_a_word(machine: Machine) -> None:
+def test_the_first_change_may_be_the_hosts_start_or_a_hold(machine: Machine) -> None:
     begin(machine)
     machine.boot()
     garbage(machine.database)
@@ -205,7 +190,41 @@ def test_what_was_held_before_the_last_change_can_be_accepted(machine: Machine) 
 # --- newer, gone -----------------------------------------------------------------------------
 
 
-def test_a_newer_one_is_told_and_left_alone(machine: Machine) -> None:
+def test_where_the_folder_itself_is_gone_within_a_boot_only_named_domains_are_started(
+    machine: Machine,
+) -> None:
+    begin(machine)
+    machine.ask("down")
+    shutil.rmtree(machine.state)
+    steps = {step["name"]: step["outcome"] for step in machine.ask("plan", "up")["steps"]}
+    assert set(steps.values()) == {"failed"}
+    assert "intent.json is gone" in machine.ask("check", status=78)["problems"][0]["message"]
+    up = machine.ask("up", status=1)
+    assert set(outcomes(up).values()) == {"failed"}
+    assert "lamplighter release --all" in machine.type("up").stderr
+    machine.ask("release", "--all")
+    assert outcomes(machine.ask("up", "web")) == {"web": "started"}
+
+
+@pytest.mark.parametrize("name", ["state", "state/intent.json"])
+def test_what_others_may_write_is_not_believed_until_they_may_not(
+    machine: Machine, name: str
+) -> None:
+    begin(machine)
+    machine.ask("down")
+    path = machine.folder / name
+    mode = path.stat().st_mode
+    path.chmod(mode | 0o002)
+    assert {problem["hint"] for problem in machine.ask("check", status=78)["problems"]} == {
+        f"chmod o-w {path}"
+    }
+    up = machine.ask("up", status=1)
+    assert outcomes(up) == {"held": "held", "last": "failed", "web": "failed", "slow": "failed"}
+    path.chmod(mode)
+    assert outcomes(machine.ask("up")) == {**dict.fromkeys(RUNNING, "started"), "held": "held"}
+
+
+def test_a_newer_one_is_reported_and_left_alone(machine: Machine) -> None:
     begin(machine)
     machine.ask("down", "web")
     with closing(sqlite3.connect(machine.database)) as newer:
@@ -237,6 +256,7 @@ def test_one_that_is_gone_is_begun_again(machine: Machine) -> None:
 def test_without_any_state_what_runs_is_meant_to_be_up(machine: Machine) -> None:
     begin(machine)
     shutil.rmtree(machine.state)
+    (machine.folder / "run" / "intents.kept").unlink()
     assert outcomes(machine.ask("down")) == dict.fromkeys(RUNNING, "clean")
     machine.boot()
     ends = outcomes(machine.ask("up"))

@@ -3,104 +3,32 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import socket
-import uuid
-from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
 
-from lamplighter.host.systemd.units import SERVICE
-from tests.shell import Shell, outcomes
+from tests.shell import HOST, QUICK, Shell, Unit, open_unit, outcomes, write_host
 
 if TYPE_CHECKING:
-    import subprocess
     from collections.abc import Iterator
     from pathlib import Path
 
-CONFIGURATION = """\
-[host]
-toolstack = "embedded"
-definitions = ["domains/*.cfg"]
-state = "state"
-run = "run"
-parallel_starts = 1
+CONFIGURATION = f"""\
+{HOST}parallel_starts = 1
 
 [defaults]
 start = "always"
 """
 
-DEFINITION = 'memory = 64\nembedded_boot = "1s"\nembedded_shutdown = "1s"\n'
 NAMES = ["db", "mail", "web"]
-
-
-class Unit(Shell):
-    """Types what the unit has, as systemd does it."""
-
-    def __init__(self, folder: Path, manager: socket.socket) -> None:
-        super().__init__(folder)
-        self._manager = manager
-        self._program = folder / "bin" / "systemctl"
-        self._program.parent.mkdir()
-        self.environment["PATH"] = f"{self._program.parent}:{os.environ['PATH']}"
-        self.environment["NOTIFY_SOCKET"] = str(folder / "notify")
-        self.environment["SERVICE_RESULT"] = "success"
-        self.jobs()
-        self.invoke()
-
-    def invoke(self) -> None:
-        """The unit begins anew."""
-        self.environment["INVOCATION_ID"] = uuid.uuid4().hex
-
-    def jobs(self, *jobs: str) -> None:
-        self._program.write_text("#!/bin/sh\n" + "".join(f"echo '{job}'\n" for job in jobs))
-        self._program.chmod(0o755)
-
-    def job(self, number: int, kind: str) -> None:
-        self.jobs(f"{number} {SERVICE} {kind} running")
-
-    def restart(self) -> list[subprocess.CompletedProcess[str]]:
-        """The three commands of a restart, in the order in which systemd runs them."""
-        self.job(41, "restart")
-        ended = [self.type("down"), self.type("down", "--after-stop")]
-        self.job(41, "start")
-        self.invoke()
-        return [*ended, self.type("up")]
-
-    def domids(self) -> dict[str, int | None]:
-        told = json.loads(self.type("--json", "status").stdout)
-        return {row["name"]: row["domid"] for row in told["domains"]}
-
-    def last_status(self) -> str:
-        """The newest status text that systemd was told."""
-        texts = [""]
-        self._manager.settimeout(0)
-        while True:
-            try:
-                lines = self._manager.recv(1 << 16).decode().splitlines()
-            except BlockingIOError:
-                return texts[-1]
-            texts += [line.removeprefix("STATUS=") for line in lines if line.startswith("STATUS=")]
 
 
 @pytest.fixture
 def unit(tmp_path: Path) -> Iterator[Unit]:
-    tmp_path.chmod(0o755)
-    (tmp_path / "domains").mkdir(mode=0o755)
-    for name in NAMES:
-        path = tmp_path / "domains" / f"{name}.cfg"
-        path.write_text(f'name = "{name}"\n{DEFINITION}')
-        path.chmod(0o644)
-    (tmp_path / "lamplighter.toml").write_text(CONFIGURATION)
-    with closing(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)) as manager:
-        manager.bind(str(tmp_path / "notify"))
-        unit = Unit(tmp_path, manager)
-        started = unit.type("host", "start", str(tmp_path), "--speed", "20")
-        assert started.returncode == 0, started.stderr
+    write_host(tmp_path, CONFIGURATION, dict.fromkeys(NAMES, QUICK))
+    with open_unit(tmp_path) as unit:
         yield unit
-        unit.type("host", "stop")
 
 
 def test_a_restart_moves_nothing_and_a_stop_after_it_stops_all(unit: Unit) -> None:
@@ -114,7 +42,7 @@ def test_a_restart_moves_nothing_and_a_stop_after_it_stops_all(unit: Unit) -> No
             assert ended.returncode == 0, ended.stderr
         assert unit.domids() == before
         assert unit.last_status() == "the unit was restarted, which moved no domain"
-    assert len(unit.ask("history")["runs"]) == 2, "a restart is no run"
+    assert len(unit.ask("history")["runs"]) == 2, "a restart is not a run"
     unit.job(50, "stop")
     stopped = unit.ask("down")
     assert outcomes(stopped) == {"db": "clean", "web": "clean"}

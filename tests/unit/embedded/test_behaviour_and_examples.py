@@ -57,13 +57,13 @@ def test_every_behaviour_can_be_written(behaviour: Behaviour) -> None:
         ("memory = [1]", "MiB"),
     ],
 )
-def test_what_is_wrong_is_told_with_its_place(line: str, says: str) -> None:
+def test_what_is_wrong_is_reported_with_its_place(line: str, says: str) -> None:
     with pytest.raises(DefinitionError, match=says) as caught:
         definition(line)
     assert caught.value.where.startswith("web.cfg:2")
 
 
-def test_what_xl_does_when_nothing_is_said() -> None:
+def test_what_xl_does_by_default() -> None:
     reactions = read_embedded_definition(
         'name = "x"\non_crash = "coredump-restart"', "x.cfg"
     ).reactions

@@ -183,7 +183,7 @@ def test_what_our_own_run_may_have_done_is_not_taken_for_a_wish(end: ShutdownRea
     assert went(Evidence(ends={4: REASONS.POWEROFF}, doubtful={3})).by is Initiator.GUEST
 
 
-def test_each_is_told_once() -> None:
+def test_each_is_reported_once() -> None:
     book = register()
     assert book.compare([DOM0, RUNNING], Evidence(), NOW) == []
     ended = RUNNING._replace(shutdown=ShutdownReason.POWEROFF)
@@ -226,7 +226,7 @@ def test_a_move_of_another_domain_with_this_domid_is_not_ours() -> None:
     assert went(Evidence(moves={4: other}, ends={4: REASONS.POWEROFF})).by is Initiator.GUEST
 
 
-def test_both_incarnations_in_one_listing_are_told() -> None:
+def test_both_incarnations_in_one_listing_are_reported() -> None:
     reboot = RUNNING._replace(shutdown=ShutdownReason.REBOOT)
     told = register().compare([DOM0, reboot, RUNNING._replace(domid=5)], Evidence(), NOW)
     assert [(one.way, one.domid) for one in told] == [(Change.WENT, 4), (Change.CAME, 5)]

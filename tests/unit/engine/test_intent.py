@@ -13,8 +13,9 @@ from lamplighter.engine.intent import (
     ended_unasked,
     learn,
     learn_from_domain_events,
-    said,
+    stated,
 )
+from lamplighter.engine.naming import DomainRef, find
 from lamplighter.model.domain import Definition, DomainInfo, Kind, ShutdownReason
 from lamplighter.model.domain_event import Change, DomainEvent, Initiator
 from lamplighter.model.intent import Hold, Intent, Intents, Meant
@@ -106,7 +107,7 @@ def test_only_what_came_up_and_is_gone_without_a_run_of_ours_is_asked_about() ->
     assert ended_unasked(ROSTER, [], up, {"web": stopped}) == [], "the host's stop means nothing"
 
 
-def test_a_domain_that_was_defined_anew_inherits_nothing() -> None:
+def test_a_domain_that_was_defined_again_inherits_nothing() -> None:
     other = Definition("web", UUID(int=2), Kind.PV, "/etc/xen/web.cfg")
     held = Intents({}, {str(WEB): Hold(str(WEB), "web", "broken", "anna", AT)})
     assert held.hold_of(MANAGED.definition) is not None
@@ -119,8 +120,25 @@ def test_a_hold_from_when_the_definition_had_no_uuid_is_kept() -> None:
     assert held.hold_of(MANAGED.definition) is not None
 
 
+def test_a_hold_on_a_uuid_holds_by_name_where_the_definition_states_no_uuid() -> None:
+    """The toolstack gives such a domain another UUID at each start."""
+    held = Intents({}, {str(WEB): Hold(str(WEB), "web", "broken", "anna", AT)})
+    free = MANAGED.definition._replace(uuid=None)
+    assert held.hold_of(free) is not None
+    assert held.hold_of(free._replace(name="db")) is None
+
+
+def test_a_domain_named_by_the_uuid_of_today_is_known_by_its_name() -> None:
+    free = MANAGED._replace(definition=MANAGED.definition._replace(uuid=None))
+    inventory = ROSTER._replace(domains={"web": free})
+    assert find(str(WEB), inventory, [RUNNING]) == DomainRef("web", "web")
+    other = MANAGED._replace(definition=MANAGED.definition._replace(uuid=UUID(int=2)))
+    inventory = ROSTER._replace(domains={"web": other})
+    assert find(str(WEB), inventory, [RUNNING]) == DomainRef(str(WEB), "web")
+
+
 def test_naming_a_domain_says_what_is_meant_of_it() -> None:
-    (one,) = said([(MANAGED, RUNNING)], Meant.DOWN, "anna", NOW)
+    (one,) = stated([(MANAGED, RUNNING)], Meant.DOWN, "anna", NOW)
     assert (one.meant, one.said_by, one.domid, one.reason) == (
         Meant.DOWN,
         "anna",
@@ -174,7 +192,7 @@ def learned_of(before: Intents, *domain_events: DomainEvent) -> list[Meant]:
         (Initiator.TOOL, POWEROFF, [Meant.DOWN]),
         (Initiator.US, POWEROFF, []),
         (Initiator.CRASH, ShutdownReason.CRASH, []),
-        (Initiator.TOOL, None, []),  # destroyed: that is no word about what it is to be
+        (Initiator.TOOL, None, []),  # destroyed: nobody intended anything by that
         (Initiator.TOOL, ShutdownReason.SUSPEND, [Meant.AWAY]),
         (Initiator.GUEST, ShutdownReason.REBOOT, []),
         (Initiator.UNKNOWN, None, []),
@@ -203,7 +221,7 @@ def test_the_incarnation_that_was_told_to_go_down_is_not_meant_up_for_being_seen
     assert learned_of(intents(Meant.DOWN), domain_event(Change.CAME, Initiator.TOOL, domid=4)) == []
 
 
-def test_the_passages_are_taken_in_their_order() -> None:
+def test_the_events_are_taken_in_their_order() -> None:
     came, gone = (
         domain_event(Change.CAME, Initiator.TOOL),
         domain_event(Change.WENT, Initiator.GUEST, POWEROFF),
@@ -244,7 +262,7 @@ def test_what_happens_to_a_guest_afterwards_does_not_unsay_that_it_is_meant_up(
 
 
 @pytest.mark.parametrize("years", [-20, 20])
-def test_within_a_boot_the_incarnation_tells_what_is_newer_and_no_clock(years: int) -> None:
+def test_within_a_boot_the_incarnation_decides_what_is_newer_and_not_a_clock(years: int) -> None:
     then = AT + timedelta(days=365 * years)
     older = domain_event(Change.CAME, Initiator.TOOL, domid=3)._replace(at=then)
     assert learned_of(intents(Meant.DOWN), older) == []
@@ -254,7 +272,7 @@ def test_within_a_boot_the_incarnation_tells_what_is_newer_and_no_clock(years: i
     assert learned_of(intents(Meant.UP), own) == [Meant.DOWN]
 
 
-def test_of_two_earlier_boots_the_logbook_s_order_tells_and_no_clock() -> None:
+def test_of_two_earlier_boots_the_event_logs_order_decides_and_not_a_clock() -> None:
     first = domain_event(Change.CAME, Initiator.TOOL)._replace(
         boot_id="boot-0", at=AT + timedelta(days=9)
     )
@@ -264,14 +282,14 @@ def test_of_two_earlier_boots_the_logbook_s_order_tells_and_no_clock() -> None:
     assert learned_of(intents(Meant.DOWN, "boot-1", 9), first, other) == []
 
 
-def test_what_was_said_later_than_the_passage_stands() -> None:
+def test_an_intent_that_is_newer_than_the_event_stays() -> None:
     earlier = domain_event(Change.WENT, Initiator.GUEST, POWEROFF)._replace(at=AT)
     assert learned_of(intents(Meant.UP, domid=None), earlier) == []
     assert learned_of(intents(Meant.UP, domid=6), earlier) == []
 
 
 @pytest.mark.parametrize("hours", [-48, 48])
-def test_what_was_said_in_this_boot_is_later_than_any_passage_of_another(hours: int) -> None:
+def test_an_intent_of_this_boot_is_newer_than_any_event_of_another(hours: int) -> None:
     gone = domain_event(Change.WENT, Initiator.GUEST, POWEROFF)
     other = gone._replace(boot_id="boot-1", at=AT + timedelta(hours=hours))
     assert learned_of(intents(Meant.UP, "boot-2"), other) == []

@@ -60,7 +60,7 @@ def test_up_does_not_start_what_is_not_wanted_unless_it_is_named() -> None:
     assert (named.verb, by_uuid.verb) == (Verb.START, Verb.START)
 
 
-def test_a_barred_domain_fails_and_the_others_start() -> None:
+def test_a_blocked_domain_fails_and_the_others_start() -> None:
     problem = Problem("twice", "two definitions of this name", domain="db")
     broken = Problem("definition", "expected =", Location("/etc/xen/x.cfg", 2), domain="x")
     house = inventory(managed("web", WEB), managed("db", DB), problems=(problem, broken))
@@ -70,7 +70,7 @@ def test_a_barred_domain_fails_and_the_others_start() -> None:
     assert steps["x"].reason == "/etc/xen/x.cfg:2: expected ="
 
 
-def test_a_barred_domain_is_not_started_by_name_either() -> None:
+def test_a_blocked_domain_is_not_started_by_name_either() -> None:
     problem = Problem("writable", "anyone may write it", domain="web")
     (step,) = plan_up(inventory(managed("web", WEB), problems=(problem,)), [], ["web"]).steps
     assert step.verb is Verb.NOTHING
@@ -117,7 +117,7 @@ def test_down_stops_everything_but_dom0_and_what_the_host_needs() -> None:
         ("by-hand", Verb.STOP),
         ("web", Verb.STOP),
     ]
-    assert "no file knows this domain" in plan.steps[0].reason
+    assert "no file defines it" in plan.steps[0].reason
 
 
 def test_down_leaves_and_destroys_as_policy_says() -> None:
@@ -162,7 +162,7 @@ def test_a_table_of_its_own_counts_for_a_domain_that_no_definition_describes() -
     house = Inventory(named={"byhand": leave}, problems=(broken,))
     (step,) = plan_down(house, [DomainInfo(4, WEB, "byhand")]).steps
     assert (step.verb, step.outcome) == (Verb.NOTHING, Outcome.SKIPPED)
-    assert "no file knows" not in step.reason
+    assert "no file defines" not in step.reason
     (gone,) = plan_down(house, [], ["byhand"]).steps
     assert gone.policy is leave
 
@@ -196,7 +196,7 @@ def test_a_held_domain_is_not_started_and_that_is_good_unless_it_is_asked_for() 
     assert "lamplighter release web" in named.reason
 
 
-def test_a_held_domain_that_runs_runs_on_and_that_is_told() -> None:
+def test_a_held_domain_that_runs_runs_on_and_that_is_reported() -> None:
     step = up_with(Past(HELD), DomainInfo(4, WEB, "web"))
     assert step.outcome is Outcome.ALREADY
     assert "disk broken" in step.reason
@@ -253,7 +253,7 @@ def test_a_start_goes_on_where_a_dead_run_or_another_creator_has_brought_it() ->
     assert up_with(Past(being_created={"db"})).resume is None
 
 
-def test_what_has_ended_and_is_about_to_be_created_anew_is_waited_for() -> None:
+def test_what_has_ended_and_is_about_to_be_created_again_is_waited_for() -> None:
     anew = Past(being_created={str(WEB)})
     dying = DomainInfo(4, WEB, "web", shutdown=ShutdownReason.REBOOT, dying=True)
     ended = DomainInfo(4, WEB, "web", shutdown=ShutdownReason.REBOOT)

@@ -23,7 +23,7 @@ BUILT_IN = Policy().start
 
 
 @pytest.mark.parametrize("said", list(product([False, True], repeat=3)))
-def test_the_nearest_word_wins_and_all_are_kept(said: tuple[bool, bool, bool]) -> None:
+def test_the_nearest_setting_wins_and_all_are_kept(said: tuple[bool, bool, bool]) -> None:
     def table(setting: Setting[Start], *, present: bool) -> Mapping[str, Setting[Any]]:
         return {"start": setting} if present else {}
 
@@ -42,7 +42,7 @@ def test_the_nearest_word_wins_and_all_are_kept(said: tuple[bool, bool, bool]) -
     assert settle(configuration, "web", table(STATED, present=stated)).start == found["start"][0]
 
 
-def test_nothing_said_means_what_is_built_in() -> None:
+def test_without_a_setting_the_built_in_value_counts() -> None:
     assert settle(Configuration(), "web") == Policy()
     assert Policy().stop.value is Stop.SHUTDOWN
     assert Policy().start.value is Start.NEVER

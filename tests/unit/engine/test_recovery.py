@@ -89,7 +89,7 @@ def test_a_stop_whose_domain_still_runs_has_not_ended_it() -> None:
     assert "ran as domid 4" in result.note
 
 
-def test_a_domain_that_has_shut_down_and_is_still_listed_tells_why_itself() -> None:
+def test_a_domain_that_has_shut_down_and_is_still_listed_has_its_own_reason() -> None:
     listed = seen(shutdown=ShutdownReason.POWEROFF)
     assert concluded(dead(Direction.DOWN, left(Phase.ASKED)), listed).outcome is Outcome.CLEAN
 
@@ -103,7 +103,7 @@ def test_what_another_boot_left_behind_went_with_it() -> None:
     assert recovery.gone([end], NOW, []) == []
 
 
-def test_the_newest_word_on_a_domain_says_where_it_stands() -> None:
+def test_the_newest_record_of_a_domain_says_where_it_is() -> None:
     older = dead(Direction.UP, left(Phase.BOOTING), left(Phase.BOOTING, "db"), number=1)
     newer = dead(Direction.DOWN, left(Phase.ACKNOWLEDGED), number=2)
     resume_points = recovery.resume_points([older, newer], NOW)

@@ -117,7 +117,7 @@ def test_what_vanishes_while_booting_has_failed_once_the_gap_is_over() -> None:
     assert (climb.finish.outcome, climb.finish.good) == (Outcome.FAILED, False)
 
 
-def test_an_interrupted_start_tells_what_was_done() -> None:
+def test_an_interrupted_start_shows_what_was_done() -> None:
     before = Climb().feed(Interrupted(0.0, "SIGTERM"))
     after = Climb().feed(Created(1.0, 7), Interrupted(2.0, "SIGTERM"))
     assert before.finish == Finish(Outcome.SKIPPED, "not started: SIGTERM", good=False)
@@ -142,7 +142,7 @@ def test_an_interrupted_start_does_not_say_not_started_of_what_another_creates()
     assert (climb.finish.outcome, climb.finish.good) == (Outcome.UNKNOWN, False)
 
 
-def test_what_was_created_and_never_listed_is_told_so() -> None:
+def test_what_was_created_and_never_listed_is_reported() -> None:
     climb = Climb().feed(Created(1.0, None), Tick(121.0))
     assert climb.finish == Finish(
         Outcome.UNKNOWN,
@@ -233,7 +233,7 @@ def test_a_creator_that_comes_to_nothing_and_never_ends_is_not_waited_for_for_ev
     assert not creates(climb)
 
 
-def test_an_incarnation_that_stays_listed_is_told_when_its_successor_is_waited_for() -> None:
+def test_an_incarnation_that_stays_listed_is_named_when_its_successor_is_waited_for() -> None:
     dying = DomainInfo(4, UUID(int=1), "web", shutdown=ShutdownReason.REBOOT, dying=True)
     climb = Climb(Phase.CREATING).feed(Listed(1.0, dying), Tick(120.0))
     assert climb.finish is not None

@@ -77,7 +77,7 @@ def row_of(
     )
 
 
-def test_a_wanted_domain_that_runs_needs_no_words() -> None:
+def test_a_wanted_domain_that_runs_needs_no_explanation() -> None:
     row = row_of(seen(), past=LastRecord("db", moved(Phase.UP)))
     assert row == Row("db", DB, 3, Wanted.UP, Seen.RUNNING, AT, "")
 
@@ -90,11 +90,11 @@ def test_a_wanted_domain_that_runs_needs_no_words() -> None:
             Seen.PAUSED,
             "is paused and answers nothing; xl unpause db lets it go on",
         ),
-        (seen(dying=True), Seen.DYING, "the hypervisor is taking it apart"),
+        (seen(dying=True), Seen.DYING, "the hypervisor is destroying it"),
         (
             seen(shutdown=ShutdownReason.SOFT_RESET),
             Seen.SHUT_DOWN,
-            "has shut down (soft reset) and is kept; lamplighter down db takes it away",
+            "has shut down (soft reset) and is kept; lamplighter down db removes it",
         ),
         (
             seen(shutdown=ShutdownReason.SUSPEND),
@@ -147,7 +147,7 @@ def test_why_a_wanted_domain_is_absent(past: LastRecord | None, why: str) -> Non
     assert row.since == (AT if past else None)
 
 
-def test_a_barred_domain_says_what_bars_it() -> None:
+def test_a_blocked_domain_says_what_blocks_it() -> None:
     problem = Problem("unsafe", "writable by everyone", Location("/etc/xen/db.cfg"), "db")
     row = row_of(problems=(problem,))
     assert row.why == (
@@ -198,7 +198,7 @@ def test_strangers_have_rows_and_dom0_has_none() -> None:
         Wanted.NOTHING,
         Seen.RUNNING,
         None,
-        "runs, but no file knows it; down will shut it down cleanly",
+        "runs, but no file defines it; down will shut it down cleanly",
     )
     assert unnamed_definitions.name == "domid 5"
 
@@ -206,7 +206,7 @@ def test_strangers_have_rows_and_dom0_has_none() -> None:
 def test_a_stranger_under_a_leaving_default_and_a_spared_one() -> None:
     view = View((seen(4, name="a"), seen(5, name="b")), protected={5})
     first, second = status_rows(inventory(stop=Stop.LEAVE), view, {})
-    assert first.why == "runs, but no file knows it; down will leave it"
+    assert first.why == "runs, but no file defines it; down will leave it"
     assert second.why == "the host needs it: no stop touches it"
 
 
@@ -223,7 +223,7 @@ def test_the_newest_incarnation_is_shown_and_since_belongs_to_it() -> None:
     assert (row.domid, row.seen, row.since) == (8, Seen.RUNNING, None)
 
 
-def test_a_stranger_with_a_table_of_its_own_is_told_by_that() -> None:
+def test_a_stranger_with_a_table_of_its_own_has_its_policy() -> None:
     row = only(status_rows(Inventory(named={"db": LEFT}), View([seen()]), {}))
     assert row.why.endswith("; down will leave it")
 
@@ -239,7 +239,7 @@ def watched(
     domain_event = DomainEvent(
         way, "db", DB, domid, Initiator.GUEST, "it powered off by itself", SEEN_AT, "boot"
     )
-    view = View((DOM0, *domains), domain_events={"db": domain_event})
+    view = View((DOM0, *domains), last_events={"db": domain_event})
     return only(status_rows(inventory(managed()), view, {"db": past} if past else {}))
 
 
@@ -251,7 +251,7 @@ def test_the_monitor_knows_since_when_a_domain_runs() -> None:
     )
 
 
-def test_what_it_saw_of_another_incarnation_or_before_is_no_word_on_this_one() -> None:
+def test_what_it_saw_of_another_incarnation_or_before_does_not_count() -> None:
     assert watched(Change.CAME, seen(), domid=2).since is None
     assert watched(Change.WENT, seen(4)).since is None
     assert watched(Change.CAME).since is None

@@ -63,7 +63,7 @@ def test_kinds(text: str, kind: Kind) -> None:
         ('on_xend_stop = "suspend"', "stop", Stop.SHUTDOWN, SUSPEND_REFUSED),
     ],
 )
-def test_the_words_of_xend(text: str, key: str, value: object, note: str) -> None:
+def test_the_values_of_xend(text: str, key: str, value: object, note: str) -> None:
     found = reading(f'name = "a"\n\n{text}\n')
     assert found.errors == ()
     assert list(found.settings) == [key]
@@ -86,7 +86,7 @@ def test_the_words_of_xend(text: str, key: str, value: object, note: str) -> Non
         ("on_xend_stop = [ ]", "not a list", ""),
     ],
 )
-def test_a_word_that_xend_never_knew_hides_the_policy(text: str, says: str, hint: str) -> None:
+def test_a_value_that_xend_never_knew_hides_the_policy(text: str, says: str, hint: str) -> None:
     found = reading(f'name = "web"\n  {text}\n')
     assert found.name == "web"
     assert found.definition is None
@@ -129,7 +129,7 @@ def test_the_control_domains_uuid_is_nobody_elses() -> None:
     assert "the control domain's UUID" in error.problem
 
 
-def test_every_mistake_is_told() -> None:
+def test_every_mistake_is_reported() -> None:
     text = 'uuid = "x"\ntype = "x"\non_xend_start = "x"\non_xend_stop = "x"\n'
     errors = reading(text).errors
     assert [error.line for error in errors] == [None, 1, 2, 3, 4]

@@ -50,7 +50,7 @@ def test_an_empty_file_means_the_defaults() -> None:
     assert lamplighter_toml.parse("", FILE) == Configuration(FILE)
 
 
-def test_everything_can_be_said() -> None:
+def test_everything_can_be_set() -> None:
     read = lamplighter_toml.parse(WHOLE, FILE)
     host = read.host
     assert host.toolstack.value == "xl"
@@ -168,7 +168,7 @@ def test_the_name_of_the_folder_is_no_pattern() -> None:
         ("[defaults]\nstop_timeout = {s = 3}\n", 2, 1, "not a table", ""),
     ],
 )
-def test_a_mistake_is_told_with_its_place(
+def test_a_mistake_is_reported_with_its_place(
     text: str, line: int | None, column: int | None, says: str, hint: str
 ) -> None:
     error = refusal(text)
@@ -203,7 +203,7 @@ def test_a_mistake_in_the_table_of_a_domain_is_a_problem_of_that_domain(
     assert read.domains["db"]["stop"].value is Stop.LEAVE
 
 
-def test_the_first_mistake_of_the_file_is_told_and_how_many_follow() -> None:
+def test_the_first_mistake_of_the_file_is_reported_and_how_many_follow() -> None:
     error = refusal("[defaults]\nstart = 1\nstop = 1\n[host]\nstate = 1\n")
     assert error.line == 2
     assert error.hint.endswith("and 2 more errors in the file")

@@ -31,7 +31,7 @@ PASSAGES = st.builds(
 
 
 @given(PASSAGES)
-def test_a_line_tells_the_passage(domain_event: DomainEvent) -> None:
+def test_a_line_has_the_event(domain_event: DomainEvent) -> None:
     line = to_line(domain_event)
     assert line.count(b"\n") == 1
     assert line.endswith(b"\n")
@@ -70,6 +70,6 @@ def test_what_a_monitor_serves(
 
 
 @pytest.mark.parametrize("value", [None, [], {}, {"boot_id": "b"}, "text", 7])
-def test_anything_else_is_no_word_of_a_monitor(value: object) -> None:
+def test_anything_else_is_not_a_monitors_state(value: object) -> None:
     with pytest.raises(ValueError, match="not a monitor"):
         watched_from_json(value)

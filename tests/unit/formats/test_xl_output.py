@@ -146,7 +146,7 @@ def test_a_name_with_spaces_around_it() -> None:
     assert xl_output.parse_listing(listing(line("  web")))[1].name == "  web"
 
 
-def test_newer_xens_tell_capabilities_too() -> None:
+def test_newer_xens_show_capabilities_too() -> None:
     text = f"{HEADING}      Capabilities\n{DOM0} privileged hardware\n{line()} -\n"
     assert [s.domid for s in xl_output.parse_listing(text)] == [0, 7]
 
@@ -244,7 +244,7 @@ def test_no_bytes_break_an_epitaph_or_a_complaint(data: bytes) -> None:
     ],
     ids=["told", "told-again", "an-xl-that-tells-none", "another-domid", "no-number", "empty"],
 )
-def test_whose_log_it_is_tells_who_reaps(log: str, pid: int | None) -> None:
+def test_the_log_shows_who_reaps(log: str, pid: int | None) -> None:
     assert xl_output.reaper_pid(log, 12) == pid
 
 
@@ -267,11 +267,11 @@ def complaints() -> list[tuple[str, str]]:
         ("xl trigger hangs power", "Send trigger 'power' failed: Invalid argument"),
     ],
 )
-def test_of_many_lines_the_cause_is_told(command: str, error_message: str) -> None:
+def test_of_many_lines_the_cause_is_reported(command: str, error_message: str) -> None:
     assert xl_output.error_message(dict(complaints())[command]).startswith(error_message)
 
 
-def test_silence_is_told_too() -> None:
+def test_silence_is_reported_too() -> None:
     assert (
         xl_output.error_message("")
         == xl_output.error_message("Parsing config from x\n")

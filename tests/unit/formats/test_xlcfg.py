@@ -86,7 +86,7 @@ def test_a_malformed_file_is_refused_at_its_place(name: str) -> None:
     assert first.exit_status == 78
 
 
-def test_a_key_knows_where_it_is_said() -> None:
+def test_a_key_knows_where_it_is_set() -> None:
     config = parse('name = "a"\n\n  memory = 64; vcpus = 2\nmemory = 128\nname += "b"\n')
     places = {key: (where.line, where.column) for key, where in config.locations.items()}
     assert places == {"name": (5, 1), "memory": (4, 1), "vcpus": (3, 16)}
@@ -162,7 +162,7 @@ def test_what_cannot_be_shown_is_escaped() -> None:
     assert "\\udcff" in refusal("a = \udcff \n").problem
 
 
-def test_a_long_word_is_cut_short() -> None:
+def test_a_long_value_is_cut_short() -> None:
     assert len(refusal("A" * 100_000).message) < 200
 
 

@@ -109,7 +109,7 @@ def test_more_time_is_asked_for_and_moves_the_guard(agent: Agent) -> None:
     assert agent.told("more time was granted: 1 s are left")
 
 
-def test_the_answer_to_more_is_told(agent: Agent) -> None:
+def test_the_answer_to_more_is_printed(agent: Agent) -> None:
     for answer, status, told in (
         ("granted 210", 0, "granted: 210 s are left\n"),
         ("refused it is late", 1, "refused: it is late\n"),
@@ -156,7 +156,7 @@ def test_a_question_that_nobody_answers_is_taken_back(
     assert agent.bus.read("data/lamplighter/more") is None
 
 
-def test_words_that_went_with_a_migration_are_said_again(agent: Agent) -> None:
+def test_nodes_that_went_with_a_migration_are_written_again(agent: Agent) -> None:
     agent.start()
     agent.bus.remove("data/lamplighter")
     agent.bus.write(REQUEST, b"")  # what the kernel's watches do when they are set again
@@ -164,7 +164,7 @@ def test_words_that_went_with_a_migration_are_said_again(agent: Agent) -> None:
     assert agent.word("ready") == "1"
 
 
-def test_the_words_of_an_earlier_life_are_taken_back_unless_it_still_ends(agent: Agent) -> None:
+def test_the_nodes_of_an_earlier_agent_are_removed_unless_it_still_ends(agent: Agent) -> None:
     words = ("progress", "more", "forced")
 
     def stand() -> list[str]:
@@ -349,7 +349,7 @@ def _switches(status: Path) -> str:
 @pytest.mark.parametrize(
     ("words", "status", "told"),
     [
-        ((), 2, "which command?"),
+        ((), 2, "no command is given"),
         (("stop",), 2, "there is no command 'stop'"),
         (("run", "--color"), 2, "run has no option '--color'"),
         (("run", "--etc"), 2, "--etc needs a path"),
@@ -362,7 +362,7 @@ def _switches(status: Path) -> str:
         (("install", "--root", "/nonexistent"), 2, "there is no folder /nonexistent"),
     ],
 )
-def test_mistakes_are_told(words: tuple[str, ...], status: int, told: str) -> None:
+def test_mistakes_are_reported(words: tuple[str, ...], status: int, told: str) -> None:
     ended = subprocess.run(
         [interpreters()[0], program(), *words], capture_output=True, text=True, check=False
     )

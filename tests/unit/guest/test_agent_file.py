@@ -91,7 +91,7 @@ def test_it_is_small_and_holds_the_guests_side_alone() -> None:
     formats = {name for name in names if name.startswith("lamplighter/formats/")}
     assert formats == {
         f"lamplighter/formats/{name}.py"
-        for name in ("__init__", "agent_protocol", "durations", "sd_notify")
+        for name in ("__init__", "agent_protocol", "durations", "sd_notify", "suggest")
     }
 
 
@@ -239,7 +239,7 @@ def places_of(folder: Path) -> Paths:
 
 
 @pytest.mark.parametrize("runs", [True, False])
-def test_what_is_taken_out_leaves_no_words_behind(elsewhere: Path, *, runs: bool) -> None:
+def test_an_uninstalled_agent_leaves_no_nodes_behind(elsewhere: Path, *, runs: bool) -> None:
     places, notes = places_of(elsewhere), Notes()
     with StoreThread(elsewhere / "s"):
         bus = Bus(places.xenstore)
@@ -249,7 +249,7 @@ def test_what_is_taken_out_leaves_no_words_behind(elsewhere: Path, *, runs: bool
             assert uninstall(None, notes, places) == 0
         assert [name for name in (*GUEST_NODES, "asked") if bus.read(node(name))] == ["asked"]
         bus.close()
-    warned = ["the agent still runs: have your init stop it, and start it no more"]
+    warned = ["the agent still runs: have your init stop it and not start it again"]
     assert notes.lines == [*(warned if runs else []), f"{places.etc} is yours and stays"]
 
 

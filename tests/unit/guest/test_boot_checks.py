@@ -132,7 +132,7 @@ def test_without_systemd_the_boot_is_over_at_once(
     assert guest.told == [(False, BOOTING), (True, "")]
 
 
-def test_a_check_that_fails_is_told_and_one_that_hangs_is_ended(guest: Guest) -> None:
+def test_a_check_that_fails_is_reported_and_one_that_hangs_is_ended(guest: Guest) -> None:
     guest.systemctl("echo running")
     guest.check("10-a", "exit 4")
     guest.check("20-b", "# lamplighter-deadline: 2s\nexec sleep 1000")

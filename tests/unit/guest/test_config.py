@@ -39,7 +39,7 @@ def test_what_a_file_says() -> None:
         ("script_deadline = 0", "f:2: script_deadline: expected a duration"),
         ("grace = never", "f:2: grace: 'never': expected a duration"),
         ("margin = host", "f:2: margin: 'host': expected a duration"),
-        ("margin = 9s", "f:2: margin was said before"),
+        ("margin = 9s", "f:2: margin is set twice"),
     ],
 )
 def test_a_wrong_line_costs_itself_alone(line: str, problem: str) -> None:
@@ -61,7 +61,7 @@ def test_what_cannot_be_read_leaves_the_defaults(tmp_path: Path) -> None:
     assert len(problems) == 1
 
 
-def test_the_file_that_is_installed_tells_each_key_with_its_default() -> None:
+def test_the_file_that_is_installed_shows_each_key_with_its_default() -> None:
     text = (files("lamplighter.guest") / "etc" / "agent.conf").read_text(encoding="utf-8")
     assert parse_config(text, "f") == (Config(), [])
     told = "\n".join(re.findall(r"^#(\w+ = .*)$", text, re.MULTILINE))

@@ -54,8 +54,8 @@ class Says(Power):
     def prepare(self) -> list[str]:
         return []
 
-    def lock_memory(self, *, read: bool) -> str:
-        return ""
+    def lock_memory(self, *, read: bool) -> str | None:
+        return None
 
     def sync(self) -> None:
         os.write(self.pipe, b"sync\n")
@@ -70,11 +70,11 @@ class Says(Power):
 class Hangs(Says):
     """A disk that answers nobody."""
 
-    def lock_memory(self, *, read: bool) -> str:
+    def lock_memory(self, *, read: bool) -> str | None:
         if read:
             select.poll().poll(PATIENCE)
         os.write(self.pipe, f"locked, read: {read}\n".encode())
-        return ""
+        return None
 
     def sync(self) -> None:
         select.poll().poll(PATIENCE)
@@ -244,7 +244,7 @@ def test_an_agent_that_the_guard_knows_may_put_it_off(
     guard.arm(Order("poweroff", inf))
     (tmp_path / "guard-order").unlink()
     new = Guard(str(tmp_path / "guard"), "", Says(pipe[1]), quiet())
-    assert new.stands
+    assert new.runs
     new.arm(Order("halt", 1e9))  # sooner than never
     assert not (tmp_path / "guard-order").exists()  # it is not known what stands
     new.arm(Order("reboot", inf, "/k1"))  # what the host has granted
@@ -278,7 +278,7 @@ def test_a_new_agent_brings_nothing_forward_either(
 
 def test_what_was_kept_of_a_guard_that_is_gone_means_nothing(guard: Guard, tmp_path: Path) -> None:
     (tmp_path / "guard-order").write_text("halt 0.0\n")
-    assert not guard.stands
+    assert not guard.runs
     guard.arm(Order("reboot", inf))
     assert kept(tmp_path) == "reboot inf\n\n"
 
@@ -362,7 +362,7 @@ def test_a_guard_that_is_killed_has_a_successor(guard: Guard, pipe: tuple[int, i
     assert guard._pid == 0
 
 
-def test_a_guard_that_fails_has_one_successor_and_then_it_is_told(
+def test_a_guard_that_fails_has_one_successor_and_then_it_is_reported(
     guard: Guard, pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail() -> None:
@@ -408,11 +408,12 @@ def test_what_the_force_needs_is_loaded_before(monkeypatch: pytest.MonkeyPatch) 
     assert power.descriptors == ()
     libc = power._libc = Mock()
     libc.mlockall.return_value = 0
-    assert power.lock_memory(read=False) == power.lock_memory(read=True) == ""
+    assert power.lock_memory(read=False) is None
+    assert power.lock_memory(read=True) is None
     assert [call.args for call in libc.mlockall.mock_calls] == [(7,), (3,)]
     libc.mlockall.return_value = -1
     assert power.lock_memory(read=True) == "mlockall(2) failed"
     without = Power()
     without.load()
     assert without.prepare()[0].startswith("reboot(2): import of ctypes halted")
-    assert without.lock_memory(read=True) == ""
+    assert without.lock_memory(read=True) is None

@@ -16,7 +16,6 @@ from lamplighter.guest.events import (
     NotBegun,
     Release,
     RequestSeen,
-    Script,
     ScriptEnded,
     ScriptsFound,
     Settings,
@@ -25,11 +24,7 @@ from lamplighter.guest.events import (
     Tick,
 )
 from lamplighter.guest.handshake import CHECK_TIMES, RETRY_PAUSE, State
-from tests.unit.guest.test_handshake_answers import Done, Guest
-
-SETTINGS = Settings(deadline=100.0, grace=2.0, margin=10.0)
-FIRST, SECOND = Script("10-first", 30.0), Script("20-second", 5.0)
-
+from tests.handshakes import FIRST, SETTINGS, Done, Guest
 
 # --- the kernel does not ---
 

@@ -10,83 +10,24 @@ import pytest
 from lamplighter.formats.agent_protocol import Answer, DeadlineNote
 from lamplighter.guest.events import (
     Acknowledged,
-    Action,
     Answered,
     Arm,
     CheckKernel,
     FindScripts,
     KernelChecked,
-    Record,
     Release,
     ReportProgress,
     RequestSeen,
-    Script,
     ScriptsFound,
     Settings,
     SystemStopping,
     Tick,
 )
 from lamplighter.guest.handshake import CHECK_TIMES, DEFAULT_DEADLINE, State, step
+from tests.handshakes import Done, Guest, going
 
 if TYPE_CHECKING:
     from lamplighter.guest.events import Event
-
-SETTINGS = Settings(deadline=100.0, grace=2.0, margin=10.0)
-FIRST, SECOND = Script("10-first", 30.0), Script("20-second", 5.0)
-
-
-class Done(list[Action]):
-    """What was done. Two actions are alike if they are of one kind, too: tuples alone are not."""
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, list) and repr(list(self)) == repr(list(other))
-
-    __hash__ = None  # type: ignore[assignment]
-
-    def has(self, action: Action) -> bool:
-        return repr(action) in map(repr, self)
-
-
-class Guest:
-    """A machine with everything that it has done so far."""
-
-    def __init__(self, settings: Settings = SETTINGS) -> None:
-        self.state = State(settings)
-        self.done: list[Action] = []
-
-    def hears(self, *events: Event) -> Done:
-        """Tell it of these, one after another; what it does about them, records aside.
-
-        Of an order for the guard it is left out what the host said.
-        """
-        done: list[Action] = []
-        for event in events:
-            self.state, actions = step(self.state, event)
-            done += [
-                action._replace(said="") if isinstance(action, Arm) else action
-                for action in actions
-            ]
-        self.done += done
-        return Done(action for action in done if not isinstance(action, Record))
-
-    def recorded(self) -> list[str]:
-        return [action.text for action in self.done if isinstance(action, Record)]
-
-    def arms(self) -> list[Arm]:
-        return [action for action in self.done if isinstance(action, Arm)]
-
-
-def going(request: str = "poweroff", at: float = 0.0) -> Guest:
-    """A guest that the host has asked: the word was taken, and the system shuts down."""
-    guest = Guest()
-    guest.hears(
-        RequestSeen(at, request.encode()),
-        RequestSeen(at, b""),
-        SystemStopping(at, request),
-        ScriptsFound(at, ()),
-    )
-    return guest
-
 
 # --- the kernel takes the word ---
 
@@ -165,7 +106,7 @@ def test_the_time_of_a_request_that_was_taken_back_does_not_count_for_the_next()
     assert guest.arms() == [Arm("poweroff", 60.0)]
 
 
-def test_a_later_note_tells_what_there_is_now() -> None:
+def test_a_later_note_shows_what_there_is_now() -> None:
     guest = going()
     guest.hears(RequestSeen(1.0, b"", DeadlineNote("poweroff", 50)))
     guest.hears(
@@ -182,7 +123,7 @@ def test_a_later_note_tells_what_there_is_now() -> None:
     assert [arm.at for arm in guest.arms()] == [50.0, 321.0]
 
 
-def test_an_order_for_the_guard_names_the_words_that_it_follows_from() -> None:
+def test_an_order_for_the_guard_names_its_basis() -> None:
     note, later = DeadlineNote("poweroff", 60), DeadlineNote("poweroff", 60, 2)
     state, said = State(Settings()), []
     for event in (
@@ -200,7 +141,7 @@ def test_an_order_for_the_guard_names_the_words_that_it_follows_from() -> None:
         *(RequestSeen(4.0, b"", note), RequestSeen(5.0, b"", later)),
     ):
         state, actions = step(state, event)
-        said += [action.said for action in actions if isinstance(action, Arm)]
+        said += [action.basis for action in actions if isinstance(action, Arm)]
     notes = ["poweroff 60 1", "poweroff 60 1/k1", "poweroff 60 1/k2", "poweroff 60 2/k2"]
     assert said == ["", *notes]
 
@@ -261,7 +202,7 @@ def test_a_shutdown_after_a_suspend_is_the_guests_own() -> None:
     assert guest.arms() == []
 
 
-def test_a_shutdown_long_after_a_word_was_cleared_is_the_guests_own() -> None:
+def test_a_shutdown_long_after_a_request_was_cleared_is_the_guests_own() -> None:
     guest = Guest()
     guest.hears(
         RequestSeen(20.0, b"poweroff"), RequestSeen(20.1, b""), SystemStopping(31.0, "poweroff")
@@ -269,7 +210,7 @@ def test_a_shutdown_long_after_a_word_was_cleared_is_the_guests_own() -> None:
     assert guest.arms() == [], "the word was taken back"
 
 
-def test_a_shutdown_that_follows_a_word_is_the_hosts() -> None:
+def test_a_shutdown_that_follows_a_request_is_the_hosts() -> None:
     guest = Guest()
     guest.hears(
         RequestSeen(20.0, b"poweroff"), RequestSeen(20.1, b""), SystemStopping(22.0, "poweroff")

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
     from lamplighter.embedded.guests.agent import System
     from lamplighter.embedded.xenstored.store import Session
-    from lamplighter.formats.agent_protocol import AgentWords
+    from lamplighter.formats.agent_protocol import AgentStatus
     from lamplighter.model.clock import Clock
 
 CLOCK = LoopClock()
@@ -125,7 +125,7 @@ class Domain:
     character: GuestProfile
     chance: random.Random
     cleared: list[float] = field(default_factory=list)
-    said: list[AgentWords] = field(default_factory=list)
+    said: list[AgentStatus] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.store = Store()
@@ -149,8 +149,8 @@ class Domain:
             return None
 
     @property
-    def words(self) -> AgentWords | None:
-        return parse_agent_nodes({name: self.read(f"{paths.WORDS}/{name}") for name in GUEST_NODES})
+    def words(self) -> AgentStatus | None:
+        return parse_agent_nodes({name: self.read(f"{paths.AGENT}/{name}") for name in GUEST_NODES})
 
     def ask(self, request: str, seconds: int | None) -> None:
         """The host asks; a host that is ours leaves a note in the same transaction."""
@@ -158,7 +158,7 @@ class Domain:
         self.host.write(f"{self.home}/control/shutdown", request.encode(), tx)
         if seconds is not None:
             note = encode_deadline_note(DeadlineNote(request, seconds))
-            self.host.write(f"{self.home}/{paths.WORDS}/asked", note, tx)
+            self.host.write(f"{self.home}/{paths.AGENT}/asked", note, tx)
         self.host.end(tx, commit=True)
 
     def clear_request(self) -> bool:
@@ -167,7 +167,7 @@ class Domain:
         taken = not self.host.read(f"{self.home}/control/shutdown", tx)
         if not taken:
             self.host.write(f"{self.home}/control/shutdown", b"", tx)
-            self.host.rm(f"{self.home}/{paths.WORDS}/asked", tx)
+            self.host.rm(f"{self.home}/{paths.AGENT}/asked", tx)
         self.host.end(tx, commit=True)
         return taken
 
@@ -376,7 +376,7 @@ def test_time_that_the_host_grants_moves_the_end_and_time_that_it_refuses_does_n
         assert domain.words is not None
         assert domain.words.more is not None
         answer = Answer(domain.words.more.id, 55 if granted else None, "no more is granted")
-        domain.host.write(f"{domain.home}/{paths.WORDS}/answer", encode_answer(answer))
+        domain.host.write(f"{domain.home}/{paths.AGENT}/answer", encode_answer(answer))
 
     character = GuestProfile(agent=True, script=45.0, shutdown=1.0, more=30.0)
     domain, reason, ended = play(character, story)

@@ -16,7 +16,6 @@ from lamplighter.guest.events import (
     ReportProgress,
     RequestSeen,
     Run,
-    Script,
     ScriptEnded,
     ScriptsFound,
     Settings,
@@ -24,11 +23,7 @@ from lamplighter.guest.events import (
     Tick,
 )
 from lamplighter.guest.handshake import CHECK_TIMES, State, step
-from tests.unit.guest.test_handshake_answers import Done, Guest, going
-
-SETTINGS = Settings(deadline=100.0, grace=2.0, margin=10.0)
-FIRST, SECOND = Script("10-first", 30.0), Script("20-second", 5.0)
-
+from tests.handshakes import FIRST, SECOND, Done, Guest, going
 
 # --- second requests, nonsense, suspend ---
 
@@ -146,7 +141,7 @@ def test_granted_time_moves_the_force() -> None:
     assert guest.arms()[-1] == Arm("poweroff", 60.0), "the note of before takes nothing back"
 
 
-def test_another_request_after_a_grant_tells_how_much_time_there_is() -> None:
+def test_another_request_after_a_grant_shows_how_much_time_there_is() -> None:
     guest = going()
     guest.hears(
         RequestSeen(0.0, b"", DeadlineNote("poweroff", 40)), Answered(20.0, Answer("a", 50))
@@ -170,7 +165,7 @@ def test_a_run_that_goes_on_does_not_end_the_guest_in_the_time_that_was_granted(
     assert [arm.at for arm in guest.arms()] == [30.0, 110.0, 170.0]
 
 
-def test_words_that_leave_the_moment_where_it_is_are_kept_with_it() -> None:
+def test_a_basis_that_leaves_the_moment_where_it_is_is_kept_with_it() -> None:
     state, arms = State(Settings(deadline=30.0)), []
     for event in (
         RequestSeen(0.0, b"", DeadlineNote("poweroff", 60)),

@@ -88,7 +88,7 @@ def test_where_the_system_goes_by_its_jobs(jobs: str, end: str | None) -> None:
 
 
 @pytest.mark.parametrize("name", ["path", "@abstract"])
-def test_systemd_is_told(tmp_path: Path, name: str) -> None:
+def test_systemd_is_notified(tmp_path: Path, name: str) -> None:
     address = f"@{tmp_path.name}" if name.startswith("@") else str(tmp_path / name)
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiver:
         receiver.bind(f"\0{address[1:]}" if address.startswith("@") else address)
@@ -126,8 +126,8 @@ def dial(path: Path, line: bytes) -> socket.socket:
 def hear(control_socket: ControlSocket) -> list[str]:
     """Take in what is there: a caller, and what he says."""
     listener = control_socket._listener.fileno()
-    control_socket.hear(listener)
-    heard = [control_socket.hear(descriptor) for descriptor in list(control_socket._calls)]
+    control_socket.receive(listener)
+    heard = [control_socket.receive(descriptor) for descriptor in list(control_socket._calls)]
     return [request for request in heard if request is not None]
 
 
@@ -170,14 +170,14 @@ def test_who_hangs_up_is_forgotten(control_socket: ControlSocket, tmp_path: Path
 
 
 def hear_again(control_socket: ControlSocket) -> list[str | None]:
-    heard = [control_socket.hear(descriptor) for descriptor in list(control_socket._calls)]
+    heard = [control_socket.receive(descriptor) for descriptor in list(control_socket._calls)]
     return [request for request in heard if request is not None]
 
 
 def test_so_many_callers_and_no_more(control_socket: ControlSocket, tmp_path: Path) -> None:
     callers = [dial(tmp_path, b"stopping halt\n") for _ in range(CALLERS_MAX + 1)]
     for _ in callers:
-        control_socket.hear(control_socket._listener.fileno())
+        control_socket.receive(control_socket._listener.fileno())
     assert len(control_socket._calls) == CALLERS_MAX
     assert len(list(control_socket.descriptors())) == CALLERS_MAX + 1
     for caller in callers:
@@ -241,7 +241,7 @@ def test_the_hook_tells_the_daemon_what_systemd_says(
     assert said == [HELLO, f"{STOPPING} reboot"]
 
 
-def test_where_systemd_runs_a_word_is_not_believed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_systemd_runs_the_argument_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
     monkeypatch.setattr(init_hook, "call", lambda _path, line, _: said.append(line) or GO_ON)
     with_systemd(monkeypatch, "echo", "1 a.service stop running")
@@ -252,7 +252,7 @@ def test_where_systemd_runs_a_word_is_not_believed(monkeypatch: pytest.MonkeyPat
     assert said == [HELLO, f"{STOPPING} reboot"]
 
 
-def test_where_systemd_does_not_run_a_word_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_systemd_does_not_run_an_argument_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(init_hook, "systemd_runs", lambda: False)
     monkeypatch.setattr(init_hook, "LIST_JOBS", ("false",))
     with pytest.raises(UsageError, match="systemd does not run here"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 from math import inf
-from typing import TYPE_CHECKING
+from pathlib import Path
 from unittest.mock import Mock
 
 import pytest
@@ -18,9 +18,6 @@ from lamplighter.guest.daemon import SHUTDOWN, Daemon
 from lamplighter.guest.events import Event, RequestSeen, Settings, Tick
 from lamplighter.guest.run_state import BOOT_ID, Begun, RequestRecord, RunState, RunStateFile
 from tests.agent import Notes
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def in_boot(folder: Path, boot: str = "0", log: Notes | None = None) -> RunStateFile:
@@ -52,7 +49,7 @@ def test_the_file_of_another_boot_is_replaced_as_a_whole(tmp_path: Path) -> None
     assert later.read() == RunState()
     later.update(answer="k2")
     assert (tmp_path / "state").read_text() == "boot 1\nanswer k2\n"
-    assert not (tmp_path / "state.new").exists()
+    assert [path.name for path in tmp_path.glob("state*")] == ["state"]
 
 
 @pytest.mark.parametrize("length", range(len(LINES)))
@@ -81,7 +78,7 @@ def test_a_line_of_another_form_is_ignored(tmp_path: Path, line: str) -> None:
     assert in_boot(tmp_path).read() == RunState(answer="k1")
 
 
-def test_a_file_that_cannot_be_read_is_told_and_written_again(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_read_is_reported_and_written_again(tmp_path: Path) -> None:
     notes = Notes()
     file = in_boot(tmp_path, log=notes)
     path = tmp_path / "state"
@@ -96,7 +93,7 @@ def test_a_file_that_cannot_be_read_is_told_and_written_again(tmp_path: Path) ->
     assert in_boot(tmp_path).read() == FULL
 
 
-def test_a_file_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_written_is_reported(tmp_path: Path) -> None:
     notes = Notes()
     file = RunStateFile(str(tmp_path / "none" / "state"), "/proc", notes)
     assert not file.update(request="poweroff")
@@ -112,7 +109,7 @@ def test_without_room_for_a_second_file_it_is_written_in_place(tmp_path: Path) -
     notes = Notes()
     file = in_boot(tmp_path, log=notes)
     file.update(FULL.scripts, request="poweroff", acknowledged=True, answer="k1")
-    (tmp_path / "state.new").mkdir()
+    (tmp_path / f"state.{os.getpid()}.new").mkdir()
     file.update(request="", acknowledged=False)
     assert in_boot(tmp_path).read() == FULL._replace(request="", acknowledged=False)
     assert notes.lines == []
@@ -137,6 +134,26 @@ def test_a_lock_that_is_held_for_ever_holds_nobody_up(
     file.update(answer="k1")
     os.close(folder)
     assert file.read() == RunState(answer="k1")
+
+
+def test_what_another_process_has_begun_to_write_is_not_put_in_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the lock is not to be had in time, two may write at one moment."""
+    monkeypatch.setattr("lamplighter.guest.run_state.LOCK_TRIES", 1)
+    daemon, hook = in_boot(tmp_path), in_boot(tmp_path)
+
+    def rename_while_the_hook_dies(new: str, path: str) -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "getpid", lambda: 4711)
+            patch.setattr(os, "replace", Mock(side_effect=KeyboardInterrupt))
+            with pytest.raises(KeyboardInterrupt):
+                hook.update(answer="never put in place")
+        Path(new).rename(path)
+
+    monkeypatch.setattr(os, "replace", rename_while_the_hook_dies)
+    assert daemon.update(answer="k1")
+    assert (tmp_path / "state").read_text() == "boot 0\nanswer k1\n"
 
 
 class Small:

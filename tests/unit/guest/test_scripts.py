@@ -81,14 +81,14 @@ def test_what_a_link_leads_to_must_be_roots_all_the_way(tmp_path: Path) -> None:
     (folder / "10-a").symlink_to("../app/current")
     found, problems = find_programs(str(folder), 60.0, OWNERS)
     assert ([one.name for one in found], problems) == (["10-a"], [])
-    assert found[0].refused(OWNERS) == ""
+    assert found[0].refused(OWNERS) is None
     there.chmod(0o777)
     assert find_programs(str(folder), 60.0, OWNERS)[0] == []
     assert found[0].refused(OWNERS) == (
         f"it is not run: {there} can be written by others than root (chmod go-w)"
     )
     there.chmod(0o1777)
-    assert found[0].refused(OWNERS) == "", "nobody replaces there what is root's"
+    assert found[0].refused(OWNERS) is None, "nobody replaces there what is root's"
 
 
 def test_links_in_a_circle_are_an_error_like_any_other(tmp_path: Path) -> None:
@@ -110,7 +110,7 @@ def test_a_folder_that_is_not_there_has_none(tmp_path: Path) -> None:
         ("// lamplighter-deadline: 1h", 3600.0, ""),
         ("# a lamplighter-deadline: 30s", 60.0, ""),
         ("# lamplighter-deadline: soon", 60.0, "'soon': expected a duration"),
-        ("# lamplighter-deadline: 0", 60.0, "expected more than nothing"),
+        ("# lamplighter-deadline: 0", 60.0, "expected more than 0 s"),
         ("\n" * 20 + "# lamplighter-deadline: 30s", 60.0, ""),
     ],
 )
@@ -141,7 +141,7 @@ def pid_of(scripts: Scripts) -> int:
     return pid
 
 
-def test_a_script_is_told_the_request_and_run_once(tmp_path: Path) -> None:
+def test_a_script_gets_the_request_and_is_run_once(tmp_path: Path) -> None:
     told = tmp_path / "told"
     text = f'#!/bin/sh\necho "$1 $LAMPLIGHTER_REQUEST" > {told}\nexit 3\n'
     put(tmp_path / "shutdown.d", "10-a", text)
@@ -152,7 +152,7 @@ def test_a_script_is_told_the_request_and_run_once(tmp_path: Path) -> None:
         ("10-a", 60.0),
         ("20-b", 60.0),
     ]
-    assert first.start("10-a", "reboot") == ""
+    assert first.start("10-a", "reboot") is None
     assert first.ended(*finish(children, pid_of(first))) == ("10-a", "exit status 3")
     assert first.ended(1, 0) is None
     assert told.read_text() == "reboot reboot\n"
@@ -176,9 +176,9 @@ def test_who_comes_later_waits_for_a_script_that_still_runs(tmp_path: Path) -> N
     assert 0.0 < a.deadline <= 60.0
     assert b == ("20-b", 60.0)
     assert notes.lines == ["10-a was begun before and still runs: it is waited for"]
-    assert later.look_again == float("inf")
-    assert later.start("10-a", "reboot") == ""
-    assert later.look_again < float("inf")
+    assert later.wake == float("inf")
+    assert later.start("10-a", "reboot") is None
+    assert later.wake < float("inf")
     assert later.gone() == []
     later.end("10-a", 100.0)
     assert theirs.wake == 100.0 + LAST_CHANCE
@@ -186,7 +186,7 @@ def test_who_comes_later_waits_for_a_script_that_still_runs(tmp_path: Path) -> N
     assert later.gone() == [], "but what it started has five seconds, too"
     theirs.kill_overdue(100.0 + LAST_CHANCE)
     assert later.gone() == [("10-a", UNSEEN)]
-    assert theirs.wake == later.look_again == float("inf")
+    assert theirs.wake == later.wake == float("inf")
     assert later.start("10-a", "reboot") == UNSEEN
     assert first.ended(*finish(mine, pid_of(first))) == ("10-a", "killed by SIGTERM")
 
@@ -196,7 +196,7 @@ def test_a_script_that_somebody_else_began_meanwhile_is_not_run_twice(tmp_path: 
     children = Children()
     (first, _), (other, _) = (scripts(tmp_path, children) for _ in range(2))
     assert len(first.find()) == len(other.find()) == 1
-    assert other.start("10-a", "reboot") == ""
+    assert other.start("10-a", "reboot") is None
     finish(children, pid_of(other))
     assert first.start("10-a", "reboot") == UNSEEN
 
@@ -233,7 +233,7 @@ def test_what_was_begun_in_another_boot_was_not_begun(tmp_path: Path) -> None:
             for _ in range(2)
         )
         assert [script.name for script in first.find()] == ["10-a"]
-        assert first.start("10-a", "poweroff") == ""
+        assert first.start("10-a", "poweroff") is None
         finish(children, pid_of(first))
         assert again.find() == ()
     assert (tmp_path / "state").read_text().startswith("boot 5a3c-of-proc2\nscript 10-a")
@@ -326,8 +326,8 @@ def test_a_script_finds_the_agent_by_its_name(
     children = Children()
     running, _ = scripts(tmp_path, children)
     running.find()
-    assert running.start("10-a", "poweroff") == ""
-    assert running.ended(*finish(children, pid_of(running))) == ("10-a", "")
+    assert running.start("10-a", "poweroff") is None
+    assert running.ended(*finish(children, pid_of(running))) == ("10-a", None)
     assert (tmp_path / "told").read_text() == f"{expected}\n"
 
 
@@ -346,8 +346,8 @@ def test_memory_is_taken_from_a_script_as_from_any_other_program() -> None:
     assert told == "0\n"
 
 
-def test_how_a_program_ended_is_told() -> None:
-    assert problem_of(0) == ""
+def test_how_a_program_ended_is_reported() -> None:
+    assert problem_of(0) is None
     assert problem_of(7) == "exit status 7"
     assert problem_of(-signal.SIGKILL) == "killed by SIGKILL"
     assert problem_of(-60) == "killed by signal 60"

@@ -67,9 +67,9 @@ def test_a_watch_fires_once_when_it_is_set_and_when_something_changes(bus: Bus) 
         bus.write(REQUEST, word)
     bus.read(REQUEST)  # the store has said by now that it changed
     assert bus.kept
-    assert bus.stirred() == {REQUEST}
+    assert bus.fired() == {REQUEST}
     assert not bus.kept
-    assert bus.stirred() == set()
+    assert bus.fired() == set()
 
 
 def test_only_what_stands_is_cleared(bus: Bus) -> None:
@@ -212,7 +212,7 @@ def test_the_device_is_spoken_to_as_a_socket_is(kernel: Kernel) -> None:
     assert bus.read("none") is None
     bus.watch("a")
     assert bus.kept
-    assert bus.stirred() == {"a"}
+    assert bus.fired() == {"a"}
     bus.close()
 
 

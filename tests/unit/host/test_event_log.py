@@ -77,7 +77,7 @@ def test_it_is_kept_to_two_files_of_a_length(tmp_path: Path) -> None:
     assert {one.name for one in tmp_path.iterdir()} == {FILE_NAME, OLDER_FILE_NAME}
 
 
-def test_one_that_cannot_be_written_or_read_is_told(tmp_path: Path) -> None:
+def test_one_that_cannot_be_written_or_read_is_reported(tmp_path: Path) -> None:
     (tmp_path / FILE_NAME).mkdir()
     with pytest.raises(JournalError, match=r"logbook\.jsonl cannot be written"):
         EventLog(tmp_path).write([domain_event(1)])

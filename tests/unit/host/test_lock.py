@@ -124,7 +124,7 @@ def test_text_of_a_dead_holder_is_not_believed(tmp_path: Path, text: str) -> Non
 
 
 @pytest.mark.parametrize("kind", ["directory", "link", "file in the way"])
-def test_a_run_directory_that_cannot_be_used_is_told(tmp_path: Path, kind: str) -> None:
+def test_a_run_directory_that_cannot_be_used_is_reported(tmp_path: Path, kind: str) -> None:
     run = tmp_path / "run"
     if kind == "file in the way":
         run.write_text("")

@@ -43,7 +43,7 @@ def serving(folder: Path, story: Callable[[], Awaitable[None]]) -> None:
     asyncio.run(main())
 
 
-def test_who_asks_is_told(tmp_path: Path) -> None:
+def test_who_asks_gets_an_answer(tmp_path: Path) -> None:
     async def story() -> None:
         assert (tmp_path / FILE_NAME).stat().st_mode & 0o777 == 0o600
         answers = [asyncio.to_thread(ask_monitor, tmp_path, 20.0) for _ in range(5)]
@@ -52,9 +52,7 @@ def test_who_asks_is_told(tmp_path: Path) -> None:
     serving(tmp_path, story)
 
 
-def test_another_user_is_let_go_without_a_word(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_another_user_gets_no_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def story() -> None:
         monkeypatch.setattr(monitor_socket, "_user_of", lambda _: 12345)
         reader, writer = await asyncio.open_unix_connection(tmp_path / FILE_NAME)
@@ -133,7 +131,7 @@ def test_a_socket_that_was_left_is_replaced(tmp_path: Path) -> None:
     serving(tmp_path, story)
 
 
-def test_a_folder_that_cannot_be_made_is_told_with_a_hint(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_made_is_reported_with_a_hint(tmp_path: Path) -> None:
     (tmp_path / "run").write_text("")
     server = MonitorSocket(tmp_path / "run" / "lamplighter", lambda: WATCHED)
     with pytest.raises(ConfigurationError, match="cannot be made: Not a directory") as caught:

@@ -61,7 +61,7 @@ def test_it_reads_nothing_and_knows_little(monkeypatch: pytest.MonkeyPatch) -> N
     assert ended.stdout == f"C\n{programs.PATH}\n"
 
 
-def test_words_are_not_a_shell_s() -> None:
+def test_arguments_are_not_a_shell_s() -> None:
     assert run("/bin/echo", "$HOME; `id`", "*").stdout == "$HOME; `id` *\n"
 
 
@@ -230,7 +230,7 @@ def test_it_is_done_to_the_process_that_becomes_the_program(tmp_path: Path) -> N
     assert (ended.status, ended.stdout) == (3, f"{pid}\n/dev/null\n")
 
 
-def test_its_words_are_not_a_shell_s_either() -> None:
+def test_its_arguments_are_not_a_shell_s_either() -> None:
     async def prepare(pid: int) -> None:
         """Nothing."""
 
@@ -251,7 +251,7 @@ def test_what_could_not_be_done_keeps_the_program_from_being_executed(tmp_path: 
     assert not (tmp_path / "begun").exists()
 
 
-def test_a_preparation_that_is_late_is_told_as_a_program_that_is(tmp_path: Path) -> None:
+def test_a_preparation_that_is_late_is_reported_as_a_program_that_is(tmp_path: Path) -> None:
     async def prepare(pid: int) -> None:
         await asyncio.Event().wait()
 

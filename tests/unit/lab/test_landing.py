@@ -89,7 +89,7 @@ def test_a_turn_that_is_not_committed_yet_is_advanced_once(checkout: Checkout) -
         assert read_landing(checkout.root).turn == 3
 
 
-def test_a_clone_tells_the_same_as_the_checkout(checkout: Checkout, tmp_path: Path) -> None:
+def test_a_clone_shows_the_same_as_the_checkout(checkout: Checkout, tmp_path: Path) -> None:
     checkout.git("clone", "--quiet", str(checkout.root), str(tmp_path / "clone"))
 
     assert read_landing(tmp_path / "clone") == read_landing(checkout.root)

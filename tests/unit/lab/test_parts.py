@@ -25,7 +25,7 @@ def watch(monkeypatch: pytest.MonkeyPatch) -> Watch:
     return made
 
 
-def test_parts_are_told_in_their_order_with_their_sum(watch: Watch) -> None:
+def test_parts_are_reported_in_their_order_with_their_sum(watch: Watch) -> None:
     told = Parts([("test", 140.0), ("simulation", 100.0)])
     with told.measure("lab: images"):
         watch.now += 60

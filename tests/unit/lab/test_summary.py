@@ -54,7 +54,7 @@ def test_what_passed_at_the_second_try_is_named_before_the_last_line(
     ]
 
 
-def test_a_failure_is_told_with_its_reason_and_fails_the_lab(
+def test_a_failure_is_reported_with_its_reason_and_fails_the_lab(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     failed = Verdict("trixie", "xl_agrees", 30.0, reason="not as promised", before="nor then")

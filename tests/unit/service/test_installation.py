@@ -99,7 +99,7 @@ def test_nothing_that_happens_to_another_unit_reaches_ours(unit: Path) -> None:
         "Description", "Documentation", "ConditionPathExists", "Wants", "After",
         "StartLimitIntervalSec",
     }  # fmt: skip
-    assert ours["Unit"]["StartLimitIntervalSec"] == ["0"], "a restart too many is no stop"
+    assert ours["Unit"]["StartLimitIntervalSec"] == ["0"], "a restart too many is not a stop"
     after = " ".join(ours["Unit"]["After"]).split()
     assert set(ours["Unit"]["Wants"][0].split()) <= set(after)
     assert {"xendomains.service", "libvirt-guests.service"} <= set(after)

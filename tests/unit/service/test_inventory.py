@@ -217,7 +217,7 @@ def test_a_table_without_a_definition_is_a_warning(etc: Etc) -> None:
     assert inventory.policy_of("other") is inventory.defaults
 
 
-def test_suspend_is_refused_once_for_each_place_it_is_said(etc: Etc) -> None:
+def test_suspend_is_refused_once_for_each_place_it_is_set(etc: Etc) -> None:
     etc.toml += '[defaults]\nstop = "suspend"\n[domain.mail]\nstop = "suspend"\n'
     etc.define("mail", 'name = "mail"\non_xend_stop = "suspend"\n')
     etc.define("web", 'name = "web"\non_xend_stop = "suspend"\n')

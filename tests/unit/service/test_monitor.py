@@ -130,7 +130,7 @@ def test_what_runs_do_is_theirs() -> None:
     watching(story)
 
 
-def test_what_others_do_and_what_guests_do_is_told_apart() -> None:
+def test_what_others_do_differs_from_what_guests_do() -> None:
     async def story(simulation: Simulation, watch: Watch) -> None:
         for name, guest in (("asked", "prompt"), ("cut", "prompt"), ("quits", "quits")):
             simulation.define(name, guest)
@@ -182,7 +182,7 @@ def test_a_reboot_is_followed() -> None:
             await CLOCK.sleep(5)
             ask(simulation, domid, b"reboot")
             await CLOCK.sleep(10)
-            (last,) = monitor.watched().domain_events
+            (last,) = monitor.watched().last_events
         assert [one[1:] for one in watch.record()] == [
             ("came", "tool"),
             ("went", "tool"),
@@ -343,7 +343,7 @@ def test_a_logbook_that_cannot_be_written_stops_nothing(caplog: pytest.LogCaptur
             (watch.state / "logbook.jsonl").mkdir()
             await create(simulation, "web")
             await CLOCK.sleep(5)
-            assert [one.name for one in monitor.watched().domain_events] == ["web"]
+            assert [one.name for one in monitor.watched().last_events] == ["web"]
             assert "cannot be written" in caplog.text
             (watch.state / "logbook.jsonl").rmdir()
             monitor.observer.relist()

@@ -93,13 +93,13 @@ async def watching(
     await asyncio.gather(task, return_exceptions=True)
 
 
-def test_a_picture_is_made_anew_only_every_five_seconds_when_nobody_says_anything() -> None:
+def test_without_hints_a_listing_is_made_only_every_five_seconds() -> None:
     async def story(observer: Observer, toolstack: SlowToolstack, _: QuietStore) -> None:
         told = Told(WEB.uuid)
         observer.subscribe(told.mailbox)
         await LoopClock().sleep(3 * (timing.LISTING_INTERVAL + 3.0))
         assert toolstack.listings == 3
-        assert told.heard == [(1.0, WEB)], "the same again is no news"
+        assert told.heard == [(1.0, WEB)], "the same again is not news"
 
     run(watching(story))
 
@@ -131,14 +131,14 @@ def test_listings_are_bounded_by_time_however_much_happens(takes: float, listing
     run(watching(story))
 
 
-def test_a_listing_that_failed_is_not_told_where_it_would_not_be_believed() -> None:
+def test_a_failed_listing_is_not_reported_where_it_is_too_old() -> None:
     async def story(observer: Observer, toolstack: SlowToolstack, _: QuietStore) -> None:
         told = Told("web")
         toolstack.there = "xl hangs"
         observer.subscribe(told.mailbox)
         await LoopClock().sleep(0.5)
         toolstack.there = [WEB]
-        observer.disbelieve(told.mailbox)
+        observer.discard_older(told.mailbox)
         observer.relist()
         await LoopClock().sleep(6.0)
         assert told.heard == [(6.0, WEB)]
@@ -153,7 +153,7 @@ def test_a_listing_that_began_before_an_action_ended_is_not_believed() -> None:
         observer.subscribe(told.mailbox)
         await LoopClock().sleep(0.5)
         toolstack.there = [WEB]
-        observer.disbelieve(told.mailbox)
+        observer.discard_older(told.mailbox)
         observer.relist()
         await LoopClock().sleep(6.0)
         assert told.heard == [(6.0, WEB)], "after a pause of four seconds"
@@ -161,7 +161,7 @@ def test_a_listing_that_began_before_an_action_ended_is_not_believed() -> None:
     run(watching(story))
 
 
-def test_a_listing_that_fails_is_told_as_blindness_and_never_as_absence() -> None:
+def test_a_failed_listing_is_reported_as_a_failure_and_never_as_absence() -> None:
     async def story(observer: Observer, toolstack: SlowToolstack, _: QuietStore) -> None:
         told = Told(WEB.uuid)
         toolstack.there = "xl hangs"
@@ -174,7 +174,7 @@ def test_a_listing_that_fails_is_told_as_blindness_and_never_as_absence() -> Non
     run(watching(story))
 
 
-def test_the_newest_incarnation_is_told_when_a_dying_one_stands_beside_it() -> None:
+def test_the_newest_incarnation_is_reported_when_a_dying_one_is_listed_beside_it() -> None:
     async def story(observer: Observer, toolstack: SlowToolstack, _: QuietStore) -> None:
         told = Told(WEB.uuid)
         dying = DomainInfo(9, WEB.uuid, "", dying=True)
@@ -186,7 +186,7 @@ def test_the_newest_incarnation_is_told_when_a_dying_one_stands_beside_it() -> N
     run(watching(story))
 
 
-def test_without_a_safety_it_looks_only_when_it_is_told_to_or_has_failed() -> None:
+def test_without_an_interval_it_lists_only_when_asked_or_after_a_failure() -> None:
     async def story() -> None:
         toolstack, store = SlowToolstack(), QuietStore()
         observer = Observer(

@@ -22,6 +22,8 @@ STARTS = re.compile(
     r"asyncio\.create_subprocess_\w+|os\.(fork|forkpty|exec|spawn|posix_spawn|system|popen)\w*"
     r"|subprocess\.(run|Popen|call|check_\w+|getoutput|getstatusoutput)"
 )
+# What imports a module, as it is called.
+IMPORTS = re.compile(r"(importlib\.)?import_module|__import__")
 
 
 def test_the_picture_is_drawn_from_the_source() -> None:
@@ -49,6 +51,38 @@ def test_only_these_modules_start_a_process() -> None:
         ("host/systemd/systemctl", "subprocess.run"),
         ("guest/guard", "os.fork"),
         ("guest/processes", "os.posix_spawnp"),
+    }
+
+
+def test_what_a_module_imports_is_at_its_head() -> None:
+    found = {
+        (name, ast.unparse(node))
+        for name, path in modules().items()
+        for function in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+        for node in ast.walk(function)
+        if isinstance(node, ast.Import | ast.ImportFrom)
+    }
+    assert found == set()
+
+
+def test_only_these_modules_choose_what_they_import() -> None:
+    found = {
+        name
+        for name, path in modules().items()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and IMPORTS.fullmatch(ast.unparse(node.func))
+    }
+    assert found == {
+        "cli/main",  # the command
+        "cli/output/progress",  # rich, which only a person at a terminal needs
+        "formats/suggest",  # difflib, which only a mistyped word needs
+        "guest/__main__",  # an old Python, which the rest does not run on, gets a message
+        "guest/commands",  # what only installs
+        "guest/installation",  # zipfile, which a minimal Python does not have
+        "guest/main",  # the command; a guest has little memory and time for the others
+        "guest/power",  # ctypes, which a minimal Python does not have
+        "toolstacks/choose",  # the driver
     }
 
 

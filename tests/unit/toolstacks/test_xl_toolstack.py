@@ -190,7 +190,7 @@ def test_without_its_scope_no_domain_is_created(lab: Lab) -> None:
     assert not lab.calls_path.exists()
 
 
-def test_a_systemd_that_does_not_answer_is_told_as_that(
+def test_a_systemd_that_does_not_answer_is_reported_as_that(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (lab.folder / "systemd").mkdir()
@@ -253,7 +253,7 @@ def half_built(lab: Lab) -> bool:
     return do(lab.toolstack.half_built(half, HALF))
 
 
-def test_what_was_never_finished_is_told_from_what_was_left_paused(lab: Lab) -> None:
+def test_what_was_never_finished_differs_from_what_was_left_paused(lab: Lab) -> None:
     list_half(lab, "--p---", "0.0")
     assert not half_built(lab), "libxl's records are not where they are looked for"
     lab.record(0, UUID(int=0))
@@ -363,7 +363,7 @@ def test_there_may_be_none(lab: Lab, name: str) -> None:
     assert do(lab.toolstack.shutdown_reason(DomainInfo(1, PROMPT, name))) is None
 
 
-def test_a_log_from_before_the_boot_speaks_of_another_domain(
+def test_a_log_from_before_the_boot_is_about_another_domain(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lab.log("xl-web.log", SHUT_DOWN, age=3600)

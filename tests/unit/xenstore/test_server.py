@@ -60,7 +60,7 @@ def test_permissions_may_be_those_of_a_special_watch() -> None:
 
 def test_transactions() -> None:
     assert parsed(Op.TRANSACTION_START, b"\0") == Request(Op.TRANSACTION_START, 5, 9)
-    assert parsed(Op.TRANSACTION_START, b"").error == ""
+    assert parsed(Op.TRANSACTION_START, b"").error is None
     assert parsed(Op.TRANSACTION_END, b"T\0").commit
     assert not parsed(Op.TRANSACTION_END, b"F\0").commit
     for payload in [b"", b"\0", b"X\0", b"T", b"TT\0"]:
@@ -85,7 +85,7 @@ def test_parts_of_a_directory() -> None:
 def test_control_and_reset() -> None:
     assert parsed(Op.CONTROL, b"check\0").arguments == (b"check",)
     assert parsed(Op.CONTROL, b"").error == "EINVAL"
-    assert parsed(Op.RESET_WATCHES, b"\0").error == ""
+    assert parsed(Op.RESET_WATCHES, b"\0").error is None
 
 
 @pytest.mark.parametrize("op", [20, 27, 77, 0xFFFF, 0xFFFFFFFF, Op.WATCH_EVENT, Op.ERROR])

@@ -91,7 +91,7 @@ class LiveTable:
             if row.began is None:
                 row.began = self._clock.monotonic()
 
-    def heard(self, name: str, text: str) -> None:
+    def guest_reported(self, name: str, text: str) -> None:
         """Show what the agent reports, in quotes: the host's own notes appear there, too."""
         row = self._rows.get(name)
         if row is not None:
@@ -103,7 +103,7 @@ class LiveTable:
         if row is not None:
             row.result = result
 
-    def said(self, level: int, message: str) -> None:
+    def message(self, level: int, message: str) -> None:
         """Keep the message; it is printed above the next frame."""
         self._messages.append(message)
 

@@ -39,13 +39,13 @@ class Messages:
     def moved(self, transition: Transition) -> None:
         """Log nothing."""
 
-    def heard(self, name: str, text: str) -> None:
+    def guest_reported(self, name: str, text: str) -> None:
         """Log nothing."""
 
     def settled(self, result: Result) -> None:
         """Log nothing."""
 
-    def said(self, level: int, message: str) -> None:
+    def message(self, level: int, message: str) -> None:
         """Log the message."""
         for line in message.splitlines():
             logger.log(level, "%s", line)
@@ -76,7 +76,7 @@ class Lines(Messages):
             what = f"{transition.before.value} -> {what}"
         self._line(logging.INFO, transition.name, what, transition.detail)
 
-    def heard(self, name: str, text: str) -> None:
+    def guest_reported(self, name: str, text: str) -> None:
         """Write what the guest's agent reports."""
         self._line(logging.INFO, name, "says", text)
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from lamplighter.cli.output.text import Style
     from lamplighter.model.run import Result, Run
 
-#: For so many domains the report says what to type next; the rest would only repeat it.
+#: For so many domains the report says what to type next; more would only repeat it.
 ADVISED = 8
 
 HEADERS = ("DOMAIN", "OUTCOME", "TIME", "NOTE")

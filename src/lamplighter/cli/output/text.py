@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 #: Between two columns.
 GAP = "  "
 
-#: A last column that is narrower than this is not wrapped: it would be unreadable.
+#: A last column that is narrower than this is not wrapped, because it would be unreadable.
 NARROWEST = 24
 
 RESET = "\x1b[0m"

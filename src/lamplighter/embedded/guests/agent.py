@@ -19,7 +19,7 @@ from lamplighter.errors import XenStoreError
 from lamplighter.formats import agent_protocol
 from lamplighter.guest import events, handshake
 from lamplighter.guest.guard import REPORT_TIME
-from lamplighter.xenstore.paths import WORDS
+from lamplighter.xenstore.paths import AGENT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -77,7 +77,7 @@ class GuestAgent:
         self._steps = 0
         self._cuts_at = math.inf  # set once the guard has reported that it forces the end
 
-    def tell(self, request: str) -> bool:
+    def system_stopping(self, request: str) -> bool:
         """Report that the system shuts down; True: ``System.release`` will be called."""
         if not self._runs:
             return False
@@ -86,7 +86,7 @@ class GuestAgent:
         return True
 
     @property
-    def relies_on(self) -> float:
+    def promised_until(self) -> float:
         """Until when the host has promised time, less the margin; infinite if it has not."""
         return self._state.limit
 
@@ -94,8 +94,8 @@ class GuestAgent:
         """Do the agent's work until the task is cancelled."""
         self._runs = True
         self._session.watch(REQUEST, b"request")
-        self._session.watch(f"{WORDS}/asked", b"request")
-        self._session.watch(f"{WORDS}/answer", b"answer")
+        self._session.watch(f"{AGENT}/asked", b"request")
+        self._session.watch(f"{AGENT}/answer", b"answer")
         self._report("version", agent_protocol.encode_version(VERSION))
         self._report("ready", agent_protocol.encode_ready(ready=True))
         while True:
@@ -109,10 +109,10 @@ class GuestAgent:
             now, changed = self._clock.monotonic(), tuple(self._changed)
             self._changed.clear()
             if b"request" in changed:
-                note = agent_protocol.parse_deadline_note(self._read(f"{WORDS}/asked"))
+                note = agent_protocol.parse_deadline_note(self._read(f"{AGENT}/asked"))
                 self._events.append(events.RequestSeen(now, self._read(REQUEST), note))
             if b"answer" in changed:
-                answer = agent_protocol.parse_answer(self._read(f"{WORDS}/answer"))
+                answer = agent_protocol.parse_answer(self._read(f"{AGENT}/answer"))
                 if answer is not None:
                     self._events.append(events.Answered(now, answer))
             # The guard: its report shortly before it ends the machine, and the end.
@@ -200,4 +200,4 @@ class GuestAgent:
 
     def _report(self, name: str, value: bytes) -> None:
         with contextlib.suppress(XenStoreError):
-            self._session.write(f"{WORDS}/{name}", value)
+            self._session.write(f"{AGENT}/{name}", value)

@@ -21,7 +21,6 @@ memory, and what ``xl`` does after a shutdown.
 
 from __future__ import annotations
 
-import difflib
 import math
 from dataclasses import dataclass
 from enum import Enum
@@ -30,11 +29,12 @@ from typing import TYPE_CHECKING
 from lamplighter.errors import DefinitionError
 from lamplighter.formats.definition import read_definition
 from lamplighter.formats.durations import DURATION_FORMS, parse_duration
+from lamplighter.formats.suggest import did_you_mean
 from lamplighter.formats.xlcfg import XlConfig, as_text, parse, to_number
 from lamplighter.model.domain import Kind, ShutdownReason
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
     from uuid import UUID
 
 PREFIX = "embedded_"
@@ -134,12 +134,13 @@ def read_profile(config: XlConfig, kind: Kind) -> GuestProfile:
     for key in config.values:
         if key.startswith(PREFIX) and key.removeprefix(PREFIX) not in _KNOWN:
             known = [PREFIX + word for word in _KNOWN]
-            raise _wrong(config, key, "there is no such key", _nearest(key, known))
+            hint = did_you_mean(key, known, f"there are {', '.join(known)}")
+            raise _wrong(config, key, "there is no such key", hint)
     guest = _text(config, "embedded_guest", Behaviour.PROMPT.value)
     guests = [behaviour.value for behaviour in Behaviour]
     if guest not in guests:
         message = f"there is no guest {guest!r}: there are {', '.join(guests)}"
-        raise _wrong(config, "embedded_guest", message, _nearest(guest, guests))
+        raise _wrong(config, "embedded_guest", message, did_you_mean(guest, guests))
     behaviour = Behaviour(guest)
     if behaviour is Behaviour.NO_DRIVERS and kind is not Kind.HVM:
         hint = 'add type = "hvm", or choose another embedded_guest'
@@ -183,12 +184,6 @@ def _text(config: XlConfig, key: str, otherwise: str = "") -> str:
         forms = DURATION_FORMS if key.removeprefix(PREFIX) in _TIMES else "a string"
         raise _wrong(config, key, f"expected {forms}, not a list")
     return as_text(value)
-
-
-def _nearest(given: str, known: Iterable[str]) -> str:
-    known = list(known)
-    near = difflib.get_close_matches(given, known, n=1)
-    return f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
 
 
 def _wrong(config: XlConfig, key: str, message: str, hint: str = "") -> DefinitionError:

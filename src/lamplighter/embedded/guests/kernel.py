@@ -146,9 +146,9 @@ class GuestKernel:
             self._woken.set()
 
     @property
-    def relies_on(self) -> float:
+    def promised_until(self) -> float:
         """Until when the host has promised the guest time; infinite if it has not."""
-        return self._agent.relies_on if self._agent is not None else math.inf
+        return self._agent.promised_until if self._agent is not None else math.inf
 
     # --- for the agent ---
 
@@ -199,7 +199,8 @@ class GuestKernel:
         if self._agent is not None and reason not in (ShutdownReason.SUSPEND, ShutdownReason.CRASH):
             self._request = "reboot" if reason is ShutdownReason.REBOOT else "poweroff"
             # Where user space hangs, init does not report the shutdown either.
-            waits_for_agent = behaviour is not Behaviour.HANGS and self._agent.tell(self._request)
+            hangs = behaviour is Behaviour.HANGS
+            waits_for_agent = not hangs and self._agent.system_stopping(self._request)
         if not waits_for_agent:
             self._ends = self._clock.monotonic() + self._takes(reason)
 

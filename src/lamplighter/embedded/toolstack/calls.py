@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 #: The largest definition file that is read, in bytes.
 LARGEST = 1 << 20
 
-#: The longest time an argument may name, in host seconds, and the most calls of one fault.
+#: The longest time in an argument, in host seconds, and the most calls of one fault.
 SECONDS_MAX = 86400.0
 MOST = 1_000_000
 
@@ -169,7 +169,7 @@ class Calls:
                 arguments.done()
                 if half:
                     await self._xl.create_half(read_file(path))
-                    raise CallFailed("what created it was killed, as it was told to be")
+                    raise CallFailed("what created it was killed: an injected fault")
                 return {"domid": await self._xl.create(read_file(path))}
             case "creating":
                 arguments.done()

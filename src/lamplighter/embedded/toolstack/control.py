@@ -6,8 +6,8 @@
     {"error": {"code": "no-domain", "message": "there is no domain 99", "hint": ""}}
 
 The calls of one connection are carried out one after another; connections do not wait for each
-other. A call that has begun is carried out even when its caller goes away, as a program goes on
-that nobody waits for. Input is bounded and checked: lines that are too long or too many end the
+other. A call that has begun is carried out even when its caller goes away, like a program that
+nobody waits for. Input is bounded and checked: lines that are too long or too many end the
 connection, and any other error is answered with a message that says what was expected. Nothing
 more is read from a caller that does not read its answers.
 """

@@ -60,7 +60,7 @@ class Faults:
             case How.HALF if call == "create":
                 return True
             case How.FAIL | How.HALF:
-                raise CallFailed(f"{call} failed, as it was told to")
+                raise CallFailed(f"{call} failed: an injected fault")
             case How.HANG:
                 await asyncio.get_running_loop().create_future()
             case How.SLOW:

@@ -17,7 +17,7 @@ from lamplighter.model.domain import Kind
 if TYPE_CHECKING:
     from lamplighter.model.domain import ShutdownReason
 
-#: The first domid that no domain can have (``DOMID_FIRST_RESERVED``).
+#: The lowest domid that no domain can have (``DOMID_FIRST_RESERVED``).
 FIRST_RESERVED = 0x7FF0
 
 #: The control domain's memory, in MiB.
@@ -89,7 +89,7 @@ class Hypervisor:
         """Give a domain its memory, in MiB; ``CallFailed`` when there is not enough."""
         if memory > self.free:
             raise CallFailed(
-                f"cannot allocate memory for domain {domain.domid}: it wants {memory} MiB, "
+                f"cannot allocate memory for domain {domain.domid}: it needs {memory} MiB, "
                 f"{self.free} MiB are free",
                 hint="stop another domain, or give this one less memory",
             )

@@ -74,7 +74,7 @@ def mkdir(view: View, actor: Actor, path: str) -> list[Change]:
 def rm(view: View, actor: Actor, path: str) -> list[Change]:
     """Remove a node and all below it; a missing node is not an error if its parent exists."""
     if _seek_or_none(view, actor, path, WRITE) is None:
-        if view.look(parent_of(path)) is None:
+        if view.find(parent_of(path)) is None:
             raise XenStoreError("ENOENT")
         return []
     if path == ROOT:
@@ -89,8 +89,8 @@ def remove(view: View, path: str) -> list[Change]:
     stack = [path]
     while stack:
         each = stack.pop()
-        node = view.look(each)
-        assert node is not None, "a node lists only children that are there"
+        node = view.find(each)
+        assert node is not None, "a node lists only children that exist"
         found.append(each)
         stack += [child_of(each, name) for name in node.children]
     found.reverse()  # events are sent, and nodes removed, from the leaves up
@@ -117,14 +117,14 @@ def set_permissions(view: View, actor: Actor, path: str, granted: Permissions) -
 
 
 def _seek(view: View, actor: Actor, path: str, wanted: int) -> Node:
-    node = view.look(path)
+    node = view.find(path)
     if node is not None and rights(node.permissions, actor.domid) & wanted == wanted:
         return node
     # A domain without rights to the nearest existing ancestor does not learn if the node exists.
     parent = None
     while parent is None:
         path = parent_of(path)
-        parent = view.look(path)
+        parent = view.find(path)
     if node is None and rights(parent.permissions, actor.domid) & wanted:
         raise XenStoreError("ENOENT")
     raise XenStoreError("EACCES")
@@ -144,7 +144,7 @@ def _seek_or_none(view: View, actor: Actor, path: str, wanted: int) -> Node | No
 
 def _make(view: View, actor: Actor, path: str, value: bytes) -> list[Change]:
     missing = [path]
-    while (parent := view.look(parent_of(missing[-1]))) is None:
+    while (parent := view.find(parent_of(missing[-1]))) is None:
         missing.append(parent_of(missing[-1]))
     if actor.limited and view.owned_by(actor.domid) + len(missing) > actor.quotas.nodes:
         raise XenStoreError("ENOSPC", "too many nodes")
@@ -167,5 +167,5 @@ def _check_size(actor: Actor, node: Node, more: int) -> None:
 
 
 def _change(view: View, path: str, *, exact: bool = False) -> Change:
-    lists = (view.look(path), view.look(parent_of(path)))
+    lists = (view.find(path), view.find(parent_of(path)))
     return Change(path, exact, tuple(node.permissions for node in lists if node is not None))

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def carry_out(session: Session, request: Request) -> bytes:
     """Carry out a request and return the reply's payload; raise ``XenStoreError``."""
-    if request.error:
+    if request.error is not None:
         raise XenStoreError(request.error)
     path, tx_id = request.path, request.tx_id
     match request.op:

@@ -83,7 +83,7 @@ class _Connection(asyncio.Protocol):
     def __init__(self, store: Store, connections: set[_Connection]) -> None:
         self._wire = ServerConnection()
         self._connections = connections
-        self._session = store.connect(DOM0, self._tell)
+        self._session = store.connect(DOM0, self._watch_fired)
         self._requests: Iterator[Request] = iter(())
         self._transport: asyncio.Transport
         self._full = False  # the client does not read
@@ -144,7 +144,7 @@ class _Connection(asyncio.Protocol):
             self._transport.write(reply)
             self._send_kept()
 
-    def _tell(self, path: str, token: bytes) -> None:
+    def _watch_fired(self, path: str, token: bytes) -> None:
         """Take an event; those caused by this client's own request are sent after its reply."""
         if self._full or self._answering:
             self._kept[path, token] = None

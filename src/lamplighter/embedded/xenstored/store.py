@@ -44,12 +44,12 @@ class Store:
             self.tree.put(path, Node(PRIVATE))
         operations.mkdir(self.tree, Actor(DOM0, self.quotas), "/tool/xenstored")
 
-    def connect(self, domid: int, tell: Callable[[str, bytes], None]) -> Session:
-        """Open a session for a domain; ``tell(path, token)`` is called for every watch event.
+    def connect(self, domid: int, fired: Callable[[str, bytes], None]) -> Session:
+        """Open a session for a domain; ``fired(path, token)`` is called for every watch event.
 
-        ``tell`` must not call the store.
+        ``fired`` must not call the store.
         """
-        session = Session(self, domid, tell)
+        session = Session(self, domid, fired)
         self._sessions.setdefault(domid, {})[session] = None
         return session
 
@@ -76,7 +76,7 @@ class Store:
             session.close()
         for path in tuple(self.tree.paths_of(domid)):
             # Removing a node also removes those that other domains created below it.
-            if not paths.is_special(path) and self.tree.look(path) is not None:
+            if not paths.is_special(path) and self.tree.find(path) is not None:
                 self.watches.fire(operations.remove(self.tree, path))
         if domid in self._introduced:
             del self._introduced[domid]
@@ -84,18 +84,18 @@ class Store:
 
     def fire_special(self, path: str) -> None:
         """Fire the watches on ``@introduceDomain`` or ``@releaseDomain``."""
-        node = self.tree.look(path)
-        assert node is not None, "special nodes are there from the beginning"
+        node = self.tree.find(path)
+        assert node is not None, "special nodes always exist"
         self.watches.fire([Change(path, exact=True, grants=(node.permissions,))])
 
 
 class Session:
     """One connection, on behalf of one domain. ``tx`` is a transaction id, or 0 for none."""
 
-    def __init__(self, store: Store, domid: int, tell: Callable[[str, bytes], None]) -> None:
+    def __init__(self, store: Store, domid: int, fired: Callable[[str, bytes], None]) -> None:
         """Use ``Store.connect`` instead."""
         self.domid = domid
-        self.tell = tell
+        self.fired = fired
         self._store = store
         self._actor = Actor(domid, store.quotas)
         self._home = paths.domain(domid)

@@ -43,14 +43,14 @@ class Transaction(View):
         self._gained: Counter[int] = Counter()
         self._events: dict[str, bool] = {}  # path: exact
 
-    def look(self, path: str) -> Node | None:
+    def find(self, path: str) -> Node | None:
         """Return a node of the snapshot, or None; either is checked again at the commit."""
         return self._touch(path).node
 
     def change(self, path: str) -> Node:
         """Return the snapshot's own copy of a node."""
         touched = self._touch(path)
-        assert touched.node is not None, "only a node that is there can be changed"
+        assert touched.node is not None, "only an existing node can be changed"
         if not touched.modified:
             touched.node, touched.modified = touched.node.copy(), True
         touched.node.generation = self._tree.next_generation()
@@ -66,7 +66,7 @@ class Transaction(View):
     def drop(self, path: str) -> None:
         """Remove a node from the snapshot."""
         touched = self._touch(path)
-        assert touched.node is not None, "only a node that is there can be dropped"
+        assert touched.node is not None, "only an existing node can be dropped"
         self._gained[touched.node.owner] -= 1
         touched.node, touched.modified = None, True
 
@@ -89,7 +89,7 @@ class Transaction(View):
     def commit(self) -> list[Change]:
         """Apply the snapshot to the tree; return the changes for which watches fire."""
         for path, touched in self._touched.items():
-            now = self._tree.look(path)
+            now = self._tree.find(path)
             if touched.generation != (ABSENT if now is None else now.generation):
                 raise StoreConflict
         domid = self._actor.domid
@@ -103,9 +103,9 @@ class Transaction(View):
         changes = []
         for path, exact in self._events.items():
             grants = [self._touched[path].before]
-            node = self._tree.look(path)
+            node = self._tree.find(path)
             if node is not None:
-                parent = self._tree.look(parent_of(path))
+                parent = self._tree.find(parent_of(path))
                 grants += [node.permissions, parent.permissions if parent else None]
             changes.append(Change(path, exact, tuple(each for each in grants if each is not None)))
         return changes
@@ -115,7 +115,7 @@ class Transaction(View):
         if touched is None:
             if self._actor.limited and len(self._touched) >= self._actor.quotas.touched:
                 raise XenStoreError("ENOSPC", "a transaction over too many nodes")
-            node = self._tree.look(path)
+            node = self._tree.find(path)
             if node is None:
                 touched = _Touched(None, ABSENT, None)
             else:

@@ -65,7 +65,7 @@ class View(ABC):
     """The tree, or a transaction's snapshot of it."""
 
     @abstractmethod
-    def look(self, path: str) -> Node | None:
+    def find(self, path: str) -> Node | None:
         """Return a node, which must not be changed, or None if there is none."""
 
     @abstractmethod
@@ -105,7 +105,7 @@ class Tree(View):
         self._generation += 1
         return self._generation
 
-    def look(self, path: str) -> Node | None:
+    def find(self, path: str) -> Node | None:
         """Return a node, which must not be changed, or None if there is none."""
         return self._nodes.get(path)
 
@@ -155,7 +155,7 @@ class Tree(View):
             if path not in self._owned.get(node.owner, {}):
                 found.append(f"{path} is not counted for its owner")
             found += [
-                f"{path} lists {name}, which is not there"
+                f"{path} lists {name}, which does not exist"
                 for name in node.children
                 if child_of(path, name) not in self._nodes
             ]
@@ -164,5 +164,5 @@ class Tree(View):
                 if parent is None or name_of(path) not in parent.children:
                     found.append(f"{path} is not listed by its parent")
         if sum(map(len, self._owned.values())) != len(self._nodes):
-            found.append("more nodes are counted than there are")
+            found.append("more nodes are counted than exist")
         return found

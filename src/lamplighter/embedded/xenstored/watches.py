@@ -28,7 +28,7 @@ class Watcher(Protocol):
     def domid(self) -> int:
         """The domain on whose behalf it watches."""
 
-    def tell(self, path: str, token: bytes) -> None:
+    def fired(self, path: str, token: bytes) -> None:
         """Take an event. It must not call the store, which is in the middle of an operation."""
 
 
@@ -43,7 +43,7 @@ class Watch:
 
     def fire(self, path: str) -> None:
         """Send the event that the watch's node, or one below it, changed."""
-        self.watcher.tell(path[self.cut :], self.token)
+        self.watcher.fired(path[self.cut :], self.token)
 
 
 class Watches:

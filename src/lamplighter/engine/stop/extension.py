@@ -14,8 +14,8 @@ that request is withdrawn) is answered as soon as one can; a request of a guest 
 end is never answered.
 
 A run that continues the stop of an earlier one has its own time, counted from its begin. Earlier
-grants count for it as well, because the guest relies on them. A guest that has already been asked
-to power off when its agent reports first is told its deadline separately.
+grants count for it as well, because the guest relies on them. A guest that had been asked to
+power off before its agent's first report gets a deadline note of its own.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lamplighter.engine import events, timing
-from lamplighter.engine.guest_force import by_the_guest
 from lamplighter.engine.stop.state import ALIVE, EXTENDABLE
 from lamplighter.formats.agent_protocol import Answer, quoted
 from lamplighter.formats.durations import format_duration
@@ -31,20 +30,28 @@ from lamplighter.model.lifecycle import Phase
 
 if TYPE_CHECKING:
     from lamplighter.engine.stop.state import StopState
-    from lamplighter.formats.agent_protocol import AgentWords, Grants
+    from lamplighter.formats.agent_protocol import AgentStatus, Forced, Grants
 
     Stepped = tuple[StopState, tuple[events.Action, ...]]
+
+#: How the note on a guest that forced its own end begins.
+BY_THE_GUEST = "forced by the guest"
 
 #: How many answers of one stop are recorded; later ones are given without a record.
 ANSWERS_ON_RECORD = 20
 
 
-def agent_reported(state: StopState, words: AgentWords, now: float, given: Grants) -> Stepped:
+def by_the_guest(forced: Forced) -> str:
+    """Return the note that a guest forces, or forced, its own end."""
+    return f"{BY_THE_GUEST}: {quoted(forced.why)}" if forced.why else BY_THE_GUEST
+
+
+def agent_reported(state: StopState, report: AgentStatus, now: float, given: Grants) -> Stepped:
     """Process an agent report; ``given``: what earlier runs have answered and granted."""
-    before, actions = state.words, tuple[events.Action, ...]()
+    before, actions = state.report, tuple[events.Action, ...]()
     if before is None:
         # The first report: what earlier runs have given this incarnation is taken over.
-        state = state._replace(words=words, answered=given.answered)
+        state = state._replace(report=report, answered=given.answered)
         granted = min(given.granted, state.extend_max)
         if state.phase in ALIVE and granted > state.granted:
             state = state._replace(granted=granted)
@@ -55,14 +62,14 @@ def agent_reported(state: StopState, words: AgentWords, now: float, given: Grant
             deadline = events.TellDeadline(state.info.domid, state.deadline, int(state.granted))
             actions += (deadline,)
     else:
-        progress, forced = words.progress or before.progress, words.forced or before.forced
-        words = words._replace(progress=progress, forced=forced)
-        state = state._replace(words=words)
+        progress, forced = report.progress or before.progress, report.forced or before.forced
+        report = report._replace(progress=progress, forced=forced)
+        state = state._replace(report=report)
     state, answer = answer_pending(state, now)
     known = before is not None and before.forced is not None
     # Our own force is the last thing to be recorded.
-    if words.forced is not None and not known and state.phase is not Phase.FORCING:
-        actions += (events.EnterPhase(state.phase, by_the_guest(words.forced)),)
+    if report.forced is not None and not known and state.phase is not Phase.FORCING:
+        actions += (events.EnterPhase(state.phase, by_the_guest(report.forced)),)
     return state, (*actions, *answer)
 
 

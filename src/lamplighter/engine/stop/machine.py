@@ -107,9 +107,9 @@ def step(state: StopState, event: events.Event) -> Stepped:  # noqa: C901 (a tab
 
         # --- listings and time ---
         case events.Listed(now, info):
-            return _listed(state._replace(listing_error="", listed=True), info, now)
+            return _listed(state._replace(listing_error=None, listed=True), info, now)
         case events.NotListed(now):
-            state = state._replace(listing_error="")
+            state = state._replace(listing_error=None)
             if state.phase in {Phase.FORCING, Phase.ENDED}:
                 return state, (verdict(state),)
             if state.phase is not Phase.REBOOTING:
@@ -143,7 +143,7 @@ def step(state: StopState, event: events.Event) -> Stepped:  # noqa: C901 (a tab
         case events.HalfBuiltChecked(now, half_built=True) if (
             state.phase in ALIVE and state.info.never_ran
         ):
-            detail = "what created it has died over it: it is half made and will never run"
+            detail = "its creator has died: it is half built and will never run"
             return _force(state._replace(half_built=True), now, detail)
         case events.ReaperChecked() if (
             state.phase not in {Phase.ENDED, Phase.REBOOTING} or state.destroys
@@ -154,19 +154,19 @@ def step(state: StopState, event: events.Event) -> Stepped:  # noqa: C901 (a tab
         case events.ReaperChecked() if state.info.dying:
             return state, (_still_listed(state),)
         case events.ReaperChecked(now, lives=True):
-            return _reap(state, now, "what reaps it has not done so: it is taken away")
+            return _reap(state, now, "its reaper has not done so: it is destroyed")
         case events.ReaperChecked(now) if not state.orphaned:
             # The reaper may have done its work since the last listing, and ended.
             return state._replace(since=now, orphaned=True), (events.Relist(),)
         case events.ReaperChecked(now):
-            detail = "nobody reaped it, and it cannot be seen gone: it is taken away"
+            detail = "nobody reaped it, and it cannot be seen gone: it is destroyed"
             return _reap(state, now, detail)
-        case events.Destroyed(now, error) if not error:
+        case events.Destroyed(now, None):
             return state._replace(since=now), (events.Relist(),)
         case events.Destroyed(now, error) if state.destroys < timing.DESTROY_TRIES:
             return _retry(state, f"could not be destroyed: {error}", now), (events.Relist(),)
         case events.Destroyed(_, error):
-            outcome = Outcome.UNKNOWN if state.listing_error else Outcome.FAILED
+            outcome = Outcome.UNKNOWN if state.listing_error is not None else Outcome.FAILED
             note = f"it could not be destroyed in {state.destroys} tries: {error}"
             return state, (events.Finish(outcome, note, good=False),)
 
@@ -180,13 +180,13 @@ def step(state: StopState, event: events.Event) -> Stepped:  # noqa: C901 (a tab
             if state.phase is Phase.ASKED and supported and before is not True:
                 return _ask(state, now, "asked again: its kernel is up now")
             return state, ()
-        case events.RequestWritten(now, error) if error:
+        case events.RequestWritten(now, str(error)):
             return _retry(state, f"could not be asked: {error}", now), ()
         case events.ShutdownNode(now, value=b"") if (
             state.phase is Phase.ASKED and state.retry_at is None
         ):
             return _acknowledge(state, now)
-        case events.RequestCleared(now, error=error) if error and state.phase is Phase.GIVEN_UP:
+        case events.RequestCleared(now, error=str(error)) if state.phase is Phase.GIVEN_UP:
             return _retry(state, f"its request could not be taken back: {error}", now), ()
         case events.RequestCleared(now, taken=True) if state.phase is Phase.GIVEN_UP:
             return _acknowledge(state, now)
@@ -195,10 +195,10 @@ def step(state: StopState, event: events.Event) -> Stepped:  # noqa: C901 (a tab
                 button = events.PressPower(state.info.domid)
                 return _ask(state, now, "power button pressed, asked again", button)
             return _ask(state, now, "asked again")
-        case events.Pressed(_, error) if error:
+        case events.Pressed(_, str(error)):
             return _remark(state, f"its power button could not be pressed: {error}"), ()
-        case events.AgentReport(now, _, words, given):
-            return extension.agent_reported(state, words, now, given)
+        case events.AgentReport(now, _, report, given):
+            return extension.agent_reported(state, report, now, given)
         case events.AnswerFailed(answer=answer):
             return state._replace(unwritten_answer=answer), ()
     return state, ()
@@ -240,7 +240,7 @@ def _listed(state: StopState, info: DomainInfo, now: float) -> Stepped:
             seen_dying=False,
             destroys=0,
             retry_at=None,
-            words=None,
+            report=None,
             answered="",
             unwritten_answer=None,
         )
@@ -270,7 +270,7 @@ def _listed(state: StopState, info: DomainInfo, now: float) -> Stepped:
     if state.reason is None and info.shutdown is not None:
         state = state._replace(reason=info.shutdown)
     if state.orphaned and not state.destroys and not info.dying:
-        return _reap(state, now, "nobody reaped it: it is taken away")
+        return _reap(state, now, "nobody reaped it: it is destroyed")
     return _tick(state, now, relisted=True)
 
 
@@ -358,7 +358,7 @@ def _still_listed(state: StopState) -> events.Finish:
         remark = "the hypervisor still lists it as dying: another domain maps its memory"
         return verdict(_remark(state, remark))
     if state.phase is Phase.FORCING:
-        error = f" ({state.listing_error})" if state.listing_error else ""
+        error = f" ({state.listing_error})" if state.listing_error is not None else ""
         note = f"it was destroyed but could not be seen gone{error}"
         return events.Finish(Outcome.UNKNOWN, note, good=False)
     return verdict(_remark(state, "it could not be seen gone"))

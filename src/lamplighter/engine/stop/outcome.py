@@ -15,7 +15,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lamplighter.engine.events import Finish
-from lamplighter.engine.guest_force import BY_THE_GUEST, SHUT_DOWN, by_the_guest
+from lamplighter.engine.stop.extension import BY_THE_GUEST, by_the_guest
 from lamplighter.formats.agent_protocol import quoted
 from lamplighter.model.domain import ShutdownReason
 from lamplighter.model.run import Outcome
@@ -23,17 +23,20 @@ from lamplighter.model.run import Outcome
 if TYPE_CHECKING:
     from lamplighter.engine.stop.state import StopState
 
+#: How the record of an incarnation that has shut down begins.
+SHUT_DOWN = "shut down: "
+
 
 def verdict(state: StopState) -> Finish:
     """Return how the domain's stop ended, once it is over."""
-    finish, words = _ending(state), state.words
+    finish, report = _ending(state), state.report
     notes = [finish.note, *state.remarks]
-    if words is not None and not finish.good:  # what the agent reported last
-        if words.forced is not None and not finish.note.startswith(BY_THE_GUEST):
-            why = f": {quoted(words.forced.why)}" if words.forced.why else ""
-            notes.append(f"it had said that it forces its own {words.forced.request}{why}")
-        if words.progress is not None:
-            notes.append(f"the last it said: {quoted(str(words.progress))}")
+    if report is not None and not finish.good:  # what the agent reported last
+        if report.forced is not None and not finish.note.startswith(BY_THE_GUEST):
+            why = f": {quoted(report.forced.why)}" if report.forced.why else ""
+            notes.append(f"it had reported that it forces its own {report.forced.request}{why}")
+        if report.progress is not None:
+            notes.append(f"its last report: {quoted(str(report.progress))}")
     note = "; ".join(note for note in notes if note)
     suspended = state.reason is ShutdownReason.SUSPEND
     return Finish(finish.outcome, note, finish.good, suspended)
@@ -42,16 +45,27 @@ def verdict(state: StopState) -> Finish:
 def shut_down_detail(state: StopState, reason: ShutdownReason) -> str:
     """Return the record's text for an incarnation that has shut down."""
     detail = f"{SHUT_DOWN}{reason.name.lower()}"
-    if state.words is None or state.words.forced is None:
+    if state.report is None or state.report.forced is None:
         return detail
-    return f"{detail}, {by_the_guest(state.words.forced)}"
+    return f"{detail}, {by_the_guest(state.report.forced)}"
+
+
+def is_guest_force(detail: str) -> bool:
+    """Return whether a transition's detail says that the guest forced its own end.
+
+    A mere quotation of the guest does not.
+    """
+    shut_down, _, more = detail.partition(", ")
+    return detail.startswith(BY_THE_GUEST) or (
+        shut_down.startswith(SHUT_DOWN) and more.startswith(BY_THE_GUEST)
+    )
 
 
 def _ending(state: StopState) -> Finish:
     """Return the outcome by the first rule that fits, our own force before everything else."""
     reason = state.reason
     if state.forced and state.half_built:
-        return Finish(Outcome.ALREADY, "half made and never run: taken away")
+        return Finish(Outcome.ALREADY, "half built and never run: destroyed")
     if state.forced and state.destroy_wanted:
         return Finish(Outcome.FORCED, "destroyed, as its policy says")
     if state.forced:
@@ -70,8 +84,8 @@ def _ending(state: StopState) -> Finish:
         end = reason.name.lower() if reason else "being destroyed"
         return Finish(Outcome.ALREADY, f"it had already ended before it was asked ({end})")
     by_itself = reason in (ShutdownReason.POWEROFF, ShutdownReason.REBOOT)
-    if by_itself and state.words is not None and state.words.forced is not None:
-        return Finish(Outcome.FORCED, by_the_guest(state.words.forced), good=False)
+    if by_itself and state.report is not None and state.report.forced is not None:
+        return Finish(Outcome.FORCED, by_the_guest(state.report.forced), good=False)
     match reason:
         case ShutdownReason.POWEROFF:
             quietly = "" if state.acknowledged else "it powered off without acknowledging"

@@ -10,7 +10,7 @@ from lamplighter.model.domain import Kind, ShutdownReason
 from lamplighter.model.lifecycle import Phase
 
 if TYPE_CHECKING:
-    from lamplighter.formats.agent_protocol import AgentWords, Answer, TimeRequest
+    from lamplighter.formats.agent_protocol import AgentStatus, Answer, TimeRequest
     from lamplighter.model.domain import DomainInfo
 
 #: An incarnation that ended like this may be followed by another one.
@@ -40,11 +40,11 @@ class StopState(NamedTuple):
     definition has the domain created again when it powers off. ``half_built``: the creator of the
     incarnation left it half built. ``ended`` is when the incarnation was seen to have stopped
     executing, ``final_listing_at`` when the listing was requested that decides whether it is
-    forced; ``listing_error`` is why the last listing failed, empty when it did not. ``orphaned``:
+    forced; ``listing_error`` is why the last listing failed, None when it did not. ``orphaned``:
     the process that reaps it is gone, and the next listing shows whether it has reaped it.
 
     ``latest`` is when the whole run wants the domain down, ``granted`` how many seconds of
-    ``extend_max`` were granted to its guest. ``words`` is the newest agent report of this
+    ``extend_max`` were granted to its guest. ``report`` is the newest agent report of this
     incarnation, ``answered`` the id of its last request for more time that was answered; no other
     is answered before ``answer_at``. ``last_grant`` is how many seconds that answer granted, and
     ``unwritten_answer`` the answer if it could not be written.
@@ -73,13 +73,13 @@ class StopState(NamedTuple):
     final_listing_at: float = -inf
     ended: float = -inf
     orphaned: bool = False
-    listing_error: str = ""
+    listing_error: str | None = None
     remarks: tuple[str, ...] = ()
     latest: float = inf
     extend_max: float = 0.0
     granted: float = 0.0
     answers: int = 0
-    words: AgentWords | None = None
+    report: AgentStatus | None = None
     answered: str = ""
     last_grant: float = 0.0
     unwritten_answer: Answer | None = None
@@ -102,10 +102,10 @@ class StopState(NamedTuple):
         A guest that forces its own end is not answered: its end is near, and nothing else is to be
         recorded after it.
         """
-        if self.words is None or self.words.more is None or self.words.forced is not None:
+        if self.report is None or self.report.more is None or self.report.forced is not None:
             return None
-        unanswered = self.words.more.id != self.answered or self.unwritten_answer is not None
-        return self.words.more if unanswered else None
+        unanswered = self.report.more.id != self.answered or self.unwritten_answer is not None
+        return self.report.more if unanswered else None
 
     @property
     def allowed(self) -> str:

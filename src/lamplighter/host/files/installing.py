@@ -94,7 +94,7 @@ def _mode(path: Path) -> int:
 
 def _cannot(path: Path, error: OSError) -> ConfigurationError:
     return ConfigurationError(
-        f"it cannot be put in its place: {error.strerror}",
+        f"it cannot be installed: {error.strerror}",
         where=str(path),
         hint="run as root, and see that its file system is not mounted read-only",
     )

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from lamplighter.errors import ConfigurationError
 from lamplighter.formats import lamplighter_toml as toml
 from lamplighter.formats.durations import format_size
-from lamplighter.host.files.trust import Walk
+from lamplighter.host.files.trust import Walk, nearest_existing
 from lamplighter.model.policy import Configuration
 from lamplighter.model.problem import BUILT_IN, Location, Problem
 
@@ -230,9 +230,7 @@ def folder_problem(setting: Setting[str], owners: Collection[int]) -> Problem | 
 
     ``owners`` are the users who may own it and every folder above it.
     """
-    path = Path(setting.value)
-    while not os.path.lexists(path) and path != path.parent:
-        path = path.parent  # here it and its missing parents would be created
+    path = nearest_existing(Path(setting.value))
     where = Location(setting.value) if setting.origin == BUILT_IN else setting.origin
     try:
         with Walk(path, owners) as way:

@@ -1,4 +1,4 @@
-"""Who could have written a file: its owner and mode, and those of every folder on the way to it.
+"""Checks who could have written a file, by the owners and modes of it and of all folders above it.
 
 What root starts must come from files that only root can write; on an embedded host the user who
 runs it is trusted as well. A file is as trustworthy as the folders that lead to it, so the path is
@@ -114,6 +114,13 @@ class Walk:
         if self.distrust is None:
             self.distrust = check_entry(fd, status, where, self._owners)
         return status
+
+
+def nearest_existing(path: Path) -> Path:
+    """Return the path, or the nearest folder above it that exists: here it would be created."""
+    while not os.path.lexists(path) and path != path.parent:
+        path = path.parent
+    return path
 
 
 def check_entry(

@@ -3,7 +3,7 @@
 The journal is history: what decides is in ``intent.json``. So there are four kinds of a database:
 
 - It is whole, perhaps of an earlier version: it is migrated, in one transaction. Versions 1 and 2
-  kept intents and holds in it; who writes carries these over first (``IntentStore.settle``).
+  kept intents and holds in it, which are carried over in that transaction (``carry_over``).
 - There is none, or an empty file: a new one is begun.
 - It is damaged: it is kept aside under a name of its own, and a new one is begun.
 - It is a newer Lamplighter's, or another program's: ``JournalForeign``. It is neither written to
@@ -38,7 +38,7 @@ from lamplighter.host.lock import take
 from lamplighter.model.intent import Hold, Intent, Intents, Meant
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 logger = logging.getLogger(__name__)
@@ -88,10 +88,20 @@ def open_writer(directory: Path) -> sqlite3.Connection:
             with exclusive(directory) as folder:
                 return _begin_again(path, folder)
     except OSError as error:
-        raise JournalError(
-            f"the journal {path} cannot be opened: {error.strerror}",
-            hint="[host] state must name a directory this user may read and write",
-        ) from error
+        raise _unopened(path, error) from error
+
+
+def carry_over(directory: Path, keep: Callable[[], None]) -> None:
+    """Migrate a database of version 1 or 2; ``keep`` puts the intents of its tables into a file.
+
+    While ``keep`` reads and writes, nobody else writes to the tables, and then they are gone: what
+    a process of the earlier version says meanwhile is carried over, too, or fails there. Raises
+    ``JournalError``; a damaged database is not begun again here.
+    """
+    try:
+        _open(directory / FILE_NAME, keep=keep).close()
+    except OSError as error:
+        raise _unopened(directory / FILE_NAME, error) from error
 
 
 def _begin_again(path: Path, folder: int) -> sqlite3.Connection:
@@ -161,13 +171,25 @@ def journal_error(error: sqlite3.Error, path: Path, done: str) -> JournalError:
     return JournalError(message, hint=_ADVICE.get(code, _MOVE_ASIDE.format(path=path)))
 
 
+def _unopened(path: Path, error: OSError) -> JournalError:
+    return JournalError(
+        f"the journal {path} cannot be opened: {error.strerror}",
+        hint="[host] state must name a directory this user may read and write",
+    )
+
+
 def _damaged(message: str, path: Path) -> JournalDamaged:
     file = path.with_name(intent_file.FILE_NAME)
     return JournalDamaged(message, hint=_WILL_RENEW.format(file=file))
 
 
-def _open(path: Path, *, begun_again: bool = False) -> sqlite3.Connection:
-    """Open the database; ``begun_again``: that a new one is begun is no news."""
+def _open(
+    path: Path, *, begun_again: bool = False, keep: Callable[[], None] | None = None
+) -> sqlite3.Connection:
+    """Open the database; ``begun_again``: that a new one is begun is no news.
+
+    ``keep`` is as in ``carry_over``.
+    """
     # SQLite would create it by the umask; its -wal and -shm take the mode over from it.
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     connection = _connect(path, "rw")
@@ -179,7 +201,7 @@ def _open(path: Path, *, begun_again: bool = False) -> sqlite3.Connection:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA foreign_keys = ON")
-        is_new = _migrate(connection, path)
+        is_new = _migrate(connection, path, keep)
     except sqlite3.Error as error:
         connection.close()
         raise journal_error(error, path, "opened") from error
@@ -234,13 +256,15 @@ def check_whole(connection: sqlite3.Connection, path: Path) -> None:
         raise _damaged(f"the journal {path} is damaged: {' '.join(found.split())}", path)
 
 
-def _migrate(connection: sqlite3.Connection, path: Path) -> bool:
+def _migrate(connection: sqlite3.Connection, path: Path, keep: Callable[[], None] | None) -> bool:
     """Bring the tables up to date; return whether there were none."""
     connection.execute("BEGIN IMMEDIATE")
     try:
         _check_owner(connection, path)
         before = _version(connection)
         if before in (1, 2):
+            if keep is not None:
+                keep()
             _check_carried_over(path)
         for version in range(before, len(MIGRATIONS)):
             for statement in MIGRATIONS[version]:
@@ -273,7 +297,10 @@ def table_intents(connection: sqlite3.Connection, path: Path) -> tuple[Intents |
     try:
         version = _version(connection)
         if version == 1:
-            rows = connection.execute("SELECT domain, wanted, reason, said_by, at FROM intent")
+            # All rows at once: a statement that is not at its end would keep the database locked.
+            rows = connection.execute(
+                "SELECT domain, wanted, reason, said_by, at FROM intent"
+            ).fetchall()
             meant, holds = [], []
             for domain, wanted, reason, said_by, at in rows:
                 moment = datetime.fromisoformat(at)
@@ -295,13 +322,13 @@ def table_intents(connection: sqlite3.Connection, path: Path) -> tuple[Intents |
                 )
                 for row in connection.execute(
                     "SELECT domain, name, meant, reason, said_by, at, boot_id, domid FROM intent"
-                )
+                ).fetchall()
             ]
             holds = [
                 Hold(row[0], row[1], row[2], row[3], datetime.fromisoformat(row[4]))
                 for row in connection.execute(
                     "SELECT domain, name, reason, said_by, at FROM hold WHERE released IS NULL"
-                )
+                ).fetchall()
             ]
         else:
             (seen,) = connection.execute("SELECT max(number) FROM intents_seen").fetchone()

@@ -2,7 +2,9 @@
 
 The file is replaced as a whole, under a lock, and the one before it stays beside it for a person
 who has lost the newer one. Readers need no lock. Nothing here guesses: a text that is torn,
-unreadable or of a newer version is a ``JournalError``, and "not known" never means "not held".
+unreadable or of a newer version is a ``JournalError``, and "not known" never means "not held". The
+same holds for what somebody else could have written, and for a folder whose file system is not
+mounted. A link is not followed: replacing the file would replace the link.
 """
 
 from __future__ import annotations
@@ -14,6 +16,8 @@ from typing import TYPE_CHECKING
 
 from lamplighter.errors import ConfigurationError, HostBusy, JournalError, JournalForeign
 from lamplighter.formats.state_json import NewerDocument, format_intents, parse_intents
+from lamplighter.host.files.mounts import missing_mount
+from lamplighter.host.files.trust import Walk, check_entry, nearest_existing
 from lamplighter.host.files.writing import write_whole
 from lamplighter.host.lock import hold
 
@@ -21,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
+    from lamplighter.host.files.trust import Distrust
     from lamplighter.model.clock import Clock
     from lamplighter.model.intent import Intents
 
@@ -28,6 +33,9 @@ if TYPE_CHECKING:
 FILE_NAME = "intent.json"
 BEFORE = "intent.json.before"
 LOCK = "intent.lock"
+
+#: In the run directory: intents and holds were kept in this boot of the host.
+TRACE = "intents.kept"
 
 #: Host seconds that a change waits for another one, and between two attempts.
 LOCK_SECONDS = 10.0
@@ -39,27 +47,25 @@ def load(directory: Path) -> Intents | None:
     return load_from(directory / FILE_NAME)
 
 
-def load_from(path: Path) -> Intents | None:
-    """Return what such a file says, as ``load`` does."""
+def load_from(path: Path, *, trusted: bool = True) -> Intents | None:
+    """Return what such a file says, as ``load`` does; not ``trusted``: whoever has written it."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW)
         with os.fdopen(descriptor, encoding="utf-8") as file:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
                 raise ValueError("it is not a file")
+            _believe(path, check_entry(descriptor, status, path, _owners()) if trusted else None)
             return parse_intents(file.read())
-    except FileNotFoundError as error:
-        if not path.is_symlink():
-            return None
-        raise JournalError(
-            f"intents and holds cannot be read: {path} is a link to a file that does not exist",
-            hint="see that the file system that holds it is mounted",
-        ) from error
+    except FileNotFoundError:
+        return None
     except NewerDocument as error:
         raise JournalForeign(
             f"{path} was written by a newer Lamplighter: {error}",
             hint="use the newer Lamplighter; it alone knows which domains must not be started",
         ) from error
     except (OSError, ValueError) as error:
+        _refuse_link(path)
         reason = (error.strerror if isinstance(error, OSError) else None) or error
         raise JournalError(
             f"intents and holds cannot be read from {path}: {reason}",
@@ -67,10 +73,51 @@ def load_from(path: Path) -> Intents | None:
         ) from error
 
 
-def hint_for(directory: Path) -> str:
+def check_mounted(directory: Path) -> None:
+    """Raise ``JournalError`` where the file system that the folder should be on is not mounted."""
+    point = missing_mount(directory)
+    if point is not None:
+        raise JournalError(
+            f"intents and holds are not known: nothing is mounted on {point}, as /etc/fstab has it",
+            hint=f"mount {point}; if it is mounted late: After= in lamplighter-domains.service",
+        )
+
+
+def check_folder(directory: Path) -> None:
+    """Raise ``JournalError`` where what is in this folder, or is not, must not be believed."""
+    check_mounted(directory)
+    try:
+        with Walk(nearest_existing(directory), _owners()) as walk:
+            _believe(directory / FILE_NAME, walk.distrust)
+    except OSError:
+        pass  # then what is in it cannot be read either, and that is reported
+
+
+def _owners() -> set[int]:
+    return {0, os.geteuid()}
+
+
+def _believe(path: Path, distrust: Distrust | None) -> None:
+    if distrust is not None:
+        message = f"intents and holds in {path} are not believed: {distrust}"
+        raise JournalError(message, hint=distrust.hint)
+
+
+def _refuse_link(path: Path) -> None:
+    target = None
+    with suppress(OSError):  # it is not a link, or cannot be seen
+        target = path.readlink()
+    if target is not None:
+        raise JournalError(
+            f"intents and holds cannot be kept in {path}: it is a link to {target}",
+            hint="put the file itself in its place; [host] state names the folder that has it",
+        )
+
+
+def hint_for(directory: Path, first: str = "run as root") -> str:
     """Return what a person can do where the file cannot be relied on."""
     return (
-        f"run as root; or if {BEFORE} is right, which has what was held before the last change: "
+        f"{first}; or if {BEFORE} is right, which has what was held before the last change: "
         f"cp {directory / BEFORE} {directory / FILE_NAME} and lamplighter release --accept; "
         "if no domain is held: lamplighter release --all"
     )
@@ -79,6 +126,8 @@ def hint_for(directory: Path) -> str:
 def store(directory: Path, intents: Intents) -> None:
     """Replace the file, and keep the one before it; raise ``JournalError``."""
     path = directory / FILE_NAME
+    check_folder(directory)
+    _refuse_link(path)
     beside = path.with_name(f".{BEFORE}.{os.urandom(4).hex()}")
     try:
         # The file gets a second name first, so that it is there at any moment, and the file before
@@ -101,6 +150,7 @@ def store(directory: Path, intents: Intents) -> None:
 @asynccontextmanager
 async def locked(directory: Path, clock: Clock) -> AsyncIterator[None]:
     """Be the only one who changes the file while the block lasts; raise ``JournalError``."""
+    check_mounted(directory)  # before the lock is created there
     give_up = clock.monotonic() + LOCK_SECONDS
     with ExitStack() as stack:
         while True:

@@ -4,8 +4,9 @@ There is no file
 
 - where nothing was ever asked for: there are no intents;
 - beside a journal of version 1 or 2, which has them in its tables (and a copy of them beside it):
-  they are read from there until somebody writes, who first carries them over (``settle``);
-- otherwise because it was lost: not known.
+  they are read from there until somebody writes, who first carries them over;
+- otherwise because it was lost: not known. That shows in what is left beside it, or in the run
+  directory, which outlives the state directory as long as the host is up.
 
 A file that is older than the journal has seen, such as one from a backup, may lack a hold: then it
 is not known, either, until a person accepts it.
@@ -13,14 +14,16 @@ is not known, either, until a person accepts it.
 
 from __future__ import annotations
 
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from lamplighter.errors import JournalDamaged, JournalError, JournalForeign
-from lamplighter.host.journal.database import open_reader, table_intents
+from lamplighter.host.journal.database import carry_over, open_reader, table_intents
 from lamplighter.host.journal.intent_file import (
     BEFORE,
     FILE_NAME,
+    TRACE,
+    check_folder,
     hint_for,
     load,
     load_from,
@@ -78,54 +81,63 @@ def find_evidence(directory: Path, connection: sqlite3.Connection | None = None)
     return Evidence(began=began)
 
 
-def load_intents(directory: Path, evidence: Evidence | None = None) -> Intents:
+def load_intents(
+    directory: Path, evidence: Evidence | None = None, *, run: Path | None = None
+) -> Intents:
     """Return all intents and holds; raise ``IntentsUnknown`` where they are not known.
 
     ``evidence`` is what the journal shows, and was read before: the file's number only grows, and
-    is never behind what is recorded.
+    is never behind what is recorded. ``run`` is the run directory, where one is known.
     """
-    tables, seen, began, unreadable = evidence or find_evidence(directory)
-    kept = None
-    before = _readable(directory / BEFORE)
-    if before.number:
+    try:
+        check_folder(directory)
+        evidence = evidence or find_evidence(directory)
+        if run is not None and _trace(run) == str(directory):
+            evidence = evidence._replace(began=True)
+        return _load(directory, evidence)
+    except JournalError as error:
+        before = _readable(directory / BEFORE, trusted=False)
+        kept = _readable(directory / FILE_NAME, trusted=False)
+        raise IntentsUnknown(error, {**before.holds, **kept.holds}) from error
+
+
+def _load(directory: Path, evidence: Evidence) -> Intents:
+    tables, seen, began, unreadable = evidence
+    if _readable(directory / BEFORE).number:
         tables = None  # they have been carried over, and do not count any more
     try:
         kept = load(directory)
-        if isinstance(unreadable, JournalForeign):
-            # A newer version may know of reasons to leave a domain alone that are unknown here.
-            raise unreadable
-        if tables is not None and (kept is None or not kept.number):
-            return tables
-        if kept is None and unreadable is not None:
-            raise unreadable
-        if kept is None and began:
-            raise JournalError(
-                f"{directory / FILE_NAME} is gone, and with it intents and holds",
-                hint=hint_for(directory),
-            )
-        if kept is not None and kept.number < seen:
-            raise JournalError(
-                f"{directory / FILE_NAME} is older than the journal has seen, and may lack a hold",
-                hint="lamplighter history shows who held what; if the file is right, "
-                "lamplighter release --accept; if no domain is held, lamplighter release --all",
-            )
-    except JournalForeign as error:
-        raise IntentsUnknown(error, {**before.holds, **(kept or Intents()).holds}) from error
     except JournalError as error:
-        if kept is None and tables is not None:
-            return tables  # what is torn is the copy that an earlier version kept beside them
-        raise IntentsUnknown(error, {**before.holds, **(kept or Intents()).holds}) from error
+        if tables is None or isinstance(error, JournalForeign):
+            raise
+        return tables  # what is torn is the copy that an earlier version kept beside them
+    if unreadable is not None and (kept is None or isinstance(unreadable, JournalForeign)):
+        # A newer version may know of reasons to leave a domain alone that are unknown here.
+        raise unreadable
+    if tables is not None and (kept is None or not kept.number):
+        return tables
+    if kept is None and began:
+        raise JournalError(
+            f"{directory / FILE_NAME} is gone, and with it intents and holds",
+            hint=hint_for(directory, "see that its file system is mounted"),
+        )
+    if kept is not None and kept.number < seen:
+        raise JournalError(
+            f"{directory / FILE_NAME} is older than the journal has seen, and may lack a hold",
+            hint="lamplighter history shows who held what; if the file is right, "
+            "lamplighter release --accept; if no domain is held, lamplighter release --all",
+        )
     return kept or Intents()
 
 
 def _remains(directory: Path) -> bool:
     """Return whether there are signs that there once were intents here; raise ``JournalError``."""
-    if directory.is_symlink() and not directory.exists():
-        raise JournalError(
-            f"intents and holds cannot be read: {directory} is a link to nothing",
-            hint="see that the file system that holds it is mounted",
-        )
     try:
+        if directory.is_symlink() and not directory.exists():
+            raise JournalError(
+                f"intents and holds cannot be read: {directory} is a link to nothing",
+                hint="see that the file system that holds it is mounted",
+            )
         damaged = (one.name.startswith(f"{JOURNAL}.damaged-") for one in directory.iterdir())
         return (directory / JOURNAL).is_symlink() or (directory / BEFORE).exists() or any(damaged)
     except FileNotFoundError:
@@ -137,10 +149,18 @@ def _remains(directory: Path) -> bool:
         ) from error
 
 
-def _readable(path: Path) -> Intents:
-    """Return what can be read of a file that does not decide."""
+def _trace(run: Path) -> str | None:
+    """Return the state directory in which intents were kept in this boot; None: none, or unread."""
     try:
-        return load_from(path) or Intents()
+        return (run / TRACE).read_text(encoding="utf-8", errors="surrogateescape")
+    except OSError:
+        return None
+
+
+def _readable(path: Path, *, trusted: bool = True) -> Intents:
+    """Return what can be read of a file that does not decide; see ``load_from``."""
+    try:
+        return load_from(path, trusted=trusted) or Intents()
     except JournalError:
         return Intents()
 
@@ -148,8 +168,10 @@ def _readable(path: Path) -> Intents:
 class IntentStore:
     """The intents and holds of one host, for a process that also changes them."""
 
-    def __init__(self, directory: Path, clock: Clock) -> None:
+    def __init__(self, directory: Path, clock: Clock, *, run: Path | None = None) -> None:
+        """``run`` is the run directory, where one is known."""
         self._directory = directory
+        self._run = run
         self._clock = clock
         self._signature: Signature | None = None
         self._newest = Intents()
@@ -166,7 +188,7 @@ class IntentStore:
             signature = None
         if signature is None or signature != self._signature:
             try:
-                self._newest, self._signature = load_intents(self._directory), signature
+                self._newest, self._signature = self._load(), signature
             except IntentsUnknown as error:
                 self._newest = Intents(holds=error.holds, error=error.message)
                 self._signature = None  # what fails now may be read the next time
@@ -176,6 +198,7 @@ class IntentStore:
         """Have a file, with what an earlier version had in its tables; raise ``JournalError``."""
         if not self.read().number:
             await self._change(lambda now: now)
+        self._leave_trace()
 
     async def intend(self, *intents: Intent) -> None:
         """Keep what domains are meant to be from now on; raise ``JournalError``."""
@@ -215,31 +238,71 @@ class IntentStore:
         what a newer version wrote.
         """
         async with locked(self._directory, self._clock):
+            with suppress(JournalError):
+                self._carry_over()
             try:
-                known = load_intents(self._directory)
+                known = self._load()
             except IntentsUnknown as error:
                 if isinstance(error.__cause__, JournalForeign):
                     raise
                 known = _readable(self._directory / FILE_NAME)._replace(holds=error.holds)
-            self._store(known._replace(holds={}))
+            # Its number may be behind what a journal that cannot be read has seen: once that can be
+            # read again, the file is too old, which is reported.
+            self._store(known._replace(holds={}), unread=True)
             return known
 
     async def _change(self, change: Callable[[Intents], Intents]) -> None:
         async with locked(self._directory, self._clock):
-            now = load_intents(self._directory)
+            try:
+                self._carry_over()
+            except JournalDamaged:
+                pass  # then they are read as far as that goes, or a copy is
+            except JournalError:
+                # There may be no room to migrate the journal; what is asked for is kept all the
+                # same, if what the tables say has got into the file.
+                if not _readable(self._directory / FILE_NAME).number:
+                    raise
+            now = self._load()
             if not now.number and (now.meant or now.holds):
-                # Carried over from tables, or from a copy of them: from now on they do not count,
-                # which the file before the last change shows.
+                # From now on tables, and a copy of them, do not count, which the file before the
+                # last change shows.
                 now = self._store(now)
             new = change(now)
             if new != now or not now.number:
                 self._store(new)
 
-    def _store(self, intents: Intents) -> Intents:
-        """Replace the file by one whose number is higher than any that was seen."""
+    def _carry_over(self) -> None:
+        """Put what an earlier version has in tables into the file; raise ``JournalError``."""
+        if find_evidence(self._directory).tables is not None:
+            check_folder(self._directory)
+            carry_over(self._directory, self._keep_tables)
+
+    def _keep_tables(self) -> None:
+        now = self._load()
+        if not now.number:
+            self._store(now)
+
+    def _store(self, intents: Intents, *, unread: bool = False) -> Intents:
+        """Replace the file by one whose number is higher than any that was seen.
+
+        ``unread``: even where it cannot be read what was seen.
+        """
         _, seen, _, error = find_evidence(self._directory)
-        if error is not None and not isinstance(error, JournalDamaged):
-            raise error  # a damaged one has no record that could have seen a higher number
+        # A damaged journal has no record that could have seen a higher number.
+        ignored = unread and not isinstance(error, JournalForeign)
+        if error is not None and not (ignored or isinstance(error, JournalDamaged)):
+            raise error
         newer = intents._replace(number=max(intents.number, seen) + 1)
         store(self._directory, newer)
+        self._leave_trace()
         return newer
+
+    def _load(self) -> Intents:
+        return load_intents(self._directory, run=self._run)
+
+    def _leave_trace(self) -> None:
+        if self._run is not None:
+            with suppress(OSError):  # a run creates the folder; without it there is no trace
+                (self._run / TRACE).write_text(
+                    str(self._directory), encoding="utf-8", errors="surrogateescape"
+                )

@@ -2,6 +2,9 @@
 
 Each question is one read transaction of its own, or all within one ``moment``, so a run that goes
 on meanwhile is never held up and every answer is whole.
+
+Rows may be of domains that nobody knows any more, so the rows of a domain are those with the name
+or UUID that is given, compared as ``engine/naming.means`` compares them.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, TypeVar
 from uuid import UUID
 
+from lamplighter.engine.naming import uuid_text
 from lamplighter.errors import JournalError
 from lamplighter.host.journal.database import check_whole, journal_error, open_reader
 from lamplighter.host.journal.intents import Evidence, find_evidence
@@ -52,18 +56,17 @@ class JournalReader:
 
         With a domain's name or UUID: only runs it had a part in, with its own results alone.
         """
-        mine = "" if name is None else "(s.name = :name OR s.uuid = lower(:name))"
+        mine = "" if name is None else "(s.name = :name OR s.uuid = :uuid)"
         chosen = "" if name is None else (
             f"WHERE id IN (SELECT run FROM result s WHERE {mine} "
             f"UNION SELECT run FROM transition s WHERE {mine})"
         )  # fmt: skip
-        values = {"name": name, "limit": limit}
         rows = self._ask(
             "SELECT r.id, r.direction, r.boot_id, r.started, r.ended, r.exit, "
             f"{_RESULT} FROM (SELECT * FROM run {chosen} ORDER BY id DESC LIMIT :limit) r "
             f"LEFT JOIN result s ON s.run = r.id {mine and f'AND {mine}'} "
             "ORDER BY r.id DESC, s.name, s.id",
-            values,
+            {**_named(name), "limit": limit},
         )
         return self._parse(_runs, rows)
 
@@ -71,8 +74,8 @@ class JournalReader:
         """Return the transitions of a run in the order in which they were written."""
         rows = self._ask(
             f"SELECT {_TRANSITION} FROM transition t WHERE t.run = :run "
-            "AND (:name IS NULL OR t.name = :name OR t.uuid = lower(:name)) ORDER BY t.id",
-            {"run": run, "name": name},
+            "AND (:name IS NULL OR t.name = :name OR t.uuid = :uuid) ORDER BY t.id",
+            {**_named(name), "run": run},
         )
         return self._parse(lambda found: [_transition(row) for row in found], rows)
 
@@ -129,12 +132,14 @@ class JournalReader:
 
         What is held now is in ``intent.json``; of that, this says only when it was recorded.
         """
-        if not self._has("hold"):
+        # Version 2 had those in force there, too; version 1 has neither table.
+        table = next((one for one in ("past_hold", "hold") if self._has(one)), None)
+        if table is None:
             return []
         rows = self._ask(
-            "SELECT domain, name, reason, said_by, at, released, released_by FROM hold "
-            "WHERE name = :name OR domain = lower(:name) OR domain = :name ORDER BY id DESC",
-            {"name": name},
+            f"SELECT domain, name, reason, said_by, at, released, released_by FROM {table} "
+            "WHERE name = :name OR (domain = :uuid AND domain <> name) ORDER BY id DESC",
+            _named(name),
         )
         return self._parse(
             lambda found: [
@@ -242,6 +247,11 @@ class JournalReader:
                 f"the journal {self._path} holds something this version does not know: {error}",
                 hint="it was written by another version, or is damaged",
             ) from error
+
+
+def _named(name: str | None) -> dict[str, object]:
+    """Return the values that a domain's name or UUID is compared by; all NULL for any domain."""
+    return {"name": name, "uuid": None if name is None else uuid_text(name)}
 
 
 def _runs(rows: list[Row]) -> list[Run]:

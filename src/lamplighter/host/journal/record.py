@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lamplighter.errors import JournalError
@@ -13,14 +14,15 @@ from lamplighter.model.intent import Intents
 from lamplighter.model.record import Record
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from lamplighter.model.policy import HostSettings
 
 
-def read_record(directory: Path, boot_id: str) -> Record:
+def read_record(host: HostSettings, boot_id: str) -> Record:
     """Return what the state directory has on record; never raises: see ``Record.errors``.
 
     Where ``boot_id`` is empty, the boot is not known, and nothing is known of it.
     """
+    directory, run = Path(host.state.value), Path(host.run.value)
     record, evidence = Record(), None
     errors: list[JournalError] = []
     try:
@@ -32,7 +34,7 @@ def read_record(directory: Path, boot_id: str) -> Record:
     except JournalError as error:
         errors.append(error)
     try:
-        record = record._replace(intents=load_intents(directory, evidence))
+        record = record._replace(intents=load_intents(directory, evidence, run=run))
     except IntentsUnknown as error:
         errors = [error, *(other for other in errors if other.message != error.message)]
         record = record._replace(intents=Intents(holds=error.holds, error=error.message))

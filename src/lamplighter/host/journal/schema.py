@@ -12,7 +12,7 @@ whose lock nobody holds has died, and the newest transition of each domain in it
 may or may not have been done. A run with ``ended`` and without ``exit`` died, and a later one
 finished its record.
 
-``hold`` is history, too: who held a domain, and who let it go. What is held now is in
+``past_hold`` is history, too: who held a domain, and who let it go. What is held now is in
 ``intent.json``; the highest number of a change to it that any record went by is ``intents_seen``.
 """
 
@@ -122,4 +122,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE INDEX transition_by_name ON transition (name, id)",
         "CREATE INDEX result_by_name ON result (name, id)",
     ),
+    # A process of version 2 that is still at work must fail to hold a domain here, where the hold
+    # would be history alone.
+    ("ALTER TABLE hold RENAME TO past_hold",),
 )

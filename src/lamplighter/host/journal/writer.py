@@ -161,7 +161,7 @@ class Journal:
         if holds:
             await self._write(_SEEN, (intents,))
             await self._write(
-                "INSERT INTO hold (domain, name, reason, said_by, at) VALUES (?, ?, ?, ?, ?) "
+                "INSERT INTO past_hold (domain, name, reason, said_by, at) VALUES (?, ?, ?, ?, ?) "
                 "ON CONFLICT (domain) WHERE released IS NULL DO UPDATE "
                 "SET reason = excluded.reason, said_by = excluded.said_by, at = excluded.at",
                 *(
@@ -186,7 +186,7 @@ class Journal:
         key = None if domain is None else storable(domain)
         await self._write(_SEEN, (intents,))
         await self._write(
-            "UPDATE hold SET released = ?1, released_by = ?2 "
+            "UPDATE past_hold SET released = ?1, released_by = ?2 "
             "WHERE (?3 IS NULL OR domain = ?3) AND released IS NULL",
             (at.isoformat(), storable(said_by), key),
         )
@@ -209,7 +209,9 @@ class Journal:
             self._write(f"DELETE FROM transition WHERE run IN {old}", values),
             self._write(f"DELETE FROM result WHERE run IN {old}", values),
             self._write(f"DELETE FROM run WHERE id IN {old}", values),
-            self._write("DELETE FROM hold WHERE julianday(released) < julianday(?)", values[:1]),
+            self._write(
+                "DELETE FROM past_hold WHERE julianday(released) < julianday(?)", values[:1]
+            ),
         )
         await self._in_thread(self._check_large)
 

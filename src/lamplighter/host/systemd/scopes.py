@@ -1,4 +1,4 @@
-"""systemd scopes: an existing process gets a control group and a unit of its own.
+"""Puts an existing process into a systemd scope: a control group and a unit of its own.
 
 The request goes to systemd itself, over the socket that ``systemctl`` uses as root as well: that
 works without the D-Bus daemon, and starts no program as ``systemd-run`` would. systemd moves the
@@ -35,7 +35,7 @@ MANAGER = DBusAddress(
 #: while it re-executes itself.
 TRIES, PAUSE = 3, 2.0
 
-#: The most that is read at once and the part of a message that tells its size, in bytes; and which
+#: The most that is read at once and the part of a message that has its size, in bytes; and which
 #: byte is its type (the message format of the D-Bus specification).
 CHUNK, HEAD, KIND = 1 << 16, 16, 1
 

@@ -1,4 +1,4 @@
-"""The names of our units, and which other enabled services would act on the same domains.
+"""Names of our units, and a check for other enabled services that would act on the same domains.
 
 Units are looked up as systemd does it, but in files and links alone. So it works while systemd is
 busy and inside a folder that is to become a host, and starts no program.

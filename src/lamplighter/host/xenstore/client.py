@@ -1,4 +1,4 @@
-"""XenStore client for the rest of Lamplighter: requests, transactions, watches.
+"""The XenStore client for the rest of Lamplighter: requests, transactions, watches.
 
 The connection is to xenstored's socket, or to ``/dev/xen/xenbus`` where there is no socket. When
 it is lost, every pending request and every new one raises ``XenStoreUnreachable`` (or the
@@ -267,10 +267,10 @@ class XenStore:
         if self._clock.monotonic() - self._since >= STEADY:
             self._pause = FIRST_PAUSE
         logger.debug("reconnecting to XenStore at %s", self._path)
-        self._tell(connected=False)
+        self._notify(connected=False)
         self._reconnecting = asyncio.get_running_loop().create_task(self._reconnect())
 
-    def _tell(self, *, connected: bool) -> None:
+    def _notify(self, *, connected: bool) -> None:
         self._connected = connected
         for changed in self._listeners:
             # Each in a loop iteration of its own: the loop reports what a callback raises.
@@ -295,4 +295,4 @@ class XenStore:
                 await self._link.close()
         logger.debug("connected to XenStore again; watches: %d", len(self._watches))
         self._since = self._clock.monotonic()
-        self._tell(connected=True)
+        self._notify(connected=True)

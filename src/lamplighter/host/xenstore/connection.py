@@ -3,7 +3,7 @@
 A request is *posted*: its bytes are sent and a future for its reply is kept, so that sending and
 waiting can be apart. A caller cancelled while it waits for the future leaves the request behind:
 the reply finds the future cancelled and is dropped. If the server would then hold a transaction or
-a watch that nobody uses, it is told to release it.
+a watch that nobody uses, another request releases it.
 
 When no other reply is pending, bytes are sent at once and the reply is polled for before control
 returns to the loop, which is fastest for one request at a time. Otherwise they are sent together
@@ -166,7 +166,7 @@ class Link:
         if reply is None:
             self._check()
             raise AssertionError("a reply is None only after the connection has ended")
-        if not reply.error:
+        if reply.error is None:
             return reply.payload
         if op == Op.TRANSACTION_END and reply.error == "EAGAIN":
             raise StoreConflict

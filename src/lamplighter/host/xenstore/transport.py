@@ -1,4 +1,4 @@
-"""Bytes to and from XenStore through a file descriptor: xenstored's socket or /dev/xen/xenbus.
+"""Sends and receives XenStore's bytes through its socket or /dev/xen/xenbus.
 
 The device is the kernel's own connection, shared with programs. It uses the same packets as the
 socket, with differences that matter (Linux, drivers/xen/xenbus/xenbus_dev_frontend.c):

@@ -1,1 +1,1 @@
-"""What guests report and what they are sent, through XenStore."""
+"""Communication with guests through XenStore."""

@@ -1,14 +1,14 @@
-"""One guest's XenStore nodes: what it reports is read, requests and answers are written.
+"""The channel to one guest: reads what it reports in XenStore, writes requests and answers.
 
 Everything read here was written by the guest: any bytes, at any rate. Nothing of it is believed
 beyond the few values that are looked for. Everything is written in a transaction that first checks
 that the domain is still there, because a write to a domain that has gone would leave nodes behind
 that nobody owns.
 
-A guest that has written its version has an agent: it is told how long it has, and answered. The
-shutdown does not depend on that, and no failure of it disturbs the request itself. The nodes below
-``data/lamplighter`` are the guest's own, so it can make a transaction that touches them fail: by
-rewriting them without pause, or, where its quota counts what others write there, by using it up.
+A guest that has written its version has an agent, which gets a note on its deadline and answers.
+The shutdown does not depend on that, and no failure of it disturbs the request itself. The nodes
+below ``data/lamplighter`` are the guest's own, so it can make a transaction that touches them fail:
+by rewriting them without pause, or, where its quota counts what others write there, by using it up.
 Then the request is written, or cleared, without them.
 """
 
@@ -26,7 +26,7 @@ from lamplighter.xenstore import paths
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from lamplighter.formats.agent_protocol import AgentWords, Answer, Grants
+    from lamplighter.formats.agent_protocol import AgentStatus, Answer, Grants
     from lamplighter.host.xenstore.client import XenStore
     from lamplighter.host.xenstore.connection import Watch
 
@@ -52,7 +52,7 @@ class GuestChannel:
         self._xenstore = xenstore
         self._request = paths.control_shutdown(domid)
         self._feature = paths.feature_poweroff(domid)
-        self._nodes = (self._request, self._feature, paths.words(domid))
+        self._nodes = (self._request, self._feature, paths.agent(domid))
         self._watches: list[Watch] = []
         self._agent: bool | None = None  # None: not read yet
         self._given: Grants | None = None  # None: not read yet
@@ -90,7 +90,7 @@ class GuestChannel:
             return b""
         return value
 
-    async def words(self) -> AgentWords | None:
+    async def report(self) -> AgentStatus | None:
         """Return what an agent in the guest reports; None: there is none, or it cannot be read.
 
         A guest without an agent costs one read.
@@ -117,7 +117,7 @@ class GuestChannel:
         return self._given or NO_GRANTS
 
     async def _read_node(self, name: str) -> bytes | None:
-        return await self._xenstore.read_or_none(paths.word(self.domid, name))
+        return await self._xenstore.read_or_none(paths.agent_node(self.domid, name))
 
     # --- what it is sent ---
 
@@ -153,14 +153,14 @@ class GuestChannel:
 
     async def _write_note(self, seconds: float, granted: int, tx: int) -> None:
         """Write a note that differs from the one there, even where it leaves as much time."""
-        path = paths.word(self.domid, "asked")
+        path = paths.agent_node(self.domid, "asked")
         before = agent_protocol.parse_deadline_note(await self._xenstore.read_or_none(path, tx))
         number = self._number if before is None else before.number + 1
         note = agent_protocol.DeadlineNote(POWEROFF.decode(), int(seconds), number)
         await self._xenstore.write(path, agent_protocol.encode_deadline_note(note), tx)
         if granted:
             value = agent_protocol.encode_granted(granted)
-            await self._xenstore.write(paths.word(self.domid, "granted"), value, tx)
+            await self._xenstore.write(paths.agent_node(self.domid, "granted"), value, tx)
 
     async def clear_request(self) -> bool:
         """Clear the request; return whether the guest had acknowledged it before that."""
@@ -199,7 +199,7 @@ class GuestChannel:
         async def body(tx: int) -> None:
             await self._check_present(tx)
             for name, value in values.items():
-                await self._xenstore.write(paths.word(self.domid, name), value, tx)
+                await self._xenstore.write(paths.agent_node(self.domid, name), value, tx)
 
         await self._xenstore.transact(body, NOTE_ATTEMPTS)
 
@@ -207,11 +207,11 @@ class GuestChannel:
         """Remove the note that goes with a request."""
         for name in ("asked", "granted"):
             with suppress(XenStoreError):
-                await self._xenstore.rm(paths.word(self.domid, name), tx)
+                await self._xenstore.rm(paths.agent_node(self.domid, name), tx)
 
     async def _has_agent(self) -> bool:
         if self._agent is None:
-            await self.words()
+            await self.report()
         return bool(self._agent)
 
     async def _check_present(self, tx: int) -> None:

@@ -1,4 +1,4 @@
-"""When one guest's nodes are read, and how often they may change before that is a flood.
+"""Reads one guest's nodes when a watch fires, with a bound on how often.
 
 Nodes are read when a watch fires, and no sooner than ``READING_PAUSE`` after the last time. All
 changes between two readings cost one reading, so a guest that rewrites its nodes two thousand times
@@ -78,7 +78,7 @@ class GuestReader:
         self._became_due = became_due
         self._changed = False
         self._after = -inf
-        self._last_node = paths.word(channel.domid, "forced")
+        self._last_node = paths.agent_node(channel.domid, "forced")
         self._hurried = False
         self._ended = False
         self._over = False  # what it wrote before it ended has been read
@@ -109,18 +109,18 @@ class GuestReader:
                     await guest.leave()
                 elif not guest.listening:
                     await guest.listen(self._node_changed)
-                poweroff_supported, request, words = await asyncio.gather(
-                    guest.poweroff_supported(), guest.request(), guest.words()
+                poweroff_supported, request, report = await asyncio.gather(
+                    guest.poweroff_supported(), guest.request(), guest.report()
                 )
-                given = await guest.given_before() if words is not None else NO_GRANTS
+                given = await guest.given_before() if report is not None else NO_GRANTS
         except (TimeoutError, Unreachable, XenStoreError):
             self._changed, self._after = True, self._clock.monotonic() + timing.RETRY_PAUSE
             return []
         self._over = self._ended
-        self._has_reported = self._has_reported or words is not None
+        self._has_reported = self._has_reported or report is not None
         now = self._clock.monotonic()
         self._after = now + (READING_INTERVAL if self.flooded else READING_PAUSE)
-        reports = [AgentReport(now, guest.domid, words, given)] if words is not None else []
+        reports = [AgentReport(now, guest.domid, report, given)] if report is not None else []
         return [
             *reports,
             PoweroffFeature(now, guest.domid, poweroff_supported),

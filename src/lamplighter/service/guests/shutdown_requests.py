@@ -1,4 +1,4 @@
-"""Which domains were asked to shut down, as the monitor sees it in ``control/shutdown``.
+"""Watches ``control/shutdown`` for the monitor: which domains were asked to shut down.
 
 A toolstack writes a request there and the guest clears it, often before it can be read: then a
 watch fired and the node is as empty as before. That was a request, too.

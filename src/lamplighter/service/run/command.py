@@ -4,9 +4,9 @@ The host's lock is taken before the first listing, so that a plan is never made 
 run is still changing. Under systemd the lock is waited for, and the host's stop makes its holder
 let go (``service/run/takeover``). A first signal ends the run early but in order: nothing new is
 begun and what is known is recorded; a second one drops what is under way. Signals are caught until
-the record is complete and the lock is released, so that no impatience loses what is left undone.
-Before the run begins they end the process as they would any other: nothing has to be put in order
-yet.
+the record is complete, the lock is released and the report is written, so that no impatience loses
+what is left undone, and the process exits with what is recorded. Before the run begins they end the
+process as they would any other: nothing has to be put in order yet.
 """
 
 from __future__ import annotations
@@ -107,8 +107,11 @@ class Audience(Protocol):
         """Hear of the run while the block lasts."""
 
 
-async def carry_out(request: Request, audience: Audience) -> Report | NothingToDo:
-    """Carry out one run; raise ``LamplighterError`` where there can be none."""
+async def carry_out(request: Request, audience: Audience, signals: Signals) -> Report | NothingToDo:
+    """Carry out one run; raise ``LamplighterError`` where there can be none.
+
+    Once it has begun, ``signals`` are caught until the caller leaves their block.
+    """
     direction, names, after_stop = request
     notifier, clock = Notifier.from_environment(audience.environ), LoopClock()
     unit_job = None
@@ -118,7 +121,6 @@ async def carry_out(request: Request, audience: Audience) -> Report | NothingToD
     if unit_job is not None and after_stop and (why := await unit_job.after_stop()) is not None:
         return NothingToDo(why)  # and the status text stays that of the stop itself
     async with AsyncExitStack() as stack:
-        signals = stack.enter_context(Signals())
         unit = await stack.enter_async_context(unit_status(direction, notifier, clock))
         configuration, wrong = _configuration(audience, request, by_hand=unit_job is None)
         if unit_job is not None and not after_stop:
@@ -149,7 +151,7 @@ def _configuration(
         wrong = wrong or _table_error(configuration)
         if wrong is not None:
             logger.error("the host stops, with the valid part of its configuration:")
-            logger.error("%s", wrong.told)
+            logger.error("%s", wrong.full_message)
         return configuration, wrong
     configuration = audience.configuration()
     wrong = _table_error(configuration) if not request.names else None
@@ -193,8 +195,8 @@ async def _run(
         wrong_status = wrong.exit_status if wrong is not None else 0
         listener = ListenerGroup([progress, unit])
         runner = Runner(host, listener, unnamed_definitions=unnamed_definitions, wrong=wrong_status)
-        signals.catch()
         with signals.passed_to(runner.interrupt):
+            signals.catch()
             run = await runner.run(plan, latecomers)
     seconds = host.clock.monotonic() - began
     report = Report(run, problems, seconds, host.toolstack.by_hand.console)
@@ -226,7 +228,8 @@ async def _run(
 class Signals:
     """Lets signals end a run early instead of the process, until the block ends.
 
-    When the run has ended, they are still caught and change nothing any more.
+    The block is around the event loop and what comes after it. When the run has ended, signals are
+    still caught and change nothing any more.
     """
 
     def __init__(self) -> None:
@@ -234,15 +237,20 @@ class Signals:
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Self:
+        self._before = {number: signal.getsignal(number) for number in SIGNALS}
         return self
 
     def catch(self) -> None:
-        """Catch signals from now on."""
-        for number in SIGNALS:
-            before = signal.getsignal(number)
+        """Catch signals from now on; the event loop that runs now hears of them."""
+        loop = asyncio.get_running_loop()
+
+        def caught(number: int, _: object) -> None:
+            if self._interrupt is not None:  # within the loop's life
+                loop.call_soon_threadsafe(self._caught, signal.Signals(number))
+
+        for number, before in self._before.items():
             if before is not signal.SIG_IGN:  # nohup, &
-                self._before[number] = before
-                asyncio.get_running_loop().add_signal_handler(number, self._caught, number)
+                signal.signal(number, caught)
 
     @contextmanager
     def passed_to(self, interrupt: Callable[[str, int], None]) -> Iterator[None]:
@@ -264,5 +272,4 @@ class Signals:
         trace: TracebackType | None,
     ) -> None:
         for number, before in self._before.items():
-            asyncio.get_running_loop().remove_signal_handler(number)
             signal.signal(number, before or signal.SIG_DFL)

@@ -51,7 +51,7 @@ class Mailbox:
         self._believes_from = believes_from
         self._newest, self._is_news = NOTHING_YET, False
 
-    def stir(self) -> None:
+    def node_changed(self) -> None:
         """A node of the domain may have changed."""
         self._come.set()
 

@@ -1,4 +1,4 @@
-"""Listing the host, planning, and what a run does before it acts.
+"""Prepares a run: lists the host, plans, and does what comes before the first action.
 
 ``plan`` lists and plans and changes nothing. A run also completes the record of runs that died
 (whoever calls this holds the host's lock, so every run that has not ended is dead), learns intent
@@ -10,7 +10,6 @@ anything.
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lamplighter.engine import prepare as engine
@@ -88,7 +87,7 @@ async def prepare(host: Host, direction: Direction, names: Sequence[str]) -> Pla
     if direction is Direction.DOWN and names:
         await _until_nothing_comes(host, names)
     began = host.clock.monotonic()
-    record = read_record(Path(host.configuration.host.state.value), host.boot_id)
+    record = read_record(host.configuration.host, host.boot_id)
     host.holds_known = not record.intents.error
     for error in record.errors:
         logger.error("what is on record cannot be read: %s", error)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from lamplighter.formats.agent_protocol import AgentWords
+    from lamplighter.formats.agent_protocol import AgentStatus
     from lamplighter.model.clock import Clock
     from lamplighter.model.plan import Plan
     from lamplighter.model.run import Result, Transition
@@ -26,13 +26,13 @@ class Listener(Protocol):
     def moved(self, transition: Transition) -> None:
         """A domain is in another phase."""
 
-    def heard(self, name: str, text: str) -> None:
+    def guest_reported(self, name: str, text: str) -> None:
         """A guest reports something new about its shutdown; at most once a second."""
 
     def settled(self, result: Result) -> None:
         """A domain's part has ended."""
 
-    def said(self, level: int, message: str) -> None:
+    def message(self, level: int, message: str) -> None:
         """Something about the run itself that a person should know; the level is the log's."""
 
 
@@ -52,20 +52,20 @@ class ListenerGroup:
         for listener in self._listeners:
             listener.moved(transition)
 
-    def heard(self, name: str, text: str) -> None:
+    def guest_reported(self, name: str, text: str) -> None:
         """Pass it on."""
         for listener in self._listeners:
-            listener.heard(name, text)
+            listener.guest_reported(name, text)
 
     def settled(self, result: Result) -> None:
         """Pass it on."""
         for listener in self._listeners:
             listener.settled(result)
 
-    def said(self, level: int, message: str) -> None:
+    def message(self, level: int, message: str) -> None:
         """Pass it on."""
         for listener in self._listeners:
-            listener.said(level, message)
+            listener.message(level, message)
 
 
 class Throttle:
@@ -83,13 +83,13 @@ class Throttle:
         """When something is to be shown; infinite while nothing is new."""
         return self._after if self._news else inf
 
-    def hear(self, words: AgentWords) -> None:
+    def update(self, status: AgentStatus) -> None:
         """Take in the newest report; what says nothing of the guest's shutdown is not news."""
-        text = words.doing()
+        text = status.doing()
         self._news = text if text != self._shown else ""
-        self.tell()
+        self.show_due()
 
-    def tell(self) -> None:
+    def show_due(self) -> None:
         """Show what is due."""
         now = self._clock.monotonic()
         if self._news and now >= self._after:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from lamplighter.engine.intent import suspended
 from lamplighter.errors import JournalError
+from lamplighter.host.journal.intent_file import check_mounted
 from lamplighter.host.journal.writer import Journal
 from lamplighter.model.domain_event import Moment
 
@@ -32,6 +33,7 @@ async def open_journal(host: Host) -> AsyncIterator[None]:
     with suppress(JournalError):  # what cannot be read of intents is reported where it decides
         await host.intents.settle()
     try:
+        check_mounted(directory)
         host.journal = Journal.open(directory)
     except JournalError as error:
         host.journal_error = f"this run is not recorded, and goes on: {error}"

@@ -42,7 +42,7 @@ class Runner:
         self._signal = 0
         self._host = host
         self._listener = listener
-        self._recorder = Recorder(host, listener.said)
+        self._recorder = Recorder(host, listener.message)
         self._workers: list[Worker] = []
         self._tasks: list[asyncio.Task[Result]] = []
         self._planning: asyncio.Future[Plan] | None = None
@@ -105,7 +105,7 @@ class Runner:
         self._interrupted, self._signal = why, signal
         self._ending.set()
         news = f"{why}: nothing new is begun; a second signal drops what is under way"
-        self._listener.said(logging.WARNING, news)
+        self._listener.message(logging.WARNING, news)
         for worker in self._workers:
             worker.mailbox.interrupt(why)
         if self._planning is not None:
@@ -123,7 +123,7 @@ class Runner:
             self._ending,
             self._enter_phase,
             self._hold_of,
-            self._listener.heard,
+            self._listener.guest_reported,
             self._latest,
         )
         watching = asyncio.create_task(self._observe(observer))
@@ -136,17 +136,19 @@ class Runner:
             watching.cancel()
             await asyncio.gather(watching, return_exceptions=True)
             await observer.close()
-        results = []
+        results: list[Result] = []
         for step, end in zip(plan.steps, ends, strict=True):
             if isinstance(end, Exception):
                 # A defect of ours in one domain's part is that domain's failure.
-                self._listener.said(logging.ERROR, "".join(traceback.format_exception(end)))
+                self._listener.message(logging.ERROR, "".join(traceback.format_exception(end)))
                 note = f"a bug in Lamplighter: {end!r}"
-                end = _result_of(step, Outcome.FAILED, note, good=False)  # noqa: PLW2901
-                await self._settle(end)
+                failure = _result_of(step, Outcome.FAILED, note, good=False)
+                await self._settle(failure)
+                results.append(failure)
             elif isinstance(end, BaseException):
                 raise end
-            results.append(end)
+            else:
+                results.append(end)
         return results
 
     async def _carry_out_step(self, step: Step, context: RunContext) -> Result:
@@ -192,7 +194,7 @@ class Runner:
             finally:
                 self._planning = None
         news = f"the host could not be listed again: {why}"
-        self._listener.said(logging.WARNING, news)
+        self._listener.message(logging.WARNING, news)
         return None
 
     async def _observe(self, observer: Observer) -> None:
@@ -201,7 +203,7 @@ class Runner:
         while True:
             (end,) = await asyncio.gather(observer.watch(), return_exceptions=True)
             if isinstance(end, Exception) and reported != (reported := repr(end)):
-                self._listener.said(logging.ERROR, "".join(traceback.format_exception(end)))
+                self._listener.message(logging.ERROR, "".join(traceback.format_exception(end)))
             await self._host.clock.sleep(timing.LISTING_INTERVAL)
 
     async def _enter_phase(self, transition: Transition) -> None:

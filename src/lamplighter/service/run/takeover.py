@@ -1,4 +1,4 @@
-"""Taking the host: alone, and for the host's stop from whoever holds it.
+"""Takes the host for one run; the host's stop takes it from whoever holds it.
 
 A run by hand that finds the host held reports by whom, and ends. One that systemd started waits:
 the start for as long as a run by hand may sensibly take. The stop of the host does not wait that
@@ -48,7 +48,7 @@ class Escalation(NamedTuple):
 
     after: float
     number: signal.Signals
-    words: str
+    message: str
 
 
 class Takeover:
@@ -90,7 +90,7 @@ class Takeover:
             try:
                 if signal_holder(holder, step.number):
                     signal_holder(holder, signal.SIGCONT)
-                    logger.warning("the host stops: %s %s", holder.description, step.words)
+                    logger.warning("the host stops: %s %s", holder.description, step.message)
             except OSError as error:
                 logger.error("%s cannot be told to end: %s", holder.description, error.strerror)
 

@@ -51,7 +51,7 @@ class RunContext:
     """What every worker of a run shares.
 
     ``ending`` is set when the run is told to end. ``held`` tells why a domain must not be created
-    after all: it was held since the plan was made. ``heard`` is told a guest's own words.
+    after all: it was held since the plan was made. ``guest_reported`` gets what a guest reports.
     ``latest`` is when the run wants every domain that it stops to be down; infinite when only their
     own time-outs count.
     """
@@ -64,7 +64,7 @@ class RunContext:
     ending: asyncio.Event
     record: Callable[[Transition], Awaitable[None]]
     held: Callable[[Definition], str | None]
-    heard: Callable[[str, str], None]
+    guest_reported: Callable[[str, str], None]
     latest: float = inf
 
 
@@ -104,7 +104,7 @@ class Worker:
         self.mailbox = Mailbox(self._uuid or step.name, context.clock)
         self._channel: GuestChannel | None = None
         self._reader: GuestReader | None = None
-        self._throttle = Throttle(context.clock, partial(context.heard, step.name))
+        self._throttle = Throttle(context.clock, partial(context.guest_reported, step.name))
         self._begun = context.clock.monotonic()
         self._deadline = inf
         self.suspended = False
@@ -163,7 +163,7 @@ class Worker:
                     if isinstance(event, events.Listed):
                         self._domid, self._uuid = event.info.domid, event.info.uuid
                         ends = not event.info.running
-                self._throttle.tell()
+                self._throttle.show_due()
                 if reader is not None and reader.is_due(ends=ends):
                     waiting.extend(await self._read(reader))
                 waiting.extend(come)
@@ -204,7 +204,8 @@ class Worker:
                 if (seconds := self._seconds_until(until)) is not None:
                     await self._call(self._in_time(self._guest.note(seconds, granted)))
             case events.AnswerAgent(domid, answer, granted=granted):
-                if await self._call(self._in_time(self._guest.answer(answer, granted))):
+                error = await self._call(self._in_time(self._guest.answer(answer, granted)))
+                if error is not None:
                     return [events.AnswerFailed(self._now, domid, answer)]
             case events.ClearRequest():
                 try:
@@ -244,7 +245,7 @@ class Worker:
         self._domid = domid
         number = int(self._context.clock.wall().timestamp()) % NUMBERS
         self._channel = GuestChannel(self._context.xenstore, domid, number)
-        self._reader = GuestReader(self._channel, self._context.clock, self.mailbox.stir)
+        self._reader = GuestReader(self._channel, self._context.clock, self.mailbox.node_changed)
         first: list[events.Event] = [
             event
             for event in await self._read(self._reader)
@@ -283,16 +284,16 @@ class Worker:
         come = await reader.read(self._xenstore_time)
         for event in come:
             if isinstance(event, events.AgentReport):
-                self._throttle.hear(event.words)
+                self._throttle.update(event.status)
         return come
 
-    async def _call(self, call: Awaitable[None]) -> str:
-        """Return what went wrong with a call, or nothing."""
+    async def _call(self, call: Awaitable[None]) -> str | None:
+        """Return why a call failed; None: it did not."""
         try:
             await call
         except (CallFailed, Unreachable, XenStoreError) as error:
             return error.message
-        return ""
+        return None
 
     async def _in_time(self, channel: Awaitable[T]) -> T:
         """Await XenStore; ``XenStoreUnreachable`` when it takes longer than the domain has."""
@@ -329,7 +330,7 @@ class Worker:
 
     def _relist(self) -> None:
         """What was listed before this moment does not count any more."""
-        self._context.observer.disbelieve(self.mailbox)
+        self._context.observer.discard_older(self.mailbox)
         self._context.observer.relist()
 
     async def _leave_guest(self) -> None:

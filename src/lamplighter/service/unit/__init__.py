@@ -1,1 +1,1 @@
-"""The service manager's unit that a run is part of."""
+"""Communication with the service manager about the unit that a run is part of."""

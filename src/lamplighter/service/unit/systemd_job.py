@@ -1,4 +1,4 @@
-"""Why systemd runs a command of the unit: to move domains, or for the unit alone.
+"""Finds out why systemd runs a command of the unit: to move domains, or for the unit alone.
 
 A *restart* of the unit, as an upgrade or needrestart makes it, is about the unit alone. systemd
 runs ``ExecStop=`` and then ``ExecStart=`` for it, as for a stop and a start, but it is one job: of
@@ -183,7 +183,7 @@ class UnitJob:
 
     def _write(self, how: str, job: int) -> None:
         if not self._invocation:
-            return  # without it nothing tells later whether it is about the same start and stop
+            return  # without it, it could not be seen later that this is the same start and stop
         marker = RestartMarker(how, boot_id(), self._invocation, job)
         try:
             self._path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)

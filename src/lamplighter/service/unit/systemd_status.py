@@ -85,7 +85,7 @@ class UnitStatus:
         if transition.before is transition.after and transition.detail:
             self._show_text(transition.name, transition.detail)
 
-    def heard(self, name: str, text: str) -> None:
+    def guest_reported(self, name: str, text: str) -> None:
         """Show what the guest of a domain that is waited for reports."""
         self._show_text(name, text, its_own=True)
 
@@ -93,7 +93,7 @@ class UnitStatus:
         """Wait for one domain less."""
         self._left.pop(result.name, None)
 
-    def said(self, level: int, message: str) -> None:
+    def message(self, level: int, message: str) -> None:
         """Do nothing: the message is in the unit's log."""
 
     def waits(self, why: str) -> None:

@@ -72,7 +72,7 @@ def tell_a_run(listener: Listener, clock: Hands) -> None:
     listener.moved(moved("db", Phase.UP, Phase.ASKED, "poweroff"))
     clock.now += 10
     listener.moved(moved("db", Phase.ASKED, Phase.ACKNOWLEDGED))
-    listener.said(logging.ERROR, "the disk is full\nsecond line")
+    listener.message(logging.ERROR, "the disk is full\nsecond line")
     listener.settled(Result("webserver", None, 2, Outcome.FORCED, 11.0, "it hung", good=False))
 
 
@@ -129,16 +129,16 @@ def test_a_guests_bytes_do_not_reach_the_terminal() -> None:
     lines = Lines(stream, clock)
     lines.moved(moved("e\x1b[2Jvil", Phase.UP, Phase.ASKED, "a\x07b"))
     with log_to(stream, {}):
-        lines.said(logging.WARNING, "c\x1bd")
+        lines.message(logging.WARNING, "c\x1bd")
     assert (
         stream.getvalue() == "    0.0s  e\\x1b[2Jvil  up -> asked: a\\x07b\nlamplighter: c\\x1bd\n"
     )
 
 
-def test_lines_tell_what_a_guest_says_and_that_more_time_is_granted() -> None:
+def test_lines_show_what_a_guest_says_and_that_more_time_is_granted() -> None:
     stream = io.StringIO()
     lines = Lines(stream, Hands())
-    lines.heard("db", TEXT)
+    lines.guest_reported("db", TEXT)
     lines.moved(moved("db", Phase.ACKNOWLEDGED, Phase.ACKNOWLEDGED, "30s more granted"))
     assert stream.getvalue().splitlines() == [
         "    0.0s  db  says: stopping \\x1b[2J, 40 %",
@@ -198,8 +198,8 @@ def test_what_a_guest_says_stands_beside_its_phase() -> None:
     table.began(plan("db"))
     table.moved(moved("db", Phase.UP, Phase.ASKED))
     table.moved(moved("db", Phase.ASKED, Phase.ACKNOWLEDGED))
-    table.heard("db", TEXT)
-    table.heard("other", TEXT)
+    table.guest_reported("db", TEXT)
+    table.guest_reported("other", TEXT)
     assert drawn(table)[0] == (
         'db  acknowledged  0.0 s        of 3 min 00 s "stopping \\x1b[2J, 40 %"'
     )

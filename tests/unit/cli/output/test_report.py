@@ -84,14 +84,14 @@ def test_a_run_with_nothing_to_do_says_why() -> None:
     assert told(Direction.UP) == "up: no domain is defined; nothing to do"
 
 
-def test_a_record_that_was_lost_is_told_at_the_end_of_good_runs_too() -> None:
+def test_a_record_that_was_lost_is_reported_at_the_end_of_good_runs_too() -> None:
     why = "the record of this run, which goes on, is incomplete: the disk is full"
     for results in ((), (Result("web", None, 2, Outcome.CLEAN, 3.14),)):
         run = Run(1, Direction.DOWN, "boot", AT, AT, 0, results, lost=why)
         assert report_text(run, 3.2, Style()).endswith(f"\n\n{why}")
 
 
-def test_what_an_interrupted_run_leaves_is_told_by_name_and_how_to_go_on() -> None:
+def test_what_an_interrupted_run_leaves_is_reported_by_name_and_how_to_go_on() -> None:
     not_begun = [bad(f"web-{n:02}", Outcome.SKIPPED, "not started", domid=None) for n in range(9)]
     done = [
         Result("db", None, 1, Outcome.STARTED),

@@ -185,7 +185,7 @@ def test_faults_are_used_up_one_by_one_and_can_be_cleared() -> None:
         caller = client(host)
         await caller.call("fault", of="list", how="fail", times=2)
         for _ in range(2):
-            with pytest.raises(Refused, match="as it was told to"):
+            with pytest.raises(Refused, match="an injected fault"):
                 await caller.call("list")
         await caller.call("list")
         await caller.call("fault", of="list", how="hang", times=5)
@@ -197,7 +197,7 @@ def test_faults_are_used_up_one_by_one_and_can_be_cleared() -> None:
     on_host(body)
 
 
-def test_a_defect_in_a_call_is_heard_of_and_its_caller_does_not_wait() -> None:
+def test_a_defect_in_a_call_is_reported_and_its_caller_does_not_wait() -> None:
     async def body(host: EmbeddedHost, _: Path) -> None:
         heard: list[dict[str, Any]] = []
         asyncio.get_running_loop().set_exception_handler(lambda _, context: heard.append(context))
@@ -223,7 +223,7 @@ def test_a_thousand_calls_at_once_are_all_answered() -> None:
     on_host(body)
 
 
-def test_no_host_is_told_apart_from_one_that_fails(tmp_path: Path) -> None:
+def test_no_host_differs_from_one_that_fails(tmp_path: Path) -> None:
     async def main() -> None:
         with pytest.raises(ToolstackUnreachable, match="no embedded host answers"):
             await ControlClient(tmp_path / "none", CLOCK, 1.0).call("list")
@@ -247,7 +247,7 @@ def test_who_may_not_ask_the_host_is_not_told_to_start_one(tmp_path: Path) -> No
         os.seteuid(before)
 
 
-def test_a_folder_too_deep_for_a_socket_is_told(tmp_path: Path) -> None:
+def test_a_folder_too_deep_for_a_socket_is_reported(tmp_path: Path) -> None:
     async def main() -> None:
         async with EmbeddedHost(tmp_path / ("deep" * 30), CLOCK):
             raise AssertionError("it cannot have a socket")

@@ -201,7 +201,7 @@ def test_a_name_is_what_xenstore_says() -> None:
 
 
 @pytest.mark.parametrize("word", [b"halt", b"poweroff"])
-def test_a_kernel_takes_the_words_it_knows_and_leaves_the_others(word: bytes) -> None:
+def test_a_kernel_takes_the_requests_it_knows_and_leaves_the_others(word: bytes) -> None:
     async def body(bench: Bench) -> None:
         domid = await bench.xl.create(bench.definition())
         await CLOCK.sleep(3)
@@ -237,7 +237,7 @@ def test_the_power_button() -> None:
     on_bench(body)
 
 
-def test_domids_run_out_and_are_told_so() -> None:
+def test_domids_run_out_and_are_reported() -> None:
     async def body(bench: Bench) -> None:
         bench.host.hypervisor._last = 0x7FEF
         with pytest.raises(CallFailed, match="no domid is left"):

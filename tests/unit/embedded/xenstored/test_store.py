@@ -72,7 +72,7 @@ def test_a_guest_owns_what_it_makes_and_cannot_give_it_away(store: Store) -> Non
     assert refused(other.write, "/local/domain/5/data/mine", b"2") == "EACCES"
 
 
-def test_only_the_control_domain_speaks_of_domains(store: Store) -> None:
+def test_only_the_control_domain_may_ask_about_domains(store: Store) -> None:
     guest, dom0 = Client(store, 5).session, Client(store).session
     assert refused(guest.is_introduced, 5) == "EACCES"
     assert refused(guest.release, 5) == "EACCES"
@@ -218,7 +218,7 @@ def test_what_a_domain_owned_goes_with_it(store: Store) -> None:
     store.release(5)
     assert list(store.tree.paths_of(5)) == []
     assert store.watches.count(guest.session) == 0
-    assert store.tree.look("/local/domain/5") is not None, "that is dom0's"
+    assert store.tree.find("/local/domain/5") is not None, "that is dom0's"
     assert store.tree.faults() == []
 
 

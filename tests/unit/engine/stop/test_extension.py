@@ -27,11 +27,11 @@ from lamplighter.engine.events import (
 )
 from lamplighter.engine.stop.extension import ANSWERS_ON_RECORD
 from lamplighter.formats import agent_protocol
-from lamplighter.formats.agent_protocol import AgentWords, Forced, Grants, Progress, TimeRequest
+from lamplighter.formats.agent_protocol import AgentStatus, Forced, Grants, Progress, TimeRequest
 from lamplighter.model.domain import ShutdownReason
 from lamplighter.model.lifecycle import Phase
 from lamplighter.model.policy import Policy, Setting
-from tests.unit.engine.stop.test_machine import WEB, Climb, ended
+from tests.stops import WEB, Climb, ended
 
 POLICY = Policy(stop_timeout=Setting(180.0), ack_timeout=Setting(60.0), extend_max=Setting(60.0))
 STOPPING = Progress("stopping postgresql", 40)
@@ -45,7 +45,9 @@ def says(
     forced: Forced | None = None,
     domid: int = 7,
 ) -> AgentReport:
-    return AgentReport(now, domid, AgentWords("0.2.0", progress=progress, more=more, forced=forced))
+    return AgentReport(
+        now, domid, AgentStatus("0.2.0", progress=progress, more=more, forced=forced)
+    )
 
 
 @dataclass
@@ -70,7 +72,7 @@ def stop(policy: Policy = POLICY, latest: float = inf) -> Stop:
 # --- more time -------------------------------------------------------------------------------
 
 
-def test_what_fits_is_granted_and_the_deadline_moves_and_the_record_tells() -> None:
+def test_what_fits_is_granted_and_the_deadline_moves_and_the_record_shows() -> None:
     one = stop()
     assert one.ask_for(100.5, 30, "k1") == agent_protocol.Answer("k1", 109)
     told = '30s more granted, 1min 49s are left; it says "rolling back"'
@@ -128,7 +130,7 @@ def test_each_request_is_answered_once_and_no_two_in_one_second() -> None:
 
 
 @pytest.mark.parametrize(("seconds", "again"), [(5, 173), (61, None)])
-def test_an_answer_that_was_not_written_is_said_again(seconds: int, again: int | None) -> None:
+def test_an_answer_that_was_not_written_is_repeated(seconds: int, again: int | None) -> None:
     one = stop()
     first = one.ask_for(10.0, seconds, "k1")
     assert first is not None
@@ -154,7 +156,7 @@ def test_an_answer_that_was_not_written_and_is_not_wanted_any_more_is_forgotten(
 
 
 @pytest.mark.parametrize(("seconds", "left"), [(10, 30), (61, None)])
-def test_what_may_have_been_heard_is_not_taken_back(seconds: int, left: int | None) -> None:
+def test_what_may_have_been_read_is_not_revoked(seconds: int, left: int | None) -> None:
     one = stop()
     first = one.ask_for(170.0, 40, "k1")
     assert first is not None
@@ -165,7 +167,7 @@ def test_what_may_have_been_heard_is_not_taken_back(seconds: int, left: int | No
     assert one.climb.state.deadline == 220.0
 
 
-def test_what_a_run_before_has_answered_is_not_granted_anew() -> None:
+def test_what_a_run_before_has_answered_is_not_granted_again() -> None:
     one = stop()
     first = replace(says(10.0, more=TimeRequest("k1", 30)), given=Grants("k1"))
     assert not [a for a in one.climb.feed(first) if isinstance(a, AnswerAgent)]
@@ -211,7 +213,7 @@ def test_nothing_of_a_run_before_comes_after_the_force_or_takes_anything_away() 
     assert (forced.climb.state.granted, len(forced.climb.actions)) == (0.0, before)
 
 
-def test_a_guest_that_took_the_request_of_another_run_is_told_its_time() -> None:
+def test_a_guest_that_took_the_request_of_another_run_gets_a_deadline_note() -> None:
     one = stop()
     assert one.climb.feed(says(2.0)) == [TellDeadline(7, 180.0)]
     assert one.climb.feed(says(3.0)) == []
@@ -263,17 +265,17 @@ def test_when_the_time_is_up_nothing_is_granted() -> None:
     assert one.climb.state.granted == 0
 
 
-def test_another_incarnations_words_are_not_heard() -> None:
+def test_another_incarnations_report_is_ignored() -> None:
     one = stop()
     assert one.climb.feed(says(10.0, domid=8, more=TimeRequest("k1", 30), progress=STOPPING)) == []
-    assert one.climb.state.words is None
+    assert one.climb.state.report is None
 
 
-def test_what_comes_back_has_said_nothing_yet_and_keeps_what_was_granted() -> None:
+def test_what_comes_back_has_reported_nothing_yet_and_keeps_what_was_granted() -> None:
     one = stop()
     one.ask_for(10.0, 40, "k1")
     one.climb.feed(Listed(20.0, ended(ShutdownReason.REBOOT)), Listed(23.0, WEB._replace(domid=8)))
-    assert one.climb.state.words is None
+    assert one.climb.state.report is None
     one.climb.feed(PoweroffFeature(23.1, 8, supported=True), RequestWritten(23.2))
     note, answer = one.climb.feed(says(24.0, domid=8, more=TimeRequest("k1", 20)))
     assert (note, answer) == (

@@ -19,12 +19,12 @@ from lamplighter.engine.events import (
     ShutdownReasonFound,
     Tick,
 )
-from lamplighter.formats.agent_protocol import AgentWords, Grants
+from lamplighter.formats.agent_protocol import AgentStatus, Grants
 from lamplighter.model.domain import ShutdownReason
 from lamplighter.model.lifecycle import Phase
 from lamplighter.model.policy import Setting
 from lamplighter.model.run import Outcome
-from tests.unit.engine.stop.test_machine import POLICY, WEB, Climb, ended
+from tests.stops import POLICY, WEB, Climb, ended
 
 # --- the last look -----------------------------------------------------------------------------
 
@@ -77,7 +77,7 @@ def test_time_that_is_granted_during_the_last_look_needs_another_one() -> None:
     climb = Climb(policy=POLICY._replace(extend_max=Setting(60.0))).asked()
     climb.feed(ShutdownNode(1.0, 7, b""))
     assert climb.feed(Tick(180.0)) == [Relist()]
-    words = AgentWords("0.2.0")
+    words = AgentStatus("0.2.0")
     climb.feed(AgentReport(181.0, 7, words, Grants("k1", 30)))
     assert climb.state.deadline == 210.0
     assert climb.feed(Listed(182.0, WEB)) == [], "it has time"
@@ -193,7 +193,7 @@ def test_the_budget_bounds_how_long_a_listing_is_waited_for() -> None:
     assert climb.state.wake == 34.0 + timing.FINAL_LISTING
 
 
-def test_what_its_reaper_takes_away_is_clean_without_a_word() -> None:
+def test_what_its_reaper_destroys_is_clean_without_a_note() -> None:
     climb = shut_down()
     ask_in_vain(climb, 60.0)
     climb.feed(NotListed(61.0))

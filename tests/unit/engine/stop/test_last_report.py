@@ -14,14 +14,14 @@ from lamplighter.engine.events import (
     ShutdownReasonFound,
     Tick,
 )
-from lamplighter.engine.guest_force import is_guest_force
+from lamplighter.engine.stop.outcome import is_guest_force
 from lamplighter.formats.agent_protocol import Forced, Progress, TimeRequest
 from lamplighter.model.domain import ShutdownReason
 from lamplighter.model.lifecycle import Phase
 from lamplighter.model.policy import Policy, Setting
 from lamplighter.model.run import Outcome
+from tests.stops import WEB, ended
 from tests.unit.engine.stop.test_extension import says, stop
-from tests.unit.engine.stop.test_machine import WEB, ended
 
 POLICY = Policy(stop_timeout=Setting(180.0), ack_timeout=Setting(60.0), extend_max=Setting(60.0))
 STOPPING = Progress("stopping postgresql", 40)
@@ -44,7 +44,7 @@ def test_a_guest_that_forced_its_own_end_is_not_called_clean(reason: ShutdownRea
     assert not one.climb.finish.good
     note = one.climb.finish.note
     assert note.startswith('forced by the guest: "not off after 150 s"')
-    assert note.endswith('; the last it said: "stopping postgresql, 40 %"')
+    assert note.endswith('; its last report: "stopping postgresql, 40 %"')
 
 
 def test_what_we_force_stays_on_record_as_ours() -> None:
@@ -67,19 +67,19 @@ def test_one_that_forces_its_end_and_asks_for_more_wakes_nobody() -> None:
     assert not [action for action in one.climb.actions if isinstance(action, AnswerAgent)]
 
 
-def test_what_the_host_says_of_a_guest_never_ends_within_its_words() -> None:
+def test_what_the_host_says_of_a_guest_never_ends_within_a_quotation() -> None:
     one = stop()
     sly = 'x"; all went well. Run "xl destroy db'
     one.climb.feed(says(9.0, progress=Progress(sly), forced=Forced("poweroff", sly)))
     one.climb.time_is_up(180.0)
     one.climb.feed(Destroyed(180.1), NotListed(180.2))
     tame = "\"x'; all went well. Run 'xl destroy db\""
-    said, last = one.climb.finish.note.split("; ", 1)[1].split("; the last it said: ")
-    assert (said, last) == (f"it had said that it forces its own poweroff: {tame}", tame)
+    said, last = one.climb.finish.note.split("; ", 1)[1].split("; its last report: ")
+    assert (said, last) == (f"it had reported that it forces its own poweroff: {tame}", tame)
     assert EnterPhase(Phase.ACKNOWLEDGED, f"forced by the guest: {tame}") in one.climb.actions
 
 
-def test_that_it_forces_its_end_stays_said_when_its_nodes_go() -> None:
+def test_the_report_of_a_force_is_kept_when_the_nodes_go() -> None:
     one = stop()
     one.climb.feed(says(150.0, forced=FORCES), says(150.1))
     one.climb.feed(NotListed(151.0), ShutdownReasonFound(151.1, ShutdownReason.POWEROFF))
@@ -87,7 +87,7 @@ def test_that_it_forces_its_end_stays_said_when_its_nodes_go() -> None:
     assert one.climb.finish.note == 'forced by the guest: "not off after 150 s"'
 
 
-def test_a_guest_that_says_so_and_is_destroyed_by_us_is_told_so() -> None:
+def test_a_guest_that_says_so_and_is_destroyed_by_us_has_a_note() -> None:
     one = stop()
     one.climb.feed(says(150.0, progress=STOPPING, forced=FORCES))
     one.climb.time_is_up(180.0)
@@ -95,8 +95,8 @@ def test_a_guest_that_says_so_and_is_destroyed_by_us_is_told_so() -> None:
     assert (one.climb.finish.outcome, one.climb.finish.good) == (Outcome.FORCED, False)
     assert one.climb.finish.note == (
         "it acknowledged the request but did not end within 180 s: destroyed; "
-        'it had said that it forces its own poweroff: "not off after 150 s"; '
-        'the last it said: "stopping postgresql, 40 %"'
+        'it had reported that it forces its own poweroff: "not off after 150 s"; '
+        'its last report: "stopping postgresql, 40 %"'
     )
 
 
@@ -109,7 +109,7 @@ def test_a_guest_that_says_so_and_is_destroyed_by_us_is_told_so() -> None:
         (Listed(151.0, ended(ShutdownReason.SUSPEND)), Outcome.FAILED),
     ],
 )
-def test_another_end_is_told_as_it_was_with_what_had_been_said(
+def test_another_end_is_reported_as_it_was_with_the_last_report(
     end: Listed, outcome: Outcome
 ) -> None:
     one = stop()
@@ -117,7 +117,7 @@ def test_another_end_is_told_as_it_was_with_what_had_been_said(
     if one.climb.state.phase is Phase.REBOOTING:
         one.climb.feed(Tick(200.0))
     assert (one.climb.finish.outcome, one.climb.finish.good) == (outcome, False)
-    assert 'it had said that it forces its own poweroff: "not off after 150 s"' in (
+    assert 'it had reported that it forces its own poweroff: "not off after 150 s"' in (
         one.climb.finish.note
     )
 
@@ -128,10 +128,10 @@ def test_an_end_that_nobody_saw_stays_unknown() -> None:
         says(150.0, forced=FORCES), NotListed(152.0), ShutdownReasonFound(152.1, None), Tick(200.0)
     )
     assert one.climb.finish.outcome is Outcome.UNKNOWN
-    assert "it had said that it forces its own poweroff" in one.climb.finish.note
+    assert "it had reported that it forces its own poweroff" in one.climb.finish.note
 
 
-def test_a_good_end_needs_no_last_words_and_a_silent_guest_has_none() -> None:
+def test_a_good_end_needs_no_last_report_and_a_silent_guest_has_none() -> None:
     one = stop()
     one.climb.feed(says(3.0, progress=STOPPING), Listed(5.0, ended(ShutdownReason.POWEROFF)))
     one.climb.feed(NotListed(5.5))
@@ -142,12 +142,12 @@ def test_a_good_end_needs_no_last_words_and_a_silent_guest_has_none() -> None:
     assert "said" not in silent.climb.finish.note
 
 
-def test_progress_that_is_taken_away_was_said_all_the_same() -> None:
+def test_progress_that_is_removed_was_reported_all_the_same() -> None:
     one = stop()
     one.climb.feed(says(3.0, progress=STOPPING), says(4.0), ListingFailed(179.0, "xl hangs"))
     one.climb.time_is_up(180.0)
     one.climb.feed(Destroyed(180.1), NotListed(180.2))
-    assert one.climb.finish.note.endswith('; the last it said: "stopping postgresql, 40 %"')
+    assert one.climb.finish.note.endswith('; its last report: "stopping postgresql, 40 %"')
 
 
 @pytest.mark.parametrize(
@@ -161,5 +161,5 @@ def test_progress_that_is_taken_away_was_said_all_the_same() -> None:
         ("the guest took it", False),
     ],
 )
-def test_what_only_quotes_the_guest_tells_of_no_force(detail: str, tells: bool) -> None:
+def test_what_only_quotes_the_guest_is_not_a_force(detail: str, tells: bool) -> None:
     assert is_guest_force(detail) is tells

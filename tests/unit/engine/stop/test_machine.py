@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-from math import inf
-from typing import TYPE_CHECKING
-from uuid import UUID
-
 from lamplighter.engine import timing
 from lamplighter.engine.events import (
-    Action,
-    AnswerAgent,
     CheckHalfBuilt,
-    CheckReaper,
     ClearRequest,
     Destroy,
     Destroyed,
     EnterPhase,
-    Event,
     FindShutdownReason,
     Finish,
     HalfBuiltChecked,
@@ -36,89 +28,11 @@ from lamplighter.engine.events import (
     Tick,
     WatchNodes,
 )
-from lamplighter.engine.stop import machine
-from lamplighter.model.domain import DomainInfo, Kind, ShutdownReason
+from lamplighter.model.domain import Kind, ShutdownReason
 from lamplighter.model.lifecycle import Phase
-from lamplighter.model.policy import Policy, Setting
+from lamplighter.model.policy import Setting
 from lamplighter.model.run import Outcome
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-WEB = DomainInfo(7, UUID(int=1), "web")
-POLICY = Policy(stop_timeout=Setting(180.0), ack_timeout=Setting(60.0))
-
-
-def _bare(action: Action) -> Action:
-    match action:
-        case RequestShutdown(domid):
-            return RequestShutdown(domid)
-        case AnswerAgent(domid, answer):
-            return AnswerAgent(domid, answer)
-    return action
-
-
-class Climb:
-    """Feeds a ladder and keeps what it wants done."""
-
-    def __init__(
-        self,
-        info: DomainInfo = WEB,
-        policy: Policy = POLICY,
-        *,
-        destroy: bool = False,
-        restarts: bool = False,
-        resume: Phase | None = None,
-        latest: float = inf,
-    ) -> None:
-        self.state, actions = machine.begin(
-            info,
-            policy,
-            0.0,
-            destroy=destroy,
-            restarts=restarts,
-            resume=resume,
-            latest=latest,
-        )
-        self.actions: list[Action] = list(actions)
-
-    def feed(self, *events: Event) -> list[Action]:
-        """Feed events; return the actions of the last one that are no moves.
-
-        Of an asking it is left out what an agent is told of the deadline, and of an answer what was
-        granted before.
-        """
-        actions: Iterable[Action] = ()
-        for event in events:
-            self.state, actions = machine.step(self.state, event)
-            self.actions.extend(actions)
-        return [_bare(action) for action in actions if not isinstance(action, EnterPhase)]
-
-    def asked(self, *, supported: bool | None = True) -> Climb:
-        self.feed(PoweroffFeature(0.0, self.state.info.domid, supported), RequestWritten(0.0))
-        return self
-
-    def time_is_up(self, now: float) -> list[Action]:
-        """Reach the deadline, and let the look that has to follow show it running."""
-        assert self.feed(Tick(now)) == [Relist()]
-        return self.feed(Listed(now, self.state.info))
-
-    def nobody_reaps(self, now: float) -> list[Action]:
-        """Reach the end of the grace; what would reap the domain is dead, and has not done it."""
-        info = self.state.info
-        assert self.feed(Tick(now)) == [CheckReaper(info)]
-        assert self.feed(ReaperChecked(now, info.domid, lives=False)) == [Relist()]
-        return self.feed(Listed(now, info))
-
-    @property
-    def finish(self) -> Finish:
-        ends = [action for action in self.actions if isinstance(action, Finish)]
-        assert len(ends) == 1
-        return ends[0]
-
-
-def ended(reason: ShutdownReason, domid: int = 7, *, dying: bool = False) -> DomainInfo:
-    return WEB._replace(domid=domid, shutdown=reason, dying=dying)
+from tests.stops import POLICY, WEB, Climb, ended
 
 
 def test_a_prompt_guest_is_asked_acknowledges_and_ends_clean() -> None:
@@ -136,12 +50,12 @@ def test_a_prompt_guest_is_asked_acknowledges_and_ends_clean() -> None:
 HALF = WEB._replace(paused=True, has_run=False)
 
 
-def test_what_was_left_half_made_is_taken_away_at_once() -> None:
+def test_what_was_left_half_built_is_taken_away_at_once() -> None:
     climb = Climb(HALF)
     assert climb.feed(PoweroffFeature(0.0, 7, None)) == [CheckHalfBuilt(HALF), RequestShutdown(7)]
     assert climb.feed(HalfBuiltChecked(0.1, 7, half_built=True)) == [Destroy(7)]
     climb.feed(RequestWritten(0.2), Destroyed(0.3), NotListed(0.4))
-    assert climb.finish == Finish(Outcome.ALREADY, "half made and never run: taken away")
+    assert climb.finish == Finish(Outcome.ALREADY, "half built and never run: destroyed")
 
 
 def test_what_is_being_created_or_paused_is_asked_and_looked_into_with_each_asking() -> None:
@@ -315,7 +229,7 @@ def test_a_listing_that_failed_says_nothing() -> None:
     assert climb.feed(ListingFailed(181.0, "xl hangs")) == [Destroy(7)]
 
 
-def test_a_destroy_that_fails_is_tried_again_and_then_told() -> None:
+def test_a_destroy_that_fails_is_tried_again_and_then_reported() -> None:
     climb = Climb().asked()
     climb.time_is_up(180.0)
     now = 180.0
@@ -350,7 +264,7 @@ def test_a_zombie_that_executes_nothing_does_not_hold_the_run() -> None:
     assert "still lists it as dying" in climb.finish.note
 
 
-def test_a_domain_that_had_ended_before_is_reaped_and_told_so() -> None:
+def test_a_domain_that_had_ended_before_is_reaped_with_a_note() -> None:
     climb = Climb(ended(ShutdownReason.CRASH))
     climb.nobody_reaps(timing.REAP_GRACE)
     climb.feed(Destroyed(6.0), NotListed(6.1))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from uuid import UUID
-
 from lamplighter.engine import timing
 from lamplighter.engine.events import (
     ClearRequest,
@@ -22,14 +20,11 @@ from lamplighter.engine.events import (
     Tick,
     WatchNodes,
 )
-from lamplighter.model.domain import DomainInfo, ShutdownReason
+from lamplighter.model.domain import ShutdownReason
 from lamplighter.model.lifecycle import Phase
-from lamplighter.model.policy import Policy, Setting
+from lamplighter.model.policy import Setting
 from lamplighter.model.run import Outcome
-from tests.unit.engine.stop.test_machine import Climb, ended
-
-WEB = DomainInfo(7, UUID(int=1), "web")
-POLICY = Policy(stop_timeout=Setting(180.0), ack_timeout=Setting(60.0))
+from tests.stops import POLICY, WEB, Climb, ended
 
 
 def test_an_interrupted_stop_says_that_the_request_stands() -> None:
@@ -59,7 +54,7 @@ def test_a_domain_that_another_tool_saves_is_left_alone_until_its_time_is_up() -
         assert "another tool had suspended it" in climb.finish.note
 
 
-def test_a_domain_that_was_being_saved_and_is_gone_is_told_so() -> None:
+def test_a_domain_that_was_being_saved_and_is_gone_is_reported() -> None:
     climb = Climb(ended(ShutdownReason.SUSPEND))
     climb.feed(NotListed(60.0))
     assert climb.finish.outcome is Outcome.ALREADY
@@ -82,11 +77,11 @@ def test_a_power_off_that_nobody_restarts_although_the_definition_says_so_is_cle
     assert climb.finish == Finish(Outcome.CLEAN)
 
 
-def test_reaping_is_told_before_it_is_done() -> None:
+def test_reaping_is_reported_before_it_is_done() -> None:
     climb = Climb().asked()
     climb.feed(Listed(2.0, ended(ShutdownReason.POWEROFF)))
     climb.nobody_reaps(2.0 + timing.REAP_GRACE)
-    told = "nobody reaped it: it is taken away"
+    told = "nobody reaped it: it is destroyed"
     assert climb.actions[-2:] == [EnterPhase(Phase.ENDED, told), Destroy(7)]
 
 

@@ -75,13 +75,13 @@ def test_a_link_is_not_replaced(tmp_path: Path, target: str, told: str) -> None:
 
 
 @pytest.mark.parametrize("way", ["a folder is there", "a file is on the way"])
-def test_what_cannot_be_done_is_told(tmp_path: Path, way: str) -> None:
+def test_what_cannot_be_done_is_reported(tmp_path: Path, way: str) -> None:
     path = tmp_path / "etc" / "x"
     if way == "a folder is there":
         path.mkdir(parents=True)
     else:
         path.parent.write_text("")
-    with pytest.raises(ConfigurationError, match="it cannot be put in its place") as caught:
+    with pytest.raises(ConfigurationError, match="it cannot be installed") as caught:
         install_file(path, b"")
     assert caught.value.where == str(path)
 
@@ -96,7 +96,7 @@ def test_a_folder_gets_its_mode_and_then_is_left_alone(tmp_path: Path) -> None:
     assert mode(path) == 0o700
 
 
-def test_a_file_where_a_folder_should_be_is_told(tmp_path: Path) -> None:
+def test_a_file_where_a_folder_should_be_is_reported(tmp_path: Path) -> None:
     (tmp_path / "state").write_text("")
     with pytest.raises(ConfigurationError, match="File exists"):
         place_folder(tmp_path / "state", 0o700)

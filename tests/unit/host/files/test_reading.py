@@ -16,28 +16,12 @@ from lamplighter.model.policy import Configuration, Setting
 from lamplighter.model.problem import BUILT_IN, Location, Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from lamplighter.host.files.reading import Text
 
 ME = os.geteuid()
 ORIGIN = Location("/etc/lamplighter/lamplighter.toml", 2, 1)
 
 not_as_root = pytest.mark.skipif(ME == 0, reason="root may read and write everything")
-
-
-@pytest.fixture(autouse=True)
-def umask() -> Iterator[None]:
-    before = os.umask(0o022)
-    yield
-    os.umask(before)
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    path = tmp_path / "domains"
-    path.mkdir()
-    return path
 
 
 def write(path: Path, text: str = 'name = "web"\n') -> Path:
@@ -81,7 +65,7 @@ class TestConfiguration:
         )
 
     @pytest.mark.parametrize("required", [True, False])
-    def test_a_dangling_link_is_told_even_if_nobody_named_it(
+    def test_a_dangling_link_is_reported_even_if_nobody_named_it(
         self, tmp_path: Path, *, required: bool
     ) -> None:
         path = tmp_path / "l.toml"

@@ -9,35 +9,17 @@ import errno
 import os
 import stat
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
 from lamplighter.host.files import trust
 from lamplighter.host.files.trust import Distrust, Walk, check_entry
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 ME = os.geteuid()
 OWNERS = {0, ME}
 STRANGER = 4242
 
 as_root = pytest.mark.skipif(ME != 0, reason="only root can give files away")
-
-
-@pytest.fixture(autouse=True)
-def umask() -> Iterator[None]:
-    before = os.umask(0o022)
-    yield
-    os.umask(before)
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    path = tmp_path / "domains"
-    path.mkdir()
-    return path
 
 
 @pytest.fixture
@@ -185,7 +167,7 @@ def test_a_pipe_is_not_waited_for(folder: Path) -> None:
 
 
 class TestGroups:
-    """A group that is only its owner's is no other person."""
+    """A group that is only its owner's is not another person."""
 
     @pytest.fixture
     def status(self, file: Path) -> os.stat_result:

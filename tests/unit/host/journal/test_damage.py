@@ -35,7 +35,7 @@ AT = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 HOLD = Hold("db", "db", "disk 3 is broken", "carl", AT)
 MEANT = Intent("web", "web", Meant.UP, "asked", "anna", AT, "boot", 4)
 SAID = Intents({"web": MEANT}, {"db": HOLD}, number=3)
-GARBAGE = b"this is no database at all" * 400
+GARBAGE = b"this is not a database" * 400
 
 
 def with_journal(directory: Path, body: Callable[[Journal], Awaitable[None]]) -> None:
@@ -139,7 +139,7 @@ def test_it_is_kept_aside_and_begun_again(
 
 
 @pytest.mark.parametrize("damage", [garbage, truncate, cut_to_pieces])
-def test_who_only_reads_tells_it_and_moves_nothing(state: Path, damage: Damage) -> None:
+def test_who_only_reads_reports_it_and_moves_nothing(state: Path, damage: Damage) -> None:
     damage(state / FILE_NAME)
     before = (state / FILE_NAME).read_bytes()
     with pytest.raises(JournalDamaged) as caught:
@@ -225,7 +225,7 @@ def test_whoever_comes_second_uses_what_the_first_one_has_begun(
 # --- a journal that is gone ------------------------------------------------------------------
 
 
-def test_a_first_start_has_nothing_to_tell(
+def test_a_first_start_has_nothing_to_report(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def settle() -> None:
@@ -252,7 +252,7 @@ def test_one_that_is_gone_is_begun_again(
     assert len(caplog.messages) == 1, "it is told once"
 
 
-def test_a_journal_moved_away_under_a_run_is_told(state: Path) -> None:
+def test_a_journal_moved_away_under_a_run_is_reported(state: Path) -> None:
     async def body(journal: Journal) -> None:
         (state / FILE_NAME).rename(state / "elsewhere")
         with pytest.raises(JournalError, match="was moved or removed while it was written to"):

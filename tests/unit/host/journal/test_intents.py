@@ -3,69 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import os
 import sqlite3
-from contextlib import closing
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from uuid import UUID
 
 import pytest
 
 from lamplighter.errors import JournalError
-from lamplighter.formats.state_json import format_intents, parse_intents
 from lamplighter.host.clock import LoopClock
-from lamplighter.host.journal import intent_file, intents
+from lamplighter.host.journal import intent_file
 from lamplighter.host.journal.intent_file import BEFORE, FILE_NAME, LOCK
-from lamplighter.host.journal.intents import IntentStore, IntentsUnknown, load_intents
+from lamplighter.host.journal.intents import IntentStore, load_intents
 from lamplighter.host.journal.schema import APPLICATION_ID, MIGRATIONS
 from lamplighter.host.journal.schema import FILE_NAME as JOURNAL
 from lamplighter.host.journal.writer import Journal
 from lamplighter.host.lock import hold
 from lamplighter.model.domain import Definition, Kind
-from lamplighter.model.intent import Hold, Intent, Intents, Meant
-from lamplighter.model.run import Direction
+from lamplighter.model.intent import Hold, Intents, Meant
 from tests import virtual
+from tests.intents import AT, HOLD, MEANT, SAID, WEB, change
 from tests.simulated import CLOCK
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
     from pathlib import Path
-
-AT = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
-WEB = UUID(int=1)
-HOLD = Hold("db", "db", "disk 3 is broken", "carl", AT)
-MEANT = Intent("web", "web", Meant.UP, "asked", "anna", AT, "boot", 4)
-SAID = Intents({"web": MEANT}, {"db": HOLD}, number=2)
-
-
-def change(directory: Path, *changes: Callable[[IntentStore], Awaitable[object]]) -> None:
-    async def main() -> None:
-        store = IntentStore(directory, CLOCK)
-        for one in changes:
-            await one(store)
-
-    virtual.run(main())
-
-
-def begin_run(directory: Path, number: int | None = None) -> None:
-    """Have a run that goes by the intents as they are now, or by those of this number."""
-    number = load_intents(directory).number if number is None else number
-
-    async def main() -> None:
-        journal = Journal.open(directory, threaded=False)
-        await journal.begin(Direction.UP, "boot", AT, number)
-        await journal.close()
-
-    virtual.run(main())
-
-
-@pytest.fixture
-def state(tmp_path: Path) -> Path:
-    change(tmp_path, lambda store: store.intend(MEANT), lambda store: store.hold(HOLD))
-    assert load_intents(tmp_path) == SAID
-    return tmp_path
 
 
 def test_a_first_start_knows_of_none_and_then_has_a_file(tmp_path: Path) -> None:
@@ -120,7 +80,7 @@ def test_what_has_not_changed_is_not_read_again(
     assert set(store.read().holds) == {"db", "web"}
 
 
-def test_many_that_are_said_together_are_written_once(
+def test_many_that_come_together_are_written_once(
     state: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The file holds every domain: written again for each of a thousand it took most of a stop."""
@@ -137,239 +97,6 @@ def test_many_that_are_said_together_are_written_once(
     assert len(written) == 1
     change(state, lambda store: store.intend(*many))
     assert len(written) == 1, "nothing of it was new"
-
-
-# --- what cannot be kept, read or believed ---------------------------------------------------
-
-
-def test_what_cannot_be_written_is_not_in_force(
-    state: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def full(*_: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(intent_file, "write_whole", full)
-    with pytest.raises(JournalError, match=r"cannot be written to .*intent\.json: No space"):
-        change(state, lambda store: store.hold(HOLD._replace(domain="web")))
-    for _ in range(3):
-        with pytest.raises(JournalError, match="No space"):
-            change(state, lambda store: store.release("db"))
-    monkeypatch.undo()
-    assert load_intents(state) == SAID
-    assert IntentStore(state, CLOCK).read() == SAID
-    assert {path.name for path in state.iterdir()} == {FILE_NAME, BEFORE, LOCK}
-    assert intents_before(state) == Intents({"web": MEANT}, number=1)
-    change(state, lambda store: store.release("db"))
-    assert intents_before(state) == SAID
-
-
-def intents_before(state: Path) -> Intents:
-    return parse_intents((state / BEFORE).read_text())
-
-
-NEWER = b'{"version": 9}'
-TORN = [b"", b"{", b'{"version": 2', b"\xff\xfe", b"[" * 100_000, b"null"]
-
-
-def test_a_file_of_a_newer_version_is_not_known(state: Path) -> None:
-    (state / FILE_NAME).write_bytes(NEWER)
-    with pytest.raises(JournalError, match="was written by a newer Lamplighter"):
-        load_intents(state)
-
-
-@pytest.mark.parametrize("text", TORN)
-def test_a_torn_file_is_not_known_and_never_not_held(state: Path, text: bytes) -> None:
-    (state / FILE_NAME).write_bytes(text)
-    with pytest.raises(JournalError, match=r"cannot be read from .*intent\.json") as caught:
-        load_intents(state)
-    assert f"cp {state / BEFORE} {state / FILE_NAME}" in caught.value.hint
-    assert "cannot be read" in IntentStore(state, CLOCK).read().error
-    for one in (
-        lambda store: store.hold(HOLD._replace(domain="web")),
-        lambda store: store.release("db"),
-        lambda store: store.settle(),
-    ):
-        with pytest.raises(JournalError, match="cannot be read"):
-            change(state, one)
-    assert (state / FILE_NAME).read_bytes() == text
-
-
-@pytest.mark.parametrize("journal", [True, False])
-def test_a_lost_file_is_not_known(state: Path, journal: bool) -> None:
-    if journal:
-        begin_run(state)
-    (state / FILE_NAME).unlink()
-    if journal:
-        (state / BEFORE).unlink()
-    with pytest.raises(JournalError, match=r"intent\.json is gone"):
-        load_intents(state)
-    with pytest.raises(JournalError, match="is gone"):
-        change(state, lambda store: store.settle())
-
-
-def test_a_file_from_before_the_last_run_is_not_known_until_it_is_accepted(state: Path) -> None:
-    old = (state / FILE_NAME).read_bytes()
-    web = HOLD._replace(domain="web", name="web")
-    change(state, lambda store: store.hold(web))
-    begin_run(state)
-    (state / FILE_NAME).write_bytes(old)
-    with pytest.raises(JournalError, match="is older than the journal has seen") as caught:
-        load_intents(state)
-    assert "release --accept" in caught.value.hint
-    with pytest.raises(JournalError, match="is older"):
-        change(state, lambda store: store.hold(web))
-    begin_run(state, 0)  # a run that did not know of any
-    with pytest.raises(JournalError, match="is older"):
-        load_intents(state)
-    change(state, lambda store: store.accept())
-    assert load_intents(state) == SAID._replace(number=4)
-
-
-def test_nothing_that_a_newer_version_wrote_is_overwritten(state: Path) -> None:
-    (state / FILE_NAME).write_bytes(NEWER)
-    for one in (lambda store: store.begin_again(), lambda store: store.accept()):
-        with pytest.raises(JournalError, match="was written by a newer Lamplighter"):
-            change(state, one)
-    assert (state / FILE_NAME).read_bytes() == NEWER
-
-
-def test_a_file_that_is_not_there_cannot_be_accepted(state: Path) -> None:
-    begin_run(state)
-    (state / FILE_NAME).unlink()
-    with pytest.raises(JournalError, match=r"there is no .*intent\.json to accept"):
-        change(state, lambda store: store.accept())
-
-
-@pytest.mark.parametrize("seen", ["a run", "a hold"])
-def test_the_highest_number_that_was_seen_is_kept(state: Path, seen: str) -> None:
-    """Whatever becomes of the runs, and also where no run has come since a domain was held."""
-    old = (state / FILE_NAME).read_bytes()
-    web = HOLD._replace(domain="web", name="web")
-    change(state, lambda store: store.hold(web))
-    number = load_intents(state).number
-
-    async def main() -> None:
-        journal = Journal.open(state, threaded=False)
-        if seen == "a hold":
-            await journal.record_holds(web, intents=number)
-        else:
-            for boot, at in (("boot", number), ("later", 0)):
-                run = await journal.begin(Direction.UP, boot, AT, at)
-                await journal.finish(run, AT, 0)
-            await journal.tidy(AT.replace(year=2030))
-        await journal.close()
-
-    virtual.run(main())
-    (state / FILE_NAME).write_bytes(old)
-    with pytest.raises(JournalError, match="is older than the journal has seen"):
-        load_intents(state)
-
-
-def test_a_document_of_an_earlier_version_beside_a_newer_journal_is_old(state: Path) -> None:
-    begin_run(state, 0)
-    earlier = format_intents(Intents({"web": MEANT})).replace('"version": 2', '"version": 1')
-    (state / FILE_NAME).write_text(earlier)
-    with pytest.raises(JournalError, match="is older"):
-        load_intents(state)
-
-
-@pytest.mark.parametrize("number", [0, -1, 1 << 63, True, "7"])
-def test_a_number_that_cannot_be_is_no_number(state: Path, number: object) -> None:
-    document = json.loads((state / FILE_NAME).read_text()) | {"number": number}
-    (state / FILE_NAME).write_text(json.dumps(document))
-    with pytest.raises(JournalError, match="number is"):
-        load_intents(state)
-
-
-def test_what_can_be_read_of_holds_keeps_them(state: Path) -> None:
-    change(state, lambda store: store.hold(HOLD._replace(domain="web", name="web")))
-    (state / FILE_NAME).write_text("{")
-    with pytest.raises(IntentsUnknown) as caught:
-        load_intents(state)
-    assert set(caught.value.holds) == {"db"}, "as the file before the last change says"
-    known = IntentStore(state, CLOCK).read()
-    assert known.error
-    assert set(known.holds) == {"db"}
-
-
-def test_one_error_that_passes_is_not_remembered(
-    state: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    store = IntentStore(state, CLOCK)
-
-    def fails(_: Path) -> Intents:
-        raise JournalError("too many open files")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(intents, "load", fails)
-        assert "too many" in store.read().error
-    assert store.read() == SAID
-
-
-def test_what_is_in_the_place_of_the_file_is_not_waited_for_or_followed_into_nothing(
-    state: Path,
-) -> None:
-    path = state / FILE_NAME
-    path.unlink()
-    os.mkfifo(path)
-    with pytest.raises(JournalError, match="it is not a file"):
-        load_intents(state)
-    path.unlink()
-    path.symlink_to(state / "elsewhere")
-    with pytest.raises(JournalError, match="a link to a file that does not exist"):
-        load_intents(state)
-    gone = state / "folder"
-    gone.symlink_to(state / "not-mounted")
-    with pytest.raises(JournalError, match="a link to nothing"):
-        load_intents(gone)
-
-
-@pytest.mark.parametrize("text", [None, *TORN])
-def test_a_person_may_say_that_none_is_held(state: Path, text: bytes | None) -> None:
-    begin_run(state)
-    if text is None:
-        (state / FILE_NAME).unlink()
-    else:
-        (state / FILE_NAME).write_bytes(text)
-    change(state, lambda store: store.begin_again())
-    assert load_intents(state) == Intents(number=3)
-
-
-def test_none_is_held_and_intents_stay_where_they_can_be_read(state: Path) -> None:
-    change(state, lambda store: store.begin_again())
-    assert load_intents(state) == Intents({"web": MEANT}, number=3)
-
-
-def test_what_is_written_while_it_is_read_is_not_called_old_or_gone(
-    state: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A run begins between a reader's two reads: the journal is read first, the file is newer."""
-    begin_run(state)
-    really = intents.load
-    web = HOLD._replace(domain="web", name="web")
-
-    def load_late(directory: Path) -> Intents | None:
-        monkeypatch.setattr(intents, "load", really)
-        change(directory, lambda store: store.hold(web))
-        begin_run(directory)
-        return really(directory)
-
-    monkeypatch.setattr(intents, "load", load_late)
-    assert set(load_intents(state).holds) == {"db", "web"}
-
-
-def test_a_journal_of_a_newer_version_may_know_more(state: Path) -> None:
-    begin_run(state)
-    with closing(sqlite3.connect(state / JOURNAL)) as newer:
-        newer.execute("PRAGMA user_version = 99")
-    with pytest.raises(JournalError, match="was written by a newer Lamplighter"):
-        load_intents(state)
-
-
-def test_a_damaged_journal_costs_no_intent(state: Path) -> None:
-    begin_run(state)
-    (state / JOURNAL).write_bytes(b"this is no database at all" * 400)
-    assert load_intents(state) == SAID
 
 
 # --- two at one moment -----------------------------------------------------------------------

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import datetime
 from pathlib import Path
 from uuid import UUID
@@ -17,7 +17,7 @@ import pytest
 
 from lamplighter.errors import JournalError
 from lamplighter.formats.state_json import format_intents
-from lamplighter.host.journal import database
+from lamplighter.host.journal import database, intent_file, intents
 from lamplighter.host.journal.intents import IntentStore, load_intents
 from lamplighter.host.journal.reader import JournalReader
 from lamplighter.host.journal.schema import FILE_NAME, MIGRATIONS
@@ -31,6 +31,10 @@ from tests.simulated import CLOCK
 RELEASED = Path(__file__).parents[3] / "data" / "journal"
 VERSIONS = sorted(int(path.stem[1:]) for path in RELEASED.glob("v*.sql"))
 NEWEST = len(MIGRATIONS)
+
+#: From this version on, intents are not in the database.
+FIRST_WITH_FILE = 3
+IN_TABLES = [version for version in VERSIONS if version < FIRST_WITH_FILE]
 WEB = UUID("00000000-0000-4000-8000-000000000001")
 
 
@@ -39,7 +43,11 @@ def at(day: int, clock: str) -> datetime:
 
 
 def released(directory: Path, version: int) -> None:
-    """Put a journal of this version in place."""
+    """Put a journal of this version in place, with the file of intents that it had beside it."""
+    if version >= FIRST_WITH_FILE:
+        (directory / intent_file.FILE_NAME).write_bytes(
+            (RELEASED / f"v{version}.json").read_bytes()
+        )
     with closing(sqlite3.connect(directory / FILE_NAME)) as connection:
         connection.executescript((RELEASED / f"v{version}.sql").read_text(encoding="utf-8"))
 
@@ -127,18 +135,54 @@ def new_folder(directory: Path) -> Path:
     return folder
 
 
-def check_intents(intents: Intents) -> None:
+def check_intents(known: Intents) -> None:
     """What was said: version 1 knew no names, and nobody released a hold in it."""
-    assert {key: one.meant for key, one in intents.meant.items()} == {
+    assert {key: one.meant for key, one in known.meant.items()} == {
         str(WEB): Meant.UP,
         "mail": Meant.DOWN,
     }
-    assert intents.meant["mail"].at == at(2, "08:00:00")
-    assert intents.meant[str(WEB)].said_by == "anna"
-    assert intents.holds == {"db": Hold("db", "db", "disk 3 is broken", "carl", at(3, "08:00:00"))}
+    assert known.meant["mail"].at == at(2, "08:00:00")
+    assert known.meant[str(WEB)].said_by == "anna"
+    assert known.holds == {"db": Hold("db", "db", "disk 3 is broken", "carl", at(3, "08:00:00"))}
 
 
-@pytest.mark.parametrize("version", VERSIONS)
+HELD_TOO = Hold("web", "web", "noisy", "anna", at(4, "08:00:00"))
+HELD_BY = {
+    1: "INSERT INTO intent VALUES (:domain, 'held', 'noisy', 'anna', :at)",
+    2: "INSERT INTO hold (domain, name, reason, said_by, at) "
+    "VALUES (:domain, :domain, 'noisy', 'anna', :at)",
+}
+
+
+@pytest.mark.parametrize("version", HELD_BY)
+def test_what_an_older_version_at_work_says_meanwhile_is_carried_over_or_fails(
+    tmp_path: Path, version: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the middle of an upgrade: nobody is told that a domain is held that then is not."""
+    released(tmp_path, version)
+    older = sqlite3.connect(tmp_path / FILE_NAME, timeout=0, isolation_level=None)
+    held = {"db"}
+
+    def hold(name: str) -> None:
+        with suppress(sqlite3.OperationalError):
+            older.execute(HELD_BY[version], {"domain": name, "at": at(4, "08:00:00").isoformat()})
+            held.add(name)
+
+    def store(directory: Path, known: Intents) -> None:
+        hold("when the tables have been read")
+        intent_file.store(directory, known)
+        hold("when the file is there")
+
+    monkeypatch.setattr(intents, "store", store)
+    hold("before")
+    virtual.run(IntentStore(tmp_path, CLOCK).settle())
+    hold("after")
+    database.open_writer(tmp_path).close()
+    hold("at last")
+    assert set(load_intents(tmp_path).holds) == held == {"db", "before"}
+
+
+@pytest.mark.parametrize("version", IN_TABLES)
 @pytest.mark.parametrize("copy", ["{", '{"version": 1, "intents": [], "holds": []}'])
 def test_the_tables_decide_and_not_an_old_copy_of_them(
     tmp_path: Path, version: int, copy: str
@@ -154,14 +198,14 @@ def test_the_copy_decides_where_the_journal_it_stood_beside_is_damaged(tmp_path:
     released(tmp_path, 2)
     copy = format_intents(load_intents(tmp_path)).replace('"version": 2', '"version": 1')
     (tmp_path / "intent.json").write_text(copy)
-    (tmp_path / FILE_NAME).write_bytes(b"this is no database at all" * 400)
+    (tmp_path / FILE_NAME).write_bytes(b"this is not a database" * 400)
     check_intents(load_intents(tmp_path))
     virtual.run(IntentStore(tmp_path, CLOCK).settle())
     with closing(database.open_writer(tmp_path)):
         check_intents(load_intents(tmp_path))
 
 
-@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("version", IN_TABLES)
 def test_all_that_is_held_may_be_released_before_it_is_carried_over(
     tmp_path: Path, version: int
 ) -> None:
@@ -172,7 +216,7 @@ def test_all_that_is_held_may_be_released_before_it_is_carried_over(
     assert (left.meant, left.holds) == (known.meant, {})
 
 
-@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("version", IN_TABLES)
 def test_tables_that_come_back_beside_a_file_do_not_count(tmp_path: Path, version: int) -> None:
     """A journal from a backup: what was held since is in the file, torn or not."""
     store = IntentStore(tmp_path, CLOCK)
@@ -194,7 +238,7 @@ def test_where_a_journal_and_its_only_holds_are_damaged_they_stay_not_known(
     tmp_path: Path,
 ) -> None:
     released(tmp_path, 1)
-    (tmp_path / FILE_NAME).write_bytes(b"this is no database at all" * 400)
+    (tmp_path / FILE_NAME).write_bytes(b"this is not a database" * 400)
     for _ in range(2):
         with pytest.raises(JournalError):
             load_intents(tmp_path)
@@ -204,18 +248,18 @@ def test_where_a_journal_and_its_only_holds_are_damaged_they_stay_not_known(
             pass
 
 
-@pytest.mark.parametrize("version", [version for version in VERSIONS if version < NEWEST])
+@pytest.mark.parametrize("version", IN_TABLES)
 def test_a_migration_that_fails_leaves_the_journal_as_it_was(
     tmp_path: Path, version: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     released(tmp_path, version)
     broken = (*MIGRATIONS[:-1], (*MIGRATIONS[-1], "CREATE TABLE run (id)"))
-    virtual.run(IntentStore(tmp_path, CLOCK).settle())
     monkeypatch.setattr(database, "MIGRATIONS", broken)
+    virtual.run(IntentStore(tmp_path, CLOCK).hold(HELD_TOO))
     with pytest.raises(JournalError, match="cannot be opened: table run already exists"):
         database.open_writer(tmp_path)
     monkeypatch.undo()
     with closing(sqlite3.connect(tmp_path / FILE_NAME)) as kept:
         assert kept.execute("PRAGMA user_version").fetchone() == (version,)
     with closing(database.open_writer(tmp_path)):
-        check_intents(load_intents(tmp_path))
+        assert set(load_intents(tmp_path).holds) == {"db", "web"}, "it was held all the same"

@@ -109,7 +109,7 @@ def test_failed_starts_are_those_that_were_tried_in_a_row(
     assert reader.failed_starts("db", UUID(int=2)) == []
 
 
-def test_a_release_lets_them_be_counted_anew(tmp_path: Path) -> None:
+def test_a_release_lets_them_be_counted_again(tmp_path: Path) -> None:
     async def body(journal: Journal) -> None:
         for minutes in (0, 1, 9):
             if minutes == 9:

@@ -241,7 +241,7 @@ def test_what_returned_survives_a_kill(tmp_path: Path) -> None:
     assert (reader.runs()[0].ended, reader.runs()[0].exit) == (None, None)
 
 
-def test_a_full_disk_is_told_and_may_pass(tmp_path: Path) -> None:
+def test_a_full_disk_is_reported_and_may_pass(tmp_path: Path) -> None:
     async def write(journal: Journal) -> None:
         run = await journal.begin(Direction.DOWN, "b", AT)
         (pages,) = journal._connection.execute("PRAGMA page_count").fetchone()
@@ -303,7 +303,7 @@ def test_a_closed_journal_says_so(drive: Callable[[Path, Body], None], tmp_path:
     assert len(kept) == 1
 
 
-def test_a_read_only_journal_is_told(tmp_path: Path) -> None:
+def test_a_read_only_journal_is_reported(tmp_path: Path) -> None:
     async def nothing(journal: Journal) -> None:
         await journal.begin(Direction.UP, "b", AT)
 
@@ -318,7 +318,7 @@ def test_a_read_only_journal_is_told(tmp_path: Path) -> None:
     in_loop(tmp_path, write)
 
 
-# --- files that are no journal ---------------------------------------------------------------
+# --- files that are not a journal ------------------------------------------------------------
 
 
 def opened_both_ways(directory: Path) -> list[JournalError]:
@@ -330,7 +330,7 @@ def opened_both_ways(directory: Path) -> list[JournalError]:
     return errors
 
 
-def test_a_torn_page_is_told(tmp_path: Path) -> None:
+def test_a_torn_page_is_reported(tmp_path: Path) -> None:
     async def fill(journal: Journal) -> None:
         run = await journal.begin(Direction.UP, "b", AT)
         await asyncio.gather(*(journal.record(run, bulky(f"d{i}")) for i in range(200)))
@@ -360,7 +360,7 @@ def test_a_strangers_database_is_refused(tmp_path: Path) -> None:
     assert (tmp_path / "state.db").read_bytes() == before
 
 
-def test_a_value_of_another_version_is_told(tmp_path: Path) -> None:
+def test_a_value_of_another_version_is_reported(tmp_path: Path) -> None:
     journal = Journal.open(tmp_path, threaded=False)
     journal._connection.execute(
         "INSERT INTO run (direction, boot_id, started) VALUES ('sideways', 'b', '2025-01-01')",
@@ -369,7 +369,7 @@ def test_a_value_of_another_version_is_told(tmp_path: Path) -> None:
         JournalReader(tmp_path).runs()
 
 
-def test_a_state_directory_that_is_a_file_is_told(tmp_path: Path) -> None:
+def test_a_state_directory_that_is_a_file_is_reported(tmp_path: Path) -> None:
     (tmp_path / "state").write_text("")
     with pytest.raises(JournalError, match=r"state\.db cannot be opened") as caught:
         Journal.open(tmp_path / "state")
@@ -378,7 +378,7 @@ def test_a_state_directory_that_is_a_file_is_told(tmp_path: Path) -> None:
         JournalReader(tmp_path / "state")
 
 
-def test_a_state_db_that_is_a_directory_is_told(tmp_path: Path) -> None:
+def test_a_state_db_that_is_a_directory_is_reported(tmp_path: Path) -> None:
     (tmp_path / "state.db").mkdir()
     for error in opened_both_ways(tmp_path):
         assert "cannot be opened" in error.message or "cannot be read" in error.message
@@ -404,7 +404,7 @@ def foreign_directory() -> Iterator[Path]:
             directory.chmod(0o700)
 
 
-def test_a_directory_that_may_not_be_written_is_told_and_still_read(
+def test_a_directory_that_may_not_be_written_is_reported_and_still_read(
     foreign_directory: Path,
 ) -> None:
     assert JournalReader(foreign_directory).runs() == []

@@ -58,7 +58,7 @@ def test_a_manager_that_does_not_read_holds_nothing_up(
     assert not sent[-1]
 
 
-def test_it_tells_that_it_is_ready_well_and_about_to_stop(
+def test_it_reports_that_it_is_ready_well_and_about_to_stop(
     tmp_path: Path, manager: socket.socket
 ) -> None:
     manager.bind(str(tmp_path / "notify"))

@@ -54,7 +54,7 @@ def test_a_scope_is_there_when_its_job_is_done(private: Path, early: bool) -> No
     ],
     ids=["with-words", "without"],
 )
-def test_what_systemd_says_no_to_is_told_in_its_words(
+def test_what_systemd_refuses_is_reported_with_its_message(
     private: Path, error: tuple[str, ...], says: str
 ) -> None:
     with Systemd(private, error=error) as systemd, pytest.raises(CallFailed, match=says):
@@ -70,7 +70,7 @@ def test_a_job_that_fails_leaves_no_scope(private: Path) -> None:
         make(private)
 
 
-def test_a_systemd_that_executes_itself_anew_is_asked_again_under_another_name(
+def test_a_systemd_that_re_executes_itself_is_asked_again_under_another_name(
     private: Path,
 ) -> None:
     with Systemd(private, drops=1) as systemd:

@@ -41,7 +41,7 @@ def test_a_unit_is_enabled_and_never_started(program: Path) -> None:
     ]
 
 
-def test_a_failure_has_systemds_own_words_and_says_what_is_left_to_do(program: Path) -> None:
+def test_a_failure_has_systemds_own_message_and_says_what_is_left_to_do(program: Path) -> None:
     write(program, "echo 'Failed to enable unit: it is masked' >&2; exit 1")
     with pytest.raises(CallFailed) as caught:
         enable_units("x.service")
@@ -61,7 +61,7 @@ def test_it_gets_nothing_of_our_environment_but_where_programs_are(
     assert not [line for line in told if line.startswith("SYSTEMD_")]
 
 
-def test_a_failure_without_a_word(program: Path) -> None:
+def test_a_failure_without_output(program: Path) -> None:
     write(program, "exit 7")
     with pytest.raises(CallFailed, match="systemctl daemon-reload failed: exit status 7"):
         reload_units()
@@ -80,12 +80,12 @@ def test_a_host_without_it(program: Path) -> None:
         reload_units()
 
 
-def test_whether_systemd_runs_is_told_by_a_folder(tmp_path: Path) -> None:
+def test_a_folder_shows_whether_systemd_runs(tmp_path: Path) -> None:
     assert systemd_runs(tmp_path)
     assert not systemd_runs(tmp_path / "system")
 
 
-def test_the_jobs_of_units_are_told_by_number_and_type(program: Path) -> None:
+def test_the_jobs_of_units_have_number_and_type(program: Path) -> None:
     lines = [
         "12 x.service restart running",
         " 7  y.service stop waiting",

@@ -44,7 +44,7 @@ def test_a_unit_that_is_there_but_not_enabled(tmp_path: Path) -> None:
         "run/systemd/system/libvirtd.service.requires/libvirt-guests.service",
     ],
 )
-def test_a_unit_that_is_enabled_is_told_of_with_what_to_do(tmp_path: Path, wanted: str) -> None:
+def test_a_unit_that_is_enabled_is_reported_with_what_to_do(tmp_path: Path, wanted: str) -> None:
     put(tmp_path, NATIVE)
     link(tmp_path, wanted, "/" + NATIVE)
     (problem,) = conflicting_units(tmp_path)

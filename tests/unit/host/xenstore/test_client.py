@@ -52,7 +52,7 @@ def test_permissions_and_domains() -> None:
     on_a_store(body)
 
 
-def test_errors_tell_what_was_asked() -> None:
+def test_errors_say_what_was_requested() -> None:
     async def body(_: SmallStore, client: XenStore) -> None:
         with pytest.raises(XenStoreError, match="answered ENOENT to READ /none"):
             await client.read("/none")

@@ -88,7 +88,7 @@ def test_looking_in_vain_changes_nothing() -> None:
     on_a_pair(body)
 
 
-def test_an_end_found_while_looking_is_told_in_a_turn_of_its_own() -> None:
+def test_an_end_found_while_looking_is_reported_in_a_turn_of_its_own() -> None:
     async def body(transport: Transport, told: Told, theirs: socket.socket) -> None:
         theirs.shutdown(socket.SHUT_WR)
         transport.poll_reply()
@@ -101,7 +101,7 @@ def test_an_end_found_while_looking_is_told_in_a_turn_of_its_own() -> None:
     on_a_pair(body)
 
 
-def test_a_reset_found_while_looking_is_told_as_such() -> None:
+def test_a_reset_found_while_looking_is_reported_as_such() -> None:
     async def body(transport: Transport, told: Told, theirs: socket.socket) -> None:
         transport.write([b"unread"])
         theirs.close()

@@ -14,7 +14,7 @@ from tests.simulated import CLOCK
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from lamplighter.formats.agent_protocol import AgentWords
+    from lamplighter.formats.agent_protocol import AgentStatus
 
 WHILE = 10.0
 
@@ -25,7 +25,7 @@ class Guest:
     domid = 1
     listening = False
     fails = False
-    said: AgentWords | None = None
+    said: AgentStatus | None = None
     change: Callable[[str], None]
 
     async def listen(self, changed: Callable[[str], None]) -> None:
@@ -39,7 +39,7 @@ class Guest:
     async def request(self) -> bytes:
         return b""
 
-    async def words(self) -> AgentWords | None:
+    async def report(self) -> AgentStatus | None:
         return self.said
 
     async def given_before(self) -> Grants:
@@ -69,7 +69,7 @@ def test_the_nodes_of_a_guest_that_has_ended_are_read_once_more_and_not_again() 
     virtual.run(story())
 
 
-def test_what_an_agent_said_last_is_read_once_although_no_watch_fired() -> None:
+def test_an_agents_last_report_is_read_once_although_no_watch_fired() -> None:
     async def story() -> None:
         guest, reader = await attending()
         guest.said = parse_agent_nodes({"version": b"1 0.1"})

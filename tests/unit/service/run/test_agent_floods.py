@@ -20,7 +20,13 @@ from lamplighter.service.run.mailbox import Mailbox
 from lamplighter.service.run.progress import SHOWING_INTERVAL, Throttle
 from lamplighter.xenstore import paths
 from tests.simulated import CLOCK, simulate
-from tests.unit.service.run.test_agent_in_a_run import Guest, begin, being_stopped, count_reads
+from tests.unit.service.run.test_agent_in_a_run import (
+    POLICY,
+    Guest,
+    begin,
+    being_stopped,
+    count_reads,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -29,18 +35,11 @@ if TYPE_CHECKING:
     from lamplighter.service.managed_host import Host
     from tests.simulated import Simulation
 
-POLICY = """
-[defaults]
-ack_timeout = "5s"
-stop_timeout = "30s"
-extend_max = "20s"
-"""
-
 
 async def flood(guest: Guest, seconds: float) -> None:
     """Write 2,000 updates a second into the nodes that the host looks at."""
-    nodes = ("control/shutdown", "control/feature-poweroff", paths.WORDS, f"{paths.WORDS}/new")
-    nodes += tuple(f"{paths.WORDS}/{name}" for name in (*agent_protocol.GUEST_NODES, "asked"))
+    nodes = ("control/shutdown", "control/feature-poweroff", paths.AGENT, f"{paths.AGENT}/new")
+    nodes += tuple(f"{paths.AGENT}/{name}" for name in (*agent_protocol.GUEST_NODES, "asked"))
     chance, end = random.Random(1), CLOCK.monotonic() + seconds
     while CLOCK.monotonic() < end:
         for _ in range(10):
@@ -79,8 +78,8 @@ def test_a_guest_is_listened_to_until_it_floods_and_then_only_looked_at() -> Non
         host.define("web")
         await host.up()
         guest = Guest(host, "web")
-        conversation, stirs = GuestChannel(host.xenstore, guest.domid), []
-        attention = GuestReader(conversation, CLOCK, lambda: stirs.append(CLOCK.monotonic()))
+        channel, stirs = GuestChannel(host.xenstore, guest.domid), []
+        attention = GuestReader(channel, CLOCK, lambda: stirs.append(CLOCK.monotonic()))
         await attention.read(60.0)
         for number in range(5 * FLOOD // 2):
             guest.say("progress", b"- %d" % number)
@@ -88,14 +87,14 @@ def test_a_guest_is_listened_to_until_it_floods_and_then_only_looked_at() -> Non
             if CLOCK.monotonic() >= attention.due:
                 await attention.read(60.0)
         assert not attention.flooded, "that is much, and no flood"
-        assert conversation.listening
+        assert channel.listening
         for number in range(2 * FLOOD):
             guest.say("progress", b"- %d" % number)
         await CLOCK.sleep(0.1)
         assert attention.flooded
         assert attention.due <= CLOCK.monotonic()
         await attention.read(60.0)
-        assert not conversation.listening
+        assert not channel.listening
         assert attention.due == CLOCK.monotonic() + READING_INTERVAL
         heard = len(stirs)
         guest.say("progress", b"- more")
@@ -108,7 +107,7 @@ def test_a_guest_is_listened_to_until_it_floods_and_then_only_looked_at() -> Non
     simulate(story)
 
 
-def test_an_agent_is_asked_for_its_last_word_even_if_no_node_stirred() -> None:
+def test_an_agents_last_report_is_read_even_if_no_watch_fired() -> None:
     async def story(host: Simulation) -> None:
         host.define("web")
         await host.up()
@@ -133,8 +132,8 @@ def test_that_a_guest_forces_its_end_is_read_without_a_pause_and_only_once() -> 
         host.define("web")
         await host.up()
         guest, stirs = Guest(host, "web"), list[float]()
-        conversation = GuestChannel(host.xenstore, guest.domid)
-        attention = GuestReader(conversation, CLOCK, lambda: stirs.append(CLOCK.monotonic()))
+        channel = GuestChannel(host.xenstore, guest.domid)
+        attention = GuestReader(channel, CLOCK, lambda: stirs.append(CLOCK.monotonic()))
         await attention.read(60.0)
         await CLOCK.sleep(1)
         for value, at_once in ((b"poweroff", True), (b"reboot", False)):
@@ -154,13 +153,13 @@ def test_that_a_guest_forces_its_end_is_read_without_a_pause_and_only_once() -> 
     simulate(story)
 
 
-def test_words_are_told_when_they_change_and_once_in_a_while() -> None:
+def test_reports_are_shown_when_they_change_and_not_too_often() -> None:
     async def story(_: Simulation) -> None:
         told: list[str] = []
         telling = Throttle(CLOCK, told.append)
 
         def hear(text: str) -> None:
-            telling.hear(agent_protocol.AgentWords("1", progress=agent_protocol.Progress(text)))
+            telling.update(agent_protocol.AgentStatus("1", progress=agent_protocol.Progress(text)))
 
         hear("a")
         assert told == ["a"]
@@ -171,16 +170,16 @@ def test_words_are_told_when_they_change_and_once_in_a_while() -> None:
         assert told == ["a"]
         assert telling.due == CLOCK.monotonic() + SHOWING_INTERVAL
         await CLOCK.sleep(SHOWING_INTERVAL)
-        telling.tell()
+        telling.show_due()
         assert told == ["a", "c"]
         hear("")
-        telling.tell()
+        telling.show_due()
         assert told == ["a", "c"]
 
     simulate(story)
 
 
-def test_status_reads_the_words_of_those_who_run() -> None:
+def test_status_reads_the_reports_of_those_that_run() -> None:
     async def story(host: Simulation) -> None:
         for name in ("db", "web", "evil"):
             host.define(name)
@@ -200,10 +199,10 @@ def test_status_reads_the_words_of_those_who_run() -> None:
             patch.setattr(status, "open_host", opened)
             snapshot = await status.gather(product.configuration)
         assert snapshot.view.not_advertised == set()
-        told = agent_protocol.AgentWords(
+        told = agent_protocol.AgentStatus(
             "0.2.0", ready=False, waits_for="10-database", garbled=("more",)
         )
-        assert snapshot.view.words == {guest.domid: told}
+        assert snapshot.view.reports == {guest.domid: told}
         rows = status_rows(snapshot.inventory, snapshot.view, {})
         assert {row.name: row.guest for row in rows} == {"db": told, "evil": None, "web": None}
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tests.simulated import Simulation
 
 
-def test_a_run_that_goes_on_for_another_reads_the_words_again() -> None:
+def test_a_run_that_continues_another_reads_the_report_again() -> None:
     async def story(host: Simulation) -> None:
         guest = await with_agent(host, "db", "hangs")
         stop = begin(host.down())
@@ -33,7 +33,7 @@ def test_a_run_that_goes_on_for_another_reads_the_words_again() -> None:
         await stop
         guest.say("progress", agent_protocol.encode_progress("stopping postgresql", 40))
         await host.down()
-        assert host.result("db").note.endswith('the last it said: "stopping postgresql, 40 %"')
+        assert host.result("db").note.endswith('its last report: "stopping postgresql, 40 %"')
         assert any(move.after is Phase.FORCING for move in host.heard.transitions)
 
     simulate(story, policy=POLICY)

@@ -37,12 +37,12 @@ class Guest:
         self._session: Session = host.embedded.store.connect(self.domid, lambda _path, _token: None)
 
     def say(self, name: str, value: bytes) -> None:
-        self._session.write(f"{paths.WORDS}/{name}", value)
+        self._session.write(f"{paths.AGENT}/{name}", value)
 
     def hear(self, name: str) -> bytes | None:
         """Return what stands in one of the host's nodes."""
         try:
-            return self._session.read(f"{paths.WORDS}/{name}")
+            return self._session.read(f"{paths.AGENT}/{name}")
         except XenStoreError:
             return None
 
@@ -87,7 +87,7 @@ def count_reads(host: Simulation) -> list[str]:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_a_guest_is_told_its_time_and_heard_to_its_end(seed: int) -> None:
+def test_a_guest_gets_its_deadline_and_is_read_to_its_end(seed: int) -> None:
     async def story(host: Simulation) -> None:
         guest = await with_agent(host, "db", "hangs")
         guest.say("ready", agent_protocol.encode_ready(ready=True))
@@ -113,7 +113,7 @@ def test_a_guest_is_told_its_time_and_heard_to_its_end(seed: int) -> None:
         assert result.outcome is Outcome.FORCED
         assert 40 <= result.seconds < 42
         assert "within 40 s (10 s of them granted)" in result.note
-        assert result.note.endswith('; the last it said: "stopping postgresql, 40 %"')
+        assert result.note.endswith('; its last report: "stopping postgresql, 40 %"')
         assert [text for _, text in host.heard.reported] == ["stopping postgresql, 40 %"]
         told = [move.detail for move in host.heard.transitions if move.before is move.after]
         assert len(told) == 2
@@ -124,7 +124,7 @@ def test_a_guest_is_told_its_time_and_heard_to_its_end(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", range(10))
-def test_what_is_said_in_the_last_moment_is_heard(seed: int) -> None:
+def test_a_report_of_the_last_moment_is_read(seed: int) -> None:
     async def story(host: Simulation) -> None:
         guest = await with_agent(host, "db", embedded_shutdown="10s")
         stop = begin(host.down())
@@ -150,9 +150,9 @@ def test_a_guest_without_an_agent_is_told_nothing_and_costs_one_read() -> None:
         guest.say("ready", b"1")
         guest.say("forced", b"poweroff it says so without a version")
         read = count_reads(host)
-        conversation = GuestChannel(host.xenstore, domid)
-        assert await conversation.words() is None
-        assert read == [paths.word(domid, "version")]
+        channel = GuestChannel(host.xenstore, domid)
+        assert await channel.report() is None
+        assert read == [paths.agent_node(domid, "version")]
         stop = begin(host.down())
         await CLOCK.sleep(0.5)
         assert guest.hear("asked") is None
@@ -160,7 +160,7 @@ def test_a_guest_without_an_agent_is_told_nothing_and_costs_one_read() -> None:
         assert host.result("web").outcome is Outcome.CLEAN
         assert host.result("web").note == ""
         assert not host.heard.reported
-        assert not [path for path in read if path.startswith(paths.word(domid, "")[:-1] + "/r")]
+        assert not [path for path in read if path.startswith(paths.agent_node(domid, "r"))]
 
     simulate(story, policy=POLICY)
 
@@ -168,17 +168,17 @@ def test_a_guest_without_an_agent_is_told_nothing_and_costs_one_read() -> None:
 def test_the_note_goes_with_the_request_that_is_taken_back() -> None:
     async def story(host: Simulation) -> None:
         guest = await with_agent(host, "deaf", "deaf")
-        conversation = GuestChannel(host.xenstore, guest.domid)
-        await conversation.ask(30.9)
+        channel = GuestChannel(host.xenstore, guest.domid)
+        await channel.ask(30.9)
         assert guest.hear("asked") == b"poweroff 30 1"
-        await conversation.answer(Answer("k1", 40), 10)
+        await channel.answer(Answer("k1", 40), 10)
         assert guest.hear("granted") == b"10"
-        assert not await conversation.clear_request()
+        assert not await channel.clear_request()
         assert guest.hear("asked") is None
         assert guest.hear("granted") is None
-        await conversation.ask()
+        await channel.ask()
         assert guest.hear("asked") is None
-        assert await conversation.request() == b"poweroff"
+        assert await channel.request() == b"poweroff"
 
     simulate(story, policy=POLICY)
 
@@ -186,14 +186,14 @@ def test_the_note_goes_with_the_request_that_is_taken_back() -> None:
 def test_a_guest_that_takes_its_nodes_away_is_asked_all_the_same() -> None:
     async def story(host: Simulation) -> None:
         guest = await with_agent(host, "deaf", "deaf")
-        conversation = GuestChannel(host.xenstore, guest.domid)
-        assert await conversation.words() is not None
-        guest.remove(paths.WORDS)
-        await conversation.ask(30)
-        assert await conversation.request() == b"poweroff"
-        guest.remove(paths.WORDS)
-        assert not await conversation.clear_request(), "that is no acknowledgement"
-        assert await conversation.request() == b""
+        channel = GuestChannel(host.xenstore, guest.domid)
+        assert await channel.report() is not None
+        guest.remove(paths.AGENT)
+        await channel.ask(30)
+        assert await channel.request() == b"poweroff"
+        guest.remove(paths.AGENT)
+        assert not await channel.clear_request(), "that is not an acknowledgement"
+        assert await channel.request() == b""
 
     simulate(story, policy=POLICY)
 
@@ -202,7 +202,7 @@ def test_a_guest_that_takes_its_nodes_away_is_asked_all_the_same() -> None:
 def test_a_note_that_cannot_be_written_does_not_cost_the_request(refused: str) -> None:
     async def story(host: Simulation) -> None:
         guest = await with_agent(host, "deaf", "deaf")
-        conversation = GuestChannel(host.xenstore, guest.domid)
+        channel = GuestChannel(host.xenstore, guest.domid)
         write, rm, noted = host.xenstore.write, host.xenstore.rm, 0
 
         async def spoilt_write(path: str, value: bytes, tx: int = 0) -> None:
@@ -223,10 +223,10 @@ def test_a_note_that_cannot_be_written_does_not_cost_the_request(refused: str) -
 
         host.xenstore.write = spoilt_write  # type: ignore[method-assign]
         host.xenstore.rm = spoilt_rm  # type: ignore[method-assign]
-        await conversation.ask(30)
-        assert await conversation.request() == b"poweroff"
-        assert not await conversation.clear_request()
-        assert await conversation.request() == b""
+        await channel.ask(30)
+        assert await channel.request() == b"poweroff"
+        assert not await channel.clear_request()
+        assert await channel.request() == b""
         # The last time it is taken away without a transaction: it must not outlive the request.
         assert noted == (2 if refused == "write" else 8) + 1
 
@@ -261,13 +261,13 @@ def test_an_answer_that_cannot_be_written_is_written_later() -> None:
 def test_nothing_is_left_where_a_domain_has_gone() -> None:
     async def story(host: Simulation) -> None:
         guest = await with_agent(host, "db")
-        conversation = GuestChannel(host.xenstore, guest.domid)
-        assert await conversation.words() is not None
+        channel = GuestChannel(host.xenstore, guest.domid)
+        assert await channel.report() is not None
         await host.toolstack.destroy(guest.domid)
         with pytest.raises(XenStoreError):
-            await conversation.answer(Answer("k1", 30))
+            await channel.answer(Answer("k1", 30))
         with pytest.raises(XenStoreError):
-            await conversation.ask(30)
+            await channel.ask(30)
         assert await host.xenstore.read_or_none(paths.domain(guest.domid)) is None
 
     simulate(story, policy=POLICY)

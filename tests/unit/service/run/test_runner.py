@@ -1,4 +1,4 @@
-"""Runs on a simulated host: guests of every temper, many interleavings."""
+"""Runs on a simulated host: guests of every behaviour, many interleavings."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ POLICY = f"""{simulated.POLICY}
 stop_timeout = "18s"
 """
 
-#: The domains of the mixed host: temper, further keys, outcome of a stop, and its most seconds.
+#: The domains of the mixed host: behaviour, further keys, outcome of a stop, and its most seconds.
 MIXED: dict[str, tuple[str, dict[str, str | int], Outcome, float]] = {
     "prompt": ("prompt", {}, Outcome.CLEAN, 5),
     "slow": ("slow", {}, Outcome.CLEAN, 18),
@@ -39,7 +39,7 @@ MIXED: dict[str, tuple[str, dict[str, str | int], Outcome, float]] = {
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_each_guest_ends_as_its_temper_says_in_its_own_time(seed: int) -> None:
+def test_each_guest_ends_as_its_behaviour_says_in_its_own_time(seed: int) -> None:
     async def story(host: Simulation) -> None:
         for name, (behaviour, keys, _, _) in MIXED.items():
             host.define(name, behaviour, **keys)
@@ -103,7 +103,7 @@ def test_a_second_up_finds_all_of_it_up(seed: int) -> None:
     simulate(story, seed=seed)
 
 
-def test_a_guest_that_never_says_a_word_counts_as_started_and_is_told_so() -> None:
+def test_a_guest_that_never_advertises_itself_counts_as_started_with_a_note() -> None:
     async def story(host: Simulation) -> None:
         host.define("deaf", "deaf")
         began = CLOCK.monotonic()
@@ -196,7 +196,7 @@ def test_no_listing_is_made_while_nothing_happens_but_the_one_every_five_seconds
     simulate(story, policy='[domain.hangs]\nstop_timeout = "60s"\n')
 
 
-def test_what_is_done_is_told_in_order() -> None:
+def test_what_is_done_is_reported_in_order() -> None:
     async def story(host: Simulation) -> None:
         host.define("web")
         await host.up()
@@ -210,7 +210,7 @@ def test_what_is_done_is_told_in_order() -> None:
     simulate(story)
 
 
-def test_a_domain_that_is_created_anew_when_it_powers_off_is_never_called_clean() -> None:
+def test_a_domain_that_is_created_again_when_it_powers_off_is_never_called_clean() -> None:
     async def story(host: Simulation) -> None:
         host.define("phoenix", on_poweroff="restart")
         await host.up()

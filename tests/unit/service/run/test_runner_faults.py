@@ -56,7 +56,7 @@ def test_a_toolstack_that_never_lists_again_makes_every_end_unknown() -> None:
     simulate(story, policy=POLICY)
 
 
-def test_a_defect_in_a_listing_does_not_blind_the_whole_run() -> None:
+def test_a_defect_in_one_listing_does_not_end_all_listings() -> None:
     async def story(host: Simulation) -> None:
         host.define("web")
         host.define("slow", "slow")
@@ -164,7 +164,7 @@ def test_xenstore_restarts_in_the_middle_of_a_stop(seed: int) -> None:
     simulate(story, seed=seed, policy=POLICY)
 
 
-def test_no_xenstore_for_a_whole_stop_ends_in_force_and_is_told() -> None:
+def test_no_xenstore_for_a_whole_stop_ends_in_force_and_is_reported() -> None:
     async def story(host: Simulation) -> None:
         host.define("web")
         await begin(host)
@@ -263,7 +263,7 @@ def test_a_noisy_guest_costs_little_and_obeys(seed: int) -> None:
         host.define("web")
         await begin(host)
         await CLOCK.sleep(0.05)
-        read = host.embedded.store.tree.look(paths.control_shutdown(host.running()["noisy"]))
+        read = host.embedded.store.tree.find(paths.control_shutdown(host.running()["noisy"]))
         assert read is not None
         assert len(read.value) > 4000
         outcomes = await host.down()
@@ -344,7 +344,7 @@ def test_a_domain_that_another_tool_suspends_has_not_been_shut_down() -> None:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_what_was_left_half_made_costs_a_stop_no_time(seed: int) -> None:
+def test_what_was_left_half_built_costs_a_stop_no_time(seed: int) -> None:
     async def story(host: Simulation) -> None:
         host.define("half")
         host.define("web")
@@ -355,7 +355,7 @@ def test_what_was_left_half_made_costs_a_stop_no_time(seed: int) -> None:
         began = CLOCK.monotonic()
         assert await host.down() == {"half": Outcome.ALREADY, "web": Outcome.CLEAN}
         assert CLOCK.monotonic() - began < 10
-        assert host.result("half").note.startswith("half made and never run: taken away")
+        assert host.result("half").note.startswith("half built and never run: destroyed")
         assert host.running() == {}
 
     simulate(story, seed=seed, policy=POLICY)
@@ -389,7 +389,7 @@ class FailingJournal:
 
 
 @pytest.mark.parametrize("works", range(6))
-def test_a_journal_that_fails_stops_nothing_and_is_told_once(works: int) -> None:
+def test_a_journal_that_fails_stops_nothing_and_is_reported_once(works: int) -> None:
     async def story(host: Simulation) -> None:
         host.define("web")
         host.define("hangs", "hangs")

@@ -123,14 +123,14 @@ def test_a_stop_waits_longer_than_it_takes_to_kill(tmp_path: Path) -> None:
     assert host.waited >= timing.LOCK_WAIT + CALL + timing.ORDERLY_END + timing.DROPPED_END
 
 
-def test_by_hand_it_is_told_at_once_who_holds_the_host(tmp_path: Path) -> None:
+def test_by_hand_it_is_reported_at_once_who_holds_the_host(tmp_path: Path) -> None:
     host, status = Host(tmp_path, held=300), UnitStatus(Direction.DOWN, active=False)
     with pytest.raises(HostBusy):
         virtual.run(host.take(status, Direction.DOWN))
     assert host.waited < 1
 
 
-def test_the_holder_is_told_once_and_then_given_time(
+def test_the_holder_is_signalled_once_and_then_given_time(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with other_run(tmp_path, ends_at=2) as holder:
@@ -171,7 +171,7 @@ def test_a_holder_that_was_stopped_with_a_key_goes_on_and_hears_it(tmp_path: Pat
         assert holder.wait(10) == 0
 
 
-def test_the_next_holder_is_told_from_the_beginning(
+def test_the_next_holder_is_signalled_from_the_beginning(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     takeover = Takeover(tmp_path, CALL)

@@ -111,7 +111,7 @@ def test_a_restart_moves_nothing(systemd: Systemd, caplog: pytest.LogCaptureFixt
     assert caplog.messages == []
 
 
-def test_a_systemd_that_executes_itself_anew_is_asked_again(
+def test_a_systemd_that_re_executes_itself_is_asked_again(
     systemd: Systemd, caplog: pytest.LogCaptureFixture
 ) -> None:
     systemd.jobs_after_a_silence(RESTART)
@@ -225,7 +225,7 @@ def test_a_note_of_another_boot_or_of_nobody_is_not_believed(
         assert systemd.start()
 
 
-def test_a_note_that_cannot_be_written_is_told(
+def test_a_note_that_cannot_be_written_is_reported(
     systemd: Systemd, caplog: pytest.LogCaptureFixture
 ) -> None:
     systemd.run.write_text("in the way")

@@ -56,26 +56,26 @@ def run_of(*results: Result, direction: Direction = Direction.DOWN) -> Run:
     return Run(1, direction, "boot", NOW, NOW, 0, results)
 
 
-def test_it_tells_what_a_guest_does_that_is_waited_for() -> None:
+def test_it_shows_what_a_guest_does_that_is_waited_for() -> None:
     status = UnitStatus(Direction.DOWN, active=True)
     status.began(plan("web", "db"))
-    status.heard("db", "stopping postgresql, 40 %")
-    status.heard("other", "stopping")
+    status.guest_reported("db", "stopping postgresql, 40 %")
+    status.guest_reported("other", "stopping")
     assert status.text == 'stopping: 2 of 2 left: db ("stopping postgresql, 40 %"), web'
     acknowledged = Phase.ACKNOWLEDGED
     told = Transition("db", None, 1, acknowledged, acknowledged, "30s more granted", NOW)
     status.moved(told)
     status.moved(told._replace(before=Phase.ASKED, detail="the guest took it"))
     assert status.text == "stopping: 2 of 2 left: db (30s more granted), web"
-    status.heard("db", "x" * 190)
+    status.guest_reported("db", "x" * 190)
     assert status.text == f'stopping: 2 of 2 left: db ("{"x" * 60}..."), web'
-    status.heard("db", '30s more granted"), mail (gone')
+    status.guest_reported("db", '30s more granted"), mail (gone')
     assert status.text == 'stopping: 2 of 2 left: db ("30s more granted\'), mail (gone"), web'
     status.settled(result("db"))
     assert status.text == "stopping: 1 of 2 left: web"
 
 
-def test_it_tells_which_domains_are_left_and_how_all_ended() -> None:
+def test_it_shows_which_domains_are_left_and_how_all_ended() -> None:
     manager, clock = Manager(), LoopClock()
 
     async def story() -> None:
@@ -193,7 +193,7 @@ def test_a_run_that_could_not_begin_says_why() -> None:
     ]
 
 
-def test_a_defect_is_not_told_as_an_end() -> None:
+def test_a_defect_is_not_reported_as_an_end() -> None:
     manager, clock = Manager(), LoopClock()
 
     async def story() -> None:
@@ -242,7 +242,7 @@ def test_only_the_domains_that_need_attention_have_their_names_told(run: Run, to
     assert final_text(run) == told
 
 
-def test_a_record_that_was_lost_is_told() -> None:
+def test_a_record_that_was_lost_is_reported() -> None:
     told = final_text(run_of(result("web"))._replace(lost="the disk is full"))
     assert told.startswith("stopped, 1 domain: 1 clean; its record is lost")
 
@@ -254,7 +254,7 @@ def test_an_interrupted_run_says_by_what() -> None:
     assert status.text == "interrupted by SIGTERM: started: there was no domain to start"
 
 
-def test_definitions_of_nobody_knows_whom_are_told_of() -> None:
+def test_definitions_without_a_name_are_reported() -> None:
     status = UnitStatus(Direction.UP, active=True)
     status.ended(run_of(result("web", Outcome.STARTED), direction=Direction.UP), broken=2)
     assert status.text == (

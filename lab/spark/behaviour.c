@@ -1,4 +1,4 @@
-#include "temper.h"
+#include "behaviour.h"
 #include "clock.h"
 #include "console.h"
 #include "domain.h"
@@ -109,7 +109,7 @@ static enum request by_a_reboot_once(enum request asked)
     return REBOOT;
 }
 
-static const struct temper TEMPERS[] = {
+static const struct behaviour BEHAVIOURS[] = {
     {"prompt", obeys, at_once},
     {"slow", obeys, slowly},
     {"deaf", deaf, at_once},
@@ -121,10 +121,10 @@ static const struct temper TEMPERS[] = {
     {"floods", floods, never},
 };
 
-const struct temper *temper_named(const char *name)
+const struct behaviour *behaviour_named(const char *name)
 {
-    for (unsigned i = 0; i < sizeof(TEMPERS) / sizeof(TEMPERS[0]); i++)
-        if (same(name, TEMPERS[i].name))
-            return &TEMPERS[i];
+    for (unsigned i = 0; i < sizeof(BEHAVIOURS) / sizeof(BEHAVIOURS[0]); i++)
+        if (same(name, BEHAVIOURS[i].name))
+            return &BEHAVIOURS[i];
     return NULL;
 }

@@ -1,4 +1,4 @@
-"""A domain that a killed `xl create` left half made is taken away at once; a paused one is not."""
+"""A domain that a killed `xl create` left half built is removed at once; a paused one is not."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SUBJECT = ("src/lamplighter/engine/stop/outcome.py", "src/lamplighter/toolstacks
 SHARE = 0
 SECONDS = 45
 USUALLY = {"bookworm"}
-#: How long what is paused on purpose is asked; what is half made is gone before its end.
+#: How long what is paused on purpose is asked; what is half built is gone before its end.
 PAUSED = 12
 TRIES = 10
 
@@ -28,12 +28,12 @@ def run(host: Dom0) -> None:
     host.wait_up("web")
     scope = "systemd-run --quiet --scope --unit=by-hand-paused"
     host.run(f"{scope} xl create -q -p {DEFINITIONS}/paused.cfg >/dev/null 2>&1")
-    _leave_half_made(host)
+    _leave_half_built(host)
 
     down = host.lamplighter("down", timeout=200)
 
     assert down.outcomes == {"half": "already", "paused": "forced", "web": "clean"}, str(down)
-    assert down.domains["half"]["note"].startswith("half made and never run"), str(down)
+    assert down.domains["half"]["note"].startswith("half built and never run"), str(down)
     assert down.domains["paused"]["seconds"] >= PAUSED, str(down)
     assert down.domains["half"]["seconds"] < down.domains["paused"]["seconds"], str(down)
     assert host.domids() == {}
@@ -41,7 +41,7 @@ def run(host: Dom0) -> None:
     assert len(listed) == 2, f"more than the heading and dom0: {listed}"
 
 
-def _leave_half_made(host: Dom0) -> None:
+def _leave_half_built(host: Dom0) -> None:
     """Kill `xl create` as soon as the domain is listed, until it has left one that never ran."""
     create = f"xl create -q {DEFINITIONS}/half.cfg >/dev/null 2>&1 & creator=$!"
     listed = "until xl list half >/dev/null 2>&1; do :; done"
