@@ -132,7 +132,7 @@ def learn(
         running = [
             seen
             for seen in listing.all_of(definition.known_by)
-            if seen.running and told_down != (moment.boot_id, seen.domid)
+            if seen.running and not seen.never_ran and told_down != (moment.boot_id, seen.domid)
         ]
         newest = listing.newest(definition.known_by)
         if running:

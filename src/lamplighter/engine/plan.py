@@ -140,9 +140,11 @@ def _step_up(
     seen = listing.newest(definition.known_by)
     hold = past.intents.hold_of(definition)
     reason = f'start = "{policy.start.value.value}" ({policy.start.origin})'
-    if seen is not None and seen.running:
-        left = past.resume_points.get(name)
-        if left is None or left.after not in (Phase.CREATING, Phase.BOOTING):
+    left = past.resume_points.get(name)
+    left_starting = left is not None and left.after in (Phase.CREATING, Phase.BOOTING)
+    # What has never run is being created, or half built: it is not there yet.
+    if seen is not None and seen.running and (left_starting or not seen.never_ran):
+        if not left_starting:
             held = f", although it is {hold.description}" if hold is not None else ""
             runs = f"runs already as domid {seen.domid}{held}"
             return _nothing(name, policy, runs, Outcome.ALREADY, seen)
@@ -169,6 +171,8 @@ def _step_up(
         creating = definition.key in past.being_created and not suspended
         resume = Phase.CREATING if creating else None
         kept = seen if resume is None else None
+        if seen is not None and seen.never_ran:
+            resume = Phase.BOOTING
         obstacle = _obstacle(managed, problem, kept, listing, past, by_hand=by_hand)
         if obstacle is not None:
             return _nothing(name, policy, obstacle, Outcome.FAILED, seen, good=False)

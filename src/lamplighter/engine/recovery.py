@@ -105,6 +105,8 @@ def _end(
     if run.boot_id != host.boot_id:
         return Outcome.UNKNOWN, "the host went down before its end was recorded", False
     if run.direction is Direction.UP:
+        if seen is not None and seen.never_ran:
+            return Outcome.UNKNOWN, f"it is there as domid {seen.domid} and has never run", False
         if seen is not None and seen.running:
             return Outcome.STARTED, f"it runs as domid {seen.domid}", True
         return Outcome.UNKNOWN, "it did not run when the next run began", False

@@ -33,7 +33,9 @@ class Phase(Enum):
 TRANSITIONS: dict[Phase, frozenset[Phase]] = {
     Phase.ABSENT: frozenset({Phase.CREATING}),
     Phase.CREATING: frozenset({Phase.BOOTING, Phase.ABSENT}),
-    Phase.BOOTING: frozenset({Phase.UP, Phase.REBOOTING, Phase.ENDED, Phase.ABSENT}),
+    Phase.BOOTING: frozenset(
+        {Phase.UP, Phase.FORCING, Phase.REBOOTING, Phase.ENDED, Phase.ABSENT},
+    ),
     Phase.UP: frozenset(
         {Phase.ASKED, Phase.FORCING, Phase.ENDED, Phase.REBOOTING, Phase.ABSENT},
     ),

@@ -361,6 +361,38 @@ def test_what_was_left_half_built_costs_a_stop_no_time(seed: int) -> None:
     simulate(story, seed=seed, policy=POLICY)
 
 
+@pytest.mark.parametrize("seed", SEEDS)
+def test_what_was_left_half_built_is_destroyed_and_created(seed: int) -> None:
+    async def story(host: Simulation) -> None:
+        host.define("half")
+        host.embedded.faults.set("create", Fault(How.HALF), 1)
+        with pytest.raises(CallFailed):
+            await host.toolstack.create(host.definition("half"))
+        (left,) = host.embedded.xl.list()[1:]
+        assert left.never_ran
+        assert await host.up() == {"half": Outcome.STARTED}
+        (seen,) = host.embedded.xl.list()[1:]
+        assert seen.running
+        assert not seen.never_ran
+        assert seen.domid > left.domid
+        assert await host.up() == {"half": Outcome.ALREADY}
+
+    simulate(story, seed=seed, policy=POLICY)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_what_our_own_create_leaves_half_built_is_not_left(seed: int) -> None:
+    async def story(host: Simulation) -> None:
+        host.define("half")
+        host.embedded.faults.set("create", Fault(How.HALF), 1)
+        assert await host.up() == {"half": Outcome.FAILED}
+        assert "half built was destroyed" in host.result("half").note
+        assert host.embedded.xl.list()[1:] == []
+        assert await host.up() == {"half": Outcome.STARTED}
+
+    simulate(story, seed=seed, policy=POLICY)
+
+
 class FailingJournal:
     """Takes so many records, then its disk is full."""
 
