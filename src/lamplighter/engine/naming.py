@@ -12,14 +12,16 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from lamplighter.errors import UsageError
 from lamplighter.formats.suggest import did_you_mean
+from lamplighter.model.domain import EMPTY
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Mapping
     from uuid import UUID
 
     from lamplighter.model.domain import DomainInfo
     from lamplighter.model.intent import Hold
     from lamplighter.model.policy import Inventory
+    from lamplighter.model.run import LastRecord
 
 
 class DomainRef(NamedTuple):
@@ -45,6 +47,31 @@ def uuid_text(given: str) -> str:
     return given.lower()
 
 
+def identify(
+    inventory: Inventory,
+    domains: Iterable[DomainInfo],
+    last_records: Mapping[str, LastRecord] = EMPTY,
+) -> Inventory:
+    """Return the inventory with the incarnations of domains whose definitions state no UUID.
+
+    ``last_records`` is what was last written of each domain since the host booted. A domain that
+    was renamed while it runs is still that domain: to create another one would be to run two over
+    the same disks.
+    """
+    listed = {one.uuid for one in domains}
+    known = dict(inventory.domains)
+    for name, managed in inventory.domains.items():
+        definition, last = managed.definition, last_records.get(name)
+        if definition.uuid is not None:
+            continue
+        parts = (last.result, last.moved) if last is not None else ()
+        on_record = (definition.incarnation, *(part.uuid for part in parts if part is not None))
+        uuid = next((one for one in on_record if one in listed), None)
+        if uuid != definition.incarnation:
+            known[name] = managed._replace(definition=definition._replace(incarnation=uuid))
+    return inventory._replace(domains=known)
+
+
 def find(given: str, inventory: Inventory, listed: Iterable[DomainInfo] = ()) -> DomainRef:
     """Return the domain that a name or UUID means; raise ``UsageError`` when nobody knows it.
 
@@ -58,11 +85,11 @@ def find(given: str, inventory: Inventory, listed: Iterable[DomainInfo] = ()) ->
         return DomainRef(given, given)
     labels = {*inventory.domains, *inventory.blocked}
     for one in listed:
-        if one.name and means((given,), one.name, one.uuid):
-            defined = inventory.domains.get(one.name)
-            if defined is not None and defined.definition.matches(one):
-                return DomainRef(defined.definition.key, one.name)
-            return DomainRef(str(one.uuid), one.name)
+        if given and means((given,), one.name, one.uuid):
+            for name, managed in inventory.domains.items():
+                if managed.definition.matches(one):
+                    return DomainRef(managed.definition.key, name)
+            return DomainRef(str(one.uuid), one.name or given)
         labels |= {one.name} - {""}
     hint = did_you_mean(given, labels, "lamplighter status lists them all")
     raise UsageError(f"there is no domain {given!r}", hint=hint)

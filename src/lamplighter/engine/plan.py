@@ -41,6 +41,9 @@ class Past(NamedTuple):
     being_created: Collection[str] = ()
 
 
+#: What libxl appends to the name of a domain that is being received from another host.
+INCOMING = "--incoming"
+
 #: Nothing was recorded before.
 NO_PAST = Past()
 
@@ -86,7 +89,7 @@ def plan_down(
     for seen in guests:
         managed = defined.get(seen.uuid) or defined.get(seen.name)
         policy = managed.policy if managed else inventory.named.get(seen.name, inventory.defaults)
-        name = seen.name or (managed.name if managed else f"domid {seen.domid}")
+        name = managed.name if managed else seen.name or f"domid {seen.domid}"
         definition = managed.definition if managed else None
         reason = f'stop = "{policy.stop.value.value}" ({policy.stop.origin})'
         if managed is None and seen.name not in inventory.named:
@@ -111,7 +114,10 @@ def plan_down(
         for name in names:
             find(name, inventory, guests)
         steps = [
-            step for step in steps if means(names, step.name, step.info.uuid if step.info else None)
+            step
+            for step in steps
+            if step.info is not None
+            and (means(names, step.name, step.info.uuid) or step.info.name in names)
         ]
         stopped = {step.name for step in steps}
         steps += [
@@ -146,7 +152,8 @@ def _step_up(
     if seen is not None and seen.running and (left_starting or not seen.never_ran):
         if not left_starting:
             held = f", although it is {hold.description}" if hold is not None else ""
-            runs = f"runs already as domid {seen.domid}{held}"
+            renamed = f", under the name {seen.name}" if seen.name not in ("", name) else ""
+            runs = f"runs already as domid {seen.domid}{renamed}{held}"
             return _nothing(name, policy, runs, Outcome.ALREADY, seen)
         resume: Phase | None = Phase.BOOTING
     elif hold is not None:
@@ -215,6 +222,8 @@ def _obstacle(
             f"domid {kept.domid} of it has shut down ({end}) and is kept; "
             f"lamplighter down {managed.name} removes it"
         )
+    for other in listing.all_of(f"{managed.name}{INCOMING}"):
+        return f"it is being received from another host as domid {other.domid}"
     for other in listing.all_of(managed.name):
         if not managed.definition.matches(other):
             return f"another domain of this name is there (domid {other.domid}, {other.uuid})"

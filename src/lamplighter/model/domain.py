@@ -2,8 +2,9 @@
 
 A domain is identified by its UUID; its name is a label, and its domid identifies one
 *incarnation*. The toolstack gives a domain whose definition states no UUID a new one at every
-start, so such a domain is identified by its name. ``Definition.matches`` is the one place that
-decides whether a listed domain is the defined one.
+start, so such a domain is identified by the UUID of its incarnation where one is on record and
+listed, whatever its name is by now, and else by its name. ``Definition.matches`` is the one place
+that decides whether a listed domain is the defined one.
 """
 
 from __future__ import annotations
@@ -76,7 +77,11 @@ class DomainInfo(NamedTuple):
 
 
 class Definition(NamedTuple):
-    """One parsed definition file. ``values`` holds all its keys, known or not."""
+    """One parsed definition file. ``values`` holds all its keys, known or not.
+
+    ``incarnation`` is the UUID that the toolstack gave the incarnation that is listed now, where
+    the file states none (``engine/naming.identify``).
+    """
 
     name: str
     uuid: UUID | None
@@ -84,6 +89,7 @@ class Definition(NamedTuple):
     path: str
     values: Mapping[str, Value] = EMPTY
     locations: Mapping[str, Location] = EMPTY
+    incarnation: UUID | None = None
 
     @property
     def key(self) -> str:
@@ -92,8 +98,8 @@ class Definition(NamedTuple):
 
     @property
     def known_by(self) -> UUID | str:
-        """What identifies it in a listing: the UUID that the file states, else the name."""
-        return self.uuid if self.uuid is not None else self.name
+        """What identifies it in a listing: a UUID, else the name."""
+        return self.uuid or self.incarnation or self.name
 
     @property
     def restarts(self) -> bool:
@@ -101,7 +107,7 @@ class Definition(NamedTuple):
         return str(self.values.get("on_poweroff", "")).endswith("restart")
 
     def matches(self, info: DomainInfo) -> bool:
-        """Return whether a listed domain is this one: by UUID when one is stated, else by name."""
+        """Return whether a listed domain is this one: by UUID where one is known, else by name."""
         return self.known_by in (info.uuid, info.name)
 
 

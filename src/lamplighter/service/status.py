@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lamplighter.engine import intent, timing
+from lamplighter.engine.naming import identify
 from lamplighter.engine.status import View
 from lamplighter.errors import CallFailed, LamplighterError, ToolstackUnreachable, Unreachable
 from lamplighter.host.journal.record import read_record
@@ -80,6 +81,7 @@ async def gather(configuration: Configuration) -> Snapshot:
             unpause = host.toolstack.by_hand.unpause
             view = View(domains, not_advertised, protected, last_events, by_domid, unpause)
             record = read_record(configuration.host, boot_id)
+            inventory = identify(inventory, domains, record.last)
             # A run that has not ended may be alive: what it did is not for this command to judge.
             found = Found(
                 inventory, domains, boot_id, host.clock.wall(), record._replace(unfinished=())

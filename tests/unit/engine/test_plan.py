@@ -7,6 +7,7 @@ from uuid import UUID
 
 import pytest
 
+from lamplighter.engine.naming import identify
 from lamplighter.engine.plan import NO_PAST, Past, plan_down, plan_up
 from lamplighter.errors import UsageError
 from lamplighter.model.domain import Definition, DomainInfo, Kind, ShutdownReason
@@ -15,7 +16,7 @@ from lamplighter.model.lifecycle import Phase
 from lamplighter.model.plan import Step, Verb
 from lamplighter.model.policy import Inventory, ManagedDomain, Policy, Setting, Start, Stop
 from lamplighter.model.problem import Location, Problem
-from lamplighter.model.run import Outcome, Transition
+from lamplighter.model.run import Direction, LastRecord, Outcome, Result, Transition
 
 WEB = UUID(int=1)
 DB = UUID(int=2)
@@ -102,6 +103,38 @@ def test_up_starts_a_domain_whose_last_incarnation_is_still_dying() -> None:
     assert step.verb is Verb.START
 
 
+def started_as(uuid: UUID) -> dict[str, LastRecord]:
+    result = Result("web", uuid, 7, Outcome.STARTED)
+    return {"web": LastRecord("web", None, result, Direction.UP)}
+
+
+@pytest.mark.parametrize("label", ["web", "renamed", "web--migratedaway", ""])
+def test_a_domain_without_uuid_is_known_by_its_incarnation_whatever_its_name(label: str) -> None:
+    listed = [DomainInfo(7, DB, label)]
+    house = identify(inventory(managed("web", None)), listed, started_as(DB))
+    (step,) = plan_up(house, listed).steps
+    assert step.outcome is Outcome.ALREADY
+    for names in ((), ("web",), (label,) if label else (str(DB),)):
+        (step,) = plan_down(house, listed, names).steps
+        assert (step.name, step.verb, step.definition is not None) == ("web", Verb.STOP, True)
+
+
+def test_an_incarnation_that_is_gone_identifies_nothing() -> None:
+    listed = [DomainInfo(7, DB, "web")]
+    house = identify(inventory(managed("web", None)), listed, started_as(DB))
+    again = [DomainInfo(9, WEB, "web")]
+    (step,) = plan_up(identify(house, again), again).steps
+    assert (step.outcome, step.info) == (Outcome.ALREADY, again[0])
+    (step,) = plan_up(identify(house, []), []).steps
+    assert step.verb is Verb.START
+
+
+def test_a_domain_that_is_being_received_is_not_created_beside_itself() -> None:
+    (step,) = plan_up(inventory(managed("web", None)), [DomainInfo(7, DB, "web--incoming")]).steps
+    assert (step.outcome, step.good) == (Outcome.FAILED, False)
+    assert step.reason == "it is being received from another host as domid 7"
+
+
 def test_a_domain_without_uuid_is_known_by_its_name() -> None:
     house = inventory(managed("web", None))
     (step,) = plan_up(house, [DomainInfo(7, DB, "web")]).steps
@@ -133,7 +166,7 @@ def test_down_leaves_and_destroys_as_policy_says() -> None:
 def test_a_renamed_domain_is_still_itself() -> None:
     house = inventory(managed("web", WEB, stop=Stop.LEAVE))
     (step,) = plan_down(house, [DomainInfo(2, WEB, "new-name")]).steps
-    assert (step.name, step.outcome) == ("new-name", Outcome.SKIPPED)
+    assert (step.name, step.outcome) == ("web", Outcome.SKIPPED)
 
 
 def test_down_by_name_of_what_does_not_run_is_no_failure() -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from lamplighter.engine import prepare as engine
 from lamplighter.engine import recovery, timing
+from lamplighter.engine.naming import identify
 from lamplighter.errors import (
     CallFailed,
     CallTimedOut,
@@ -65,6 +66,7 @@ async def find(host: Host, direction: Direction, record: Record) -> Found:
         creating = await _being_created(host)
         domains = await list_domains(host)
         creating |= await _being_created(host)
+    host.inventory = identify(host.inventory, domains, record.last)
     return Found(
         host.inventory, domains, host.boot_id, host.clock.wall(), record, being_created=creating
     )
@@ -158,7 +160,7 @@ async def _until_nothing_comes(host: Host, names: Sequence[str] = ()) -> None:
             managed.definition.key in creating
             and (not names or managed.name in names or managed.definition.key in uuids)
             and listing.newest(managed.definition.known_by) is None
-            for managed in host.inventory.domains.values()
+            for managed in identify(host.inventory, listing.domains).domains.values()
         ):
             return
         await host.clock.sleep(pause)
