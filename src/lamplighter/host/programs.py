@@ -26,15 +26,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lamplighter.errors import CallFailed, CallTimedOut, ConfigurationError, ToolstackUnreachable
+from lamplighter.host.machine import PATH
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
     from collections.abc import Awaitable, Callable, Iterator, Sequence
 
     from lamplighter.model.clock import Clock
-
-#: Where the system's programs are.
-PATH = "/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin"
 
 #: The whole environment of a program: its messages are parsed in this locale only.
 ENVIRONMENT = {"PATH": PATH, "LC_ALL": "C"}
@@ -243,12 +241,19 @@ def executes(pid: int, name: str) -> bool:
 
 
 def command_lines() -> Iterator[list[str]]:
-    """Yield the command line of every living process; one that ends meanwhile is left out."""
+    """Yield the command line of every living process of root, and of the user of this one.
+
+    Anybody can write what they like into the command line of a process of theirs: those of others
+    are left out. So is one that ends meanwhile.
+    """
+    believed = {0, os.geteuid()}
     with os.scandir("/proc") as entries:
         for entry in entries:
             if not entry.name.isdigit():
                 continue
             try:
+                if entry.stat().st_uid not in believed:
+                    continue
                 with open(f"{entry.path}/cmdline", "rb", buffering=0) as file:  # noqa: PTH123
                     line = file.readall()
             except OSError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Protocol, cast
 
-from lamplighter.host.machine import is_control_domain
+from lamplighter.host.machine import find_program, is_control_domain
 
 if TYPE_CHECKING:
     from lamplighter.model.clock import Clock
@@ -39,8 +39,12 @@ def is_embedded(configuration: Configuration) -> bool:
 
 
 def _toolstack_of(configuration: Configuration) -> str:
-    """Return the name of the driver; ``auto`` is xl on a Xen control domain."""
+    """Return the name of the driver; ``auto`` is xl on a Xen host, also on one without Xen booted.
+
+    There the domains are xl's, although they cannot be reached: nothing embedded may answer for
+    them.
+    """
     toolstack = configuration.host.toolstack.value
     if toolstack != "auto":
         return toolstack
-    return "xl" if is_control_domain() else "embedded"
+    return "xl" if is_control_domain() or find_program("xl") is not None else "embedded"

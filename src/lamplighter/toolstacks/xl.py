@@ -82,7 +82,7 @@ class XlToolstack:
         clock: Clock,
         *,
         call_timeout: float,
-        path: str = programs.PATH,
+        path: str = machine.PATH,
         logs: Path = LOGS,
         records: Path = RECORDS,
         systemd: Path = SYSTEMD,
@@ -241,9 +241,7 @@ class XlToolstack:
     # --- calls ---
 
     def _program(self, name: str) -> str:
-        # Like shutil.which, whose import takes longer than many a command.
-        places = (Path(folder, name) for folder in self._path.split(os.pathsep))
-        found = next((one for one in places if one.is_file() and os.access(one, os.X_OK)), None)
+        found = machine.find_program(name, self._path)
         if found is None:
             raise ToolstackUnreachable(
                 f"{name} is not in {self._path}",

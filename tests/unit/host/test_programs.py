@@ -207,6 +207,21 @@ def test_command_lines_of_what_lives_hold_our_own() -> None:
     assert all("\0" not in word for words in found for word in words)
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user")
+def test_what_other_users_write_into_their_command_lines_is_not_believed() -> None:
+    words = ["xl", "create", "/etc/xen/web.cfg"]
+    reads = ("/bin/sh", "-c", "echo begun; read nothing", *words)
+    for user in (0, 65534):
+        with subprocess.Popen(
+            reads, user=user, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        ) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"begun\n"
+            believed = any(line[-3:] == words for line in programs.command_lines())
+            process.communicate()
+        assert believed == (user == 0)
+
+
 # --- something is done before the program is executed ------------------------------------------
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lamplighter.errors import CallFailed, CallTimedOut
-from lamplighter.host.programs import ENVIRONMENT, PATH
+from lamplighter.host.machine import PATH
+from lamplighter.host.programs import ENVIRONMENT
 
 #: This folder exists exactly while systemd is the host's service manager.
 BOOTED = Path("/run/systemd/system")
