@@ -31,7 +31,7 @@ _UUID = r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
 #: 4.17 to 4.22, or ``?``), and ``d``. A later Xen may know another reason: any letter is one.
 #: The name matches greedily: if it looks like columns, the last ones count.
 _ROW = re.compile(
-    r"(?P<name>.*) (?P<domid>[ 0-9]{4}[0-9]) +[0-9]+ +[0-9]+\s+"
+    r"(?P<name>.*) (?P<domid>[0-9]{1,5}) +[0-9]+ +[0-9]+\s+"
     r"(?P<state>[r-][b-][p-][s-][A-Za-z?-][d-]) +(?P<seconds>[0-9.]+) +"
     rf"(?P<uuid>{_UUID}) +(?P<reason>-|[0-9a-f]{{1,8}})(?: +\S.*)?"
 )
