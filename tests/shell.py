@@ -11,6 +11,7 @@ import uuid
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
+from lamplighter.host.systemd.notify import EXEC_PID
 from lamplighter.host.systemd.units import SERVICE
 from tests.forked import LIMIT, run_forked
 
@@ -62,7 +63,8 @@ class Shell:
         self.folder = folder
         self.launcher: list[str] = []  # what runs the commands, if anything does
         self.environment = {
-            **os.environ,
+            # A test that runs in a unit of systemd has a variable that says who was started there.
+            **{name: value for name, value in os.environ.items() if name != EXEC_PID},
             "LAMPLIGHTER_CONFIG": str(folder / "lamplighter.toml"),
             "PYTHONUTF8": "1",
         }

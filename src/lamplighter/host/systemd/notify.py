@@ -31,6 +31,10 @@ WATCHDOG = "WATCHDOG_USEC"
 
 WATCHDOG_PID = "WATCHDOG_PID"
 
+#: The process that systemd (248 and later) started with these variables: another one that has it
+#: inherited them, such as a command that is typed in a shell below some other service.
+EXEC_PID = "SYSTEMD_EXEC_PID"
+
 
 class Notifier:
     """Sends to the socket at ``address``: a path, or ``@name`` in the abstract namespace."""
@@ -40,8 +44,9 @@ class Notifier:
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> Notifier:
-        """Return the notifier of this process."""
-        return cls(environ.get(VARIABLE, ""))
+        """Return the notifier of this process; inactive where the socket is another process's."""
+        own = str(os.getpid())
+        return cls(environ.get(VARIABLE, "") if environ.get(EXEC_PID, own) == own else "")
 
     @property
     def active(self) -> bool:

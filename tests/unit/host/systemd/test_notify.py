@@ -37,6 +37,12 @@ def test_it_sends_to_an_abstract_name(tmp_path: Path, manager: socket.socket) ->
     assert manager.recv(4096) == b"STATUS=here"
 
 
+@pytest.mark.parametrize(("pid", "own"), [(os.getpid(), True), (os.getppid(), False)])
+def test_a_socket_that_another_process_was_given_is_not_ours(pid: int, own: bool) -> None:
+    environment = {"NOTIFY_SOCKET": "/run/systemd/notify", "SYSTEMD_EXEC_PID": str(pid)}
+    assert Notifier.from_environment(environment).active is own
+
+
 def test_without_a_socket_it_does_nothing() -> None:
     notifier = Notifier.from_environment({})
     assert not notifier.active
