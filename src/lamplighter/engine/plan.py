@@ -9,6 +9,7 @@ A plan is made from one successful listing. ``up`` considers the domains that fi
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
 from lamplighter.engine.naming import find, means
@@ -21,6 +22,7 @@ from lamplighter.model.run import Direction, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
+    from datetime import datetime
 
     from lamplighter.model.domain import DomainInfo
     from lamplighter.model.intent import Intents
@@ -33,13 +35,28 @@ class Past(NamedTuple):
     """What was recorded before: intents, holds, and where dead runs of this boot left domains.
 
     ``resume_points`` is by name; ``being_created`` has the keys of the domains that a process which
-    no run of ours waits for is creating at this moment.
+    no run of ours waits for is creating at this moment. ``now`` is this moment, None where what was
+    recorded does not expire.
     """
 
     intents: Intents = NO_INTENTS
     resume_points: Mapping[str, Transition] = EMPTY
     being_created: Collection[str] = ()
+    now: datetime | None = None
 
+    def expired(self, left: Transition, policy: Policy) -> bool:
+        """Return whether a stop that came so far is too long ago to be resumed.
+
+        A guest that was to be destroyed weeks ago and runs has been left alone since.
+        """
+        if self.now is None:
+            return False
+        lasts = EXPIRES + timedelta(seconds=policy.stop_timeout.value)
+        return not timedelta() <= self.now - left.at <= lasts
+
+
+#: So long after its ``stop_timeout``, what a dead run's stop had come to does not count any more.
+EXPIRES = timedelta(minutes=10)
 
 #: What libxl appends to the name of a domain that is being received from another host.
 INCOMING = "--incoming"
@@ -103,7 +120,8 @@ def plan_down(
         step = Step(name, verb, reason, policy, definition, seen, notes=_notes(policy))
         # Where a dead run's stop of this very incarnation had come to, it resumes.
         left = past.resume_points.get(name)
-        if left is not None and left.domid == seen.domid and seen.running:
+        same = left is not None and left.domid == seen.domid and seen.running
+        if left is not None and same and not past.expired(left, policy):
             resume = left.after
             step = step._replace(
                 resume=resume if resume in (Phase.ACKNOWLEDGED, Phase.FORCING) else None

@@ -69,7 +69,7 @@ def prepare(
     learned = intent.learned(found, _last_records(found), reasons)
     intents = record.intents.updated(learned)
     resume_points = recovery.resume_points(record.unfinished, found.boot_id)
-    past = Past(intents, resume_points, found.being_created)
+    past = Past(intents, resume_points, found.being_created, found.now)
     if direction is Direction.UP:
         plan = plan_up(inventory, domains, names, past=past)
     else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
@@ -314,3 +314,14 @@ def test_a_stop_goes_on_only_with_the_very_incarnation(
     past = Past(resume_points=left(after, domid))
     (step,) = plan_down(inventory(), [DOM0, DomainInfo(4, WEB, "web")], past=past).steps
     assert (step.verb, step.resume) == (Verb.STOP, resume)
+
+
+@pytest.mark.parametrize("after", [Phase.ACKNOWLEDGED, Phase.FORCING])
+@pytest.mark.parametrize(
+    ("minutes", "counts"), [(0, True), (12, True), (14, False), (60 * 24 * 20, False), (-1, False)]
+)
+def test_what_a_stop_had_come_to_expires(after: Phase, minutes: int, counts: bool) -> None:
+    """Weeks later, in the same boot, a healthy guest is not destroyed unasked."""
+    past = Past(resume_points=left(after), now=AT + timedelta(minutes=minutes))
+    (step,) = plan_down(inventory(), [DOM0, DomainInfo(4, WEB, "web")], past=past).steps
+    assert step.resume is (after if counts else None)

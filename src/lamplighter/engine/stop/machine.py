@@ -81,6 +81,7 @@ def begin(
     if destroy:
         return _force(state, now, "its policy is to destroy it")
     if resume is Phase.FORCING:
+        state = _remark(state, "its time was up in a run that died")
         return _force(state, now, "its time was up in the run before, which died")
     if resume is Phase.ACKNOWLEDGED:
         state = state._replace(phase=Phase.ACKNOWLEDGED, acknowledged=True)

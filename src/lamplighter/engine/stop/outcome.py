@@ -71,6 +71,8 @@ def _ending(state: StopState) -> Finish:
     if state.forced:
         if state.acknowledged:
             failed = "it acknowledged the request but did not end"
+        elif not state.requests:
+            return Finish(Outcome.FORCED, "destroyed without a request by this run", good=False)
         elif state.requests == 1:
             failed = "it did not acknowledge the request"
         else:
