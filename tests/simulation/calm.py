@@ -39,12 +39,14 @@ class Domain:
     """A domain of the story: when it is to start, what it is like, and what was said of it last.
 
     ``up`` is whether it was last meant to be up, by a word with its name; None where a kill may
-    have swallowed that word.
+    have swallowed that word. ``away`` is whether another tool has saved it, and nobody asked for
+    it since; None where a kill may have swallowed that.
     """
 
     start: str
     behaviour: str
     up: bool | None = False
+    away: bool | None = False
 
 
 class Calm:
@@ -91,6 +93,13 @@ class Calm:
 
     def _is_as_wanted(self, name: str, domain: Domain, runs: bool) -> None:
         fleeting = domain.behaviour in FLEETING
+        if domain.away is None:
+            return
+        if domain.away:
+            if runs:
+                raise Broken(f"{name} was saved by another tool, and was started over its disks")
+            self._world.sights[Saw.AWAY] += 1
+            return
         if name in self._world.held or domain.start == "never":
             if runs:
                 raise Broken(f"{name} was started, although it is held or never to be started")

@@ -19,11 +19,12 @@ from lamplighter.embedded.toolstack.xl import Delays
 from lamplighter.embedded.xenstored.access import DOM0
 from lamplighter.errors import CallFailed, XenStoreError
 from lamplighter.host.journal.intents import IntentStore
+from lamplighter.model.domain import ShutdownReason
 from lamplighter.model.intent import Hold
 from lamplighter.model.run import Direction
 from lamplighter.xenstore import paths
 from tests import virtual
-from tests.simulation.calm import Calm, Domain
+from tests.simulation.calm import OBEDIENT, Calm, Domain
 from tests.simulation.process import CLOCK, HEALTH, Ills
 from tests.simulation.saw import Saw, Sights
 from tests.simulation.witness import STOP_TIMEOUT, Broken
@@ -64,6 +65,9 @@ CALLS = (
     *("list", "list", "create", "destroy", "destroy"),
     *("epitaph", "creating", "press-power", "reaper"),
 )
+
+#: How long a guest may take to freeze.
+SAVING = 5.0
 
 #: How long a listing takes at a busy host, and taking one domain apart.
 LISTING, REAPING = (2.0, 5.0), (1.0, 15.0)
@@ -144,6 +148,8 @@ class Story:
             await self._start(boot)
         for _ in range(self.chance.randint(1, 3)):
             await self._trouble(boot)
+            if self._luck(0.1):
+                await self._save(boot)
             if self._luck(0.2):
                 await self._take_over(boot)
             else:
@@ -219,7 +225,36 @@ class Story:
         for name in names:
             up = direction is Direction.UP
             if not (up and name in self.world.held):
-                self.domains[name].up = up if certain else None
+                domain = self.domains[name]
+                domain.up = up if certain else None
+                if up and domain.away is not False:
+                    domain.away = False if certain else None
+
+    async def _save(self, boot: Boot) -> None:
+        """Another tool saves a domain, and takes it apart once a run has seen it suspended."""
+        obedient = [
+            seen
+            for seen in boot.embedded.xl.list()[1:]
+            if seen.running and seen.name and self.domains[seen.name].behaviour in OBEDIENT
+        ]
+        if not obedient:
+            return
+        seen = self.chance.choice(obedient)
+        session = boot.embedded.store.connect(DOM0, lambda path, token: None)
+        with suppress(XenStoreError):
+            session.write(paths.control_shutdown(seen.domid), b"suspend")
+        session.close()
+        boot.witness.disturb()
+        await CLOCK.sleep(SAVING)
+        listed = {one.domid: one.shutdown for one in boot.embedded.xl.list()}
+        if listed.get(seen.domid) is not ShutdownReason.SUSPEND:
+            return
+        self.world.sights[Saw.SAVED] += 1
+        self.world.note(f"{seen.name} is saved as domid {seen.domid}")
+        known = await quietly(boot.command(Direction.UP))
+        self.domains[seen.name].away = True if known else None
+        with suppress(CallFailed):
+            await boot.embedded.xl.destroy(seen.domid)
 
     async def _word(self, boot: Boot) -> None:
         """Hold or release a domain, undisturbed; it counts from the moment it is on disk."""

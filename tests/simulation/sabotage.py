@@ -61,6 +61,18 @@ SABOTAGES = {
         "resume=Phase.FORCING if resume else None",
         needs=(Saw.KILL_AFTER_WORD,),
     ),
+    "what another tool has saved is started over its disks": Sabotage(
+        "lamplighter.engine.plan",
+        "        if not by_hand and away is not None:\n",
+        "        if False and away is not None:\n",
+        needs=(Saw.AWAY,),
+    ),
+    "what is seen suspended is not known to be away": Sabotage(
+        "lamplighter.engine.intent",
+        "            if meant is not Meant.AWAY:\n",
+        "            if False:\n",
+        needs=(Saw.AWAY,),
+    ),
     "a listing that failed before the plan counts as an empty one": Sabotage(
         "lamplighter.service.run.prepare",
         "            if attempt == timing.LIST_ATTEMPTS or isinstance(error, CallTimedOut):\n"
