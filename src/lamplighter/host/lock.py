@@ -9,13 +9,16 @@ The file names the holder, for the message that a second run gets and for the ho
 signals the holder to end. It is believed only if the named process lives and has the recorded start
 time: a holder that died leaves its text behind, and a new one holds the lock for a moment before it
 has written its own. A holder truncates the file before it releases the lock, so that it is not
-signalled for a lock that another process holds.
+signalled for a lock that another process holds. Where there is no room for the text, the lock is
+held without it; where there is none for the file, the folder itself is locked.
 """
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
+import logging
 import os
 import signal
 from contextlib import ExitStack, contextmanager, suppress
@@ -30,8 +33,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
 
+logger = logging.getLogger(__name__)
+
 #: The lock inside the run directory.
 FILE_NAME = "lock"
+
+#: Why a file that is missing cannot be created although its folder may be written.
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 #: Bytes, more than any holder writes; the rest of a foreign file is not read.
 _LIMIT = 4096
@@ -58,7 +66,7 @@ def hold_host(directory: Path, *, command: str, since: datetime) -> Iterator[Non
     """
     path = directory / FILE_NAME
     try:
-        descriptor = _open(path, folder_mode=0o755)
+        descriptor = _open_lock_or_folder(path)
     except OSError as error:
         raise _unusable(path, error) from error
     try:
@@ -70,17 +78,20 @@ def hold_host(directory: Path, *, command: str, since: datetime) -> Iterator[Non
                     f"another run holds this host: {description}",
                     hint="wait until it has ended; lamplighter status shows where the domains are",
                 )
-            record = {
-                "pid": os.getpid(),
-                "began": _began(os.getpid()),
-                "user": user_name(os.getuid()),
-                "command": command,
-                "since": since.isoformat(timespec="seconds"),
-            }
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, json.dumps(record).encode(), 0)
         except OSError as error:
             raise _unusable(path, error) from error
+        record = {
+            "pid": os.getpid(),
+            "began": _began(os.getpid()),
+            "user": user_name(os.getuid()),
+            "command": command,
+            "since": since.isoformat(timespec="seconds"),
+        }
+        try:
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, json.dumps(record).encode(), 0)
+        except OSError as error:  # the lock is what counts: the host's stop must not fail by this
+            logger.warning("%s cannot say who holds this host: %s", path, error.strerror)
         try:
             yield
         finally:
@@ -202,6 +213,16 @@ def take(descriptor: int, *, wait: bool = False) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+def _open_lock_or_folder(path: Path) -> int:
+    """Open the host's lock, or its folder where the file is missing and cannot be created."""
+    try:
+        return _open(path, folder_mode=0o755)
+    except OSError as error:
+        if error.errno not in _NO_ROOM:
+            raise
+    return os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
 
 def _open(path: Path, *, folder_mode: int) -> int:

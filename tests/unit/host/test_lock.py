@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import stat
@@ -121,6 +122,27 @@ def test_text_of_a_dead_holder_is_not_believed(tmp_path: Path, text: str) -> Non
     with other_run(tmp_path):
         (tmp_path / "lock").write_text(text)
         assert busy(tmp_path).message == ("another run holds this host: it is not known which")
+
+
+@pytest.mark.parametrize("call", ["pwrite", "open"])
+def test_a_full_run_directory_does_not_keep_a_run_from_the_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    """The host's stop must not fail because there is no room for a text."""
+    real = getattr(os, call)
+
+    def full(path: object, flags: object, *others: object, **named: object) -> object:
+        if call == "open" and not int(str(flags)) & os.O_CREAT:
+            return real(path, flags, *others, **named)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as context:
+        context.setattr(os, call, full)
+        with hold_host(tmp_path, command="down", since=SINCE):
+            assert busy(tmp_path).message.endswith("it is not known which")
+    assert (tmp_path / "lock").exists() == (call == "pwrite")
+    with hold_host(tmp_path, command="up", since=SINCE):
+        pass
 
 
 @pytest.mark.parametrize("kind", ["directory", "link", "file in the way"])
