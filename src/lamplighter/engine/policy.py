@@ -33,6 +33,19 @@ def settle(
     return Policy(**{**configuration.defaults, **stated, **_own(configuration, name)})
 
 
+def least_stop_timeout(configuration: Configuration) -> float:
+    """Return how long the host's stop can wait before a domain would have to be destroyed.
+
+    That is the smallest ``stop_timeout`` in the configuration file, and no more than
+    ``stop_budget``.
+    """
+    times = [
+        settle(configuration, name).stop_timeout.value for name in (None, *configuration.domains)
+    ]
+    budget = configuration.host.stop_budget.value
+    return min(*times, budget) if budget else min(times)
+
+
 def layers(
     configuration: Configuration,
     name: str | None,

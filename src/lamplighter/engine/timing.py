@@ -6,6 +6,9 @@ They follow from Xen and its tools and are not policy: what an administrator dec
 
 from __future__ import annotations
 
+#: The pause between two attempts of the unit to reach its host.
+DOOR_PAUSE = 1.0
+
 #: A domain that shut down is reaped at once by the process that created it. After this long the run
 #: checks whether that process lives; if it is dead, nobody reaps the domain, so the run does.
 REAP_GRACE = 5.0

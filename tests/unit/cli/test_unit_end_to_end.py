@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import signal
+import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.shell import HOST, QUICK, Shell, Unit, open_unit, outcomes, write_host
+from tests.shell import HOST, LAMPLIGHTER, QUICK, Shell, Unit, open_unit, outcomes, write_host
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,6 +54,24 @@ def test_a_restart_moves_nothing_and_a_stop_after_it_stops_all(unit: Unit) -> No
     unit.job(51, "start")
     unit.invoke()
     assert set(outcomes(unit.ask("up")).values()) == {"started"}
+
+
+def test_the_unit_waits_for_a_host_that_cannot_be_reached_and_nobody_else_does(unit: Unit) -> None:
+    unit.type("host", "stop")
+    assert Shell(unit.folder).type("up").returncode == 69
+    start = subprocess.Popen(
+        [*LAMPLIGHTER, "--json", "up"],
+        env=unit.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert start.stderr is not None
+    assert any("it is tried again" in line for line in start.stderr)
+    unit.boot()
+    out, err = start.communicate(timeout=60)
+    assert start.returncode == 0, err
+    assert set(outcomes(json.loads(out)).values()) == {"started"}
 
 
 @pytest.mark.parametrize("kind", ["stop", "restart"])

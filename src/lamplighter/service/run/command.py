@@ -14,13 +14,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
 
-from lamplighter.errors import ConfigurationError, JournalError
+from lamplighter.engine import timing
+from lamplighter.engine.policy import least_stop_timeout
+from lamplighter.errors import ConfigurationError, JournalError, Unreachable
 from lamplighter.host.clock import LoopClock
 from lamplighter.host.systemd.notify import Notifier
 from lamplighter.model.problem import Location
@@ -36,7 +38,7 @@ from lamplighter.service.unit.systemd_job import UnitJob
 from lamplighter.service.unit.systemd_status import unit_status
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
     from types import TracebackType
 
@@ -130,8 +132,9 @@ async def carry_out(request: Request, audience: Audience, signals: Signals) -> R
                 return NothingToDo(why)
         taken = take_host(configuration, direction, unit, clock, everything=not names)
         stack.enter_context(await taken)
-        async with open_host(configuration) as host, open_journal(host):
-            report = await _run(host, request, wrong, unit, signals, audience)
+        patience = least_stop_timeout(configuration) if unit_job is not None else 0.0
+        async with _prepared(configuration, request, unit, clock, patience) as (host, plan):
+            report = await _run(host, plan, request, wrong, unit, signals, audience)
         if unit_job is not None and direction is Direction.DOWN and not report.signal:
             unit_job.stopped()
     return report
@@ -172,16 +175,50 @@ def _table_error(configuration: Configuration) -> ConfigurationError | None:
     )
 
 
+@asynccontextmanager
+async def _prepared(
+    configuration: Configuration,
+    request: Request,
+    unit: UnitStatus,
+    clock: Clock,
+    patience: float,
+) -> AsyncIterator[tuple[Host, Plan]]:
+    """Open the host and plan; where it cannot be reached, try again for ``patience`` seconds.
+
+    XenStore may be away for a moment when the host starts or stops. To give up would cost every
+    domain its clean shutdown, and nobody tries again.
+    """
+    give_up, reported = clock.monotonic() + patience, ""
+    async with AsyncExitStack() as stack:
+        while True:
+            async with AsyncExitStack() as opening:
+                try:
+                    host = await opening.enter_async_context(open_host(configuration))
+                    await opening.enter_async_context(open_journal(host))
+                    plan = await prepare(host, request.direction, request.names)
+                except Unreachable as error:
+                    if clock.monotonic() >= give_up:
+                        raise
+                    unit.waits(error.message)
+                    if reported != (reported := error.message):
+                        logger.warning("%s; it is tried again", error.message)
+                else:
+                    await stack.enter_async_context(opening.pop_all())
+                    break
+            await clock.sleep(timing.DOOR_PAUSE)
+        yield host, plan
+
+
 async def _run(
     host: Host,
+    plan: Plan,
     request: Request,
     wrong: ConfigurationError | None,
     unit: UnitStatus,
     signals: Signals,
     audience: Audience,
 ) -> Report:
-    """Plan and run, until it ends or signals end it early."""
-    plan = await prepare(host, request.direction, request.names)
+    """Run, until it ends or signals end it early."""
     problems = host.inventory.problems
     audience.planned(plan, problems)
     began = host.clock.monotonic()
