@@ -198,8 +198,9 @@ class Simulation:
 
     async def look(self, host: Host, names: Collection[str] = ()) -> Plan:
         """Plan a stop."""
-        protected = await find_protected(host)
-        return plan_down(host.inventory, self.embedded.xl.list(), names, protected=protected)
+        domains = self.embedded.xl.list()
+        protected = await find_protected(host, domains)
+        return plan_down(host.inventory, domains, names, protected=protected)
 
     async def carry_out(
         self, host: Host, plan: Plan, latecomers: Callable[[], Awaitable[Plan]] | None = None

@@ -116,7 +116,7 @@ def status_rows(
             last_record = last_records.get(seen.name, LastRecord(seen.name))
             state = _state(seen, view, last_record)
             if seen.domid in view.protected:
-                why = "the host needs it: no stop touches it"
+                why = "the host, or another domain, needs it: no stop touches it"
             elif seen.running:
                 policy = inventory.named.get(seen.name, inventory.defaults)
                 why = f"runs, but no file defines it; {_what_down_does(policy)}"

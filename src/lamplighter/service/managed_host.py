@@ -13,15 +13,19 @@ from lamplighter.host.journal.intents import IntentStore
 from lamplighter.host.xenstore.client import XenStore
 from lamplighter.service.inventory import definition_owner, load_inventory
 from lamplighter.toolstacks.choose import choose
+from lamplighter.xenstore import paths
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterable
 
     from lamplighter.host.journal.writer import Journal
     from lamplighter.model.clock import Clock
     from lamplighter.model.domain import Definition, DomainInfo, ShutdownReason
     from lamplighter.model.policy import Configuration, Inventory
     from lamplighter.toolstacks.base import Toolstack
+
+#: What libxl appends to the name of a guest to name its stub domain (libxl__stub_dm_name).
+STUB = "-dm"
 
 #: The node with the domid of the domain that runs xenstored, if one does.
 XENSTORE_DOMID = "/tool/xenstored/domid"
@@ -52,10 +56,20 @@ class Host:
         """Every definition that can be used."""
         return [managed.definition for managed in self.inventory.domains.values()]
 
-    async def protected(self) -> frozenset[int]:
-        """Return the domids that no stop may touch: dom0, and the domain that runs xenstored."""
+    async def protected(self, domains: Iterable[DomainInfo]) -> frozenset[int]:
+        """Return the domids that no stop may touch.
+
+        These are dom0, the domain that runs xenstored, and stub domains: such a one is a part of
+        its guest, and ends with it.
+        """
         value = await self.xenstore.read_or_none(XENSTORE_DOMID)
-        return frozenset({0, int(value)} if value and value.isdigit() else {0})
+        protected = {0, int(value)} if value and value.isdigit() else {0}
+        for one in domains:
+            if one.name.endswith(STUB):
+                target = await self.xenstore.read_or_none(paths.target(one.domid))
+                if target and target.isdigit():
+                    protected.add(one.domid)
+        return frozenset(protected)
 
 
 class HostConnection(NamedTuple):

@@ -56,7 +56,7 @@ async def gather(configuration: Configuration) -> Snapshot:
                 domids = [one.domid for one in domains if one.domid != DOM0 and one.running]
                 guests = [GuestChannel(host.xenstore, domid) for domid in domids]
                 async with host.xenstore.within(timing.XENSTORE_TIME):
-                    protected = await host.protected()
+                    protected = await host.protected(domains)
                     features, reports = await asyncio.gather(
                         asyncio.gather(*(guest.poweroff_supported() for guest in guests)),
                         asyncio.gather(*(guest.report() for guest in guests)),

@@ -62,6 +62,14 @@ def name(domid: int) -> str:
     return f"{DOMAINS}/{domid}/name"
 
 
+def target(domid: int) -> str:
+    """Return the node of a stub domain that holds the domid of the guest whose devices it models.
+
+    Toolstacks write it (libxl_dm.c, libxl__spawn_stub_dm); a guest can only read it.
+    """
+    return f"{DOMAINS}/{domid}/target"
+
+
 def vm(domid: int) -> str:
     """Return the node that holds the path of the domain's node under ``/vm``."""
     return f"{DOMAINS}/{domid}/vm"

@@ -207,7 +207,7 @@ def test_a_stranger_under_a_leaving_default_and_a_spared_one() -> None:
     view = View((seen(4, name="a"), seen(5, name="b")), protected={5})
     first, second = status_rows(inventory(stop=Stop.LEAVE), view, {})
     assert first.why == "runs, but no file defines it; down will leave it"
-    assert second.why == "the host needs it: no stop touches it"
+    assert second.why == "the host, or another domain, needs it: no stop touches it"
 
 
 def test_a_domain_of_an_unusable_definition_is_one_row() -> None:

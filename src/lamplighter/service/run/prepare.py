@@ -80,7 +80,7 @@ async def make_plan(host: Host, direction: Direction, names: Sequence[str], reco
     found = await find(host, direction, record._replace(unfinished=()))
     if direction is Direction.UP:
         return engine.prepare(found, direction, names, await shutdown_reasons(host, found)).plan
-    found = found._replace(protected=await find_protected(host))
+    found = found._replace(protected=await find_protected(host, found.domains))
     return engine.prepare(found, direction, names).plan
 
 
@@ -98,7 +98,7 @@ async def prepare(host: Host, direction: Direction, names: Sequence[str]) -> Pla
     if host.clock.monotonic() - began > timing.FRESH:
         found = await find(host, direction, record)
     if direction is Direction.DOWN:
-        found = found._replace(protected=await find_protected(host))
+        found = found._replace(protected=await find_protected(host, found.domains))
     prepared = engine.prepare(found, direction, names, reasons, who() if names else "")
     await _complete_record(host, record, prepared.repairs)
     try:
@@ -167,15 +167,15 @@ async def _until_nothing_comes(host: Host, names: Sequence[str] = ()) -> None:
         pause = timing.LISTING_INTERVAL
 
 
-async def find_protected(host: Host) -> frozenset[int]:
+async def find_protected(host: Host, domains: Sequence[DomainInfo]) -> frozenset[int]:
     """Ask XenStore which domains no stop may touch; a connection that was lost may come back."""
     async with host.xenstore.within(timing.XENSTORE_TIME):
         for _ in range(1, timing.LIST_ATTEMPTS):
             try:
-                return await host.protected()
+                return await host.protected(domains)
             except XenStoreUnreachable:
                 await host.clock.sleep(timing.LIST_PAUSE)
-        return await host.protected()
+        return await host.protected(domains)
 
 
 async def _being_created(host: Host) -> frozenset[str]:

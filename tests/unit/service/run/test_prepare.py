@@ -39,6 +39,19 @@ def test_a_plan_to_stop_outlives_a_lost_connection_to_xenstore() -> None:
     simulate(story)
 
 
+def test_a_stub_domain_is_a_part_of_its_guest_and_no_step() -> None:
+    async def story(host: Simulation) -> None:
+        for name in ("web", "web-dm", "other-dm"):
+            host.define(name)
+        await host.up()
+        domids = host.running()
+        await host.xenstore.write(paths.target(domids["web-dm"]), b"%d" % domids["web"])
+        plan = await make_plan(host.product(), Direction.DOWN, (), NO_RECORD)
+        assert [step.name for step in plan.steps] == ["other-dm", "web"]
+
+    simulate(story)
+
+
 @pytest.mark.parametrize("planned", [make_plan, prepare])
 def test_no_plan_waits_for_a_xenstore_that_hangs(
     planned: Callable[..., Awaitable[Plan]], monkeypatch: pytest.MonkeyPatch
