@@ -189,24 +189,22 @@ async def _prepared(
     domain its clean shutdown, and nobody tries again.
     """
     give_up, reported = clock.monotonic() + patience, ""
-    async with AsyncExitStack() as stack:
-        while True:
-            async with AsyncExitStack() as opening:
-                try:
-                    host = await opening.enter_async_context(open_host(configuration))
-                    await opening.enter_async_context(open_journal(host))
-                    plan = await prepare(host, request.direction, request.names)
-                except Unreachable as error:
-                    if clock.monotonic() >= give_up:
-                        raise
-                    unit.waits(error.message)
-                    if reported != (reported := error.message):
-                        logger.warning("%s; it is tried again", error.message)
-                else:
-                    await stack.enter_async_context(opening.pop_all())
-                    break
-            await clock.sleep(timing.DOOR_PAUSE)
-        yield host, plan
+    while True:
+        async with AsyncExitStack() as opening:
+            try:
+                host = await opening.enter_async_context(open_host(configuration))
+                await opening.enter_async_context(open_journal(host))
+                plan = await prepare(host, request.direction, request.names)
+            except Unreachable as error:
+                if clock.monotonic() >= give_up:
+                    raise
+                unit.waits(error.message)
+                if reported != (reported := error.message):
+                    logger.warning("%s; it is tried again", error.message)
+            else:
+                yield host, plan
+                return
+        await clock.sleep(timing.DOOR_PAUSE)
 
 
 async def _run(
