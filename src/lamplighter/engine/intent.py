@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from lamplighter.model.intent import Intents
     from lamplighter.model.policy import Inventory, ManagedDomain, Policy
     from lamplighter.model.record import Found
-    from lamplighter.model.run import LastRecord
+    from lamplighter.model.run import LastRecord, Result
 
 #: ``Intent.said_by`` of an intent that was learned from what was seen.
 SEEN = "what was seen"
@@ -243,6 +243,13 @@ def suspended(definition: Definition, moment: Moment, domid: int | None) -> Inte
     """Return the intent of a domain that another tool suspended: it is away."""
     reason = f"another tool suspended it as domid {domid}, to save or to migrate it"
     return _intent(definition, Meant.AWAY, reason, moment, domid)
+
+
+def host_at_fault(results: Sequence[Result]) -> bool:
+    """Return whether starts failed for a cause of the host's: most of them, and not only one."""
+    failed = sum(result.outcome is Outcome.FAILED for result in results)
+    started = sum(result.outcome is Outcome.STARTED for result in results)
+    return failed > max(1, started)
 
 
 def crash_loop(

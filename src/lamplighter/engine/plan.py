@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from lamplighter.engine.naming import find, means
 from lamplighter.model.domain import DOM0, EMPTY, Listing, ShutdownReason
-from lamplighter.model.intent import NO_INTENTS
+from lamplighter.model.intent import NO_INTENTS, OURSELVES
 from lamplighter.model.lifecycle import Phase
 from lamplighter.model.plan import Plan, Step, Verb
 from lamplighter.model.policy import ManagedDomain, Policy, Start, Stop
@@ -175,9 +175,10 @@ def _step_up(
             return _nothing(name, policy, runs, Outcome.ALREADY, seen)
         resume: Phase | None = Phase.BOOTING
     elif hold is not None:
-        # Respecting a hold is good; naming a held domain is refused.
+        # Respecting a person's hold is good; naming a held domain is refused.
         held = f"{hold.description}; lamplighter release {name} lets it be started again"
-        return _nothing(name, policy, held, Outcome.HELD, seen, good=not by_hand)
+        good = not by_hand and hold.said_by != OURSELVES
+        return _nothing(name, policy, held, Outcome.HELD, seen, good=good)
     else:
         if not by_hand and policy.start.value is Start.NEVER:
             return _nothing(name, policy, reason, Outcome.SKIPPED, seen)

@@ -55,6 +55,10 @@ class Intent(NamedTuple):
         return f"{state} since {self.at:%Y-%m-%d %H:%M:%S}: {self.reason}"
 
 
+#: Who holds a domain whose start has failed again and again.
+OURSELVES = "lamplighter"
+
+
 class Hold(NamedTuple):
     """A domain is kept down: by whom, since when and why."""
 

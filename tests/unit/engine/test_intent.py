@@ -11,6 +11,7 @@ from lamplighter.engine.intent import (
     Moment,
     crash_loop,
     ended_unasked,
+    host_at_fault,
     learn,
     learn_from_domain_events,
     stated,
@@ -160,6 +161,16 @@ def test_three_failed_starts_within_an_hour_hold_a_domain_with_the_evidence() ->
 @pytest.mark.parametrize("minutes", [(), (0, 10), (0, 10, 61)])
 def test_fewer_or_older_ones_do_not(minutes: tuple[float, ...]) -> None:
     assert crash_loop(failures(*minutes), Policy(), AT) is None
+
+
+@pytest.mark.parametrize(
+    ("failed", "started", "at_fault"),
+    [(1, 0, False), (1, 5, False), (2, 0, True), (2, 1, True), (2, 2, False), (9, 3, True)],
+)
+def test_what_hits_most_domains_is_the_hosts(failed: int, started: int, at_fault: bool) -> None:
+    outcomes = [Outcome.FAILED] * failed + [Outcome.STARTED] * started + [Outcome.ALREADY] * 3
+    results = [Result(f"d{n}", None, None, outcome) for n, outcome in enumerate(outcomes)]
+    assert host_at_fault(results) is at_fault
 
 
 def test_an_administrator_may_want_none_of_that() -> None:

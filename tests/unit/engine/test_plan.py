@@ -229,6 +229,13 @@ def test_a_held_domain_is_not_started_and_that_is_good_unless_it_is_asked_for() 
     assert "lamplighter release web" in named.reason
 
 
+def test_a_hold_that_nobody_made_is_not_good() -> None:
+    ours = {key: one._replace(said_by="lamplighter") for key, one in HELD.holds.items()}
+    step = up_with(Past(HELD._replace(holds=ours)))
+    assert (step.outcome, step.good) == (Outcome.HELD, False)
+    assert up_with(Past(HELD)).good
+
+
 def test_a_held_domain_that_runs_runs_on_and_that_is_reported() -> None:
     step = up_with(Past(HELD), DomainInfo(4, WEB, "web"))
     assert step.outcome is Outcome.ALREADY
