@@ -17,7 +17,7 @@ from lamplighter.formats import policy_values
 from lamplighter.formats.policy_values import InvalidValue
 from lamplighter.formats.suggest import did_you_mean
 from lamplighter.formats.xlcfg import XlConfig, as_text
-from lamplighter.model.domain import EMPTY, Definition, Kind
+from lamplighter.model.domain import EMPTY, NAMELESS, Definition, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -116,6 +116,9 @@ def _name(config: XlConfig) -> str:
         shown = policy_values.shown(name)
         hint = "use letters, digits and punctuation, in UTF-8"
         raise _error(f"name: {shown} holds characters that cannot be shown", where, hint)
+    if name != name.strip() or name == NAMELESS:
+        message = f"name: {policy_values.shown(name)} cannot be told from another in xl's listing"
+        raise _error(message, where, f"take the blanks around it away; {NAMELESS} means no name")
     if name == CONTROL_DOMAIN:
         raise _error(f"name: {name} is the control domain's", where, "give it a name of its own")
     return name

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from lamplighter.errors import CallFailed
-from lamplighter.model.domain import DomainInfo, ShutdownReason
+from lamplighter.model.domain import NAMELESS, DomainInfo, ShutdownReason
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -35,9 +35,6 @@ _ROW = re.compile(
     r"(?P<state>[r-][b-][p-][s-][A-Za-z?-][d-]) +(?P<seconds>[0-9.]+) +"
     rf"(?P<uuid>{_UUID}) +(?P<reason>-|[0-9a-f]{{1,8}})(?: +\S.*)?"
 )
-
-#: What xl prints for a domain whose name XenStore does not have (any more).
-_NAMELESS = "(null)"
 
 #: What an xl process logs when it begins to wait for a domain, and when that has shut down.
 _BEGUN = re.compile(
@@ -98,7 +95,7 @@ def parse_listing(text: str) -> list[DomainInfo]:
         info = DomainInfo(
             int(match["domid"]),
             UUID(match["uuid"]),
-            "" if name == _NAMELESS else name,
+            "" if name == NAMELESS else name,
             shutdown,
             dying=state[5] == "d",
             paused=state[2] == "p",

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
     from lamplighter.model.problem import Location
 
+#: The name that xl prints for a domain whose name XenStore does not have (any more).
+NAMELESS = "(null)"
+
 #: The domid of the control domain, which is never a guest.
 DOM0 = 0
 

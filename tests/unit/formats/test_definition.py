@@ -107,6 +107,9 @@ def test_a_value_that_xend_never_knew_hides_the_policy(text: str, says: str, hin
         ("memory = 1\n", "states no name"),
         ("name = []\n", "not a list"),
         ('name = "Domain-0"\n', "is the control domain's"),
+        ('name = "blank "\n', '"blank " cannot be told from another'),
+        ('name = " web"\n', '" web" cannot be told from another'),
+        ('name = "(null)"\n', '"(null)" cannot be told from another'),
     ],
 )
 def test_a_name_that_no_listing_can_show_is_none(text: str, says: str) -> None:
