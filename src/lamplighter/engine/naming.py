@@ -56,8 +56,12 @@ def identify(
 
     ``last_records`` is what was last written of each domain since the host booted. A domain that
     was renamed while it runs is still that domain: to create another one would be to run two over
-    the same disks.
+    the same disks. One that has ended counts only where no domain has the name: it may be listed
+    beside its successor.
     """
+    domains = tuple(domains)
+    names = {one.name for one in domains}
+    running = {one.uuid for one in domains if one.running}
     listed = {one.uuid for one in domains}
     known = dict(inventory.domains)
     for name, managed in inventory.domains.items():
@@ -66,7 +70,8 @@ def identify(
             continue
         parts = (last.result, last.moved) if last is not None else ()
         on_record = (definition.incarnation, *(part.uuid for part in parts if part is not None))
-        uuid = next((one for one in on_record if one in listed), None)
+        candidates = running if name in names else listed
+        uuid = next((one for one in on_record if one in candidates), None)
         if uuid != definition.incarnation:
             known[name] = managed._replace(definition=definition._replace(incarnation=uuid))
     return inventory._replace(domains=known)

@@ -119,6 +119,15 @@ def test_a_domain_without_uuid_is_known_by_its_incarnation_whatever_its_name(lab
         assert (step.name, step.verb, step.definition is not None) == ("web", Verb.STOP, True)
 
 
+@pytest.mark.parametrize("dying", [False, True])
+def test_an_incarnation_that_has_ended_does_not_hide_its_successor(dying: bool) -> None:
+    ended = DomainInfo(7, DB, "" if dying else "web", ShutdownReason.CRASH, dying=dying)
+    listed = [ended, DomainInfo(9, WEB, "web")]
+    house = identify(inventory(managed("web", None)), listed, started_as(DB))
+    (step,) = plan_up(house, listed).steps
+    assert (step.outcome, step.info) == (Outcome.ALREADY, listed[1])
+
+
 def test_an_incarnation_that_is_gone_identifies_nothing() -> None:
     listed = [DomainInfo(7, DB, "web")]
     house = identify(inventory(managed("web", None)), listed, started_as(DB))
